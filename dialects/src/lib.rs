@@ -1,0 +1,1 @@
+//! Framing and decoding of gateway XML: bytes to documents to readings.

@@ -1,0 +1,110 @@
+//! Secrets: gateway keys and others, which no log and no `Debug` ever shows.
+
+use std::fmt;
+
+use crate::text::{ParseError, check_label};
+
+/// A text that must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, to be used and dropped.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The key that a gateway proves itself with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayKey(Secret);
+
+impl GatewayKey {
+    /// Letters of generated keys: digits and letters that nobody confuses when
+    /// typing them from a sheet (Crockford's base 32, lower case).
+    pub const ALPHABET: &'static [u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+    /// Parses a key as a device sends it: 1 to 128 characters.
+    ///
+    /// # Errors
+    /// When it is empty, longer, or has control characters or outer white space.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        check_label("gateway key", text, 128)?;
+        Ok(Self(Secret::new(text)))
+    }
+
+    /// Spells 20 random bytes as a key: 32 letters, 160 bits.
+    #[must_use]
+    pub fn from_random(bytes: &[u8; 20]) -> Self {
+        let mut text = String::with_capacity(39);
+        for (i, chunk) in bytes.chunks_exact(5).enumerate() {
+            if i > 0 {
+                text.push('-');
+            }
+            let bits = chunk.iter().fold(0u64, |acc, b| acc << 8 | u64::from(*b));
+            for k in (0..8).rev() {
+                text.push(char::from(Self::ALPHABET[(bits >> (5 * k) & 31) as usize]));
+            }
+        }
+        Self(Secret::new(text))
+    }
+
+    /// The key itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        self.0.reveal()
+    }
+}
+
+/// SHA-256 of a key, which is all that is kept of it. A generated key has 160
+/// random bits, so that a fast digest is enough.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyDigest(pub [u8; 32]);
+
+impl KeyDigest {
+    /// Compares without telling by its duration how much was equal.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0.iter()).fold(0u8, |acc, (a, b)| acc | (a ^ b)) == 0
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_legible_and_never_shown() {
+        let key = GatewayKey::from_random(&[0xff; 20]);
+        assert_eq!(key.reveal(), "zzzzzzzz-zzzzzzzz-zzzzzzzz-zzzzzzzz");
+        assert_eq!(format!("{key:?}"), "GatewayKey(Secret(…))");
+        assert_ne!(GatewayKey::from_random(&[1; 20]), GatewayKey::from_random(&[2; 20]));
+    }
+
+    #[test]
+    fn digests_compare_by_every_byte() {
+        let mut other = [7; 32];
+        assert!(KeyDigest([7; 32]).matches(&KeyDigest(other)));
+        other[31] = 8;
+        assert!(!KeyDigest([7; 32]).matches(&KeyDigest(other)));
+    }
+}

@@ -1,0 +1,251 @@
+//! One type for each identifier, so that no id can stand in for another.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::text::{ParseError, check_label};
+
+/// A tenant's id: `[a-z0-9][a-z0-9_]{0,30}`. Its keyspace, files and containers
+/// are named after it, so it holds nothing that any of them would have to quote.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProviderId(String);
+
+impl ProviderId {
+    /// Parses an id.
+    ///
+    /// # Errors
+    /// When it is empty, longer than 31 characters or has another character
+    /// than `a-z`, `0-9` and (not first) `_`.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let bytes = text.as_bytes();
+        let first_ok = bytes.first().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let rest_ok = bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_');
+        if !first_ok || !rest_ok || bytes.len() > 31 {
+            return Err(ParseError::new(
+                "provider id",
+                format!("{text:?} must be 1 to 31 of a-z, 0-9 and _, and not start with _"),
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The Cassandra keyspace of this provider.
+    #[must_use]
+    pub fn keyspace(&self) -> String {
+        format!("provider_{}", self.0)
+    }
+}
+
+macro_rules! text_traits {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = ParseError;
+            fn from_str(text: &str) -> Result<Self, ParseError> {
+                Self::parse(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = ParseError;
+            fn try_from(text: String) -> Result<Self, ParseError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_traits!(ProviderId);
+
+macro_rules! label_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Parses 1 to 128 characters without control characters and
+            /// without white space at either end.
+            ///
+            /// # Errors
+            /// When the text breaks that rule.
+            pub fn parse(text: &str) -> Result<Self, ParseError> {
+                check_label($what, text, 128)?;
+                Ok(Self(text.to_owned()))
+            }
+
+            /// The text as the device wrote it.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        text_traits!($name);
+    };
+}
+
+label_id!(
+    /// What a gateway calls itself when it pushes.
+    GatewayId,
+    "gateway id"
+);
+label_id!(
+    /// What a gateway calls one of its sensors.
+    SensorId,
+    "sensor id"
+);
+label_id!(
+    /// What a gateway calls one of a sensor's measurements.
+    MetricName,
+    "metric"
+);
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Wraps a UUID, by custom of version 7 so that rows sort by age.
+            #[must_use]
+            pub const fn new(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// Parses the hyphenated or plain form.
+            ///
+            /// # Errors
+            /// When the text is not a UUID.
+            pub fn parse(text: &str) -> Result<Self, ParseError> {
+                Uuid::try_parse(text).map(Self).map_err(|_| ParseError::new($what, "is not a UUID"))
+            }
+
+            /// The UUID itself.
+            #[must_use]
+            pub const fn as_uuid(&self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = ParseError;
+            fn from_str(text: &str) -> Result<Self, ParseError> {
+                Self::parse(text)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// A site of the provider.
+    LocationId,
+    "location id"
+);
+uuid_id!(
+    /// An installed array of modules at a location.
+    ArrayId,
+    "array id"
+);
+uuid_id!(
+    /// Somebody who owns gateways for some time.
+    CustomerId,
+    "customer id"
+);
+uuid_id!(
+    /// One ownership of one gateway by one customer.
+    CommissionId,
+    "commission id"
+);
+uuid_id!(
+    /// Somebody who signs in.
+    UserId,
+    "user id"
+);
+uuid_id!(
+    /// One key of a gateway.
+    CredentialId,
+    "credential id"
+);
+uuid_id!(
+    /// What reports follow when hardware changes.
+    PointId,
+    "point id"
+);
+uuid_id!(
+    /// A reversible change over untouched readings.
+    CorrectionId,
+    "correction id"
+);
+uuid_id!(
+    /// A document, or part of one, that was refused and kept.
+    QuarantineId,
+    "quarantine id"
+);
+uuid_id!(
+    /// A mail that is due, being sent or sent.
+    OutboxId,
+    "outbox id"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn provider_ids_follow_the_rule() {
+        for good in ["a", "0", "sunrise", "a_b_9", "a234567890123456789012345678901"] {
+            assert!(ProviderId::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "_a", "A", "a-b", "a b", "a;drop", "a/..", "a2345678901234567890123456789012", "ä"] {
+            assert!(ProviderId::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn labels_refuse_what_would_confuse_a_reader() {
+        for good in ["0x3ad", "vendor/serial 9", "用户", "urn:dev:ow:10e2073a01080063"] {
+            assert!(GatewayId::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", " a", "a ", "a\nb", "a\0", "a\u{202E}b"] {
+            assert!(GatewayId::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(SensorId::parse(&"ä".repeat(128)).is_ok());
+        assert!(SensorId::parse(&"ä".repeat(129)).is_err());
+    }
+}

@@ -1,0 +1,48 @@
+//! The words of Heliograph and the rules that follow from them alone.
+//!
+//! Nothing here reads a clock, a file or a socket, and nothing fails except to
+//! parse. Every other crate speaks in these types; a value of one of them has
+//! already been checked.
+
+mod calendar;
+mod classify;
+mod credential;
+mod customer;
+mod gateway;
+mod id;
+mod location;
+mod point;
+mod policy;
+mod quarantine;
+mod reading;
+mod rollup;
+mod sensor;
+mod series;
+mod settings;
+mod text;
+mod time;
+mod unit;
+mod user;
+
+pub use calendar::{Bucket, Period, PeriodKind, Step};
+pub use classify::{Classification, classify};
+pub use credential::{GatewayKey, KeyDigest, Secret};
+pub use customer::{Commission, Customer};
+pub use gateway::{GatewayState, Reachability, UnknownGateways};
+pub use id::{
+    ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MetricName, OutboxId, PointId,
+    ProviderId, QuarantineId, SensorId, UserId,
+};
+pub use location::{InstalledArray, Location, Position};
+pub use point::{Binding, Correction, CorrectionKind, Point};
+pub use policy::TimePolicy;
+pub use quarantine::RefusalCode;
+pub use reading::{Reading, ReadingError};
+pub use rollup::{Rollup, RollupFlags, RollupRule, Sample, WINDOW_MS, affected_windows, roll_up, window_of};
+pub use sensor::SensorRole;
+pub use series::{Kind, Quantity, SeriesKey};
+pub use settings::{Colour, Currency, ProviderSettings};
+pub use text::{EmailAddress, ParseError};
+pub use time::{TimeWindow, Timestamp, Zone};
+pub use unit::{Scaled, Unit, canonical_unit};
+pub use user::UserRole;

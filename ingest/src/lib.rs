@@ -1,0 +1,1 @@
+//! TCP servers that turn pushed documents into stored readings.

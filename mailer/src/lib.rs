@@ -1,0 +1,1 @@
+//! Summaries by mail, from a durable outbox.

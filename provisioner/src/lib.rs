@@ -1,0 +1,1 @@
+//! Tenants as containers: the fleet file, plan and apply.

@@ -1,0 +1,1 @@
+//! Figures, completeness and charts: what panel and mails both say.

@@ -1,0 +1,1 @@
+//! The data of each provider, kept in its own silo.
