@@ -1,1 +1,37 @@
 //! The data of each provider, kept in its own silo.
+//!
+//! [`Store::open`] opens what a URL names; [`Store::provider`] gives the handle
+//! to one provider's data, and there is no other way to any data. The methods
+//! of [`ProviderStore`] are named noun first and stand in one file a resource,
+//! beside the records that they take and give. Nothing outside this crate
+//! spells SQL.
+
+mod change;
+mod customer;
+mod document;
+mod error;
+mod gateway;
+mod location;
+mod outbox;
+mod quarantine;
+mod reading;
+mod rollup;
+mod sensor;
+mod settings;
+mod sqlite;
+mod store;
+mod url;
+mod user;
+
+pub use change::Versions;
+pub use document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
+pub use error::StoreError;
+pub use gateway::{CredentialNew, CredentialRecord, DirectoryEntry, GatewayCommissioning, GatewayRecord, Placement};
+pub use outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState};
+pub use quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
+pub use reading::{ReadingPage, ReadingRow};
+pub use rollup::{SeriesRollups, WindowRollup};
+pub use sensor::{SensorRecord, SensorUpdate, SeriesRecord};
+pub use store::{ProviderStore, Store};
+pub use url::{AckLevel, StoreUrl};
+pub use user::{SessionRow, UserRecord};

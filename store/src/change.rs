@@ -1,0 +1,46 @@
+//! How processes learn from each other: change counters and leases.
+
+use heliograph_domain::Timestamp;
+
+use crate::error::StoreError;
+use crate::sqlite;
+use crate::store::{Backend, ProviderStore};
+
+/// Counters that rise with each change; equal counters mean that nothing has
+/// changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Versions {
+    /// Gateways, keys, sensors, locations, customers, people and settings.
+    pub config: u64,
+    /// Readings.
+    pub data: u64,
+}
+
+impl ProviderStore {
+    /// The change counters.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn versions(&self) -> Result<Versions, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(sqlite::settings::versions).await
+    }
+
+    /// Takes or renews a lease until `until`; false where somebody else holds it.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn lease_take(&self, name: &str, holder: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
+        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned());
+        db.write(move |batch| sqlite::settings::take_lease(batch, &name, &holder, now, until)).await
+    }
+
+    /// Gives a lease back, if `holder` still holds it.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn lease_release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned());
+        db.write(move |batch| sqlite::settings::release_lease(batch, &name, &holder)).await
+    }
+}

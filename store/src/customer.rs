@@ -1,0 +1,85 @@
+//! Customers and their commissions.
+
+use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, GatewayId, Timestamp};
+
+use crate::error::StoreError;
+use crate::sqlite;
+use crate::store::{Backend, ProviderStore};
+
+impl ProviderStore {
+    /// Makes a customer or replaces the one of the same id.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn customer_save(&self, customer: Customer) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::customer::save(batch, &customer)).await
+    }
+
+    /// One customer.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn customer_fetch(&self, customer: CustomerId) -> Result<Customer, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        let found = db.read(move |connection| sqlite::customer::list(connection, Some(customer))).await?;
+        found.into_iter().next().ok_or(StoreError::NotFound("customer"))
+    }
+
+    /// All customers, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn customer_list(&self) -> Result<Vec<Customer>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(|connection| sqlite::customer::list(connection, None)).await
+    }
+
+    /// Gives a customer a gateway for a window.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where either is missing; [`StoreError::Conflict`]
+    /// where the window is empty or somebody owns the gateway in part of it.
+    pub async fn commission_create(&self, commission: Commission) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::customer::commission(batch, &commission)).await
+    }
+
+    /// Ends a commission at an instant.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none that runs then.
+    pub async fn commission_end(&self, commission: CommissionId, at: Timestamp) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::customer::end_commission(batch, commission, at)).await
+    }
+
+    /// All commissions, by gateway and time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn commission_list(&self) -> Result<Vec<Commission>, StoreError> {
+        self.commissions(None, None).await
+    }
+
+    /// The commissions of a customer, by gateway and time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn commission_list_by_customer(&self, customer: CustomerId) -> Result<Vec<Commission>, StoreError> {
+        self.commissions(Some(customer), None).await
+    }
+
+    /// The commissions of a gateway, by time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn commission_list_by_gateway(&self, gateway: &GatewayId) -> Result<Vec<Commission>, StoreError> {
+        self.commissions(None, Some(gateway.clone())).await
+    }
+
+    async fn commissions(&self, customer: Option<CustomerId>, gateway: Option<GatewayId>) -> Result<Vec<Commission>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(move |connection| sqlite::customer::commissions(connection, customer, gateway.as_ref())).await
+    }
+}

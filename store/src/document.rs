@@ -1,0 +1,76 @@
+//! Writing documents: the way that readings come in.
+
+use heliograph_domain::{GatewayId, Kind, MetricName, Quantity, SensorId, SensorRole, Timestamp, Unit};
+
+use crate::error::StoreError;
+use crate::quarantine::QuarantineNew;
+use crate::sqlite;
+use crate::store::{Backend, ProviderStore};
+
+/// A document, checked and in canonical units, as it is written: whole or not
+/// at all.
+#[derive(Debug, Clone)]
+pub struct DocumentWrite {
+    /// Who pushed it.
+    pub gateway: GatewayId,
+    /// When it arrived.
+    pub received: Timestamp,
+    /// Where it came from, `address:port`.
+    pub address: String,
+    /// The sensors it names.
+    pub sensors: Vec<SensorSeen>,
+    /// The series it names, each once.
+    pub series: Vec<SeriesSeen>,
+    /// The values. Of equal series and time the last one wins, over what is
+    /// stored too.
+    pub values: Vec<Value>,
+    /// What of it was refused, if anything.
+    pub quarantine: Option<QuarantineNew>,
+}
+
+/// A sensor as a document names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SensorSeen {
+    /// Its id.
+    pub id: SensorId,
+    /// What it says it is.
+    pub role: Option<SensorRole>,
+}
+
+/// A series as a document names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesSeen {
+    /// Index into [`DocumentWrite::sensors`].
+    pub sensor: usize,
+    /// The metric.
+    pub metric: MetricName,
+    /// The canonical unit.
+    pub unit: Unit,
+    /// How its numbers behave, where the document says so.
+    pub kind: Option<Kind>,
+    /// What they mean, where the document says so.
+    pub quantity: Option<Quantity>,
+}
+
+/// One value of a document.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Value {
+    /// Index into [`DocumentWrite::series`].
+    pub series: usize,
+    /// When it was measured.
+    pub time: Timestamp,
+    /// What was measured; finite.
+    pub value: f64,
+}
+
+impl ProviderStore {
+    /// Writes a document. When this returns, it survives what the ack level
+    /// says. A gateway that is not known yet is listed as waiting.
+    ///
+    /// # Errors
+    /// When nothing of it was written.
+    pub async fn document_write(&self, document: DocumentWrite) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::document::write(batch, &document)).await
+    }
+}

@@ -1,0 +1,227 @@
+//! Gateways: their place, their state, their keys.
+
+use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, LocationId, TimeWindow, Timestamp, Zone};
+
+use crate::error::StoreError;
+use crate::sqlite;
+use crate::store::{Backend, ProviderStore};
+
+/// What is known of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayRecord {
+    /// What it calls itself.
+    pub id: GatewayId,
+    /// What people call it, if they call it something else.
+    pub label: Option<String>,
+    /// Where it stands in its life.
+    pub state: GatewayState,
+    /// Where it is placed now.
+    pub location: Option<LocationId>,
+    /// When it was first heard of.
+    pub first_seen: Timestamp,
+    /// When it last pushed something that was stored, or knocked while waiting.
+    pub last_seen: Option<Timestamp>,
+    /// Where that came from, `address:port`.
+    pub last_address: Option<String>,
+    /// How many documents were stored.
+    pub documents: u64,
+}
+
+impl GatewayRecord {
+    /// What to call it in front of people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.label.as_deref().unwrap_or(self.id.as_str())
+    }
+}
+
+/// Gives a waiting or new gateway its place and its key.
+#[derive(Debug, Clone)]
+pub struct GatewayCommissioning {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// What people call it.
+    pub label: Option<String>,
+    /// Where it is.
+    pub location: LocationId,
+    /// Since when. Data from before stays under no location.
+    pub from: Timestamp,
+    /// Its key.
+    pub credential: CredentialNew,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// A key to be kept, as its digest.
+#[derive(Debug, Clone, Copy)]
+pub struct CredentialNew {
+    /// Its id.
+    pub id: CredentialId,
+    /// SHA-256 of the key.
+    pub digest: KeyDigest,
+}
+
+/// A key as the panel lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialRecord {
+    /// Its id.
+    pub id: CredentialId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was revoked.
+    pub revoked: Option<Timestamp>,
+}
+
+/// Where a gateway was for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// Where.
+    pub location: LocationId,
+    /// For how long.
+    pub window: TimeWindow,
+}
+
+/// What ingest has to know to answer a gateway.
+#[derive(Debug, Clone)]
+pub struct DirectoryEntry {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// Where it stands in its life.
+    pub state: GatewayState,
+    /// The zone of its location, for times that carry none.
+    pub zone: Option<Zone>,
+    /// The digests of its keys that are not revoked.
+    pub keys: Vec<KeyDigest>,
+}
+
+impl ProviderStore {
+    /// All gateways, by id.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn gateway_list(&self) -> Result<Vec<GatewayRecord>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(|connection| sqlite::gateway::list(connection, None)).await
+    }
+
+    /// One gateway.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn gateway_fetch(&self, gateway: &GatewayId) -> Result<GatewayRecord, StoreError> {
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        let found = db.read(move |connection| sqlite::gateway::list(connection, Some(&gateway))).await?;
+        found.into_iter().next().ok_or(StoreError::NotFound("gateway"))
+    }
+
+    /// Lists a gateway that nobody knows as waiting, or notes that it knocked
+    /// again. At most [`Self::WAITING_GATEWAYS`] wait; the one that knocked
+    /// longest ago and has stored nothing makes room.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn gateway_knock(&self, gateway: &GatewayId, address: &str, at: Timestamp) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), gateway, address) = (&self.backend, gateway.clone(), address.to_owned());
+        db.write(move |batch| sqlite::gateway::knock(batch, &gateway, &address, at)).await
+    }
+
+    /// How many gateways without data may wait.
+    pub const WAITING_GATEWAYS: usize = 1000;
+
+    /// Commissions a gateway, known or not: it gets a place, a label and a key,
+    /// and is retired no longer. A gateway that has a place is moved.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where the location is missing.
+    pub async fn gateway_commission(&self, commissioning: GatewayCommissioning) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::gateway::commission(batch, &commissioning)).await
+    }
+
+    /// Moves a gateway to a location from an instant on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where either is missing.
+    pub async fn gateway_move(&self, gateway: &GatewayId, location: LocationId, from: Timestamp) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        db.write(move |batch| {
+            let number = sqlite::gateway::number(batch.connection, &gateway)?;
+            sqlite::gateway::place(batch, number, location, from)
+        })
+        .await
+    }
+
+    /// Sets what people call a gateway; `None`: what it calls itself.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn gateway_rename(&self, gateway: &GatewayId, label: Option<String>) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        db.write(move |batch| sqlite::gateway::rename(batch, &gateway, label.as_deref())).await
+    }
+
+    /// Retires a gateway: its keys are revoked, its history stays.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn gateway_retire(&self, gateway: &GatewayId, at: Timestamp) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        db.write(move |batch| sqlite::gateway::retire(batch, &gateway, at)).await
+    }
+
+    /// All placements, by gateway and time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn placement_list(&self) -> Result<Vec<Placement>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(sqlite::gateway::placements).await
+    }
+
+    /// What ingest has to know of all gateways.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn gateway_directory(&self) -> Result<Vec<DirectoryEntry>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(sqlite::gateway::directory).await
+    }
+
+    /// Gives a gateway one more key.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no such gateway.
+    pub async fn credential_add(&self, gateway: &GatewayId, credential: CredentialNew, at: Timestamp) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        db.write(move |batch| {
+            let number = sqlite::gateway::number(batch.connection, &gateway)?;
+            sqlite::gateway::add_credential(batch, number, credential, at)
+        })
+        .await
+    }
+
+    /// The keys of a gateway, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn credential_list(&self, gateway: &GatewayId) -> Result<Vec<CredentialRecord>, StoreError> {
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        db.read(move |connection| sqlite::gateway::credentials(connection, &gateway)).await
+    }
+
+    /// Revokes a key of a gateway.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where the gateway has no such key in force.
+    pub async fn credential_revoke(
+        &self,
+        gateway: &GatewayId,
+        credential: CredentialId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        db.write(move |batch| sqlite::gateway::revoke(batch, &gateway, credential, at)).await
+    }
+}

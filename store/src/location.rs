@@ -1,0 +1,37 @@
+//! Locations.
+
+use heliograph_domain::{Location, LocationId};
+
+use crate::error::StoreError;
+use crate::sqlite;
+use crate::store::{Backend, ProviderStore};
+
+impl ProviderStore {
+    /// Makes a location or replaces the one of the same id.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn location_save(&self, location: Location) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::location::save(batch, &location)).await
+    }
+
+    /// One location.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn location_fetch(&self, location: LocationId) -> Result<Location, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        let found = db.read(move |connection| sqlite::location::list(connection, Some(location))).await?;
+        found.into_iter().next().ok_or(StoreError::NotFound("location"))
+    }
+
+    /// All locations, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn location_list(&self) -> Result<Vec<Location>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(|connection| sqlite::location::list(connection, None)).await
+    }
+}

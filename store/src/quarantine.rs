@@ -1,0 +1,87 @@
+//! What was refused, kept with the reason.
+
+use heliograph_domain::{QuarantineId, RefusalCode, Timestamp};
+
+use crate::error::StoreError;
+use crate::sqlite;
+use crate::store::{Backend, ProviderStore};
+
+/// Something refused, to be kept. Credentials in `raw` are masked already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantineNew {
+    /// Its id.
+    pub id: QuarantineId,
+    /// When it arrived.
+    pub received: Timestamp,
+    /// The gateway it names, as text: it may be no valid id at all.
+    pub gateway: Option<String>,
+    /// Where it came from, `address:port`.
+    pub address: String,
+    /// Why it was refused.
+    pub code: RefusalCode,
+    /// The reason in words; of a document with refused readings, one a line.
+    pub reason: String,
+    /// Its bytes.
+    pub raw: Vec<u8>,
+}
+
+/// Something refused, as it is kept; `raw` is empty in lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantineRow {
+    /// What was kept.
+    pub entry: QuarantineNew,
+    /// How many bytes it has.
+    pub bytes: usize,
+}
+
+/// How full the quarantine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuarantineUsage {
+    /// Entries.
+    pub rows: u64,
+    /// Their raw bytes.
+    pub bytes: u64,
+}
+
+impl ProviderStore {
+    /// Entries kept at most; the oldest make room.
+    pub const QUARANTINE_ROWS: u64 = 10_000;
+    /// Raw bytes kept at most; the oldest make room.
+    pub const QUARANTINE_BYTES: u64 = 256 * 1024 * 1024;
+
+    /// Keeps something refused.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn quarantine_add(&self, entry: QuarantineNew) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::quarantine::add(batch, &entry)).await
+    }
+
+    /// The newest entries before `before`, without their bytes.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn quarantine_list(&self, before: Option<Timestamp>, limit: usize) -> Result<Vec<QuarantineRow>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(move |connection| sqlite::quarantine::list(connection, before, limit)).await
+    }
+
+    /// One entry with its bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn quarantine_fetch(&self, id: QuarantineId) -> Result<QuarantineRow, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(move |connection| sqlite::quarantine::fetch(connection, id)).await
+    }
+
+    /// How full the quarantine is.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn quarantine_usage(&self) -> Result<QuarantineUsage, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(sqlite::quarantine::usage).await
+    }
+}

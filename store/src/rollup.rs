@@ -1,0 +1,73 @@
+//! Rollups: settling what has changed, and reading them within what somebody
+//! may see.
+
+use heliograph_domain::{GatewayId, Rollup, SensorId, SensorRole, TimeWindow, Timestamp};
+
+use crate::error::StoreError;
+use crate::sensor::SeriesRecord;
+use crate::sqlite;
+use crate::store::{Backend, ProviderStore};
+
+/// A series and its 15-minute windows in time order; windows of which nothing
+/// is known are not there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesRollups {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// What to call the sensor in front of people.
+    pub sensor_name: String,
+    /// What the sensor is to its site.
+    pub role: SensorRole,
+    /// The sensor's rated power in W.
+    pub rated_w: Option<f64>,
+    /// The series.
+    pub series: SeriesRecord,
+    /// Its windows.
+    pub windows: Vec<WindowRollup>,
+}
+
+/// The rollup of one window of 15 minutes, or of the part of it that may be seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WindowRollup {
+    /// When the window begins, a whole quarter of an hour UTC.
+    pub start: Timestamp,
+    /// Its figures.
+    pub rollup: Rollup,
+}
+
+impl ProviderStore {
+    /// The rollups of a gateway over a period, computed anew where readings
+    /// have changed, as somebody sees them who may see `visible` only: readings
+    /// outside of it have no part in any figure.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no such gateway.
+    pub async fn rollup_list(
+        &self,
+        gateway: &GatewayId,
+        period: TimeWindow,
+        visible: TimeWindow,
+    ) -> Result<Vec<SeriesRollups>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        let asked = gateway.clone();
+        if db.read(move |connection| sqlite::rollup::is_dirty(connection, &asked)).await? {
+            while self.settle(Some(gateway.clone())).await? > 0 {}
+        }
+        let asked = gateway.clone();
+        db.read(move |connection| sqlite::rollup::list(connection, &asked, period, visible)).await
+    }
+
+    /// Computes rollups anew where readings have changed, some windows at a
+    /// time; answers how many marks it has cleared, 0 when all is settled.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn rollup_settle(&self) -> Result<usize, StoreError> {
+        self.settle(None).await
+    }
+
+    async fn settle(&self, gateway: Option<GatewayId>) -> Result<usize, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::rollup::settle(batch, gateway.as_ref())).await
+    }
+}

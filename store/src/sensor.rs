@@ -1,0 +1,88 @@
+//! Sensors and their series.
+
+use heliograph_domain::{GatewayId, Kind, MetricName, Quantity, Sample, SensorId, SensorRole, SeriesKey, Timestamp, Unit};
+
+use crate::error::StoreError;
+use crate::sqlite;
+use crate::store::{Backend, ProviderStore};
+
+/// What is known of a sensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SensorRecord {
+    /// What its gateway calls it.
+    pub id: SensorId,
+    /// What people call it, if they call it something else.
+    pub label: Option<String>,
+    /// What it is to its site.
+    pub role: SensorRole,
+    /// Its rated power in W, if it is known.
+    pub rated_w: Option<f64>,
+    /// What it measures.
+    pub series: Vec<SeriesRecord>,
+}
+
+impl SensorRecord {
+    /// What to call it in front of people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.label.as_deref().unwrap_or(self.id.as_str())
+    }
+}
+
+/// What is known of a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesRecord {
+    /// The metric.
+    pub metric: MetricName,
+    /// The canonical unit.
+    pub unit: Unit,
+    /// How its numbers behave.
+    pub kind: Kind,
+    /// What they mean.
+    pub quantity: Quantity,
+    /// The latest reading that was not ahead of its time.
+    pub latest: Option<Sample>,
+    /// The earliest reading, if there is one.
+    pub first: Option<Timestamp>,
+}
+
+/// What an owner sets about a sensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SensorUpdate {
+    /// What people call it; `None`: what its gateway calls it.
+    pub label: Option<String>,
+    /// What it is to its site.
+    pub role: SensorRole,
+    /// Its rated power in W; decides which counter steps are plausible.
+    pub rated_w: Option<f64>,
+}
+
+impl ProviderStore {
+    /// The sensors of a gateway with their series, by id.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn sensor_list(&self, gateway: &GatewayId) -> Result<Vec<SensorRecord>, StoreError> {
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        db.read(move |connection| sqlite::sensor::list(connection, &gateway)).await
+    }
+
+    /// Sets what an owner knows of a sensor. Its rollups are computed anew.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn sensor_update(&self, gateway: &GatewayId, sensor: &SensorId, update: SensorUpdate) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), gateway, sensor) = (&self.backend, gateway.clone(), sensor.clone());
+        db.write(move |batch| sqlite::sensor::update(batch, &gateway, &sensor, &update)).await
+    }
+
+    /// Sets kind and quantity of a series over any guess. Its rollups are
+    /// computed anew.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn series_classify(&self, key: SeriesKey, kind: Kind, quantity: Quantity) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::sensor::classify(batch, &key, kind, quantity)).await
+    }
+}

@@ -1,0 +1,173 @@
+//! The embedded backend: one SQLite file a provider.
+//!
+//! All writes of a process go through one thread, which takes what is queued,
+//! runs it in one transaction and commits once: the fsync is shared by all
+//! connections. Each job runs in a savepoint of its own, so that one that fails
+//! takes nothing with it. Readers have connections of their own and see the
+//! last commit (WAL). Several processes may use one file: writers take turns.
+
+pub(crate) mod customer;
+pub(crate) mod document;
+pub(crate) mod frame;
+pub(crate) mod gateway;
+pub(crate) mod location;
+pub(crate) mod outbox;
+pub(crate) mod quarantine;
+pub(crate) mod reading;
+pub(crate) mod rollup;
+mod schema;
+pub(crate) mod sensor;
+pub(crate) mod settings;
+pub(crate) mod user;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use heliograph_domain::{TimeWindow, Timestamp};
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::error::StoreError;
+use crate::url::AckLevel;
+pub(crate) use writer::Batch;
+use writer::{Job, Reply};
+
+/// Writers of several processes take turns; one may wait this long for its own.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Jobs that may wait for the writer thread before callers have to wait.
+const QUEUE: usize = 4096;
+/// Connections for reading, each with a page cache of its own.
+const READERS: usize = 4;
+
+/// An open file, shared by all clones.
+#[derive(Debug, Clone)]
+pub(crate) struct Database {
+    jobs: mpsc::Sender<Job>,
+    readers: Arc<Readers>,
+}
+
+#[derive(Debug)]
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Semaphore,
+}
+
+impl Database {
+    pub(crate) fn open(path: &Path, ack: AckLevel) -> Result<Self, StoreError> {
+        let connection = schema::open_migrated(path, ack)?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let writer_path = path.to_owned();
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer::run(&writer_path, ack, connection, queue))
+            .map_err(|error| StoreError::Open { place: path.display().to_string(), problem: error.to_string() })?;
+        let readers = Readers { path: path.to_owned(), idle: Mutex::default(), permits: Semaphore::new(READERS) };
+        Ok(Self { jobs, readers: Arc::new(readers) })
+    }
+
+    /// Runs a job in the next transaction; answers after its commit.
+    pub(crate) async fn write<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, result) = oneshot::channel();
+        let job: Job = Box::new(move |batch| {
+            let outcome = batch.and_then(job);
+            let failed = outcome.is_err();
+            let reply: Reply = Box::new(move |commit| {
+                // A caller that has gone away needs no answer.
+                drop(answer.send(commit.and(outcome)));
+            });
+            (failed, reply)
+        });
+        self.jobs.send(job).await.map_err(|_| closed())?;
+        result.await.map_err(|_| closed())?
+    }
+
+    /// Runs a query on a reading connection, off the async threads.
+    pub(crate) async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let readers = Arc::clone(&self.readers);
+        let permit = readers.permits.acquire().await.map_err(|_| closed())?;
+        let shared = Arc::clone(&self.readers);
+        let result = tokio::task::spawn_blocking(move || {
+            let connection = shared.take()?;
+            let result = query(&connection);
+            shared.give_back(connection);
+            result
+        })
+        .await
+        .unwrap_or_else(|error| Err(StoreError::Unavailable(format!("read task ended early: {error}"))));
+        drop(permit);
+        result
+    }
+
+    pub(crate) async fn close(&self) {
+        self.readers.permits.close();
+        let (answer, ended) = oneshot::channel::<()>();
+        // The writer ends when this job tells it to; its end drops the sender.
+        let last: Job = Box::new(move |batch| {
+            if let Ok(batch) = batch {
+                batch.end_after_this();
+            }
+            (false, Box::new(move |_| drop(answer)))
+        });
+        if self.jobs.send(last).await.is_ok() {
+            drop(ended.await);
+        }
+        self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Readers {
+    fn take(&self) -> Result<Connection, StoreError> {
+        if let Some(connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(connection);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "cache_size", -8 * 1024)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    }
+
+    fn give_back(&self, connection: Connection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("it is closed".to_owned())
+}
+
+/// Makes the folder and proves that files can be written in it.
+pub(crate) fn check_directory(directory: &Path) -> Result<(), StoreError> {
+    let open = |error: std::io::Error| StoreError::Open {
+        place: directory.display().to_string(),
+        problem: format!("{error}; choose a folder that this user can write with --store sqlite:DIR"),
+    };
+    std::fs::create_dir_all(directory).map_err(open)?;
+    let probe = directory.join(format!(".heliograph-probe-{}", std::process::id()));
+    std::fs::write(&probe, b"").map_err(open)?;
+    std::fs::remove_file(&probe).map_err(open)
+}
+
+/// A window from its two columns.
+pub(crate) fn window(row: &rusqlite::Row<'_>, from: usize, until: usize) -> Result<TimeWindow, StoreError> {
+    let until: Option<i64> = row.get(until)?;
+    Ok(TimeWindow { from: Timestamp::clamped(row.get(from)?), until: until.map(Timestamp::clamped) })
+}
+
+/// A column that is not what this release writes there.
+pub(crate) fn damaged(error: rusqlite::types::FromSqlError) -> StoreError {
+    StoreError::Damaged(error.to_string())
+}

@@ -1,0 +1,233 @@
+//! Rows of gateways, placements and credentials.
+
+use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, LocationId, Timestamp, Zone};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::Batch;
+use crate::error::StoreError;
+use crate::gateway::{CredentialNew, CredentialRecord, DirectoryEntry, GatewayCommissioning, GatewayRecord, Placement};
+use crate::store::ProviderStore;
+
+pub(crate) fn number(connection: &Connection, gateway: &GatewayId) -> Result<i64, StoreError> {
+    find_number(connection, gateway)?.ok_or(StoreError::NotFound("gateway"))
+}
+
+fn find_number(connection: &Connection, gateway: &GatewayId) -> Result<Option<i64>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT number FROM gateway WHERE id = ?1")?;
+    Ok(query.query_row([gateway.as_str()], |row| row.get(0)).optional()?)
+}
+
+/// The gateway's number; one that is not known yet is listed as waiting.
+pub(crate) fn number_or_waiting(batch: &mut Batch<'_>, gateway: &GatewayId, at: Timestamp) -> Result<i64, StoreError> {
+    if let Some(number) = find_number(batch.connection, gateway)? {
+        return Ok(number);
+    }
+    batch.connection.prepare_cached("INSERT INTO gateway (id, state, first_seen) VALUES (?1, ?2, ?3)")?.execute(params![
+        gateway.as_str(),
+        GatewayState::Waiting.as_str(),
+        at.as_millis()
+    ])?;
+    batch.config_changed();
+    Ok(batch.connection.last_insert_rowid())
+}
+
+pub(crate) fn knock(batch: &mut Batch<'_>, gateway: &GatewayId, address: &str, at: Timestamp) -> Result<(), StoreError> {
+    if find_number(batch.connection, gateway)?.is_none() {
+        make_room(batch)?;
+    }
+    let number = number_or_waiting(batch, gateway, at)?;
+    batch
+        .connection
+        .prepare_cached(
+            "INSERT INTO latest (gateway, seen, address, documents, data) VALUES (?1, ?2, ?3, 0, x'')
+             ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen), address = excluded.address",
+        )?
+        .execute(params![number, at.as_millis(), address])?;
+    Ok(())
+}
+
+/// Forgets the waiting gateways that knocked longest ago, so that one more fits.
+fn make_room(batch: &mut Batch<'_>) -> Result<(), StoreError> {
+    let waiting: usize = batch
+        .connection
+        .prepare_cached("SELECT count(*) FROM gateway WHERE state = 'waiting'")?
+        .query_row([], |row| row.get(0))?;
+    let Some(excess) = (waiting + 1).checked_sub(ProviderStore::WAITING_GATEWAYS).filter(|excess| *excess > 0) else {
+        return Ok(());
+    };
+    let oldest: Vec<i64> = batch
+        .connection
+        .prepare_cached(
+            "SELECT number FROM gateway JOIN latest ON latest.gateway = number
+             WHERE state = 'waiting' AND documents = 0 ORDER BY seen LIMIT ?1",
+        )?
+        .query_map([excess], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for number in oldest {
+        batch.connection.prepare_cached("DELETE FROM latest WHERE gateway = ?1")?.execute([number])?;
+        batch.connection.prepare_cached("DELETE FROM gateway WHERE number = ?1")?.execute([number])?;
+        batch.gateways.clear();
+    }
+    Ok(())
+}
+
+pub(crate) fn commission(batch: &mut Batch<'_>, new: &GatewayCommissioning) -> Result<(), StoreError> {
+    let number = number_or_waiting(batch, &new.gateway, new.at)?;
+    batch.connection.prepare_cached("UPDATE gateway SET state = ?2, label = ?3 WHERE number = ?1")?.execute(params![
+        number,
+        GatewayState::Commissioned.as_str(),
+        new.label
+    ])?;
+    place(batch, number, new.location, new.from)?;
+    add_credential(batch, number, new.credential, new.at)
+}
+
+/// Ends the placement that holds `from` and whatever was planned after it, and
+/// begins a new one.
+pub(crate) fn place(batch: &mut Batch<'_>, number: i64, location: LocationId, from: Timestamp) -> Result<(), StoreError> {
+    super::location::require(batch.connection, location)?;
+    let start = from.as_millis();
+    batch.connection.execute("DELETE FROM placement WHERE gateway = ?1 AND start >= ?2", params![number, start])?;
+    batch.connection.execute(
+        "UPDATE placement SET until = ?2 WHERE gateway = ?1 AND start < ?2 AND (until IS NULL OR until > ?2)",
+        params![number, start],
+    )?;
+    batch.connection.execute(
+        "INSERT INTO placement (gateway, location, start) VALUES (?1, ?2, ?3)",
+        params![number, location.to_string(), start],
+    )?;
+    batch.config_changed();
+    Ok(())
+}
+
+pub(crate) fn rename(batch: &mut Batch<'_>, gateway: &GatewayId, label: Option<&str>) -> Result<(), StoreError> {
+    let number = number(batch.connection, gateway)?;
+    batch.connection.execute("UPDATE gateway SET label = ?2 WHERE number = ?1", params![number, label])?;
+    batch.config_changed();
+    Ok(())
+}
+
+pub(crate) fn retire(batch: &mut Batch<'_>, gateway: &GatewayId, at: Timestamp) -> Result<(), StoreError> {
+    let number = number(batch.connection, gateway)?;
+    let at = at.as_millis();
+    batch
+        .connection
+        .execute("UPDATE gateway SET state = ?2 WHERE number = ?1", params![number, GatewayState::Retired.as_str()])?;
+    batch
+        .connection
+        .execute("UPDATE placement SET until = ?2 WHERE gateway = ?1 AND until IS NULL AND start < ?2", params![number, at])?;
+    batch.connection.execute("UPDATE credential SET revoked = ?2 WHERE gateway = ?1 AND revoked IS NULL", params![number, at])?;
+    batch.config_changed();
+    Ok(())
+}
+
+pub(crate) fn add_credential(
+    batch: &mut Batch<'_>,
+    number: i64,
+    credential: CredentialNew,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    batch.connection.execute(
+        "INSERT INTO credential (id, gateway, digest, created) VALUES (?1, ?2, ?3, ?4)",
+        params![credential.id.to_string(), number, credential.digest.0, at.as_millis()],
+    )?;
+    batch.config_changed();
+    Ok(())
+}
+
+pub(crate) fn revoke(
+    batch: &mut Batch<'_>,
+    gateway: &GatewayId,
+    credential: CredentialId,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let number = number(batch.connection, gateway)?;
+    let revoked = batch.connection.execute(
+        "UPDATE credential SET revoked = ?3 WHERE id = ?1 AND gateway = ?2 AND revoked IS NULL",
+        params![credential.to_string(), number, at.as_millis()],
+    )?;
+    batch.config_changed();
+    if revoked == 1 { Ok(()) } else { Err(StoreError::NotFound("credential")) }
+}
+
+const GATEWAYS: &str = "
+SELECT g.id, g.label, g.state, g.first_seen, l.seen, l.address, coalesce(l.documents, 0),
+       (SELECT location FROM placement p WHERE p.gateway = g.number AND p.until IS NULL)
+FROM gateway g LEFT JOIN latest l ON l.gateway = g.number
+WHERE ?1 IS NULL OR g.id = ?1 ORDER BY g.id";
+
+pub(crate) fn list(connection: &Connection, only: Option<&GatewayId>) -> Result<Vec<GatewayRecord>, StoreError> {
+    let mut query = connection.prepare_cached(GATEWAYS)?;
+    let mut rows = query.query([only.map(GatewayId::as_str)])?;
+    let mut gateways = Vec::new();
+    while let Some(row) = rows.next()? {
+        gateways.push(record(row)?);
+    }
+    Ok(gateways)
+}
+
+fn record(row: &Row<'_>) -> Result<GatewayRecord, StoreError> {
+    Ok(GatewayRecord {
+        id: GatewayId::parse(row.get_ref(0)?.as_str().map_err(super::damaged)?)?,
+        label: row.get(1)?,
+        state: GatewayState::parse(row.get_ref(2)?.as_str().map_err(super::damaged)?)?,
+        first_seen: Timestamp::clamped(row.get(3)?),
+        last_seen: row.get::<_, Option<i64>>(4)?.map(Timestamp::clamped),
+        last_address: row.get(5)?,
+        documents: row.get(6)?,
+        location: row.get::<_, Option<String>>(7)?.map(|id| LocationId::parse(&id)).transpose()?,
+    })
+}
+
+pub(crate) fn placements(connection: &Connection) -> Result<Vec<Placement>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT g.id, p.location, p.start, p.until FROM placement p JOIN gateway g ON g.number = p.gateway ORDER BY g.id, p.start",
+    )?;
+    let mut rows = query.query([])?;
+    let mut placements = Vec::new();
+    while let Some(row) = rows.next()? {
+        placements.push(Placement {
+            gateway: GatewayId::parse(&row.get::<_, String>(0)?)?,
+            location: LocationId::parse(&row.get::<_, String>(1)?)?,
+            window: super::window(row, 2, 3)?,
+        });
+    }
+    Ok(placements)
+}
+
+pub(crate) fn directory(connection: &Connection) -> Result<Vec<DirectoryEntry>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT g.number, g.id, g.state, o.zone FROM gateway g
+         LEFT JOIN placement p ON p.gateway = g.number AND p.until IS NULL LEFT JOIN location o ON o.id = p.location",
+    )?;
+    let mut keys = connection.prepare_cached("SELECT digest FROM credential WHERE gateway = ?1 AND revoked IS NULL")?;
+    let mut rows = query.query([])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get(0)?;
+        entries.push(DirectoryEntry {
+            gateway: GatewayId::parse(&row.get::<_, String>(1)?)?,
+            state: GatewayState::parse(&row.get::<_, String>(2)?)?,
+            zone: row.get::<_, Option<String>>(3)?.map(|zone| Zone::parse(&zone)).transpose()?,
+            keys: keys.query_map([number], |row| row.get(0).map(KeyDigest))?.collect::<Result<_, _>>()?,
+        });
+    }
+    Ok(entries)
+}
+
+pub(crate) fn credentials(connection: &Connection, gateway: &GatewayId) -> Result<Vec<CredentialRecord>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT c.id, c.created, c.revoked FROM credential c JOIN gateway g ON g.number = c.gateway
+         WHERE g.id = ?1 ORDER BY c.created DESC, c.id DESC",
+    )?;
+    let mut rows = query.query([gateway.as_str()])?;
+    let mut credentials = Vec::new();
+    while let Some(row) = rows.next()? {
+        credentials.push(CredentialRecord {
+            id: CredentialId::parse(&row.get::<_, String>(0)?)?,
+            created: Timestamp::clamped(row.get(1)?),
+            revoked: row.get::<_, Option<i64>>(2)?.map(Timestamp::clamped),
+        });
+    }
+    Ok(credentials)
+}

@@ -1,0 +1,97 @@
+//! Rows of the outbox.
+
+use heliograph_domain::{EmailAddress, OutboxId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::Batch;
+use crate::error::StoreError;
+use crate::outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState};
+
+pub(crate) fn put(batch: &mut Batch<'_>, mail: &OutboxNew) -> Result<bool, StoreError> {
+    let added = batch.connection.execute(
+        "INSERT INTO outbox (id, report, period, recipient, subject, message_id, message, created, state, attempts, due, outcome)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'waiting', 0, ?9, '') ON CONFLICT (report, period, recipient) DO NOTHING",
+        params![
+            mail.id.to_string(),
+            mail.key.report,
+            mail.key.period,
+            mail.key.recipient.as_str(),
+            mail.subject,
+            mail.message_id,
+            mail.message,
+            mail.created.as_millis(),
+            mail.due.as_millis(),
+        ],
+    )?;
+    batch.config_changed();
+    Ok(added == 1)
+}
+
+pub(crate) fn contains(connection: &Connection, key: &OutboxKey) -> Result<bool, StoreError> {
+    let mut query = connection.prepare_cached("SELECT 1 FROM outbox WHERE report = ?1 AND period = ?2 AND recipient = ?3")?;
+    Ok(query.exists(params![key.report, key.period, key.recipient.as_str()])?)
+}
+
+pub(crate) fn claim(batch: &mut Batch<'_>, now: Timestamp, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
+    let id: Option<String> = batch
+        .connection
+        .prepare_cached(
+            "UPDATE outbox SET due = ?2, attempts = attempts + 1
+             WHERE id = (SELECT id FROM outbox WHERE state = 'waiting' AND due <= ?1 ORDER BY due, id LIMIT 1) RETURNING id",
+        )?
+        .query_row(params![now.as_millis(), until.as_millis()], |row| row.get(0))
+        .optional()?;
+    let Some(id) = id else { return Ok(None) };
+    fetch(batch.connection, OutboxId::parse(&id)?).map(Some)
+}
+
+pub(crate) fn settle(
+    batch: &mut Batch<'_>,
+    id: OutboxId,
+    state: OutboxState,
+    outcome: &str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let sent = (state == OutboxState::Sent).then(|| at.as_millis());
+    let changed = batch.connection.execute(
+        "UPDATE outbox SET state = ?2, outcome = ?3, due = ?4, sent = ?5 WHERE id = ?1",
+        params![id.to_string(), state.as_str(), outcome, at.as_millis(), sent],
+    )?;
+    batch.config_changed();
+    if changed == 1 { Ok(()) } else { Err(StoreError::NotFound("mail")) }
+}
+
+const COLUMNS: &str = "id, report, period, recipient, subject, message_id, state, attempts, created, due, outcome, sent";
+
+pub(crate) fn list(connection: &Connection, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    let mut query =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox ORDER BY created DESC, id DESC LIMIT ?1"))?;
+    let mut rows = query.query([limit])?;
+    let mut mails = Vec::new();
+    while let Some(row) = rows.next()? {
+        mails.push(mail(row)?);
+    }
+    Ok(mails)
+}
+
+pub(crate) fn fetch(connection: &Connection, id: OutboxId) -> Result<OutboxMail, StoreError> {
+    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS}, message FROM outbox WHERE id = ?1"))?;
+    let mut rows = query.query([id.to_string()])?;
+    let row = rows.next()?.ok_or(StoreError::NotFound("mail"))?;
+    Ok(OutboxMail { row: mail(row)?, message: row.get(12)? })
+}
+
+fn mail(row: &Row<'_>) -> Result<OutboxRow, StoreError> {
+    Ok(OutboxRow {
+        id: OutboxId::parse(&row.get::<_, String>(0)?)?,
+        key: OutboxKey { report: row.get(1)?, period: row.get(2)?, recipient: EmailAddress::parse(&row.get::<_, String>(3)?)? },
+        subject: row.get(4)?,
+        message_id: row.get(5)?,
+        state: OutboxState::parse(&row.get::<_, String>(6)?)?,
+        attempts: row.get(7)?,
+        created: Timestamp::clamped(row.get(8)?),
+        due: Timestamp::clamped(row.get(9)?),
+        outcome: row.get(10)?,
+        sent: row.get::<_, Option<i64>>(11)?.map(Timestamp::clamped),
+    })
+}

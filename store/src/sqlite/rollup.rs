@@ -1,0 +1,365 @@
+//! Marks into rollups, and rollups back out within what somebody may see.
+
+use std::collections::{BTreeSet, HashMap};
+
+use heliograph_domain::{
+    GatewayId, Rollup, RollupFlags, RollupRule, Sample, SensorId, SensorRole, TimeWindow, Timestamp, WINDOW_MS, affected_windows,
+    roll_up, roll_up_span, window_of,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::frame::{self, Slot};
+use super::sensor::StoredSeries;
+use super::{Batch, gateway, sensor};
+use crate::error::StoreError;
+use crate::rollup::{SeriesRollups, WindowRollup};
+
+/// Marks settled in one transaction: other writers wait meanwhile.
+const MARKS_AT_ONCE: usize = 2_000;
+/// Marks further apart than this are settled apart, so that the frames between
+/// them need not be read.
+const APART_MS: i64 = 6 * 3_600_000;
+
+pub(crate) fn is_dirty(connection: &Connection, id: &GatewayId) -> Result<bool, StoreError> {
+    let number = gateway::number(connection, id)?;
+    Ok(connection.prepare_cached("SELECT 1 FROM dirty WHERE gateway = ?1")?.exists([number])?)
+}
+
+/// Settles the marks of one gateway, or of whichever has some. Runs inside the
+/// writer's transaction, so that no reading can change between being rolled up
+/// and its mark being cleared.
+pub(crate) fn settle(batch: &mut Batch<'_>, only: Option<&GatewayId>) -> Result<usize, StoreError> {
+    let number = match only {
+        Some(id) => Some(gateway::number(batch.connection, id)?),
+        None => {
+            batch.connection.prepare_cached("SELECT gateway FROM dirty LIMIT 1")?.query_row([], |row| row.get(0)).optional()?
+        }
+    };
+    let Some(number) = number else { return Ok(0) };
+    let marks: Vec<Timestamp> = batch
+        .connection
+        .prepare_cached("SELECT start FROM dirty WHERE gateway = ?1 ORDER BY start LIMIT ?2")?
+        .query_map(params![number, MARKS_AT_ONCE], |row| row.get(0).map(Timestamp::clamped))?
+        .collect::<Result<_, _>>()?;
+    let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok(0) };
+    let series = sensor::series(batch.connection, number)?;
+    for run in marks.chunk_by(|a, b| b.millis_since(*a) <= APART_MS) {
+        settle_run(batch.connection, number, &series, run)?;
+    }
+    batch.connection.prepare_cached("DELETE FROM dirty WHERE gateway = ?1 AND start BETWEEN ?2 AND ?3")?.execute(params![
+        number,
+        first.as_millis(),
+        last.as_millis()
+    ])?;
+    batch.data_changed();
+    Ok(marks.len())
+}
+
+fn settle_run(connection: &Connection, number: i64, series: &[StoredSeries], marks: &[Timestamp]) -> Result<(), StoreError> {
+    let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok(()) };
+    let samples = samples_around(connection, number, series, *first, last.plus_millis(WINDOW_MS))?;
+    let mut delete = connection.prepare_cached("DELETE FROM rollup WHERE gateway = ?1 AND slot = ?2 AND start = ?3")?;
+    for series in series {
+        let samples = samples.get(&series.slot).map(Vec::as_slice).unwrap_or_default();
+        let windows: BTreeSet<Timestamp> =
+            marks.iter().flat_map(|mark| affected_windows(&series.rule, *mark, near(samples, &series.rule, *mark))).collect();
+        for start in windows {
+            match roll_up(&series.rule, start, near(samples, &series.rule, start)) {
+                Some(rollup) => save(connection, number, series.slot, start, &rollup)?,
+                None => drop(delete.execute(params![number, series.slot, start.as_millis()])?),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The samples of a window and enough on either side of it.
+fn near<'a>(samples: &'a [Sample], rule: &RollupRule, start: Timestamp) -> &'a [Sample] {
+    let end = start.plus_millis(WINDOW_MS);
+    let margin = rule.context() + 1;
+    let from = samples.partition_point(|sample| sample.at < start).saturating_sub(margin);
+    let until = (samples.partition_point(|sample| sample.at < end) + margin).min(samples.len());
+    samples.get(from..until).unwrap_or_default()
+}
+
+type Samples = HashMap<Slot, Vec<Sample>>;
+
+/// All samples between two instants and, of each series that has some there,
+/// enough before and after that every affected window can be rolled up: the
+/// windows reach one context away, and need one context more.
+fn samples_around(
+    connection: &Connection,
+    number: i64,
+    series: &[StoredSeries],
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Samples, StoreError> {
+    let mut samples = Samples::new();
+    let mut inside = connection
+        .prepare_cached("SELECT time, data FROM frame WHERE gateway = ?1 AND time >= ?2 AND time < ?3 ORDER BY time")?;
+    let mut rows = inside.query(params![number, from.as_millis(), until.as_millis()])?;
+    while let Some(row) = rows.next()? {
+        let at = Timestamp::clamped(row.get(0)?);
+        for (slot, value) in frame::unpack(row.get_ref(1)?.as_blob().map_err(super::damaged)?)? {
+            samples.entry(slot).or_default().push(Sample { at, value });
+        }
+    }
+    let touched: Vec<&StoredSeries> = series.iter().filter(|series| samples.contains_key(&series.slot)).collect();
+    let before = reach(
+        connection,
+        "SELECT time, data FROM frame WHERE gateway = ?1 AND time < ?2 ORDER BY time DESC",
+        number,
+        from,
+        &touched,
+        |series, at| series.extent.is_some_and(|extent| at <= extent.first),
+    )?;
+    let after = reach(
+        connection,
+        "SELECT time, data FROM frame WHERE gateway = ?1 AND time >= ?2 ORDER BY time",
+        number,
+        until,
+        &touched,
+        |series, at| series.extent.is_some_and(|extent| at >= extent.last),
+    )?;
+    for (slot, mut found) in before {
+        found.reverse();
+        if let Some(inside) = samples.get_mut(&slot) {
+            found.append(inside);
+            *inside = found;
+        }
+    }
+    for (slot, mut found) in after {
+        if let Some(inside) = samples.get_mut(&slot) {
+            inside.append(&mut found);
+        }
+    }
+    Ok(samples)
+}
+
+/// Walks frames away from an instant until each series has its context twice
+/// over, or can have no more.
+fn reach(
+    connection: &Connection,
+    sql: &str,
+    number: i64,
+    from: Timestamp,
+    series: &[&StoredSeries],
+    exhausted: impl Fn(&StoredSeries, Timestamp) -> bool,
+) -> Result<Samples, StoreError> {
+    let mut found = Samples::new();
+    let mut open: Vec<&StoredSeries> = series.iter().copied().filter(|series| !exhausted(series, from)).collect();
+    let mut query = connection.prepare_cached(sql)?;
+    let mut rows = query.query(params![number, from.as_millis()])?;
+    while !open.is_empty() {
+        let Some(row) = rows.next()? else { break };
+        let at = Timestamp::clamped(row.get(0)?);
+        let data = row.get_ref(1)?.as_blob().map_err(super::damaged)?;
+        let mut failure = None;
+        open.retain(|series| {
+            let samples = found.entry(series.slot).or_default();
+            match frame::find(data, series.slot) {
+                Ok(Some(value)) => samples.push(Sample { at, value }),
+                Ok(None) => {}
+                Err(error) => failure = Some(error),
+            }
+            samples.len() < 2 * (series.rule.context() + 1) && !exhausted(series, at)
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+    }
+    Ok(found)
+}
+
+fn save(connection: &Connection, number: i64, slot: Slot, start: Timestamp, rollup: &Rollup) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO rollup (gateway, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .execute(params![
+            number,
+            slot,
+            start.as_millis(),
+            rollup.count,
+            rollup.min,
+            rollup.max,
+            rollup.first,
+            rollup.last,
+            rollup.covered_ms,
+            rollup.positive,
+            rollup.negative,
+            rollup.increase,
+            flags_to_bits(rollup.flags),
+        ])?;
+    Ok(())
+}
+
+fn flags_to_bits(flags: RollupFlags) -> u8 {
+    u8::from(flags.estimated) | u8::from(flags.reset) << 1 | u8::from(flags.implausible) << 2
+}
+
+fn flags_from_bits(bits: u8) -> RollupFlags {
+    RollupFlags { estimated: bits & 1 != 0, reset: bits & 2 != 0, implausible: bits & 4 != 0 }
+}
+
+/// The rollups of a period as they look to somebody who sees `visible` only.
+pub(crate) fn list(
+    connection: &Connection,
+    id: &GatewayId,
+    period: TimeWindow,
+    visible: TimeWindow,
+) -> Result<Vec<SeriesRollups>, StoreError> {
+    let number = gateway::number(connection, id)?;
+    let names: HashMap<SensorId, (String, SensorRole, Option<f64>)> = sensor::list(connection, id)?
+        .into_iter()
+        .map(|sensor| (sensor.id.clone(), (sensor.name().to_owned(), sensor.role, sensor.rated_w)))
+        .collect();
+    let mut all = Vec::new();
+    for series in sensor::series(connection, number)? {
+        let windows = match period.intersect(&visible) {
+            Some(shared) => windows(connection, number, &series, shared, visible)?,
+            None => Vec::new(),
+        };
+        let (sensor_name, role, rated_w) =
+            names.get(&series.sensor).cloned().unwrap_or_else(|| (series.sensor.to_string(), SensorRole::Other, None));
+        all.push(SeriesRollups { sensor: series.sensor, sensor_name, role, rated_w, series: series.record, windows });
+    }
+    Ok(all)
+}
+
+fn windows(
+    connection: &Connection,
+    number: i64,
+    series: &StoredSeries,
+    shared: TimeWindow,
+    visible: TimeWindow,
+) -> Result<Vec<WindowRollup>, StoreError> {
+    let stored = stored_windows(connection, number, series.slot, shared)?;
+    if visible == TimeWindow::ALWAYS {
+        return Ok(stored);
+    }
+    let edges = Edges::of(connection, number, series, visible)?;
+    let mut windows: Vec<WindowRollup> = stored.into_iter().filter(|window| !edges.contain(window.start)).collect();
+    windows.extend(
+        edges
+            .windows
+            .into_iter()
+            .filter(|window| shared.from < window.start.plus_millis(WINDOW_MS) && window.start < shared.end()),
+    );
+    windows.sort_by_key(|window| window.start);
+    Ok(windows)
+}
+
+fn stored_windows(connection: &Connection, number: i64, slot: Slot, period: TimeWindow) -> Result<Vec<WindowRollup>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT start, count, min, max, first, last, covered_ms, positive, negative, increase, flags FROM rollup
+         WHERE gateway = ?1 AND slot = ?2 AND start >= ?3 AND start < ?4 ORDER BY start",
+    )?;
+    let from = window_of(period.from).as_millis();
+    let rows = query.query_map(params![number, slot, from, period.end().as_millis()], |row| {
+        Ok(WindowRollup {
+            start: Timestamp::clamped(row.get(0)?),
+            rollup: Rollup {
+                count: row.get(1)?,
+                min: row.get(2)?,
+                max: row.get(3)?,
+                first: row.get(4)?,
+                last: row.get(5)?,
+                covered_ms: row.get(6)?,
+                positive: row.get(7)?,
+                negative: row.get(8)?,
+                increase: row.get(9)?,
+                flags: flags_from_bits(row.get(10)?),
+            },
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The windows at either end of what may be seen, rolled up from the visible
+/// readings alone: what happened outside must not show in them.
+struct Edges {
+    begin_until: Timestamp,
+    end_from: Timestamp,
+    windows: Vec<WindowRollup>,
+}
+
+impl Edges {
+    fn of(connection: &Connection, number: i64, series: &StoredSeries, visible: TimeWindow) -> Result<Self, StoreError> {
+        let margin = 2 * (series.rule.context() + 1);
+        let head = visible_samples(connection, number, series, visible, margin, false)?;
+        let tail = visible_samples(connection, number, series, visible, margin, true)?;
+        let context = series.rule.context();
+        // Up to here a reading before the window could have had a part.
+        let begin_until = match head.get(context).or(head.last()) {
+            Some(sample) => window_of(sample.at).plus_millis(WINDOW_MS),
+            None => visible.end(),
+        };
+        let end_from = match tail.len().checked_sub(context + 1).and_then(|i| tail.get(i)).or(tail.first()) {
+            Some(sample) if visible.until.is_some() => window_of(sample.at),
+            _ => Timestamp::MAX,
+        };
+        let mut windows = Self::roll(series, visible, window_of(visible.from), begin_until.min(visible.end()), &head);
+        if end_from < visible.end() {
+            windows.extend(Self::roll(series, visible, end_from.max(begin_until), visible.end(), &tail));
+        }
+        Ok(Self { begin_until, end_from, windows })
+    }
+
+    fn contain(&self, start: Timestamp) -> bool {
+        start < self.begin_until || start >= self.end_from
+    }
+
+    fn roll(
+        series: &StoredSeries,
+        visible: TimeWindow,
+        from: Timestamp,
+        until: Timestamp,
+        samples: &[Sample],
+    ) -> Vec<WindowRollup> {
+        let starts: BTreeSet<Timestamp> = samples
+            .iter()
+            .flat_map(|sample| (-3..=3).map(|step| window_of(sample.at).plus_millis(step * WINDOW_MS)))
+            .filter(|start| *start >= from && *start < until)
+            .collect();
+        starts
+            .into_iter()
+            .filter_map(|start| {
+                let (begin, end) = (start.max(visible.from), start.plus_millis(WINDOW_MS).min(visible.end()));
+                roll_up_span(&series.rule, begin, end, samples).map(|rollup| WindowRollup { start, rollup })
+            })
+            .collect()
+    }
+}
+
+/// The first or last visible samples of a series, in time order.
+fn visible_samples(
+    connection: &Connection,
+    number: i64,
+    series: &StoredSeries,
+    visible: TimeWindow,
+    limit: usize,
+    last: bool,
+) -> Result<Vec<Sample>, StoreError> {
+    let Some(extent) = series.extent else { return Ok(Vec::new()) };
+    let order = if last { "DESC" } else { "ASC" };
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT time, data FROM frame WHERE gateway = ?1 AND time >= ?2 AND time < ?3 ORDER BY time {order}"
+    ))?;
+    let from = visible.from.max(extent.first).as_millis();
+    let until = visible.end().min(extent.last.plus_millis(1)).as_millis();
+    let mut rows = query.query(params![number, from, until])?;
+    let mut samples = Vec::new();
+    while samples.len() < limit {
+        let Some(row) = rows.next()? else { break };
+        let at = Timestamp::clamped(row.get(0)?);
+        if let Some(value) = frame::find(row.get_ref(1)?.as_blob().map_err(super::damaged)?, series.slot)? {
+            samples.push(Sample { at, value });
+        }
+    }
+    if last {
+        samples.reverse();
+    }
+    Ok(samples)
+}

@@ -1,0 +1,140 @@
+//! Rows of people, one-time links and sessions.
+
+use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Batch;
+use crate::error::StoreError;
+use crate::user::{SessionRow, UserRecord};
+
+pub(crate) fn create(batch: &mut Batch<'_>, user: &UserRecord) -> Result<(), StoreError> {
+    if (user.role == UserRole::Customer) != user.customer.is_some() {
+        return Err(StoreError::Conflict("a user names a customer exactly when the role is customer".to_owned()));
+    }
+    if let Some(customer) = user.customer
+        && super::customer::list(batch.connection, Some(customer))?.is_empty()
+    {
+        return Err(StoreError::NotFound("customer"));
+    }
+    let added = batch.connection.execute(
+        "INSERT INTO user (id, email, name, role, customer, password_hash, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (email) DO NOTHING",
+        params![
+            user.id.to_string(),
+            user.email.as_str(),
+            user.name,
+            user.role.as_str(),
+            user.customer.map(|customer| customer.to_string()),
+            user.password_hash,
+            user.created.as_millis(),
+        ],
+    )?;
+    batch.config_changed();
+    if added == 1 { Ok(()) } else { Err(StoreError::Conflict(format!("somebody signs in with {} already", user.email))) }
+}
+
+pub(crate) fn list(
+    connection: &Connection,
+    id: Option<UserId>,
+    email: Option<&EmailAddress>,
+) -> Result<Vec<UserRecord>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT id, email, name, role, customer, password_hash, created FROM user
+         WHERE (?1 IS NULL OR id = ?1) AND (?2 IS NULL OR email = ?2) ORDER BY email",
+    )?;
+    let mut rows = query.query(params![id.map(|id| id.to_string()), email.map(EmailAddress::as_str)])?;
+    let mut users = Vec::new();
+    while let Some(row) = rows.next()? {
+        users.push(UserRecord {
+            id: UserId::parse(&row.get::<_, String>(0)?)?,
+            email: EmailAddress::parse(&row.get::<_, String>(1)?)?,
+            name: row.get(2)?,
+            role: UserRole::parse(&row.get::<_, String>(3)?)?,
+            customer: row.get::<_, Option<String>>(4)?.map(|id| CustomerId::parse(&id)).transpose()?,
+            password_hash: row.get(5)?,
+            created: Timestamp::clamped(row.get(6)?),
+        });
+    }
+    Ok(users)
+}
+
+pub(crate) fn set_password(batch: &mut Batch<'_>, user: UserId, hash: &str) -> Result<(), StoreError> {
+    let changed =
+        batch.connection.execute("UPDATE user SET password_hash = ?2 WHERE id = ?1", params![user.to_string(), hash])?;
+    if changed == 0 {
+        return Err(StoreError::NotFound("user"));
+    }
+    delete_sessions(batch, user)?;
+    batch.connection.execute("DELETE FROM login_link WHERE user = ?1", [user.to_string()])?;
+    batch.config_changed();
+    Ok(())
+}
+
+pub(crate) fn delete(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {
+    let deleted = batch.connection.execute("DELETE FROM user WHERE id = ?1", [user.to_string()])?;
+    batch.config_changed();
+    if deleted == 1 { Ok(()) } else { Err(StoreError::NotFound("user")) }
+}
+
+pub(crate) fn create_link(batch: &mut Batch<'_>, digest: KeyDigest, user: UserId, expires: Timestamp) -> Result<(), StoreError> {
+    if list(batch.connection, Some(user), None)?.is_empty() {
+        return Err(StoreError::NotFound("user"));
+    }
+    batch.connection.execute(
+        "INSERT INTO login_link (digest, user, expires) VALUES (?1, ?2, ?3)",
+        params![digest.0, user.to_string(), expires.as_millis()],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn peek_link(connection: &Connection, digest: KeyDigest, now: Timestamp) -> Result<Option<UserId>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT user FROM login_link WHERE digest = ?1 AND expires > ?2")?;
+    let user: Option<String> = query.query_row(params![digest.0, now.as_millis()], |row| row.get(0)).optional()?;
+    Ok(user.map(|id| UserId::parse(&id)).transpose()?)
+}
+
+pub(crate) fn redeem_link(batch: &Batch<'_>, digest: KeyDigest, now: Timestamp) -> Result<Option<UserId>, StoreError> {
+    let user = peek_link(batch.connection, digest, now)?;
+    batch.connection.execute("DELETE FROM login_link WHERE digest = ?1", [digest.0])?;
+    Ok(user)
+}
+
+pub(crate) fn save_session(batch: &Batch<'_>, session: &SessionRow) -> Result<(), StoreError> {
+    batch
+        .connection
+        .prepare_cached(
+            "INSERT INTO session (digest, user, data, expires) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET user = excluded.user, data = excluded.data, expires = excluded.expires",
+        )?
+        .execute(params![
+            session.digest.0,
+            session.user.map(|user| user.to_string()),
+            session.data,
+            session.expires.as_millis()
+        ])?;
+    Ok(())
+}
+
+pub(crate) fn load_session(connection: &Connection, digest: KeyDigest, now: Timestamp) -> Result<Option<SessionRow>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT user, data, expires FROM session WHERE digest = ?1 AND expires > ?2")?;
+    let mut rows = query.query(params![digest.0, now.as_millis()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let user = row.get::<_, Option<String>>(0)?.map(|id| UserId::parse(&id)).transpose()?;
+    Ok(Some(SessionRow { digest, user, data: row.get(1)?, expires: Timestamp::clamped(row.get(2)?) }))
+}
+
+pub(crate) fn delete_session(batch: &Batch<'_>, digest: KeyDigest) -> Result<(), StoreError> {
+    batch.connection.execute("DELETE FROM session WHERE digest = ?1", [digest.0])?;
+    Ok(())
+}
+
+pub(crate) fn delete_sessions(batch: &Batch<'_>, user: UserId) -> Result<(), StoreError> {
+    batch.connection.execute("DELETE FROM session WHERE user = ?1", [user.to_string()])?;
+    Ok(())
+}
+
+pub(crate) fn expire(batch: &Batch<'_>, now: Timestamp) -> Result<(), StoreError> {
+    batch.connection.execute("DELETE FROM session WHERE expires <= ?1", [now.as_millis()])?;
+    batch.connection.execute("DELETE FROM login_link WHERE expires <= ?1", [now.as_millis()])?;
+    Ok(())
+}

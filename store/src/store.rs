@@ -1,0 +1,94 @@
+//! The two handles: a store, and one provider's part of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use heliograph_domain::ProviderId;
+
+use crate::error::StoreError;
+use crate::sqlite::Database;
+use crate::url::{AckLevel, StoreUrl};
+
+/// An opened store: from here to a provider's data by its id only.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    url: StoreUrl,
+    open: Mutex<HashMap<ProviderId, ProviderStore>>,
+}
+
+/// One provider's data. Cheap to clone; all clones share connections.
+#[derive(Debug, Clone)]
+pub struct ProviderStore {
+    provider: ProviderId,
+    ack: AckLevel,
+    pub(crate) backend: Backend,
+}
+
+/// What keeps the data. A closed set: each method of [`ProviderStore`] says
+/// what each of them does.
+#[derive(Debug, Clone)]
+pub(crate) enum Backend {
+    Sqlite(Database),
+}
+
+impl Store {
+    /// Opens what a URL names, making the folder if it does not exist.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when it cannot be made or written.
+    pub fn open(url: StoreUrl) -> Result<Self, StoreError> {
+        crate::sqlite::check_directory(&url.directory)?;
+        Ok(Self { inner: Arc::new(Inner { url, open: Mutex::default() }) })
+    }
+
+    /// The handle to a provider's data, whose file is made and migrated at its
+    /// first use.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or was written by a newer release.
+    pub fn provider(&self, provider: &ProviderId) -> Result<ProviderStore, StoreError> {
+        let mut open = self.inner.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = open.get(provider) {
+            return Ok(store.clone());
+        }
+        let path = self.inner.url.directory.join(format!("{provider}.db"));
+        let database = Database::open(&path, self.inner.url.ack)?;
+        let store = ProviderStore { provider: provider.clone(), ack: self.inner.url.ack, backend: Backend::Sqlite(database) };
+        open.insert(provider.clone(), store.clone());
+        Ok(store)
+    }
+}
+
+impl ProviderStore {
+    /// Whose data this is.
+    #[must_use]
+    pub const fn provider(&self) -> &ProviderId {
+        &self.provider
+    }
+
+    /// How much a finished write survives.
+    #[must_use]
+    pub const fn ack_level(&self) -> AckLevel {
+        self.ack
+    }
+
+    /// Whether the store takes writes now.
+    ///
+    /// # Errors
+    /// When it does not, with the reason.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(|_| Ok(())).await
+    }
+
+    /// Finishes what is queued and closes the files; later calls fail.
+    pub async fn close(&self) {
+        let Backend::Sqlite(db) = &self.backend;
+        db.close().await;
+    }
+}

@@ -1,0 +1,169 @@
+//! People who sign in, their one-time links and their sessions.
+
+use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
+
+use crate::error::StoreError;
+use crate::sqlite;
+use crate::store::{Backend, ProviderStore};
+
+/// Somebody who signs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRecord {
+    /// Their id.
+    pub id: UserId,
+    /// Their address, which they sign in with.
+    pub email: EmailAddress,
+    /// What people call them.
+    pub name: String,
+    /// What they may do.
+    pub role: UserRole,
+    /// Whose data they see, where the role is customer.
+    pub customer: Option<CustomerId>,
+    /// An argon2 hash in PHC form; `None` until they have chosen a password.
+    pub password_hash: Option<String>,
+    /// When they were added.
+    pub created: Timestamp,
+}
+
+/// A session of the panel. Its token is kept as a digest only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// SHA-256 of the token.
+    pub digest: KeyDigest,
+    /// Who signed in, if anybody has yet.
+    pub user: Option<UserId>,
+    /// What the panel keeps with it.
+    pub data: Vec<u8>,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+impl ProviderStore {
+    /// Adds somebody.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where the address is taken, or a customer's
+    /// user names no customer.
+    pub async fn user_create(&self, user: UserRecord) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::user::create(batch, &user)).await
+    }
+
+    /// Everybody, by address.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn user_list(&self) -> Result<Vec<UserRecord>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(|connection| sqlite::user::list(connection, None, None)).await
+    }
+
+    /// Somebody by id.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is nobody.
+    pub async fn user_fetch(&self, user: UserId) -> Result<UserRecord, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        let found = db.read(move |connection| sqlite::user::list(connection, Some(user), None)).await?;
+        found.into_iter().next().ok_or(StoreError::NotFound("user"))
+    }
+
+    /// Somebody by address, if there is anybody.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn user_find(&self, email: &EmailAddress) -> Result<Option<UserRecord>, StoreError> {
+        let (Backend::Sqlite(db), email) = (&self.backend, email.clone());
+        Ok(db.read(move |connection| sqlite::user::list(connection, None, Some(&email))).await?.into_iter().next())
+    }
+
+    /// Sets a password's hash and ends all of the person's sessions and links.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is nobody.
+    pub async fn user_set_password(&self, user: UserId, hash: String) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::user::set_password(batch, user, &hash)).await
+    }
+
+    /// Removes somebody with their sessions and links.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is nobody.
+    pub async fn user_delete(&self, user: UserId) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::user::delete(batch, user)).await
+    }
+
+    /// Keeps a one-time link for somebody; only its digest is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is nobody.
+    pub async fn login_link_create(&self, digest: KeyDigest, user: UserId, expires: Timestamp) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::user::create_link(batch, digest, user, expires)).await
+    }
+
+    /// Whose link this is, without using it up.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn login_link_peek(&self, digest: KeyDigest, now: Timestamp) -> Result<Option<UserId>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(move |connection| sqlite::user::peek_link(connection, digest, now)).await
+    }
+
+    /// Uses a one-time link up; `None` where it is unknown, used or expired.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn login_link_redeem(&self, digest: KeyDigest, now: Timestamp) -> Result<Option<UserId>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::user::redeem_link(batch, digest, now)).await
+    }
+
+    /// Keeps a session, or replaces the one of the same digest.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn session_save(&self, session: SessionRow) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::user::save_session(batch, &session)).await
+    }
+
+    /// A session that has not ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn session_load(&self, digest: KeyDigest, now: Timestamp) -> Result<Option<SessionRow>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.read(move |connection| sqlite::user::load_session(connection, digest, now)).await
+    }
+
+    /// Ends a session, if there is one.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn session_delete(&self, digest: KeyDigest) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::user::delete_session(batch, digest)).await
+    }
+
+    /// Ends all sessions of a person.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn session_delete_by_user(&self, user: UserId) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::user::delete_sessions(batch, user)).await
+    }
+
+    /// Forgets sessions and links that have ended.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn session_expire(&self, now: Timestamp) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::user::expire(batch, now)).await
+    }
+}
