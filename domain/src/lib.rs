@@ -38,7 +38,7 @@ pub use point::{Binding, Correction, CorrectionKind, Point};
 pub use policy::TimePolicy;
 pub use quarantine::RefusalCode;
 pub use reading::{Reading, ReadingError};
-pub use rollup::{Rollup, RollupFlags, RollupRule, Sample, WINDOW_MS, affected_windows, roll_up, window_of};
+pub use rollup::{Rollup, RollupFlags, RollupRule, Sample, WINDOW_MS, affected_windows, roll_up, roll_up_span, window_of};
 pub use sensor::SensorRole;
 pub use series::{Kind, Quantity, SeriesKey};
 pub use settings::{Colour, Currency, ProviderSettings};

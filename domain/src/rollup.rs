@@ -142,7 +142,7 @@ impl Rollup {
     }
 }
 
-/// Rolls one series up over the window that starts at `start`.
+/// Rolls one series up over the 15 minutes that begin at `start`.
 ///
 /// `samples` are sorted by time without repeats and hold all readings inside
 /// the window and, where they exist, [`RollupRule::context`] more on either
@@ -150,7 +150,12 @@ impl Rollup {
 /// the window.
 #[must_use]
 pub fn roll_up(rule: &RollupRule, start: Timestamp, samples: &[Sample]) -> Option<Rollup> {
-    let end = start.plus_millis(WINDOW_MS);
+    roll_up_span(rule, start, start.plus_millis(WINDOW_MS), samples)
+}
+
+/// As [`roll_up`], over any span of time from `start` up to `end`.
+#[must_use]
+pub fn roll_up_span(rule: &RollupRule, start: Timestamp, end: Timestamp, samples: &[Sample]) -> Option<Rollup> {
     let inside = |sample: &Sample| start <= sample.at && sample.at < end;
     let mut rollup = Rollup::EMPTY;
     let mut seen = false;
