@@ -1,1 +1,28 @@
 //! Framing and decoding of gateway XML: bytes to documents to readings.
+//!
+//! Two steps, both pure. A [`Framer`] cuts a byte stream into documents however
+//! it arrives, and holds it to its [`Limits`]; [`decode`] recognises the dialect
+//! of one document and yields its readings, with every reading that had to be
+//! refused beside them. Nothing here reads a clock, a socket or a file, follows
+//! a reference out of a document, or takes more than linear time.
+
+mod credentials;
+mod decode;
+mod dialect;
+mod framing;
+mod limits;
+mod local_time;
+mod native;
+mod number;
+mod senml;
+mod sensors;
+mod text;
+mod written_time;
+mod xml;
+
+pub use credentials::mask_credentials;
+pub use decode::{Context, DecodeError, Decoded, DecodedReading, DecodedSensor, Refused, Salvaged, canonical, decode, salvage};
+pub use dialect::Dialect;
+pub use framing::{Frame, FrameError, Framer};
+pub use limits::Limits;
+pub use native::NAMESPACE as NATIVE_NAMESPACE;

@@ -1,0 +1,225 @@
+//! From one document to its readings, whatever its dialect.
+
+use heliograph_domain::{
+    GatewayId, GatewayKey, Kind, MetricName, Quantity, RefusalCode, SensorId, SensorRole, Timestamp, Unit, Zone, canonical_unit,
+};
+
+use crate::dialect::Dialect;
+use crate::native;
+use crate::senml;
+use crate::xml::{self, Parser, XmlError};
+
+/// Everything a decoder needs that isn't in the bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// When the document was received: the time of readings that carry none.
+    pub received: Timestamp,
+    /// The zone of times that carry none.
+    pub zone: &'a Zone,
+    /// The gateway that the connection's `hello` named, for documents that name none.
+    pub hello_gateway: Option<&'a GatewayId>,
+}
+
+/// What a document says.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    /// How it says it.
+    pub dialect: Dialect,
+    /// Who it is from: as it says, else as the connection's `hello` said.
+    pub gateway: Option<GatewayId>,
+    /// The key it carries.
+    pub key: Option<GatewayKey>,
+    /// The token to echo: up to 64 characters, no control characters.
+    pub seq: Option<String>,
+    /// Whether it is a `hello`, which introduces a gateway and has no readings.
+    pub is_hello: bool,
+    /// The sensors it names, each once.
+    pub sensors: Vec<DecodedSensor>,
+    /// The readings in the document's order; of equal keys all are here.
+    pub readings: Vec<DecodedReading>,
+    /// The readings that had to be refused.
+    pub refused: Vec<Refused>,
+}
+
+/// A sensor of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodedSensor {
+    /// What the gateway calls it.
+    pub id: SensorId,
+    /// What it says it is, where that is recognised.
+    pub role: Option<SensorRole>,
+}
+
+/// A reading as the dialect states it; [`canonical`] gives it in canonical units.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodedReading {
+    /// Index into [`Decoded::sensors`].
+    pub sensor: usize,
+    /// What the sensor calls the measurement.
+    pub metric: MetricName,
+    /// The unit as written; empty where there is none.
+    pub unit: Unit,
+    /// When it was measured; else the receive time.
+    pub time: Timestamp,
+    /// What was measured, in `unit`; finite.
+    pub value: f64,
+    /// How the numbers of the series behave, where stated.
+    pub kind: Option<Kind>,
+    /// What they mean, where stated.
+    pub quantity: Option<Quantity>,
+    /// The time was local and stood for two instants; `time` is one of them.
+    pub ambiguous_time: bool,
+}
+
+/// A reading that was refused; the rest of its document stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// `bad-value`, `bad-time` or `bad-name`.
+    pub code: RefusalCode,
+    /// The line of the document on which the reading begins, from 1.
+    pub line: u64,
+    /// What is wrong, for a person.
+    pub reason: String,
+}
+
+/// Why a whole document was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct DecodeError {
+    /// The code for the `nack`.
+    pub code: RefusalCode,
+    /// What is wrong and where.
+    pub message: String,
+    /// Its token, where it can be read, so that a `nack` can echo it.
+    pub seq: Option<String>,
+    /// Its gateway, where it can be read.
+    pub gateway: Option<GatewayId>,
+}
+
+/// What can still be read of a document that was refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Salvaged {
+    /// The token of a native document.
+    pub seq: Option<String>,
+    /// The gateway that it names.
+    pub gateway: Option<GatewayId>,
+}
+
+/// Decodes one whole document, in time and memory linear in its bytes. Nothing
+/// outside the bytes is opened: a DOCTYPE's external id is not followed.
+///
+/// # Errors
+/// When the document as a whole has to be refused: `malformed`, `doctype`,
+/// `encoding`, `unsupported`, `bad-key`, and `too-deep` or `too-large` beyond
+/// far ceilings that a [`Framer`](crate::Framer) never lets it reach.
+pub fn decode(bytes: &[u8], context: &Context<'_>) -> Result<Decoded, DecodeError> {
+    let mut decoded = decode_inner(bytes, context).map_err(|(code, message)| {
+        let Salvaged { seq, gateway } = salvage(bytes);
+        DecodeError { code, message, seq, gateway }
+    })?;
+    decoded.gateway = decoded.gateway.or_else(|| context.hello_gateway.cloned());
+    Ok(decoded)
+}
+
+/// Reads `seq` and gateway from the root's start tag alone. `bytes` may be cut
+/// or broken behind it; what can't be read is `None`.
+#[must_use]
+pub fn salvage(bytes: &[u8]) -> Salvaged {
+    let text = xml::readable_part(bytes);
+    let mut parser = Parser::over_part(&text);
+    match parser.root() {
+        Ok(Some(_)) if recognise(&parser) == Some(Dialect::Native) => native::salvage(&parser),
+        _ => Salvaged::default(),
+    }
+}
+
+/// The canonical unit of a reading and its value in it. A unit that is not known
+/// stays as it came; so does a value too large for the canonical unit.
+#[must_use]
+pub fn canonical(reading: &DecodedReading) -> (Unit, f64) {
+    let known = canonical_unit(reading.unit.as_str()).and_then(|scaled| {
+        let value = scaled.apply(reading.value);
+        Unit::parse(scaled.unit).ok().filter(|_| value.is_finite()).map(|unit| (unit, value))
+    });
+    known.unwrap_or_else(|| (reading.unit.clone(), reading.value))
+}
+
+/// A refusal of the whole document, before it is known what can be salvaged.
+pub(crate) type Fatal = (RefusalCode, String);
+
+fn decode_inner(bytes: &[u8], context: &Context<'_>) -> Result<Decoded, Fatal> {
+    let text = xml::text_of(bytes).map_err(|error| described(&error, bytes))?;
+    let mut parser = Parser::new(&text).map_err(|error| described(&error, text.as_bytes()))?;
+    decode_text(&mut parser, context).map_err(|refusal| match refusal {
+        Refusal::Xml(error) => described(&error, text.as_bytes()),
+        Refusal::Document(code, message) => (code, message),
+    })
+}
+
+fn decode_text(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded, Refusal> {
+    parser.root()?;
+    let decoded = match recognise(parser) {
+        Some(Dialect::Native) => native::decode(parser, context)?,
+        Some(Dialect::SenMl) => senml::decode(parser, context)?,
+        None => return Err(unsupported(parser)),
+    };
+    parser.finish()?;
+    Ok(decoded)
+}
+
+fn recognise(parser: &Parser<'_>) -> Option<Dialect> {
+    Dialect::recognise(parser.local_name(), parser.namespace())
+}
+
+fn unsupported(parser: &Parser<'_>) -> Refusal {
+    let root = crate::text::shown(parser.local_name());
+    let message = match parser.namespace() {
+        Some(uri) => format!("no dialect knows the root element {root} of namespace {}", crate::text::shown(uri)),
+        None => format!("no dialect knows the root element {root}"),
+    };
+    Refusal::Document(RefusalCode::Unsupported, message)
+}
+
+fn described(error: &XmlError, text: &[u8]) -> Fatal {
+    let before = text.get(..error.at).unwrap_or(text);
+    let line = 1 + memchr::memchr_iter(b'\n', before).count();
+    (error.code, format!("{} (line {line})", error.what))
+}
+
+/// Why a decoder gives a whole document up.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It is not well-formed.
+    Xml(XmlError),
+    /// It breaks a rule of its dialect.
+    Document(RefusalCode, String),
+}
+
+impl From<XmlError> for Refusal {
+    fn from(error: XmlError) -> Self {
+        Self::Xml(error)
+    }
+}
+
+/// Counts lines for refusals: going forward only, so that all of them together
+/// cost one pass over the document.
+#[derive(Debug)]
+pub(crate) struct Lines<'a> {
+    text: &'a str,
+    counted: usize,
+    line: u64,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, counted: 0, line: 1 }
+    }
+
+    /// The line of a byte, not before the one asked for last.
+    pub(crate) fn line_of(&mut self, at: usize) -> u64 {
+        let between = self.text.as_bytes().get(self.counted..at).unwrap_or_default();
+        self.line += memchr::memchr_iter(b'\n', between).count() as u64;
+        self.counted = self.counted.max(at);
+        self.line
+    }
+}

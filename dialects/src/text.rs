@@ -1,0 +1,26 @@
+//! Texts that devices write: without outer white space, and as a message shows them.
+
+/// Without the white space that XML knows around it.
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\r', '\n'])
+}
+
+/// A device's text for a message: printable, and not without end.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 48;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_shown_in_part() {
+        assert_eq!(shown("a\nb"), "\"a\\nb\"");
+        assert!(shown(&"ä".repeat(1000)).chars().count() < 60);
+    }
+}

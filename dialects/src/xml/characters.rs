@@ -1,0 +1,136 @@
+//! Characters, names and references of XML 1.0.
+
+use super::XmlError;
+
+/// Refuses characters that XML 1.0 has no place for (section 2.2).
+pub(super) fn check_characters(text: &str) -> Result<(), XmlError> {
+    // Without an early exit, so that it runs over many bytes at once.
+    let control = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r');
+    let clean = !text.bytes().fold(false, |found, byte| found | control(byte));
+    let clean = clean && (text.is_ascii() || !text.contains(['\u{FFFE}', '\u{FFFF}']));
+    if clean {
+        return Ok(());
+    }
+    match text.char_indices().find(|(_, found)| !is_character(*found)) {
+        None => Ok(()),
+        Some((at, found)) => Err(XmlError::malformed(at, format!("character U+{:04X} is not allowed", u32::from(found)))),
+    }
+}
+
+fn is_character(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}')
+}
+
+/// Checks the name of an element, attribute or instruction: a `Name` (section
+/// 2.3) with at most one colon, inside (Namespaces in XML 1.0, section 4).
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    if plain && name.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_') {
+        return Ok(());
+    }
+    let mut parts = name.splitn(2, ':');
+    let good = parts.all(|part| {
+        let mut chars = part.chars();
+        chars.next().is_some_and(starts_name) && chars.all(continues_name)
+    });
+    if good { Ok(()) } else { Err(format!("{} is not a name", crate::text::shown(name))) }
+}
+
+/// Whether a byte may belong to a name; of a character beyond ASCII, all bytes.
+pub(super) const fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':') || byte >= 0x80
+}
+
+fn starts_name(c: char) -> bool {
+    matches!(c,
+        'A'..='Z' | 'a'..='z' | '_' | '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{2FF}' | '\u{370}'..='\u{37D}'
+        | '\u{37F}'..='\u{1FFF}' | '\u{200C}'..='\u{200D}' | '\u{2070}'..='\u{218F}' | '\u{2C00}'..='\u{2FEF}'
+        | '\u{3001}'..='\u{D7FF}' | '\u{F900}'..='\u{FDCF}' | '\u{FDF0}'..='\u{FFFD}' | '\u{10000}'..='\u{EFFFF}')
+}
+
+fn continues_name(c: char) -> bool {
+    starts_name(c) || matches!(c, '0'..='9' | '-' | '.' | '\u{B7}' | '\u{300}'..='\u{36F}' | '\u{203F}'..='\u{2040}')
+}
+
+/// The character that a reference (without `&` and `;`) stands for. Entities
+/// other than the five predefined ones would need a DTD, which is never read.
+pub(super) fn resolve(reference: &str) -> Result<char, String> {
+    let character = match reference {
+        "lt" => '<',
+        "gt" => '>',
+        "amp" => '&',
+        "quot" => '"',
+        "apos" => '\'',
+        _ => by_number(reference).ok_or_else(|| format!("reference {} is not known", crate::text::shown(reference)))?,
+    };
+    Ok(character)
+}
+
+fn by_number(reference: &str) -> Option<char> {
+    let digits = reference.strip_prefix('#')?;
+    let (digits, radix) = digits.strip_prefix('x').map_or((digits, 10), |hex| (hex, 16));
+    // A sign would be read as part of a number.
+    let clean = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    let code = if clean { u32::from_str_radix(digits, radix).ok()? } else { return None };
+    char::from_u32(code).filter(|c| is_character(*c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_predefined_entities_and_characters() {
+        let good = [
+            ("lt", '<'),
+            ("apos", '\''),
+            ("#65", 'A'),
+            ("#x41", 'A'),
+            ("#x1F600", '😀'),
+            ("#0000000000000065", 'A'),
+            ("#9", '\t'),
+        ];
+        for (text, expected) in good {
+            assert_eq!(resolve(text), Ok(expected), "{text}");
+        }
+        for bad in [
+            "",
+            "lol",
+            "LT",
+            "#",
+            "#x",
+            "#0",
+            "#8",
+            "#xD800",
+            "#x110000",
+            "#+65",
+            "#x-1",
+            "#99999999999",
+            "#X41",
+            "# 65",
+            "#xFFFE",
+        ] {
+            assert!(resolve(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_follow_the_rule() {
+        for good in ["a", "_", "a-b.c_1", "val:Root", "größe", "用户", "a\u{B7}"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "1a", "-a", ".a", ":", "a:", ":a", "a:b:c", "a:1", "a b", "a/b", "a\u{D7}", "a\"", "a&b"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn characters_that_xml_lacks_are_refused() {
+        for good in ["", "a\t\r\n", "\u{7f}\u{85}", "\u{FFFD}😀"] {
+            assert!(check_characters(good).is_ok(), "{good:?}");
+        }
+        for bad in ["\0", "a\u{1}", "\u{B}", "\u{1F}", "ä\u{FFFE}", "\u{FFFF}"] {
+            assert!(check_characters(bad).is_err(), "{bad:?}");
+        }
+    }
+}
