@@ -168,6 +168,7 @@ pub(crate) fn window(row: &rusqlite::Row<'_>, from: usize, until: usize) -> Resu
 }
 
 /// A column that is not what this release writes there.
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
 pub(crate) fn damaged(error: rusqlite::types::FromSqlError) -> StoreError {
     StoreError::Damaged(error.to_string())
 }

@@ -8,7 +8,7 @@ use heliograph_domain::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::frame::{self, Slot};
+use super::frame::{self, Extent, Slot};
 use super::sensor::StoredSeries;
 use super::{Batch, gateway, sensor};
 use crate::error::StoreError;
@@ -111,7 +111,7 @@ fn samples_around(
         number,
         from,
         &touched,
-        |series, at| series.extent.is_some_and(|extent| at <= extent.first),
+        |extent, walked_to| walked_to <= extent.first,
     )?;
     let after = reach(
         connection,
@@ -119,7 +119,7 @@ fn samples_around(
         number,
         until,
         &touched,
-        |series, at| series.extent.is_some_and(|extent| at >= extent.last),
+        |extent, walked_to| walked_to > extent.last,
     )?;
     for (slot, mut found) in before {
         found.reverse();
@@ -144,9 +144,10 @@ fn reach(
     number: i64,
     from: Timestamp,
     series: &[&StoredSeries],
-    exhausted: impl Fn(&StoredSeries, Timestamp) -> bool,
+    beyond: impl Fn(&Extent, Timestamp) -> bool,
 ) -> Result<Samples, StoreError> {
     let mut found = Samples::new();
+    let exhausted = |series: &StoredSeries, walked_to| series.extent.is_some_and(|extent| beyond(&extent, walked_to));
     let mut open: Vec<&StoredSeries> = series.iter().copied().filter(|series| !exhausted(series, from)).collect();
     let mut query = connection.prepare_cached(sql)?;
     let mut rows = query.query(params![number, from.as_millis()])?;
@@ -287,23 +288,15 @@ struct Edges {
 
 impl Edges {
     fn of(connection: &Connection, number: i64, series: &StoredSeries, visible: TimeWindow) -> Result<Self, StoreError> {
-        let margin = 2 * (series.rule.context() + 1);
-        let head = visible_samples(connection, number, series, visible, margin, false)?;
-        let tail = visible_samples(connection, number, series, visible, margin, true)?;
-        let context = series.rule.context();
-        // Up to here a reading before the window could have had a part.
-        let begin_until = match head.get(context).or(head.last()) {
-            Some(sample) => window_of(sample.at).plus_millis(WINDOW_MS),
-            None => visible.end(),
-        };
-        let end_from = match tail.len().checked_sub(context + 1).and_then(|i| tail.get(i)).or(tail.first()) {
-            Some(sample) if visible.until.is_some() => window_of(sample.at),
+        let head = visible_samples(connection, number, series, visible, End::First)?;
+        let tail = visible_samples(connection, number, series, visible, End::Last)?;
+        let begin_until = head.boundary.map_or(visible.end(), |start| start.plus_millis(WINDOW_MS));
+        let end_from = match (visible.until, tail.boundary) {
+            (Some(_), Some(start)) => start.max(begin_until),
             _ => Timestamp::MAX,
         };
-        let mut windows = Self::roll(series, visible, window_of(visible.from), begin_until.min(visible.end()), &head);
-        if end_from < visible.end() {
-            windows.extend(Self::roll(series, visible, end_from.max(begin_until), visible.end(), &tail));
-        }
+        let mut windows = Self::roll(series, visible, visible.from, begin_until.min(visible.end()), &head.samples);
+        windows.extend(Self::roll(series, visible, end_from, visible.end(), &tail.samples));
         Ok(Self { begin_until, end_from, windows })
     }
 
@@ -321,7 +314,7 @@ impl Edges {
         let starts: BTreeSet<Timestamp> = samples
             .iter()
             .flat_map(|sample| (-3..=3).map(|step| window_of(sample.at).plus_millis(step * WINDOW_MS)))
-            .filter(|start| *start >= from && *start < until)
+            .filter(|start| start.plus_millis(WINDOW_MS) > from && *start < until)
             .collect();
         starts
             .into_iter()
@@ -333,33 +326,53 @@ impl Edges {
     }
 }
 
-/// The first or last visible samples of a series, in time order.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    First,
+    Last,
+}
+
+/// The visible samples of a series at one end of what may be seen, in time order.
+struct EndSamples {
+    samples: Vec<Sample>,
+    /// The window furthest from the end that a reading outside of it could have
+    /// had a part in; `None` where there are no samples.
+    boundary: Option<Timestamp>,
+}
+
+/// Reads from one end inwards: so many samples as a reading outside can have an
+/// influence over, all others of the windows up to there, and their context.
 fn visible_samples(
     connection: &Connection,
     number: i64,
     series: &StoredSeries,
     visible: TimeWindow,
-    limit: usize,
-    last: bool,
-) -> Result<Vec<Sample>, StoreError> {
-    let Some(extent) = series.extent else { return Ok(Vec::new()) };
-    let order = if last { "DESC" } else { "ASC" };
+    end: End,
+) -> Result<EndSamples, StoreError> {
+    let mut found = EndSamples { samples: Vec::new(), boundary: None };
+    let Some(extent) = series.extent else { return Ok(found) };
+    let order = if end == End::First { "ASC" } else { "DESC" };
     let mut query = connection.prepare_cached(&format!(
         "SELECT time, data FROM frame WHERE gateway = ?1 AND time >= ?2 AND time < ?3 ORDER BY time {order}"
     ))?;
     let from = visible.from.max(extent.first).as_millis();
     let until = visible.end().min(extent.last.plus_millis(1)).as_millis();
     let mut rows = query.query(params![number, from, until])?;
-    let mut samples = Vec::new();
-    while samples.len() < limit {
+    let context = series.rule.context() + 1;
+    let mut beyond = 0;
+    while beyond <= context {
         let Some(row) = rows.next()? else { break };
         let at = Timestamp::clamped(row.get(0)?);
-        if let Some(value) = frame::find(row.get_ref(1)?.as_blob().map_err(super::damaged)?, series.slot)? {
-            samples.push(Sample { at, value });
+        let Some(value) = frame::find(row.get_ref(1)?.as_blob().map_err(super::damaged)?, series.slot)? else { continue };
+        if found.samples.len() <= context {
+            found.boundary = Some(window_of(at));
+        } else if found.boundary != Some(window_of(at)) {
+            beyond += 1;
         }
+        found.samples.push(Sample { at, value });
     }
-    if last {
-        samples.reverse();
+    if end == End::Last {
+        found.samples.reverse();
     }
-    Ok(samples)
+    Ok(found)
 }

@@ -1,0 +1,93 @@
+//! The backends under test, and what tests write into them.
+
+use std::future::Future;
+use std::ops::Deref;
+
+use heliograph_domain::{GatewayId, MetricName, ProviderId, SensorId, Timestamp, Unit};
+use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Store, StoreUrl, Value};
+use tempfile::TempDir;
+
+/// What keeps the data.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Backend {
+    Sqlite,
+}
+
+/// Every backend that the suite runs on.
+pub(crate) const ALL: &[Backend] = &[Backend::Sqlite];
+
+/// A provider's store of its own for one test.
+pub(crate) struct Fresh {
+    pub(crate) store: ProviderStore,
+    pub(crate) root: Store,
+    pub(crate) url: StoreUrl,
+    _folder: TempDir,
+}
+
+impl Deref for Fresh {
+    type Target = ProviderStore;
+    fn deref(&self) -> &ProviderStore {
+        &self.store
+    }
+}
+
+impl Backend {
+    pub(crate) fn fresh(self) -> Fresh {
+        match self {
+            Self::Sqlite => {
+                let folder = TempDir::new().unwrap();
+                let url = StoreUrl::sqlite(folder.path().join("data"));
+                let root = Store::open(url.clone()).unwrap();
+                let store = root.provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
+                Fresh { store, root, url, _folder: folder }
+            }
+        }
+    }
+}
+
+/// Runs a test on a fresh store of every backend.
+pub(crate) async fn on_every_backend<F, T>(test: F)
+where
+    F: Fn(Fresh) -> T,
+    T: Future<Output = ()>,
+{
+    for backend in ALL {
+        test(backend.fresh()).await;
+    }
+}
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).unwrap()
+}
+
+pub(crate) fn minute(minute: i64) -> Timestamp {
+    at("2026-06-15T00:00:00Z").plus_millis(minute * 60_000)
+}
+
+pub(crate) fn gateway(id: &str) -> GatewayId {
+    GatewayId::parse(id).unwrap()
+}
+
+/// A document of one series.
+pub(crate) fn document(id: &str, sensor: &str, metric: &str, unit: &str, values: &[(Timestamp, f64)]) -> DocumentWrite {
+    DocumentWrite {
+        gateway: gateway(id),
+        received: values.iter().map(|(time, _)| *time).max().unwrap_or(minute(0)),
+        address: "127.0.0.1:4000".to_owned(),
+        sensors: vec![SensorSeen { id: SensorId::parse(sensor).unwrap(), role: None }],
+        series: vec![SeriesSeen {
+            sensor: 0,
+            metric: MetricName::parse(metric).unwrap(),
+            unit: Unit::parse(unit).unwrap(),
+            kind: None,
+            quantity: None,
+        }],
+        values: values.iter().map(|(time, value)| Value { series: 0, time: *time, value: *value }).collect(),
+        quarantine: None,
+    }
+}
+
+pub(crate) fn power(id: &str, values: &[(i64, f64)]) -> DocumentWrite {
+    let values: Vec<_> = values.iter().map(|(at, value)| (minute(*at), *value)).collect();
+    document(id, "inverter-1", "power", "W", &values)
+}

@@ -1,0 +1,141 @@
+//! Documents in, readings out.
+
+use heliograph_domain::{MetricName, TimeWindow, Timestamp, Unit};
+use heliograph_store::{ProviderStore, SeriesSeen, Value};
+
+use crate::backend::{document, gateway, minute, on_every_backend, power};
+
+async fn values(store: &ProviderStore, id: &str) -> Vec<(Timestamp, f64)> {
+    let page = store.reading_page(&gateway(id), TimeWindow::ALWAYS, usize::MAX).await.unwrap();
+    page.rows.iter().map(|row| (row.time, row.value)).collect()
+}
+
+#[tokio::test]
+async fn readings_come_back_in_time_order() {
+    on_every_backend(|store| async move {
+        store.document_write(power("gw-1", &[(30, 3.0), (0, 1.0)])).await.unwrap();
+        store.document_write(power("gw-1", &[(15, 2.0)])).await.unwrap();
+        assert_eq!(values(&store, "gw-1").await, [(minute(0), 1.0), (minute(15), 2.0), (minute(30), 3.0)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_push_twice_is_one_reading_and_a_later_one_wins() {
+    on_every_backend(|store| async move {
+        store.document_write(power("gw-1", &[(0, 1.0)])).await.unwrap();
+        store.document_write(power("gw-1", &[(0, 1.0)])).await.unwrap();
+        assert_eq!(values(&store, "gw-1").await, [(minute(0), 1.0)]);
+        store.document_write(power("gw-1", &[(0, 2.0), (0, 5.0)])).await.unwrap();
+        assert_eq!(values(&store, "gw-1").await, [(minute(0), 5.0)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_repeated_push_leaves_nothing_to_settle() {
+    on_every_backend(|store| async move {
+        store.document_write(power("gw-1", &[(0, 1.0), (15, 2.0)])).await.unwrap();
+        while store.rollup_settle().await.unwrap() > 0 {}
+        store.document_write(power("gw-1", &[(0, 1.0), (15, 2.0)])).await.unwrap();
+        assert_eq!(store.rollup_settle().await.unwrap(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn series_of_one_instant_do_not_replace_each_other() {
+    on_every_backend(|store| async move {
+        let mut both = document("gw-1", "inverter-1", "power", "W", &[(minute(0), 1.0)]);
+        both.series.push(SeriesSeen {
+            metric: MetricName::parse("energy").unwrap(),
+            unit: Unit::parse("Wh").unwrap(),
+            ..both.series[0].clone()
+        });
+        both.values.push(Value { series: 1, time: minute(0), value: 100.0 });
+        store.document_write(both).await.unwrap();
+        store.document_write(document("gw-1", "meter", "power", "W", &[(minute(0), 7.0)])).await.unwrap();
+        store.document_write(document("gw-1", "inverter-1", "power", "V", &[(minute(0), 230.0)])).await.unwrap();
+        let mut found: Vec<f64> = values(&store, "gw-1").await.into_iter().map(|(_, value)| value).collect();
+        found.sort_by(f64::total_cmp);
+        assert_eq!(found, [1.0, 7.0, 100.0, 230.0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_hold_everything_once() {
+    on_every_backend(|store| async move {
+        let all: Vec<(i64, f64)> = (0..500).map(|i| (i, i as f64)).collect();
+        store.document_write(power("gw-1", &all)).await.unwrap();
+        let mut window = TimeWindow::between(minute(100), minute(400));
+        let mut found = Vec::new();
+        loop {
+            let page = store.reading_page(&gateway("gw-1"), window, 37).await.unwrap();
+            found.extend(page.rows.into_iter().map(|row| row.value));
+            match page.next {
+                Some(next) => window.from = next,
+                None => break,
+            }
+        }
+        assert_eq!(found, (100..400).map(|i| i as f64).collect::<Vec<_>>());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn late_data_never_moves_the_latest_value_back() {
+    on_every_backend(|store| async move {
+        store.document_write(power("gw-1", &[(60, 6.0)])).await.unwrap();
+        let mut late = power("gw-1", &[(0, 1.0)]);
+        late.received = minute(120);
+        store.document_write(late).await.unwrap();
+        let sensors = store.sensor_list(&gateway("gw-1")).await.unwrap();
+        let latest = sensors[0].series[0].latest.unwrap();
+        assert_eq!((latest.at, latest.value), (minute(60), 6.0));
+        assert_eq!(sensors[0].series[0].first, Some(minute(0)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reading_ahead_of_its_time_never_becomes_the_latest() {
+    on_every_backend(|store| async move {
+        let mut ahead = power("gw-1", &[(0, 1.0), (6, 2.0)]);
+        ahead.received = minute(0);
+        store.document_write(ahead).await.unwrap();
+        store.document_write(power("gw-1", &[(3, 3.0)])).await.unwrap();
+        let sensors = store.sensor_list(&gateway("gw-1")).await.unwrap();
+        assert_eq!(sensors[0].series[0].latest.unwrap().value, 3.0);
+        assert_eq!(values(&store, "gw-1").await.len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_document_that_contradicts_itself_is_refused_whole() {
+    on_every_backend(|store| async move {
+        let mut broken = power("gw-1", &[(0, 1.0)]);
+        broken.series.push(SeriesSeen { sensor: 9, ..broken.series[0].clone() });
+        assert!(store.document_write(broken).await.is_err());
+        assert!(store.gateway_list().await.unwrap().is_empty());
+        store.document_write(power("gw-1", &[(0, 2.0)])).await.unwrap();
+        assert_eq!(values(&store, "gw-1").await, [(minute(0), 2.0)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_opening_again() {
+    on_every_backend(|fresh| async move {
+        fresh.document_write(power("gw-1", &[(0, 1.0)])).await.unwrap();
+        fresh.close().await;
+        assert!(fresh.document_write(power("gw-1", &[(1, 1.0)])).await.is_err());
+        let again = heliograph_store::Store::open(fresh.url.clone()).unwrap();
+        let store = again.provider(fresh.provider()).unwrap();
+        assert_eq!(values(&store, "gw-1").await, [(minute(0), 1.0)]);
+        store.document_write(power("gw-1", &[(1, 2.0)])).await.unwrap();
+        assert_eq!(values(&store, "gw-1").await.len(), 2);
+    })
+    .await;
+}

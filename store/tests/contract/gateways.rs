@@ -1,0 +1,168 @@
+//! Gateways, their places and keys.
+
+use heliograph_domain::{
+    CredentialId, GatewayState, KeyDigest, Kind, Location, LocationId, Quantity, SensorRole, SeriesKey, Zone,
+};
+use heliograph_store::{CredentialNew, GatewayCommissioning, ProviderStore, SensorUpdate, StoreError};
+use uuid::Uuid;
+
+use crate::backend::{document, gateway, minute, on_every_backend, power};
+
+pub(crate) fn location(number: u128, zone: &str) -> Location {
+    Location {
+        id: LocationId::new(Uuid::from_u128(number)),
+        name: format!("Site {number}"),
+        zone: Zone::parse(zone).unwrap(),
+        position: None,
+        installed_kwp: Some(10.0),
+    }
+}
+
+pub(crate) fn credential(number: u8) -> CredentialNew {
+    CredentialNew { id: CredentialId::new(Uuid::from_u128(u128::from(number))), digest: KeyDigest([number; 32]) }
+}
+
+pub(crate) async fn commission(store: &ProviderStore, id: &str, location: &Location, key: u8) {
+    store
+        .gateway_commission(GatewayCommissioning {
+            gateway: gateway(id),
+            label: Some(format!("Roof of {id}")),
+            location: location.id,
+            from: minute(0),
+            credential: credential(key),
+            at: minute(0),
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_knocks_waits_and_is_commissioned() {
+    on_every_backend(|store| async move {
+        let site = location(1, "Europe/Madrid");
+        store.location_save(site.clone()).await.unwrap();
+        store.gateway_knock(&gateway("gw-1"), "10.0.0.1:99", minute(5)).await.unwrap();
+        let waiting = store.gateway_fetch(&gateway("gw-1")).await.unwrap();
+        assert_eq!(
+            (waiting.state, waiting.last_address.as_deref(), waiting.documents),
+            (GatewayState::Waiting, Some("10.0.0.1:99"), 0)
+        );
+
+        let before = store.versions().await.unwrap();
+        commission(&store, "gw-1", &site, 7).await;
+        assert!(store.versions().await.unwrap().config > before.config);
+        let record = store.gateway_fetch(&gateway("gw-1")).await.unwrap();
+        assert_eq!((record.state, record.location, record.name()), (GatewayState::Commissioned, Some(site.id), "Roof of gw-1"));
+        let directory = store.gateway_directory().await.unwrap();
+        assert_eq!(directory[0].keys, [KeyDigest([7; 32])]);
+        assert_eq!(directory[0].zone.as_ref().map(Zone::name), Some("Europe/Madrid"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn commissioning_at_a_location_that_is_not_there_changes_nothing() {
+    on_every_backend(|store| async move {
+        let result = store
+            .gateway_commission(GatewayCommissioning {
+                gateway: gateway("gw-1"),
+                label: None,
+                location: LocationId::new(Uuid::from_u128(404)),
+                from: minute(0),
+                credential: credential(1),
+                at: minute(0),
+            })
+            .await;
+        assert!(matches!(result, Err(StoreError::NotFound("location"))));
+        assert!(store.gateway_list().await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_moved_gateway_keeps_its_earlier_place_for_the_time_before() {
+    on_every_backend(|store| async move {
+        let (first, second) = (location(1, "UTC"), location(2, "UTC"));
+        store.location_save(first.clone()).await.unwrap();
+        store.location_save(second.clone()).await.unwrap();
+        commission(&store, "gw-1", &first, 1).await;
+        store.gateway_move(&gateway("gw-1"), second.id, minute(60)).await.unwrap();
+        let placements = store.placement_list().await.unwrap();
+        assert_eq!(placements.len(), 2);
+        assert_eq!((placements[0].location, placements[0].window.until), (first.id, Some(minute(60))));
+        assert_eq!((placements[1].location, placements[1].window.until), (second.id, None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_are_added_and_revoked_one_by_one() {
+    on_every_backend(|store| async move {
+        let site = location(1, "UTC");
+        store.location_save(site.clone()).await.unwrap();
+        commission(&store, "gw-1", &site, 1).await;
+        commission(&store, "gw-2", &site, 2).await;
+        store.credential_add(&gateway("gw-1"), credential(3), minute(9)).await.unwrap();
+        let foreign = store.credential_revoke(&gateway("gw-1"), credential(2).id, minute(10)).await;
+        assert!(matches!(foreign, Err(StoreError::NotFound(_))));
+        store.credential_revoke(&gateway("gw-1"), credential(1).id, minute(10)).await.unwrap();
+        let keys = store.credential_list(&gateway("gw-1")).await.unwrap();
+        assert_eq!((keys[0].id, keys[0].revoked), (credential(3).id, None));
+        assert_eq!((keys[1].id, keys[1].revoked), (credential(1).id, Some(minute(10))));
+        store.gateway_retire(&gateway("gw-1"), minute(11)).await.unwrap();
+        let directory = store.gateway_directory().await.unwrap();
+        assert!(directory.iter().find(|entry| entry.gateway == gateway("gw-1")).unwrap().keys.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn waiting_gateways_are_bounded_and_known_ones_stay() {
+    on_every_backend(|store| async move {
+        let site = location(1, "UTC");
+        store.location_save(site.clone()).await.unwrap();
+        commission(&store, "known", &site, 1).await;
+        store.document_write(power("adopted", &[(0, 1.0)])).await.unwrap();
+        let bound = ProviderStore::WAITING_GATEWAYS;
+        let knocks: Vec<_> = (0..bound + 20)
+            .map(|i| {
+                let store = store.store.clone();
+                tokio::spawn(async move { store.gateway_knock(&gateway(&format!("x-{i}")), "a:1", minute(i as i64)).await })
+            })
+            .collect();
+        for knock in knocks {
+            knock.await.unwrap().unwrap();
+        }
+        let all = store.gateway_list().await.unwrap();
+        assert!(all.len() <= bound + 2, "{}", all.len());
+        assert!(all.iter().any(|record| record.id == gateway("known")));
+        assert!(all.iter().any(|record| record.id == gateway("adopted")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sensors_and_series_are_guessed_and_an_owner_decides() {
+    on_every_backend(|store| async move {
+        store.document_write(document("gw-1", "inverter-1", "energy", "Wh", &[(minute(0), 1.0)])).await.unwrap();
+        let sensors = store.sensor_list(&gateway("gw-1")).await.unwrap();
+        assert_eq!(sensors[0].role, SensorRole::Inverter);
+        assert_eq!((sensors[0].series[0].kind, sensors[0].series[0].quantity), (Kind::Counter, Quantity::EnergyProduced));
+
+        let update = SensorUpdate { label: Some("Barn".into()), role: SensorRole::Production, rated_w: Some(5_000.0) };
+        store.sensor_update(&gateway("gw-1"), &sensors[0].id, update).await.unwrap();
+        let key = SeriesKey {
+            gateway: gateway("gw-1"),
+            sensor: sensors[0].id.clone(),
+            metric: sensors[0].series[0].metric.clone(),
+            unit: sensors[0].series[0].unit.clone(),
+        };
+        store.series_classify(key.clone(), Kind::DayCounter, Quantity::EnergyProduced).await.unwrap();
+        let sensors = store.sensor_list(&gateway("gw-1")).await.unwrap();
+        assert_eq!((sensors[0].name(), sensors[0].role, sensors[0].rated_w), ("Barn", SensorRole::Production, Some(5_000.0)));
+        assert_eq!(sensors[0].series[0].kind, Kind::DayCounter);
+        let missing = store.series_classify(SeriesKey { gateway: gateway("gw-2"), ..key }, Kind::Gauge, Quantity::Other).await;
+        assert!(matches!(missing, Err(StoreError::NotFound(_))));
+    })
+    .await;
+}

@@ -1,0 +1,17 @@
+//! What every backend has to do, told once and run on each.
+//!
+//! A backend is one line in [`backend::ALL`] and one arm in
+//! [`backend::Backend::fresh`]; the tests know nothing else of it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod backend;
+mod documents;
+mod gateways;
+mod mails;
+mod owners;
+mod people;
+mod refusals;
+mod rollups;
+mod sharing;
+mod tenancy;

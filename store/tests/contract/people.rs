@@ -1,0 +1,119 @@
+//! Users, links, sessions, settings and leases.
+
+use heliograph_domain::{Colour, CustomerId, EmailAddress, KeyDigest, ProviderSettings, UserId, UserRole};
+use heliograph_store::{SessionRow, StoreError, UserRecord};
+use uuid::Uuid;
+
+use crate::backend::{minute, on_every_backend};
+
+fn user(number: u128) -> UserRecord {
+    UserRecord {
+        id: UserId::new(Uuid::from_u128(number)),
+        email: EmailAddress::parse(&format!("u{number}@example.org")).unwrap(),
+        name: format!("User {number}"),
+        role: UserRole::Owner,
+        customer: None,
+        password_hash: None,
+        created: minute(0),
+    }
+}
+
+#[tokio::test]
+async fn an_address_signs_in_one_person() {
+    on_every_backend(|store| async move {
+        store.user_create(user(1)).await.unwrap();
+        let twin = UserRecord { id: user(2).id, ..user(1) };
+        assert!(matches!(store.user_create(twin).await, Err(StoreError::Conflict(_))));
+        let lost = UserRecord { role: UserRole::Customer, customer: Some(CustomerId::new(Uuid::from_u128(9))), ..user(3) };
+        assert!(matches!(store.user_create(lost).await, Err(StoreError::NotFound("customer"))));
+        let odd = UserRecord { role: UserRole::Customer, ..user(4) };
+        assert!(matches!(store.user_create(odd).await, Err(StoreError::Conflict(_))));
+        assert_eq!(store.user_list().await.unwrap(), [user(1)]);
+        assert_eq!(store.user_find(&user(1).email).await.unwrap(), Some(user(1)));
+        assert_eq!(store.user_find(&user(2).email).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_link_works_once_and_not_for_ever() {
+    on_every_backend(|store| async move {
+        store.user_create(user(1)).await.unwrap();
+        let (link, late) = (KeyDigest([1; 32]), KeyDigest([2; 32]));
+        store.login_link_create(link, user(1).id, minute(60)).await.unwrap();
+        store.login_link_create(late, user(1).id, minute(60)).await.unwrap();
+        assert_eq!(store.login_link_peek(link, minute(1)).await.unwrap(), Some(user(1).id));
+        assert_eq!(store.login_link_redeem(link, minute(1)).await.unwrap(), Some(user(1).id));
+        assert_eq!(store.login_link_redeem(link, minute(1)).await.unwrap(), None);
+        assert_eq!(store.login_link_redeem(late, minute(60)).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_password_ends_sessions_and_links() {
+    on_every_backend(|store| async move {
+        store.user_create(user(1)).await.unwrap();
+        let session = SessionRow { digest: KeyDigest([5; 32]), user: Some(user(1).id), data: vec![1], expires: minute(60) };
+        store.session_save(session.clone()).await.unwrap();
+        store.login_link_create(KeyDigest([6; 32]), user(1).id, minute(60)).await.unwrap();
+        assert_eq!(store.session_load(session.digest, minute(0)).await.unwrap(), Some(session.clone()));
+        assert_eq!(store.session_load(session.digest, minute(60)).await.unwrap(), None);
+        store.user_set_password(user(1).id, "hash".into()).await.unwrap();
+        assert_eq!(store.session_load(session.digest, minute(0)).await.unwrap(), None);
+        assert_eq!(store.login_link_peek(KeyDigest([6; 32]), minute(0)).await.unwrap(), None);
+        assert_eq!(store.user_fetch(user(1).id).await.unwrap().password_hash.as_deref(), Some("hash"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sessions_end_with_their_person_and_their_time() {
+    on_every_backend(|store| async move {
+        store.user_create(user(1)).await.unwrap();
+        let session = |byte, expires| SessionRow {
+            digest: KeyDigest([byte; 32]),
+            user: Some(user(1).id),
+            data: vec![],
+            expires: minute(expires),
+        };
+        store.session_save(session(1, 10)).await.unwrap();
+        store.session_save(session(2, 99)).await.unwrap();
+        store.session_expire(minute(50)).await.unwrap();
+        assert!(store.session_load(KeyDigest([2; 32]), minute(50)).await.unwrap().is_some());
+        store.user_delete(user(1).id).await.unwrap();
+        assert!(store.session_load(KeyDigest([2; 32]), minute(50)).await.unwrap().is_none());
+        assert!(matches!(store.user_delete(user(1).id).await, Err(StoreError::NotFound(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn settings_are_seeded_once_and_then_the_panel_decides() {
+    on_every_backend(|store| async move {
+        assert_eq!(store.settings_fetch().await.unwrap(), ProviderSettings::default());
+        let first = ProviderSettings { name: "Sunrise".into(), ..ProviderSettings::default() };
+        store.settings_seed(first.clone()).await.unwrap();
+        store.settings_seed(ProviderSettings { name: "Other".into(), ..first.clone() }).await.unwrap();
+        assert_eq!(store.settings_fetch().await.unwrap(), first);
+        let saved = ProviderSettings { colour: Colour::parse("#123456").unwrap(), ..first };
+        store.settings_save(saved.clone()).await.unwrap();
+        assert_eq!(store.settings_fetch().await.unwrap(), saved);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lease_has_one_holder_until_it_ends() {
+    on_every_backend(|store| async move {
+        assert!(store.lease_take("rollup", "a", minute(0), minute(1)).await.unwrap());
+        assert!(!store.lease_take("rollup", "b", minute(0), minute(1)).await.unwrap());
+        assert!(store.lease_take("rollup", "a", minute(0), minute(2)).await.unwrap());
+        assert!(store.lease_take("rollup", "b", minute(2), minute(3)).await.unwrap());
+        store.lease_release("rollup", "a").await.unwrap();
+        assert!(!store.lease_take("rollup", "a", minute(2), minute(3)).await.unwrap());
+        store.lease_release("rollup", "b").await.unwrap();
+        assert!(store.lease_take("rollup", "a", minute(2), minute(3)).await.unwrap());
+    })
+    .await;
+}

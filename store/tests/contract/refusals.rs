@@ -1,0 +1,65 @@
+//! The quarantine.
+
+use heliograph_domain::{QuarantineId, RefusalCode};
+use heliograph_store::{ProviderStore, QuarantineNew, QuarantineUsage, StoreError};
+use uuid::Uuid;
+
+use crate::backend::{minute, on_every_backend, power};
+
+fn refused(number: u128, raw: Vec<u8>) -> QuarantineNew {
+    QuarantineNew {
+        id: QuarantineId::new(Uuid::from_u128(number)),
+        received: minute(number as i64),
+        gateway: Some("gw'; DROP TABLE frame; --".into()),
+        address: "127.0.0.1:1".into(),
+        code: RefusalCode::Malformed,
+        reason: "line 3: <b> is closed by </a>".into(),
+        raw,
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_is_kept_byte_for_byte() {
+    on_every_backend(|store| async move {
+        let raw: Vec<u8> = (0..=255).collect();
+        store.quarantine_add(refused(1, raw.clone())).await.unwrap();
+        store.quarantine_add(refused(2, vec![])).await.unwrap();
+        let listed = store.quarantine_list(None, 10).await.unwrap();
+        assert_eq!(listed.iter().map(|row| row.bytes).collect::<Vec<_>>(), [0, 256]);
+        assert!(listed[1].entry.raw.is_empty());
+        assert_eq!(store.quarantine_list(Some(minute(2)), 10).await.unwrap().len(), 1);
+        let fetched = store.quarantine_fetch(refused(1, vec![]).id).await.unwrap();
+        assert_eq!(fetched.entry, refused(1, raw));
+        assert_eq!(store.quarantine_usage().await.unwrap(), QuarantineUsage { rows: 2, bytes: 256 });
+        let missing = store.quarantine_fetch(QuarantineId::new(Uuid::from_u128(9))).await;
+        assert!(matches!(missing, Err(StoreError::NotFound(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_document_with_refused_readings_is_stored_with_them_in_one_go() {
+    on_every_backend(|store| async move {
+        let mut document = power("gw-1", &[(0, 1.0)]);
+        document.quarantine = Some(refused(1, b"<push/>".to_vec()));
+        store.document_write(document).await.unwrap();
+        assert_eq!(store.quarantine_usage().await.unwrap().rows, 1);
+        assert_eq!(store.gateway_list().await.unwrap()[0].documents, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_oldest_make_room() {
+    on_every_backend(|store| async move {
+        let big = ProviderStore::QUARANTINE_BYTES as usize / 4;
+        for number in 1..=6 {
+            store.quarantine_add(refused(number, vec![0; big])).await.unwrap();
+        }
+        let usage = store.quarantine_usage().await.unwrap();
+        assert_eq!((usage.rows, usage.bytes), (4, ProviderStore::QUARANTINE_BYTES));
+        let kept = store.quarantine_list(None, 10).await.unwrap();
+        assert_eq!(kept.last().map(|row| row.entry.id), Some(refused(3, vec![]).id));
+    })
+    .await;
+}
