@@ -140,6 +140,16 @@ impl ProviderStore {
         db.read(move |connection| sqlite::user::load_session(connection, digest, now)).await
     }
 
+    /// Moves the end of a session; false where it has ended meanwhile, for a
+    /// session that was ended never comes back.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn session_prolong(&self, digest: KeyDigest, expires: Timestamp) -> Result<bool, StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::user::prolong_session(batch, digest, expires)).await
+    }
+
     /// Ends a session, if there is one.
     ///
     /// # Errors

@@ -123,6 +123,13 @@ pub(crate) fn load_session(connection: &Connection, digest: KeyDigest, now: Time
     Ok(Some(SessionRow { digest, user, data: row.get(1)?, expires: Timestamp::clamped(row.get(2)?) }))
 }
 
+pub(crate) fn prolong_session(batch: &Batch<'_>, digest: KeyDigest, expires: Timestamp) -> Result<bool, StoreError> {
+    let changed = batch
+        .connection
+        .execute("UPDATE session SET expires = ?2 WHERE digest = ?1", params![digest.0, expires.as_millis()])?;
+    Ok(changed == 1)
+}
+
 pub(crate) fn delete_session(batch: &Batch<'_>, digest: KeyDigest) -> Result<(), StoreError> {
     batch.connection.execute("DELETE FROM session WHERE digest = ?1", [digest.0])?;
     Ok(())
