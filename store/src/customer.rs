@@ -54,6 +54,15 @@ impl ProviderStore {
         db.write(move |batch| sqlite::customer::end_commission(batch, commission, at)).await
     }
 
+    /// Takes a commission back that has not begun.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none that begins after `now`.
+    pub async fn commission_cancel(&self, commission: CommissionId, now: Timestamp) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| sqlite::customer::cancel_commission(batch, commission, now)).await
+    }
+
     /// All commissions, by gateway and time.
     ///
     /// # Errors

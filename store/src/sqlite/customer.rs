@@ -69,6 +69,14 @@ pub(crate) fn end_commission(batch: &mut Batch<'_>, commission: CommissionId, at
     if ended == 1 { Ok(()) } else { Err(StoreError::NotFound("commission")) }
 }
 
+pub(crate) fn cancel_commission(batch: &mut Batch<'_>, commission: CommissionId, now: Timestamp) -> Result<(), StoreError> {
+    let cancelled = batch
+        .connection
+        .execute("DELETE FROM ownership WHERE id = ?1 AND start > ?2", params![commission.to_string(), now.as_millis()])?;
+    batch.config_changed();
+    if cancelled == 1 { Ok(()) } else { Err(StoreError::NotFound("commission")) }
+}
+
 pub(crate) fn commissions(
     connection: &Connection,
     customer: Option<CustomerId>,
