@@ -1,1 +1,25 @@
 //! TCP servers that turn pushed documents into stored readings.
+//!
+//! A connection is one task: `connection.rs` turns bytes into documents and
+//! answers into bytes, `intake.rs` turns one document into one answer, and
+//! `directory.rs` keeps the snapshot of gateways and policy that it asks. An
+//! `ack` leaves after the store says that the document survives, never before.
+
+mod answer;
+mod connection;
+mod directory;
+mod intake;
+mod lockout;
+mod rollup_worker;
+mod server;
+mod settings;
+
+use std::sync::Arc;
+
+use heliograph_domain::Timestamp;
+
+pub use server::{Ingest, IngestError};
+pub use settings::IngestSettings;
+
+/// Tells the time. An argument, so that tests choose it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -38,7 +38,7 @@ pub struct SensorSeen {
 }
 
 /// A series as a document names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SeriesSeen {
     /// Index into [`DocumentWrite::sensors`].
     pub sensor: usize,

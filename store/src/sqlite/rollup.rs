@@ -60,7 +60,8 @@ fn settle_run(connection: &Connection, number: i64, series: &[StoredSeries], mar
     let samples = samples_around(connection, number, series, *first, last.plus_millis(WINDOW_MS))?;
     let mut delete = connection.prepare_cached("DELETE FROM rollup WHERE gateway = ?1 AND slot = ?2 AND start = ?3")?;
     for series in series {
-        let samples = samples.get(&series.slot).map(Vec::as_slice).unwrap_or_default();
+        // A series without readings there has no part in why it was marked.
+        let Some(samples) = samples.get(&series.slot) else { continue };
         let windows: BTreeSet<Timestamp> =
             marks.iter().flat_map(|mark| affected_windows(&series.rule, *mark, near(samples, &series.rule, *mark))).collect();
         for start in windows {

@@ -1,0 +1,116 @@
+//! The one line that answers a document.
+
+use std::fmt::Write as _;
+
+use heliograph_domain::RefusalCode;
+
+/// What a gateway is told about a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The document is safe.
+    Ack {
+        /// The document's token.
+        seq: Option<String>,
+        /// Readings accepted, new or repeated.
+        readings: usize,
+        /// Readings refused.
+        rejected: usize,
+    },
+    /// The document was refused.
+    Nack {
+        /// The document's token, where it could be read.
+        seq: Option<String>,
+        /// Why.
+        code: RefusalCode,
+        /// Why, in words.
+        text: String,
+    },
+}
+
+impl Answer {
+    pub(crate) fn nack(seq: Option<String>, code: RefusalCode, text: impl Into<String>) -> Self {
+        Self::Nack { seq, code, text: text.into() }
+    }
+
+    /// Whether the connection closes after this answer.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(self, Self::Nack { code, .. } if code.closes())
+    }
+
+    /// What metrics call it: `ack`, `partial` or the code of the refusal.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Ack { rejected: 0, .. } => "ack",
+            Self::Ack { .. } => "partial",
+            Self::Nack { code, .. } => code.as_str(),
+        }
+    }
+
+    /// The line, with its line feed.
+    pub(crate) fn line(&self) -> String {
+        let mut line = String::with_capacity(64);
+        match self {
+            Self::Ack { seq, readings, rejected } => {
+                line.push_str("<ack");
+                push_attribute(&mut line, "seq", seq.as_deref());
+                // Writing to a string cannot fail.
+                let _ = write!(line, " readings=\"{readings}\"");
+                if *rejected > 0 {
+                    let _ = write!(line, " rejected=\"{rejected}\"");
+                }
+                line.push_str("/>\n");
+            }
+            Self::Nack { seq, code, text } => {
+                line.push_str("<nack");
+                push_attribute(&mut line, "seq", seq.as_deref());
+                let _ = write!(line, " code=\"{code}\" retry=\"{}\">", code.retry());
+                push_escaped(&mut line, text);
+                line.push_str("</nack>\n");
+            }
+        }
+        line
+    }
+}
+
+fn push_attribute(line: &mut String, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        line.push(' ');
+        line.push_str(name);
+        line.push_str("=\"");
+        push_escaped(line, value);
+        line.push('"');
+    }
+}
+
+/// One line, whatever the text holds.
+fn push_escaped(line: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '<' => line.push_str("&lt;"),
+            '>' => line.push_str("&gt;"),
+            '&' => line.push_str("&amp;"),
+            '"' => line.push_str("&quot;"),
+            '\n' | '\r' | '\t' => line.push(' '),
+            c if c.is_control() => line.push('\u{FFFD}'),
+            c => line.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_one_line_each() {
+        let ack = Answer::Ack { seq: Some("17".into()), readings: 20, rejected: 0 };
+        assert_eq!(ack.line(), "<ack seq=\"17\" readings=\"20\"/>\n");
+        let partial = Answer::Ack { seq: None, readings: 18, rejected: 2 };
+        assert_eq!(partial.line(), "<ack readings=\"18\" rejected=\"2\"/>\n");
+        let nack = Answer::nack(Some("a\"b".into()), RefusalCode::UnknownGateway, "gateway <x>\nis not known");
+        assert_eq!(
+            nack.line(),
+            "<nack seq=\"a&quot;b\" code=\"unknown-gateway\" retry=\"true\">gateway &lt;x&gt; is not known</nack>\n"
+        );
+    }
+}

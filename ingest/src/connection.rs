@@ -1,0 +1,247 @@
+//! A connection: bytes into documents, answers into bytes.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use heliograph_dialects::{Frame, FrameError, Framer};
+use heliograph_domain::RefusalCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Answer;
+use crate::intake::{Intake, Peer};
+use crate::settings::IngestSettings;
+
+/// Bytes asked for at once.
+const READ: usize = 16 * 1024;
+/// Documents of at least this size are decoded where they don't hold up others.
+const LARGE: usize = 256 * 1024;
+/// How long a peer may take to accept an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a closing connection listens on, so that the last answer arrives
+/// before the reset that unread bytes would cause (RFC 9293 section 3.6.1).
+const LINGER: Duration = Duration::from_secs(2);
+
+type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+struct Answered {
+    answer: Answer,
+    since: Instant,
+}
+
+/// Serves one peer until it leaves, breaks a rule or the server drains.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    intake: Arc<Intake>,
+    settings: IngestSettings,
+    shutdown: CancellationToken,
+) {
+    // Answers are short and waited for.
+    let _ = stream.set_nodelay(true);
+    let now = Instant::now();
+    let mut connection = Connection {
+        stream,
+        peer: Peer::new(address),
+        intake,
+        settings,
+        framer: Framer::new(settings.limits),
+        buffer: BytesMut::new(),
+        pending: FuturesOrdered::new(),
+        last_byte: now,
+        document_since: None,
+        document_bytes: 0,
+    };
+    if let Err(error) = connection.run(&shutdown).await {
+        tracing::debug!(%error, %address, "connection lost");
+    }
+}
+
+/// Answers a peer that cannot be served, and lets it go.
+pub(crate) async fn turn_away(mut stream: TcpStream) {
+    let answer = Answer::nack(None, RefusalCode::RateLimited, "too many connections, try again later");
+    if stream.write_all(answer.line().as_bytes()).await.is_ok() {
+        close(&mut stream).await;
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    peer: Peer,
+    intake: Arc<Intake>,
+    settings: IngestSettings,
+    framer: Framer,
+    buffer: BytesMut,
+    pending: FuturesOrdered<Pending>,
+    last_byte: Instant,
+    document_since: Option<Instant>,
+    document_bytes: u64,
+}
+
+/// Why reading stops; earlier documents are answered first.
+enum Stop {
+    EndOfStream,
+    Draining,
+    Idle,
+    Bytes(FrameError),
+    TooSlow,
+}
+
+impl Connection {
+    async fn run(&mut self, shutdown: &CancellationToken) -> std::io::Result<()> {
+        let stop = loop {
+            let may_read = self.pending.len() < self.settings.in_flight;
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                Some(answered) = self.pending.next(), if !self.pending.is_empty() => {
+                    if self.write(answered).await? {
+                        return self.finish().await;
+                    }
+                }
+                () = shutdown.cancelled() => break Stop::Draining,
+                ready = self.stream.readable(), if may_read => {
+                    ready?;
+                    if let Some(stop) = self.read()? {
+                        break stop;
+                    }
+                }
+                () = tokio::time::sleep_until(deadline), if may_read => break self.overdue(),
+            }
+        };
+        self.answer_pending().await?;
+        if let Some(answer) = self.last_answer(stop).await {
+            self.write(Answered { answer, since: Instant::now() }).await?;
+        }
+        self.finish().await
+    }
+
+    /// Reads what is there and frames it; `Some` where reading has to stop.
+    fn read(&mut self) -> std::io::Result<Option<Stop>> {
+        self.buffer.reserve(READ);
+        let read = match self.stream.try_read_buf(&mut self.buffer) {
+            Ok(0) => return Ok(Some(Stop::EndOfStream)),
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        metrics::counter!("heliograph_ingest_bytes_total").increment(read as u64);
+        self.last_byte = Instant::now();
+        self.document_bytes += read as u64;
+        let stop = self.frame();
+        if self.buffer.is_empty() {
+            // An idle connection holds no buffer.
+            self.buffer = BytesMut::new();
+        }
+        if !self.framer.in_document() {
+            (self.document_since, self.document_bytes) = (None, 0);
+        } else if self.document_since.is_none() {
+            self.document_since = Some(self.last_byte);
+        }
+        Ok(stop)
+    }
+
+    fn frame(&mut self) -> Option<Stop> {
+        loop {
+            match self.framer.next(&self.buffer) {
+                Ok(Frame::Incomplete { skip }) => {
+                    self.buffer.advance(skip);
+                    return None;
+                }
+                Ok(Frame::Document { start, end }) => {
+                    let document = self.buffer.split_to(end);
+                    self.take(document.get(start..).unwrap_or_default());
+                    (self.document_since, self.document_bytes) = (None, self.buffer.len() as u64);
+                }
+                Err(error) => return Some(Stop::Bytes(error)),
+            }
+        }
+    }
+
+    fn take(&mut self, document: &[u8]) {
+        let since = Instant::now();
+        let (intake, peer) = (&self.intake, &mut self.peer);
+        let answer = if document.len() >= LARGE && is_multi_threaded() {
+            tokio::task::block_in_place(|| intake.take(peer, document))
+        } else {
+            intake.take(peer, document)
+        };
+        self.pending.push_back(Box::pin(async move { Answered { answer: answer.await, since } }));
+    }
+
+    /// When the peer will have been idle, or slow, for too long.
+    fn deadline(&self) -> Instant {
+        match self.document_since {
+            None => self.last_byte + self.settings.idle,
+            Some(since) => {
+                let allowed = Duration::from_secs(self.document_bytes / self.settings.minimum_rate.max(1));
+                since + IngestSettings::GRACE.max(allowed)
+            }
+        }
+    }
+
+    fn overdue(&self) -> Stop {
+        if self.document_since.is_some() { Stop::TooSlow } else { Stop::Idle }
+    }
+
+    async fn last_answer(&mut self, stop: Stop) -> Option<Answer> {
+        match stop {
+            Stop::Bytes(error) => Some(self.intake.refuse_bytes(&self.peer, &self.buffer, error.code, error.message).await),
+            Stop::TooSlow => {
+                let text = format!("the document came slower than {} bytes a second", self.settings.minimum_rate);
+                Some(Answer::nack(None, RefusalCode::RateLimited, text))
+            }
+            Stop::EndOfStream if self.framer.in_document() => {
+                let text = "the stream ended inside a document".to_owned();
+                Some(self.intake.refuse_bytes(&self.peer, &self.buffer, RefusalCode::Malformed, text).await)
+            }
+            Stop::EndOfStream | Stop::Draining | Stop::Idle => None,
+        }
+    }
+
+    async fn answer_pending(&mut self) -> std::io::Result<()> {
+        while let Some(answered) = self.pending.next().await {
+            self.write(answered).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes an answer; true where the connection closes after it.
+    async fn write(&mut self, Answered { answer, since }: Answered) -> std::io::Result<bool> {
+        let line = answer.line();
+        tokio::time::timeout(WRITE_TIMEOUT, self.stream.write_all(line.as_bytes())).await??;
+        metrics::counter!("heliograph_ingest_documents_total", "outcome" => answer.outcome()).increment(1);
+        if let Answer::Ack { readings, rejected, .. } = &answer {
+            metrics::counter!("heliograph_ingest_readings_total").increment(*readings as u64);
+            metrics::counter!("heliograph_ingest_rejected_total").increment(*rejected as u64);
+            metrics::histogram!("heliograph_ingest_ack_seconds").record(since.elapsed().as_secs_f64());
+        }
+        Ok(answer.closes())
+    }
+
+    async fn finish(&mut self) -> std::io::Result<()> {
+        close(&mut self.stream).await;
+        Ok(())
+    }
+}
+
+/// Closes our half and listens for a bounded while.
+async fn close(stream: &mut TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut sink = [0; 4096];
+    let drained = async { while matches!(stream.read(&mut sink).await, Ok(read) if read > 0) {} };
+    let _ = tokio::time::timeout(LINGER, drained).await;
+}
+
+fn is_multi_threaded() -> bool {
+    tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread
+}

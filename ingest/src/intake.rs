@@ -1,0 +1,276 @@
+//! One document in, one answer out.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use heliograph_dialects::{Context, DecodeError, Decoded, Refused, canonical, decode, mask_credentials, salvage};
+use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways};
+use heliograph_store::{DocumentWrite, ProviderStore, QuarantineNew, SensorSeen, SeriesSeen, StoreError, Value};
+use uuid::{NoContext, Uuid};
+
+use crate::Clock;
+use crate::answer::Answer;
+use crate::directory::{self, Directory, DirectoryFeed, Standing};
+use crate::lockout::Lockout;
+
+/// Reasons listed for a document with refused readings.
+const REASONS: usize = 100;
+
+/// What all connections of a server share.
+pub(crate) struct Intake {
+    pub(crate) store: ProviderStore,
+    pub(crate) directory: DirectoryFeed,
+    pub(crate) lockout: Lockout,
+    pub(crate) clock: Clock,
+}
+
+/// What a connection has said of itself so far.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    hello: Option<Hello>,
+}
+
+#[derive(Debug, Clone)]
+struct Hello {
+    gateway: GatewayId,
+    key: Option<KeyDigest>,
+}
+
+impl Peer {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address, hello: None }
+    }
+}
+
+/// What is to be done with a document once it is decoded and judged.
+enum Verdict {
+    /// Nothing is written; this is the answer.
+    Answer(Answer),
+    /// This is written, then answered.
+    Store(Box<DocumentWrite>, Answer),
+    /// This is kept for people to look at, then answered.
+    Keep(QuarantineNew, Answer),
+    /// As `Keep`, from a gateway that is to be listed as waiting.
+    Knock(GatewayId, QuarantineNew, Answer),
+}
+
+impl Intake {
+    /// Judges a document at once; the answer comes when what has to be written
+    /// is safe. Judging stays in the order of the connection, writing overlaps.
+    pub(crate) fn take(self: &Arc<Self>, peer: &mut Peer, bytes: &[u8]) -> impl Future<Output = Answer> + Send + use<> {
+        let received = (self.clock)();
+        let verdict = self.judge(peer, bytes, received);
+        let intake = Arc::clone(self);
+        let address = peer.address;
+        async move { intake.carry_out(verdict, address, received).await }
+    }
+
+    /// The answer to bytes that are no document.
+    pub(crate) async fn refuse_bytes(&self, peer: &Peer, bytes: &[u8], code: RefusalCode, message: String) -> Answer {
+        let received = (self.clock)();
+        let found = salvage(bytes);
+        let gateway = found.gateway.or_else(|| peer.hello.as_ref().map(|hello| hello.gateway.clone()));
+        let entry = quarantined(peer, gateway, received, code, message.clone(), bytes);
+        self.keep(entry).await;
+        Answer::nack(found.seq, code, message)
+    }
+
+    fn judge(&self, peer: &mut Peer, bytes: &[u8], received: Timestamp) -> Verdict {
+        let directory = self.directory.now();
+        if self.lockout.holds(peer.address.ip(), received) {
+            let text = "too many failed credentials from this address, try again in a minute";
+            return Verdict::Answer(Answer::nack(salvage(bytes).seq, RefusalCode::RateLimited, text));
+        }
+        let decoded = match decode_for(&directory, peer, bytes, received) {
+            Ok(decoded) => decoded,
+            Err(DecodeError { code, message, seq, gateway }) => {
+                let gateway = gateway.or_else(|| peer.hello.as_ref().map(|hello| hello.gateway.clone()));
+                let entry = quarantined(peer, gateway, received, code, message.clone(), bytes);
+                return Verdict::Keep(entry, Answer::nack(seq, code, message));
+            }
+        };
+        let Some(gateway) = decoded.gateway.clone() else {
+            let text = "the document names no gateway and no hello came before it";
+            let entry = quarantined(peer, None, received, RefusalCode::UnknownGateway, text.to_owned(), bytes);
+            return Verdict::Keep(entry, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text));
+        };
+        if peer.hello.as_ref().is_some_and(|hello| hello.gateway != gateway) {
+            let text = "this connection said hello as another gateway";
+            return self.impostor(peer, &decoded, &gateway, received, bytes, text);
+        }
+        let key = decoded.key.as_ref().map(directory::digest).or_else(|| peer.hello.as_ref().and_then(|hello| hello.key));
+        match directory.standing(&gateway, key.as_ref()) {
+            Standing::Imposter => {
+                let text = if key.is_some() { "the key is wrong" } else { "the key is missing" };
+                self.impostor(peer, &decoded, &gateway, received, bytes, text)
+            }
+            Standing::Unknown if directory.settings.unknown_gateways == UnknownGateways::Refused => {
+                let text = format!("gateway {gateway} is not commissioned yet");
+                let entry = quarantined(peer, Some(gateway.clone()), received, RefusalCode::UnknownGateway, text.clone(), bytes);
+                Verdict::Knock(gateway, entry, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
+            }
+            Standing::Unknown | Standing::Trusted => {
+                if decoded.is_hello {
+                    peer.hello = Some(Hello { gateway, key });
+                    return Verdict::Answer(Answer::Ack { seq: decoded.seq, readings: 0, rejected: 0 });
+                }
+                accept(&directory, peer, decoded, gateway, received, bytes)
+            }
+        }
+    }
+
+    fn impostor(
+        &self,
+        peer: &Peer,
+        decoded: &Decoded,
+        gateway: &GatewayId,
+        received: Timestamp,
+        bytes: &[u8],
+        text: &str,
+    ) -> Verdict {
+        self.lockout.note(peer.address.ip(), received);
+        let entry = quarantined(peer, Some(gateway.clone()), received, RefusalCode::BadKey, text.to_owned(), bytes);
+        Verdict::Keep(entry, Answer::nack(decoded.seq.clone(), RefusalCode::BadKey, text))
+    }
+
+    async fn carry_out(&self, verdict: Verdict, address: SocketAddr, received: Timestamp) -> Answer {
+        match verdict {
+            Verdict::Answer(answer) => answer,
+            Verdict::Keep(entry, answer) => {
+                self.keep(entry).await;
+                answer
+            }
+            Verdict::Knock(gateway, entry, answer) => {
+                if let Err(error) = self.store.gateway_knock(&gateway, &address.to_string(), received).await {
+                    tracing::warn!(%error, %gateway, "waiting gateway cannot be listed");
+                }
+                self.keep(entry).await;
+                answer
+            }
+            Verdict::Store(document, answer) => {
+                let gateway = document.gateway.clone();
+                match self.store.document_write(*document).await {
+                    Ok(()) => answer,
+                    Err(error) => unavailable(&error, &gateway, answer),
+                }
+            }
+        }
+    }
+
+    /// Keeps what was refused. The refusal stands whether or not that works.
+    async fn keep(&self, entry: QuarantineNew) {
+        if let Err(error) = self.store.quarantine_add(entry).await {
+            metrics::counter!("heliograph_store_errors_total", "operation" => "quarantine_add").increment(1);
+            tracing::error!(%error, "refused document cannot be kept");
+        }
+    }
+}
+
+fn decode_for(directory: &Directory, peer: &Peer, bytes: &[u8], received: Timestamp) -> Result<Decoded, DecodeError> {
+    let hello_gateway = peer.hello.as_ref().map(|hello| &hello.gateway);
+    let named = if hello_gateway.is_none() { salvage(bytes).gateway } else { None };
+    let zone = directory.zone(hello_gateway.or(named.as_ref()));
+    decode(bytes, &Context { received, zone, hello_gateway })
+}
+
+/// Puts a trusted document into canonical units and refuses what the time policy
+/// refuses.
+fn accept(
+    directory: &Directory,
+    peer: &Peer,
+    decoded: Decoded,
+    gateway: GatewayId,
+    received: Timestamp,
+    bytes: &[u8],
+) -> Verdict {
+    let policy = directory.settings.time_policy();
+    let mut refused = decoded.refused;
+    let mut series: Vec<SeriesSeen> = Vec::new();
+    let mut known: HashMap<SeriesSeen, usize> = HashMap::new();
+    let mut values = Vec::with_capacity(decoded.readings.len());
+    for reading in &decoded.readings {
+        if let Err(code) = policy.check(reading.time, received) {
+            refused.push(Refused {
+                code,
+                line: 0,
+                reason: format!("{} of {} lies outside of what is kept", reading.time, reading.metric),
+            });
+            continue;
+        }
+        let (unit, value) = canonical(reading);
+        let seen = SeriesSeen {
+            sensor: reading.sensor,
+            metric: reading.metric.clone(),
+            unit,
+            kind: reading.kind,
+            quantity: reading.quantity,
+        };
+        let index = *known.entry(seen).or_insert_with_key(|seen| {
+            series.push(seen.clone());
+            series.len() - 1
+        });
+        values.push(Value { series: index, time: reading.time, value });
+    }
+    let answer = Answer::Ack { seq: decoded.seq, readings: values.len(), rejected: refused.len() };
+    let quarantine = refused.first().map(|first| {
+        let (code, reasons) = (first.code, reasons(&refused));
+        quarantined(peer, Some(gateway.clone()), received, code, reasons, bytes)
+    });
+    let sensors = decoded.sensors.into_iter().map(|sensor| SensorSeen { id: sensor.id, role: sensor.role }).collect();
+    let address = peer.address.to_string();
+    Verdict::Store(Box::new(DocumentWrite { gateway, received, address, sensors, series, values, quarantine }), answer)
+}
+
+fn reasons(refused: &[Refused]) -> String {
+    let mut lines: Vec<String> = refused
+        .iter()
+        .take(REASONS)
+        .map(|refused| match refused.line {
+            0 => format!("{}: {}", refused.code, refused.reason),
+            line => format!("line {line}: {}: {}", refused.code, refused.reason),
+        })
+        .collect();
+    if refused.len() > REASONS {
+        lines.push(format!("and {} more", refused.len() - REASONS));
+    }
+    lines.join("\n")
+}
+
+fn quarantined(
+    peer: &Peer,
+    gateway: Option<GatewayId>,
+    received: Timestamp,
+    code: RefusalCode,
+    reason: String,
+    bytes: &[u8],
+) -> QuarantineNew {
+    QuarantineNew {
+        id: QuarantineId::new(uuid_at(received)),
+        received,
+        gateway: gateway.map(String::from),
+        address: peer.address.to_string(),
+        code,
+        reason,
+        raw: mask_credentials(bytes),
+    }
+}
+
+/// A version 7 UUID of an instant, so that rows sort by age.
+fn uuid_at(time: Timestamp) -> Uuid {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(0);
+    let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
+    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, millis / 1000, nanos))
+}
+
+/// The answer where the store cannot take the document: nothing of it was
+/// written, and the gateway is asked to send it again.
+fn unavailable(error: &StoreError, gateway: &GatewayId, answer: Answer) -> Answer {
+    metrics::counter!("heliograph_store_errors_total", "operation" => "document_write").increment(1);
+    tracing::error!(%error, %gateway, "document cannot be stored");
+    let seq = match answer {
+        Answer::Ack { seq, .. } | Answer::Nack { seq, .. } => seq,
+    };
+    Answer::nack(seq, RefusalCode::Unavailable, "the store cannot take this now, send it again")
+}

@@ -1,0 +1,43 @@
+//! The worker that keeps rollups true while documents come in.
+
+use std::time::Duration;
+
+use heliograph_store::{ProviderStore, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+
+/// How long to wait where there was nothing to do.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long the lease runs without being renewed.
+const LEASE_MS: i64 = 30_000;
+const LEASE: &str = "rollup";
+
+/// Settles what is marked, while it holds the lease, until told to stop.
+pub(crate) async fn run(store: ProviderStore, holder: String, clock: Clock, shutdown: CancellationToken) {
+    loop {
+        let pause = match turn(&store, &holder, &clock).await {
+            Ok(0) => PAUSE,
+            // Let documents through between two transactions.
+            Ok(_) => Duration::from_millis(20),
+            Err(error) => {
+                tracing::warn!(%error, "rollups cannot be settled");
+                PAUSE
+            }
+        };
+        if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            break;
+        }
+    }
+    if let Err(error) = store.lease_release(LEASE, &holder).await {
+        tracing::warn!(%error, "rollup lease cannot be given back");
+    }
+}
+
+async fn turn(store: &ProviderStore, holder: &str, clock: &Clock) -> Result<usize, StoreError> {
+    let now = clock();
+    if !store.lease_take(LEASE, holder, now, now.plus_millis(LEASE_MS)).await? {
+        return Ok(0);
+    }
+    store.rollup_settle().await
+}

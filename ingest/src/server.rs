@@ -1,0 +1,105 @@
+//! Accepting connections, and draining them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliograph_store::{ProviderStore, StoreError};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Clock;
+use crate::connection;
+use crate::directory::{DirectoryFeed, DirectoryKeeper};
+use crate::intake::Intake;
+use crate::lockout::Lockout;
+use crate::rollup_worker;
+use crate::settings::IngestSettings;
+
+/// Peers beyond the limit that are being told so at once; further ones are
+/// dropped without a word.
+const TURNED_AWAY: usize = 256;
+/// How long to wait after an accept that failed for want of resources.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why an ingest server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The store cannot be read at the start.
+    #[error("read gateways and settings")]
+    Store(#[from] StoreError),
+}
+
+/// An ingest server of one provider, ready to serve.
+pub struct Ingest {
+    intake: Arc<Intake>,
+    keeper: DirectoryKeeper,
+    settings: IngestSettings,
+}
+
+impl Ingest {
+    /// Reads gateways and settings.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open(store: ProviderStore, settings: IngestSettings, clock: Clock) -> Result<Self, IngestError> {
+        let (directory, keeper) = DirectoryFeed::open(&store).await?;
+        let intake = Arc::new(Intake { store, directory, lockout: Lockout::default(), clock });
+        Ok(Self { intake, keeper, settings })
+    }
+
+    /// Serves until `shutdown`, then drains: no new connections, no further
+    /// documents, every document under way is answered, within
+    /// [`IngestSettings::drain`].
+    pub async fn run(self, listener: TcpListener, holder: String, shutdown: CancellationToken) {
+        let tasks = TaskTracker::new();
+        tasks.spawn(self.keeper.run(shutdown.clone()));
+        let (store, clock) = (self.intake.store.clone(), self.intake.clock.clone());
+        tasks.spawn(rollup_worker::run(store, holder, clock, shutdown.clone()));
+        accept(listener, &self.intake, self.settings, &tasks, &shutdown).await;
+        tasks.close();
+        tracing::info!(open = tasks.len(), "draining");
+        if tokio::time::timeout(self.settings.drain, tasks.wait()).await.is_err() {
+            tracing::warn!(open = tasks.len(), "drain took too long, the rest is cut");
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    intake: &Arc<Intake>,
+    settings: IngestSettings,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(settings.connections));
+    let refusals = Arc::new(Semaphore::new(TURNED_AWAY));
+    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors or memory, or a peer that is gone
+                // already: the loop lives on.
+                tracing::warn!(%error, "connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        metrics::counter!("heliograph_ingest_connections_total").increment(1);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            let (intake, shutdown) = (Arc::clone(intake), shutdown.clone());
+            tasks.spawn(async move {
+                metrics::gauge!("heliograph_ingest_connections").increment(1);
+                connection::serve(stream, address, intake, settings, shutdown).await;
+                metrics::gauge!("heliograph_ingest_connections").decrement(1);
+                drop(permit);
+            });
+        } else if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+            tasks.spawn(async move {
+                connection::turn_away(stream).await;
+                drop(permit);
+            });
+        }
+    }
+}
