@@ -161,7 +161,11 @@ fn decode_text(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded
     let decoded = match recognise(parser) {
         Some(Dialect::Native) => native::decode(parser, context)?,
         Some(Dialect::SenMl) => senml::decode(parser, context)?,
-        None => return Err(unsupported(parser)),
+        None => {
+            let refusal = unsupported(parser);
+            parser.finish()?;
+            return Err(refusal);
+        }
     };
     parser.finish()?;
     Ok(decoded)

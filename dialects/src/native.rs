@@ -18,6 +18,9 @@ pub const NAMESPACE: &str = "urn:heliograph:push:1";
 /// The longest `seq`, in characters.
 const SEQ_CHARS: usize = 64;
 
+/// About as short as readings get in practice: to make room for them at once.
+const BYTES_A_READING: usize = 80;
+
 /// Decodes a document whose root start tag the parser stands at.
 pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded, Refusal> {
     let seq = seq(parser)?;
@@ -101,7 +104,7 @@ impl<'a, 'c> Push<'a, 'c> {
             lines: Lines::new(parser.text()),
             local_times: LocalTimes::new(context.zone),
             sensors: Sensors::default(),
-            readings: Vec::new(),
+            readings: Vec::with_capacity(parser.text().len() / BYTES_A_READING),
             refused: Vec::new(),
         }
     }

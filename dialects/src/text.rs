@@ -2,7 +2,12 @@
 
 /// Without the white space that XML knows around it.
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\r', '\n'])
+    const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+    // Nearly all texts come without: a look at both ends tells.
+    match text.as_bytes() {
+        [first, .., last] if *first > b' ' && *last > b' ' => text,
+        _ => text.trim_matches(SPACE),
+    }
 }
 
 /// A device's text for a message: printable, and not without end.

@@ -20,7 +20,7 @@ use quick_xml::events::Event as Token;
 use quick_xml::reader::Reader;
 
 use attributes::Attribute;
-use characters::{check_characters, check_name, resolve};
+use characters::{check_characters, check_name, resolve, take_name};
 pub(crate) use encoding::{readable_part, text_of};
 use namespaces::Namespaces;
 
@@ -64,7 +64,8 @@ pub(crate) struct Parser<'a> {
     reader: Reader<&'a [u8]>,
     attributes: Vec<Attribute<'a>>,
     namespaces: Namespaces<'a>,
-    name: &'a str,
+    prefix: &'a str,
+    local_name: &'a str,
     start: usize,
     depth: usize,
     root_seen: bool,
@@ -73,6 +74,8 @@ pub(crate) struct Parser<'a> {
     end_is_next: bool,
     /// Text may hold a `]]>` that is not the end of CDATA.
     check_cdata_end: bool,
+    /// The text has carriage returns somewhere.
+    has_returns: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -101,13 +104,15 @@ impl<'a> Parser<'a> {
             reader,
             attributes: Vec::new(),
             namespaces: Namespaces::default(),
-            name: "",
+            prefix: "",
+            local_name: "",
             start: 0,
             depth: 0,
             root_seen: false,
             doctype_seen: false,
             end_is_next: false,
             check_cdata_end: memmem::find(text.as_bytes(), b"]]>").is_some(),
+            has_returns: memchr(b'\r', text.as_bytes()).is_some(),
         }
     }
 
@@ -141,7 +146,12 @@ impl<'a> Parser<'a> {
                 }
                 Token::End(_) => return Ok(self.close()),
                 Token::Eof => return self.end_of_document(start),
-                Token::Text(_) => self.character_data(start, raw, &mut run)?,
+                Token::Text(_) => match self.character_data(start, raw)? {
+                    // Nearly all runs of text are one piece.
+                    Some(text) if run.is_none() && self.is_at_tag() => return Ok(Event::Text(text)),
+                    Some(text) => join(&mut run, text),
+                    None => {}
+                },
                 Token::GeneralRef(_) => self.reference(start, raw, &mut run)?,
                 Token::CData(_) => self.cdata(start, raw, &mut run)?,
                 Token::PI(_) => check_instruction(start, inner(raw, 2, 2))?,
@@ -191,12 +201,12 @@ impl<'a> Parser<'a> {
 
     /// Its name without the prefix.
     pub(crate) fn local_name(&self) -> &'a str {
-        split_name(self.name).1
+        self.local_name
     }
 
     /// Its namespace.
     pub(crate) fn namespace(&self) -> Option<&str> {
-        self.namespaces.of_element(split_name(self.name).0)
+        self.namespaces.of_element(self.prefix)
     }
 
     /// Its attributes without a prefix, in order. Namespace declarations are none.
@@ -233,13 +243,13 @@ impl<'a> Parser<'a> {
             let what = format!("elements are nested deeper than {DEEPEST}");
             return Err(XmlError { code: RefusalCode::TooDeep, at: start, what });
         }
-        let length = tag.bytes().position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).unwrap_or(tag.len());
+        let (length, has_prefix) = take_name(tag).map_err(|what| XmlError::malformed(start + 1, what))?;
         let (name, rest) = tag.split_at_checked(length).unwrap_or((tag, ""));
-        check_name(name).map_err(|what| XmlError::malformed(start + 1, what))?;
-        (self.name, self.start) = (name, start);
+        self.start = start;
+        (self.prefix, self.local_name) = if has_prefix { split_name(name) } else { ("", name) };
         attributes::parse(rest, start + 1 + length, &mut self.attributes)?;
-        self.namespaces.enter(self.depth, &self.attributes).map_err(|what| XmlError::malformed(start, what))?;
-        self.namespaces.check(name, &self.attributes).map_err(|what| XmlError::malformed(start, what))?;
+        let names = self.namespaces.enter(self.depth, self.prefix, &self.attributes);
+        names.map_err(|what| XmlError::malformed(start, what))?;
         Ok(Event::Start)
     }
 
@@ -257,25 +267,25 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn character_data(&self, at: usize, raw: &'a str, run: &mut Option<Cow<'a, str>>) -> Result<(), XmlError> {
+    /// A piece of text, or white space outside the root, which is nothing.
+    fn character_data(&self, at: usize, raw: &'a str) -> Result<Option<Cow<'a, str>>, XmlError> {
         if self.depth == 0 {
             return match crate::text::trim(raw).is_empty() {
-                true => Ok(()),
+                true => Ok(None),
                 false => Err(XmlError::malformed(at, "text outside the root element")),
             };
         }
         if self.check_cdata_end && raw.contains("]]>") {
             return Err(XmlError::malformed(at, "']]>' in text"));
         }
-        join(run, with_line_ends(raw));
-        Ok(())
+        Ok(Some(self.with_line_ends(raw)))
     }
 
     fn cdata(&self, at: usize, raw: &'a str, run: &mut Option<Cow<'a, str>>) -> Result<(), XmlError> {
         if self.depth == 0 {
             return Err(XmlError::malformed(at, "CDATA outside the root element"));
         }
-        join(run, with_line_ends(inner(raw, "<![CDATA[".len(), "]]>".len())));
+        join(run, self.with_line_ends(inner(raw, "<![CDATA[".len(), "]]>".len())));
         Ok(())
     }
 
@@ -286,6 +296,14 @@ impl<'a> Parser<'a> {
         let resolved = resolve(inner(raw, 1, 1)).map_err(|what| XmlError::malformed(at, what))?;
         run.get_or_insert_default().to_mut().push(resolved);
         Ok(())
+    }
+
+    /// Line ends as XML has them: `\r\n` and `\r` are `\n`.
+    fn with_line_ends(&self, raw: &'a str) -> Cow<'a, str> {
+        match self.has_returns {
+            true if raw.contains('\r') => Cow::Owned(raw.replace("\r\n", "\n").replace('\r', "\n")),
+            _ => Cow::Borrowed(raw),
+        }
     }
 
     fn doctype(&mut self, at: usize, raw: &str) -> Result<(), XmlError> {
@@ -310,14 +328,6 @@ fn join<'a>(run: &mut Option<Cow<'a, str>>, more: Cow<'a, str>) {
     match run {
         None => *run = Some(more),
         Some(text) => text.to_mut().push_str(&more),
-    }
-}
-
-/// Line ends as XML has them: `\r\n` and `\r` are `\n`.
-fn with_line_ends(raw: &str) -> Cow<'_, str> {
-    match memchr(b'\r', raw.as_bytes()) {
-        None => Cow::Borrowed(raw),
-        Some(_) => Cow::Owned(raw.replace("\r\n", "\n").replace('\r', "\n")),
     }
 }
 

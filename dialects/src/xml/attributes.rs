@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use heliograph_domain::RefusalCode;
-use memchr::memchr;
 
 use super::XmlError;
-use super::characters::{check_name, is_name_byte, resolve};
+use super::characters::{resolve, take_name};
 
 /// The far ceiling of attributes a tag, for documents that never passed a framer.
 const MOST: usize = 1024;
@@ -24,18 +23,67 @@ pub(super) struct Attribute<'a> {
 /// dropped. `at`: where `rest` stands in the document.
 pub(super) fn parse<'a>(rest: &'a str, at: usize, into: &mut Vec<Attribute<'a>>) -> Result<(), XmlError> {
     into.clear();
-    let mut cursor = Cursor { text: rest, pos: 0, at };
-    while let Some(attribute) = cursor.attribute()? {
+    let mut pos = 0;
+    loop {
+        let begin = skip_space(rest.as_bytes(), pos);
+        if begin == rest.len() {
+            break;
+        }
+        if begin == pos {
+            return Err(XmlError::malformed(at + pos, "white space is missing before an attribute"));
+        }
+        let (attribute, end) = take(rest, begin).map_err(|what| XmlError::malformed(at + begin, what))?;
         if into.len() == MOST {
             let what = format!("tag has more than {MOST} attributes");
             return Err(XmlError { code: RefusalCode::TooLarge, at, what });
         }
         into.push(attribute);
+        pos = end;
     }
     match duplicate(into) {
         None => Ok(()),
         Some(name) => Err(XmlError::malformed(at, format!("attribute {} stands twice in a tag", crate::text::shown(name)))),
     }
+}
+
+/// The attribute at `begin`, and where it ends.
+fn take(rest: &str, begin: usize) -> Result<(Attribute<'_>, usize), String> {
+    let bytes = rest.as_bytes();
+    let (length, has_prefix) = take_name(rest.get(begin..).unwrap_or_default())?;
+    let name = rest.get(begin..begin + length).unwrap_or_default();
+    let equals = skip_space(bytes, begin + length);
+    if bytes.get(equals) != Some(&b'=') {
+        return Err(format!("attribute {} has no value", crate::text::shown(name)));
+    }
+    let open = skip_space(bytes, equals + 1);
+    let Some(quote @ (b'"' | b'\'')) = bytes.get(open) else {
+        return Err(format!("the value of attribute {} must stand in quotes", crate::text::shown(name)));
+    };
+    let (close, special) = value_end(bytes, open + 1, *quote).ok_or("an attribute value has no end")?;
+    let raw = rest.get(open + 1..close).unwrap_or_default();
+    let value = if special { normalise(raw)? } else { Cow::Borrowed(raw) };
+    Ok((Attribute { name, has_prefix, value }, close + 1))
+}
+
+/// Where the closing quote stands, and whether there is anything to resolve
+/// before it.
+fn value_end(bytes: &[u8], from: usize, quote: u8) -> Option<(usize, bool)> {
+    let mut special = false;
+    for (offset, byte) in bytes.get(from..)?.iter().enumerate() {
+        if *byte == quote {
+            return Some((from + offset, special));
+        }
+        special |= is_special(*byte);
+    }
+    None
+}
+
+fn skip_space(bytes: &[u8], from: usize) -> usize {
+    let mut pos = from;
+    while let Some(b' ' | b'\t' | b'\r' | b'\n') = bytes.get(pos) {
+        pos += 1;
+    }
+    pos
 }
 
 fn duplicate<'a>(attributes: &[Attribute<'a>]) -> Option<&'a str> {
@@ -53,84 +101,15 @@ fn duplicate<'a>(attributes: &[Attribute<'a>]) -> Option<&'a str> {
     None
 }
 
-struct Cursor<'a> {
-    text: &'a str,
-    pos: usize,
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn attribute(&mut self) -> Result<Option<Attribute<'a>>, XmlError> {
-        let spaces = self.skip_space();
-        match self.peek() {
-            None => return Ok(None),
-            Some(_) if spaces == 0 => return Err(self.malformed("white space is missing before an attribute")),
-            Some(_) => {}
-        }
-        let name = self.name()?;
-        self.skip_space();
-        self.expect(b'=')?;
-        self.skip_space();
-        let value = self.value()?;
-        let has_prefix = memchr(b':', name.as_bytes()).is_some();
-        Ok(Some(Attribute { name, has_prefix, value }))
-    }
-
-    fn name(&mut self) -> Result<&'a str, XmlError> {
-        let length = self.rest().iter().take_while(|byte| is_name_byte(**byte)).count();
-        let name = self.text.get(self.pos..self.pos + length).unwrap_or_default();
-        check_name(name).map_err(|what| self.malformed(what))?;
-        self.pos += length;
-        Ok(name)
-    }
-
-    fn value(&mut self) -> Result<Cow<'a, str>, XmlError> {
-        let Some(quote @ (b'"' | b'\'')) = self.peek() else {
-            return Err(self.malformed("an attribute value must stand in quotes"));
-        };
-        self.pos += 1;
-        let Some(length) = memchr(quote, self.rest()) else { return Err(self.malformed("an attribute value has no end")) };
-        let raw = self.text.get(self.pos..self.pos + length).unwrap_or_default();
-        let value = normalise(raw).map_err(|what| self.malformed(what))?;
-        self.pos += length + 1;
-        Ok(value)
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), XmlError> {
-        if self.peek() != Some(byte) {
-            return Err(self.malformed("an attribute has no value"));
-        }
-        self.pos += 1;
-        Ok(())
-    }
-
-    fn skip_space(&mut self) -> usize {
-        let spaces = self.rest().iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
-        self.pos += spaces;
-        spaces
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.rest().first().copied()
-    }
-
-    fn rest(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.pos..).unwrap_or_default()
-    }
-
-    fn malformed(&self, what: impl Into<String>) -> XmlError {
-        XmlError::malformed(self.at + self.pos, what)
-    }
+/// What a value may hold that does not stand for itself.
+const fn is_special(byte: u8) -> bool {
+    matches!(byte, b'&' | b'<' | b'\t' | b'\n' | b'\r')
 }
 
 fn normalise(raw: &str) -> Result<Cow<'_, str>, String> {
-    let special = |byte: u8| matches!(byte, b'&' | b'<' | b'\t' | b'\n' | b'\r');
-    if !raw.bytes().fold(false, |found, byte| found | special(byte)) {
-        return Ok(Cow::Borrowed(raw));
-    }
     let mut value = String::with_capacity(raw.len());
     let mut rest = raw;
-    while let Some(found) = rest.find(|c: char| c.is_ascii() && special(c as u8)) {
+    while let Some(found) = rest.bytes().position(is_special) {
         let (before, after) = rest.split_at_checked(found).unwrap_or((rest, ""));
         value.push_str(before);
         rest = one_special(after, &mut value)?;

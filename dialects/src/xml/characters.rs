@@ -1,5 +1,7 @@
 //! Characters, names and references of XML 1.0.
 
+use memchr::memmem;
+
 use super::XmlError;
 
 /// Refuses characters that XML 1.0 has no place for (section 2.2).
@@ -7,7 +9,8 @@ pub(super) fn check_characters(text: &str) -> Result<(), XmlError> {
     // Without an early exit, so that it runs over many bytes at once.
     let control = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r');
     let clean = !text.bytes().fold(false, |found, byte| found | control(byte));
-    let clean = clean && (text.is_ascii() || !text.contains(['\u{FFFE}', '\u{FFFF}']));
+    let holds = |character: &str| memmem::find(text.as_bytes(), character.as_bytes()).is_some();
+    let clean = clean && !holds("\u{FFFE}") && !holds("\u{FFFF}");
     if clean {
         return Ok(());
     }
@@ -24,10 +27,6 @@ fn is_character(c: char) -> bool {
 /// Checks the name of an element, attribute or instruction: a `Name` (section
 /// 2.3) with at most one colon, inside (Namespaces in XML 1.0, section 4).
 pub(super) fn check_name(name: &str) -> Result<(), String> {
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
-    if plain && name.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_') {
-        return Ok(());
-    }
     let mut parts = name.splitn(2, ':');
     let good = parts.all(|part| {
         let mut chars = part.chars();
@@ -36,9 +35,55 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
     if good { Ok(()) } else { Err(format!("{} is not a name", crate::text::shown(name))) }
 }
 
-/// Whether a byte may belong to a name; of a character beyond ASCII, all bytes.
-pub(super) const fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':') || byte >= 0x80
+/// What a byte may be in a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NameByte {
+    /// Nothing: the name ends before it.
+    No,
+    /// A letter or `_`.
+    Letter,
+    /// A digit, `-` or `.`: not the first.
+    Other,
+    /// A colon, or part of a character beyond ASCII: for [`check_name`] to judge.
+    Unclear,
+}
+
+/// By byte, because names are where a parser spends its time.
+pub(super) const NAME_BYTES: [NameByte; 256] = {
+    let mut table = [NameByte::No; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'A'..=b'Z' | b'a'..=b'z' | b'_' => NameByte::Letter,
+            b'0'..=b'9' | b'-' | b'.' => NameByte::Other,
+            b':' | 0x80.. => NameByte::Unclear,
+            _ => NameByte::No,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// Takes a name from the front of a text and checks it. Gives its length and
+/// whether it has a prefix.
+pub(super) fn take_name(text: &str) -> Result<(usize, bool), String> {
+    let mut length = 0;
+    let mut plain = true;
+    for byte in text.bytes() {
+        match NAME_BYTES[usize::from(byte)] {
+            NameByte::Letter => {}
+            NameByte::Other => plain &= length > 0,
+            NameByte::Unclear => plain = false,
+            NameByte::No => break,
+        }
+        length += 1;
+    }
+    if plain && length > 0 {
+        return Ok((length, false));
+    }
+    let name = text.get(..length).unwrap_or_default();
+    check_name(name)?;
+    Ok((length, name.contains(':')))
 }
 
 fn starts_name(c: char) -> bool {

@@ -26,18 +26,29 @@ struct Binding<'a> {
 }
 
 impl<'a> Namespaces<'a> {
-    /// Takes the declarations of a start tag in.
-    pub(super) fn enter(&mut self, depth: usize, attributes: &[Attribute<'a>]) -> Result<(), String> {
+    /// Enters an element: takes its declarations in and checks that its prefix and
+    /// those of its attributes are bound, and that no attribute stands twice under
+    /// two prefixes.
+    pub(super) fn enter(&mut self, depth: usize, prefix: &str, attributes: &[Attribute<'a>]) -> Result<(), String> {
+        let mut prefixed = !prefix.is_empty();
         for attribute in attributes {
-            let prefix = match split_name(attribute.name) {
-                ("", "xmlns") => "",
-                ("xmlns", prefix) => prefix,
-                _ => continue,
-            };
-            check_binding(prefix, &attribute.value)?;
-            let shadowed = self.innermost.insert(prefix, self.bindings.len());
-            self.bindings.push(Binding { depth, prefix, uri: attribute.value.clone().into_owned(), shadowed });
+            prefixed |= attribute.has_prefix;
+            if attribute.has_prefix || attribute.name == "xmlns" {
+                self.declare(depth, attribute)?;
+            }
         }
+        if prefixed { self.check(prefix, attributes) } else { Ok(()) }
+    }
+
+    fn declare(&mut self, depth: usize, attribute: &Attribute<'a>) -> Result<(), String> {
+        let prefix = match split_name(attribute.name) {
+            ("", _) => "",
+            ("xmlns", prefix) => prefix,
+            _ => return Ok(()),
+        };
+        check_binding(prefix, &attribute.value)?;
+        let shadowed = self.innermost.insert(prefix, self.bindings.len());
+        self.bindings.push(Binding { depth, prefix, uri: attribute.value.clone().into_owned(), shadowed });
         Ok(())
     }
 
@@ -60,13 +71,8 @@ impl<'a> Namespaces<'a> {
         bound.filter(|uri| !uri.is_empty()).or_else(|| (prefix == "xml").then_some(XML))
     }
 
-    /// Checks that all prefixes of a tag are bound and that no attribute stands
-    /// twice under two prefixes.
-    pub(super) fn check(&self, name: &str, attributes: &[Attribute<'a>]) -> Result<(), String> {
-        self.expect(split_name(name).0)?;
-        if !attributes.iter().any(|attribute| attribute.has_prefix) {
-            return Ok(());
-        }
+    fn check(&self, prefix: &str, attributes: &[Attribute<'a>]) -> Result<(), String> {
+        self.expect(prefix)?;
         let mut seen = HashSet::new();
         for (prefix, local) in attributes.iter().map(|attribute| split_name(attribute.name)) {
             if !prefix.is_empty() && prefix != "xmlns" {
