@@ -182,7 +182,7 @@ impl Connection {
             None => self.last_byte + self.settings.idle,
             Some(since) => {
                 let allowed = Duration::from_secs(self.document_bytes / self.settings.minimum_rate.max(1));
-                since + IngestSettings::GRACE.max(allowed)
+                since + self.settings.grace.max(allowed)
             }
         }
     }

@@ -14,17 +14,14 @@ pub struct IngestSettings {
     /// A connection without a document under way is closed after this.
     pub idle: Duration,
     /// Bytes a second that a document must arrive with, on average since its
-    /// first byte and after a grace of [`Self::GRACE`].
+    /// first byte and after the grace.
     pub minimum_rate: u64,
+    /// How long a document may take whatever its rate.
+    pub grace: Duration,
     /// Documents of a connection that may wait for the store before reading stops.
     pub in_flight: usize,
     /// How long a drain may take.
     pub drain: Duration,
-}
-
-impl IngestSettings {
-    /// How long a document may take whatever its rate.
-    pub const GRACE: Duration = Duration::from_secs(20);
 }
 
 impl Default for IngestSettings {
@@ -34,6 +31,7 @@ impl Default for IngestSettings {
             connections: 10_000,
             idle: Duration::from_secs(600),
             minimum_rate: 64,
+            grace: Duration::from_secs(20),
             in_flight: 32,
             drain: Duration::from_secs(10),
         }

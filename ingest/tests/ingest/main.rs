@@ -1,0 +1,9 @@
+//! The ingest server over real sockets, on an embedded store of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod credentials;
+mod draining;
+mod refusals;
+mod server;
+mod wire;

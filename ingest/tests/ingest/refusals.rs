@@ -1,0 +1,149 @@
+//! Bad input: the right answer, a quarantine row, and the others unmoved.
+
+use std::time::Duration;
+
+use heliograph_dialects::Limits;
+use heliograph_domain::{RefusalCode, UnknownGateways};
+use heliograph_ingest::IngestSettings;
+
+use crate::server::{KEY, Server, push};
+
+/// Sends bytes that end the connection, beside a gateway that goes on.
+async fn refused(bytes: &str, code: RefusalCode, limits: Limits) {
+    let server = Server::with(IngestSettings { limits, ..IngestSettings::default() }, UnknownGateways::Refused).await;
+    let mut other = server.connect().await;
+    other.send(&push("1", 0, &[1.0])[..50]).await;
+    let mut gateway = server.connect().await;
+    gateway.send(&push("0", 1, &[2.0])).await;
+    gateway.send(bytes).await;
+    let answers = gateway.rest().await;
+    let lines: Vec<&str> = answers.lines().collect();
+    assert_eq!(lines.len(), 2, "{answers}");
+    assert_eq!(lines[0], "<ack seq=\"0\" readings=\"1\"/>");
+    assert!(lines[1].starts_with("<nack") && lines[1].contains(&format!("code=\"{code}\"")), "{answers}");
+
+    let kept = server.quarantine().await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].entry.code, code);
+    assert!(!kept[0].entry.reason.is_empty());
+    assert!(!kept[0].entry.raw.is_empty());
+    assert!(!String::from_utf8_lossy(&kept[0].entry.raw).contains(KEY));
+
+    assert_eq!(other.ask(&push("1", 0, &[1.0])[50..]).await, "<ack seq=\"1\" readings=\"1\"/>");
+    assert_eq!(server.values().await, [1.0, 2.0]);
+}
+
+#[tokio::test]
+async fn malformed_bytes_are_refused() {
+    refused(&format!("<push gateway=\"gw-0001\" key=\"{KEY}\"><sensor></push>"), RefusalCode::Malformed, Limits::default()).await;
+    refused("no xml at all", RefusalCode::Malformed, Limits::default()).await;
+}
+
+#[tokio::test]
+async fn a_document_with_a_broken_attribute_is_refused_and_the_connection_closed() {
+    let twice = push("5", 3, &[1.0]).replace("unit=\"W\"", "unit=\"W\" unit=\"kW\"");
+    refused(&twice, RefusalCode::Malformed, Limits::default()).await;
+}
+
+#[tokio::test]
+async fn limits_are_kept() {
+    let small = Limits { document_bytes: 2_000, ..Limits::default() };
+    refused(&push("2", 0, &[1.0; 40]), RefusalCode::TooLarge, small).await;
+    refused(&"<a>".repeat(40), RefusalCode::TooDeep, Limits::default()).await;
+}
+
+#[tokio::test]
+async fn an_internal_subset_is_refused_and_nothing_expands() {
+    let bomb = "<!DOCTYPE push [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;\">]><push gateway=\"gw-0001\"><sensor id=\"&b;\"/></push>";
+    refused(bomb, RefusalCode::Doctype, Limits::default()).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_inside_a_document_is_told_so() {
+    let server = Server::start().await;
+    let mut gateway = server.connect().await;
+    gateway.send(&push("1", 0, &[1.0])[..80]).await;
+    tokio::io::AsyncWriteExt::shutdown(&mut gateway.stream).await.unwrap();
+    let answer = gateway.rest().await;
+    assert!(answer.contains("code=\"malformed\"") && answer.contains("seq=\"1\""), "{answer}");
+    assert!(server.store.gateway_fetch(&"gw-0001".parse().unwrap()).await.unwrap().documents == 0);
+}
+
+#[tokio::test]
+async fn an_unknown_root_is_refused_and_the_connection_goes_on() {
+    let server = Server::start().await;
+    let mut gateway = server.connect().await;
+    let answer = gateway.ask("<weather-report/>").await;
+    assert!(answer.contains("code=\"unsupported\" retry=\"false\""), "{answer}");
+    assert_eq!(gateway.ask(&push("1", 0, &[1.0])).await, "<ack seq=\"1\" readings=\"1\"/>");
+}
+
+#[tokio::test]
+async fn single_readings_are_refused_and_the_rest_is_stored() {
+    let server = Server::start().await;
+    let mut gateway = server.connect().await;
+    let document = format!(
+        "<push gateway=\"gw-0001\" key=\"{KEY}\" seq=\"3\"><sensor id=\"s\">
+        <reading metric=\"power\" unit=\"W\" time=\"2026-11-20T10:00:00Z\">NaN</reading>
+        <reading metric=\"power\" unit=\"W\" time=\"2026-11-20T10:01:00Z\">5</reading>
+        <reading metric=\"power\" unit=\"W\" time=\"2026-11-21T12:00:01Z\">6</reading>
+        <reading metric=\"power\" unit=\"W\" time=\"yesterday\">7</reading>
+        <reading metric=\"power\" unit=\"W\" time=\"2026-11-21T11:59:59Z\">8</reading></sensor></push>"
+    );
+    assert_eq!(gateway.ask(&document).await, "<ack seq=\"3\" readings=\"2\" rejected=\"3\"/>");
+    assert_eq!(server.values().await, [5.0, 8.0]);
+    let kept = server.quarantine().await;
+    assert_eq!(kept.len(), 1);
+    for reason in ["bad-value", "time-in-future", "bad-time", "line 2"] {
+        assert!(kept[0].entry.reason.contains(reason), "{reason} in {}", kept[0].entry.reason);
+    }
+    let all = push("4", 0, &[f64::NAN]);
+    assert_eq!(gateway.ask(&all).await, "<ack seq=\"4\" readings=\"0\" rejected=\"1\"/>");
+}
+
+#[tokio::test]
+async fn a_document_without_readings_succeeds_with_none() {
+    let server = Server::start().await;
+    let mut gateway = server.connect().await;
+    assert_eq!(gateway.ask(&push("1", 0, &[])).await, "<ack seq=\"1\" readings=\"0\"/>");
+}
+
+#[tokio::test]
+async fn excess_connections_are_told_so() {
+    let settings = IngestSettings { connections: 2, ..IngestSettings::default() };
+    let server = Server::with(settings, UnknownGateways::Refused).await;
+    let mut first = server.connect().await;
+    let mut second = server.connect().await;
+    first.ask(&push("1", 0, &[1.0])).await;
+    second.ask(&push("2", 0, &[1.0])).await;
+    let answer = server.connect().await.rest().await;
+    assert!(answer.contains("code=\"rate-limited\" retry=\"true\""), "{answer}");
+    drop(first);
+    for attempt in 0.. {
+        let mut again = server.connect().await;
+        again.send(&push("3", 0, &[1.0])).await;
+        if again.answer().await.starts_with("<ack") {
+            break;
+        }
+        assert!(attempt < 100, "the place of a connection that left is not given on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn idle_and_slow_connections_are_let_go() {
+    let settings = IngestSettings { idle: Duration::from_millis(200), ..IngestSettings::default() };
+    let server = Server::with(settings, UnknownGateways::Refused).await;
+    assert_eq!(server.connect().await.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_document_slower_than_the_minimum_rate_is_cut() {
+    let settings = IngestSettings { grace: Duration::from_millis(300), ..IngestSettings::default() };
+    let server = Server::with(settings, UnknownGateways::Refused).await;
+    let mut gateway = server.connect().await;
+    let document = push("1", 0, &[1.0]);
+    gateway.send(&document[..60]).await;
+    let answer = gateway.rest().await;
+    assert!(answer.contains("64 bytes a second"), "{answer}");
+}
