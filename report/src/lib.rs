@@ -1,1 +1,38 @@
 //! Figures, completeness and charts: what panel and mails both say.
+//!
+//! Reports are asked for with a [`Scope`], the reader, and the time that it is.
+//! Everything is computed from the quarter-hour rollups that a
+//! [`ProviderStore`](heliograph_store::ProviderStore) gives for what the reader
+//! may see. Of these a ledger is made, one cell a quarter of an hour, and every
+//! figure is a sum over some of its cells: so the bars of a chart add up to the
+//! figure above it, and panel, mail and CSV say the same.
+//!
+//! Production is the sum of a site's production meters where any has data, else
+//! that of its inverters. Consumption is production + import − export +
+//! discharge − charge where there is a grid meter, else what load meters say.
+
+pub mod chart;
+pub mod csv;
+mod customer;
+mod energy;
+mod error;
+mod expect;
+mod fleet;
+mod flow;
+pub mod format;
+mod gateway;
+mod ledger;
+mod location;
+mod scope;
+mod site;
+pub mod sun;
+
+pub use customer::{CustomerSummary, customer_summary};
+pub use energy::{BucketFigures, BucketState, Completeness, Energy, EnergySource, Figures, Peak};
+pub use error::ReportError;
+pub use fleet::{FleetOverview, FleetTotals, GatewayLine, fleet_overview};
+pub use flow::Direction;
+pub use gateway::{GatewayReport, gateway_report};
+pub use location::{GatewayFigures, LocationReport, location_report};
+pub use scope::Scope;
+pub use site::{LatestValue, LocationRef, SensorFigures};

@@ -1,0 +1,77 @@
+//! Reports as CSV (RFC 4180, UTF-8, CRLF), for spreadsheets.
+
+use ::csv::{Terminator, WriterBuilder};
+use heliograph_domain::Zone;
+
+use crate::energy::{BucketFigures, Energy};
+use crate::gateway::GatewayReport;
+
+/// What a gateway report shows, a row a bar: local and UTC beginning, the
+/// gateway's energies in Wh, the share of the expected time that was measured
+/// (0 to 1), whether part is estimated, then the main energy of each sensor in
+/// Wh. What is not known is empty. Bars outside of what the reader may see are
+/// left out.
+///
+/// Names that a spreadsheet would take for a formula (`=`, `+`, `-`, `@`, tab,
+/// carriage return first) get an apostrophe in front.
+#[must_use]
+pub fn gateway_csv(report: &GatewayReport) -> String {
+    let mut table = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
+    let mut rows = vec![header(report)];
+    let shown = report.buckets.iter().enumerate().filter(|(_, bucket)| bucket.window.intersect(&report.window).is_some());
+    rows.extend(shown.map(|(index, bucket)| row(report, index, bucket)));
+    // A writer into memory fails only where rows have different lengths.
+    let written = rows.iter().try_for_each(|row| table.write_record(row));
+    debug_assert!(written.is_ok(), "all rows have the header's length");
+    String::from_utf8(table.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+fn header(report: &GatewayReport) -> Vec<String> {
+    const FIXED: [&str; 8] =
+        ["start_local", "start_utc", "produced_wh", "imported_wh", "exported_wh", "consumed_wh", "covered", "estimated"];
+    let sensors = report.sensors.iter().map(|sensor| {
+        let direction = sensor.main_energy().map_or("energy", |(direction, _)| direction.label());
+        neutral(&format!("{} {direction}_wh", sensor.name))
+    });
+    FIXED.iter().map(ToString::to_string).chain(sensors).collect()
+}
+
+fn row(report: &GatewayReport, index: usize, bucket: &BucketFigures) -> Vec<String> {
+    let energies = [bucket.produced, bucket.imported, bucket.exported, bucket.consumed];
+    let estimated = energies.iter().flatten().any(|energy| energy.estimated);
+    let mut cells = vec![local(&report.zone, bucket), bucket.window.from.to_string()];
+    cells.extend(energies.map(watt_hours));
+    cells.push(bucket.completeness.ratio().map_or_else(String::new, |ratio| format!("{ratio:.4}")));
+    cells.push(if estimated { "yes" } else { "no" }.to_owned());
+    cells.extend(report.sensors.iter().map(|sensor| watt_hours(sensor.buckets.get(index).copied().flatten())));
+    cells
+}
+
+/// RFC 3339 with the zone's offset at that instant.
+fn local(zone: &Zone, bucket: &BucketFigures) -> String {
+    let local = bucket.window.from.to_jiff().to_zoned(zone.to_jiff().clone());
+    local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+fn watt_hours(energy: Option<Energy>) -> String {
+    energy.map_or_else(String::new, |energy| format!("{:.3}", energy.watt_hours))
+}
+
+/// A cell that no spreadsheet takes for a formula.
+#[must_use]
+pub fn neutral(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_that_look_like_formulas_are_neutralised() {
+        for bad in ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"] {
+            assert_eq!(neutral(bad), format!("'{bad}"));
+        }
+        assert_eq!(neutral("inverter-1"), "inverter-1");
+    }
+}

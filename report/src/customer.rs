@@ -1,0 +1,215 @@
+//! The summary of all that a customer owns, for mails.
+
+use std::collections::BTreeMap;
+
+use heliograph_domain::{
+    Commission, Currency, Customer, CustomerId, GatewayId, LocationId, Period, ProviderSettings, Step, TimeWindow, Timestamp,
+    Zone,
+};
+use heliograph_store::{ProviderStore, StoreError};
+use jiff::civil;
+
+use crate::chart::{Chart, ChartOptions, energy_chart};
+use crate::energy::{BucketFigures, Energy, Figures};
+use crate::error::ReportError;
+use crate::flow::SensorInput;
+use crate::gateway::{GatewayContext, GatewayReport, change};
+use crate::ledger::{Ledger, Totals};
+use crate::site::{Site, Span, Terms, bucket_figures, read_sensors};
+
+/// What a customer's gateways gave in a period.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CustomerSummary {
+    /// The customer.
+    pub customer: Customer,
+    /// The period.
+    pub period: Period,
+    /// The zone of the first gateway's location, else the provider's.
+    pub zone: Zone,
+    /// The currency of the revenue.
+    pub currency: Currency,
+    /// All gateways together, each location by its own balance.
+    pub totals: Figures,
+    /// The period before, if anything is known of it.
+    pub previous: Option<Figures>,
+    /// The width of the bars.
+    pub step: Step,
+    /// The bars of the totals, by local time of each gateway's location.
+    pub buckets: Vec<BucketFigures>,
+    /// One report for each commission that has a part in the period, by gateway.
+    pub gateways: Vec<GatewayReport>,
+    /// The local day with the most energy produced, Wh; of periods longer than
+    /// a day.
+    pub best_day: Option<(civil::Date, f64)>,
+}
+
+impl CustomerSummary {
+    /// What production changed against the period before.
+    #[must_use]
+    pub fn change(&self) -> Option<f64> {
+        change(&self.totals, self.previous.as_ref())
+    }
+
+    /// The chart of the totals.
+    #[must_use]
+    pub fn chart(&self, width: u32, height: u32) -> Chart {
+        let options = ChartOptions { width, height, ..ChartOptions::new("Energy of all gateways", self.step) };
+        energy_chart(&self.buckets, &options)
+    }
+}
+
+/// The summary of a customer's gateways over a period. A commission that ended
+/// within the period still has its part in it, up to its end.
+///
+/// # Errors
+/// [`ReportError::NotFound`] where there is no such customer.
+pub async fn customer_summary(
+    store: &ProviderStore,
+    customer: CustomerId,
+    period: Period,
+    now: Timestamp,
+) -> Result<CustomerSummary, ReportError> {
+    let customer = store.customer_fetch(customer).await?;
+    let settings = store.settings_fetch().await?;
+    let owned = Owned::read(store, customer.id, now).await?;
+    let this = owned.books(store, period, &settings, now).await?;
+    let before = owned.books(store, period.previous(), &settings, now).await?;
+    let mut gateways = Vec::new();
+    for (commission, context) in owned.within(period) {
+        gateways.push(context.report(store, period, commission.window, now).await?);
+    }
+    let zone = gateways.first().map_or(&settings.zone, |report| &report.zone).clone();
+    let terms = Terms::new(&settings, None);
+    Ok(CustomerSummary {
+        totals: terms.figures(&this.totals),
+        previous: before.totals.is_known().then(|| terms.figures(&before.totals)),
+        buckets: this.bars(period, &zone),
+        best_day: this.best_day(period),
+        step: period.natural_step(),
+        currency: terms.currency,
+        customer,
+        period,
+        zone,
+        gateways,
+    })
+}
+
+/// The commissions of a customer that have begun, with their gateways.
+struct Owned {
+    parts: Vec<(Commission, GatewayContext)>,
+}
+
+impl Owned {
+    async fn read(store: &ProviderStore, customer: CustomerId, now: Timestamp) -> Result<Self, StoreError> {
+        let mut parts = Vec::new();
+        for commission in store.commission_list_by_customer(customer).await? {
+            if commission.window.from <= now {
+                let record = store.gateway_fetch(&commission.gateway).await?;
+                parts.push((commission, GatewayContext::read(store, record).await?));
+            }
+        }
+        Ok(Self { parts })
+    }
+
+    fn within(&self, period: Period) -> impl Iterator<Item = (&Commission, &GatewayContext)> {
+        self.parts
+            .iter()
+            .filter(move |(commission, context)| commission.window.intersect(&period.window(context.zone())).is_some())
+            .map(|(commission, context)| (commission, context))
+    }
+
+    /// The books of each location over a period, and their sum.
+    async fn books(
+        &self,
+        store: &ProviderStore,
+        period: Period,
+        settings: &ProviderSettings,
+        now: Timestamp,
+    ) -> Result<Books, StoreError> {
+        let mut sites: BTreeMap<SiteKey, (Vec<SensorInput>, &GatewayContext)> = BTreeMap::new();
+        for (commission, context) in self.within(period) {
+            let window = period.window(context.zone());
+            let inputs = read_sensors(store, &context.record.id, window, commission.window).await?;
+            let key = match &context.location {
+                Some(location) => SiteKey::Location(location.id),
+                None => SiteKey::Gateway(context.record.id.clone()),
+            };
+            sites.entry(key).or_insert((Vec::new(), context)).0.extend(inputs);
+        }
+        let mut books = Books { sites: Vec::new(), totals: Totals::default() };
+        let mut all: Option<Ledger> = None;
+        for (inputs, context) in sites.into_values() {
+            let zone = context.location.as_ref().map_or(&settings.zone, |location| &location.zone);
+            let span = Span::of(period, zone);
+            let position = context.location.as_ref().and_then(|location| location.position.as_ref());
+            let ledger = Site::new(&inputs, position, span.window, &[], now).ledger;
+            match &mut all {
+                Some(all) => all.add(&ledger),
+                None => all = Some(ledger.clone()),
+            }
+            books.sites.push((zone.clone(), ledger));
+        }
+        if let Some(all) = all {
+            books.totals = all.totals(TimeWindow::ALWAYS);
+        }
+        Ok(books)
+    }
+}
+
+/// What is balanced together.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum SiteKey {
+    Location(LocationId),
+    Gateway(GatewayId),
+}
+
+struct Books {
+    sites: Vec<(Zone, Ledger)>,
+    totals: Totals,
+}
+
+impl Books {
+    /// The bars of all sites, the first with the first and so on: days and months
+    /// by their date, quarters and hours by the time since midnight.
+    fn bars(&self, period: Period, zone: &Zone) -> Vec<BucketFigures> {
+        let step = period.natural_step();
+        let sites = self.sites.iter().map(|(zone, ledger)| bucket_figures(ledger, &period.buckets(zone, step)));
+        let together = sites.reduce(|longer, shorter| {
+            let (mut longer, shorter) = if shorter.len() > longer.len() { (shorter, longer) } else { (longer, shorter) };
+            longer.iter_mut().zip(&shorter).for_each(|(sum, bar)| sum.add(bar));
+            longer
+        });
+        together.unwrap_or_else(|| bucket_figures(&Ledger::none(), &period.buckets(zone, step)))
+    }
+
+    fn best_day(&self, period: Period) -> Option<(civil::Date, f64)> {
+        if period.days() <= 1 {
+            return None;
+        }
+        let mut days: BTreeMap<civil::Date, Option<Energy>> = BTreeMap::new();
+        for (zone, ledger) in &self.sites {
+            for bucket in period.buckets(zone, Step::Day) {
+                let day = days.entry(bucket.local.date()).or_default();
+                *day = Energy::sum(*day, ledger.totals(bucket.window).produced);
+            }
+        }
+        let known = days.into_iter().filter_map(|(day, energy)| Some((day, energy?.watt_hours)));
+        known.filter(|(_, wh)| *wh > 0.0).reduce(|best, day| if day.1 > best.1 { day } else { best })
+    }
+}
+
+impl BucketFigures {
+    fn add(&mut self, other: &Self) {
+        let plus = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+        self.produced = Energy::sum(self.produced, other.produced);
+        self.imported = Energy::sum(self.imported, other.imported);
+        self.exported = Energy::sum(self.exported, other.exported);
+        self.consumed = Energy::sum(self.consumed, other.consumed);
+        self.power_w = plus(self.power_w, other.power_w);
+        self.consumption_w = plus(self.consumption_w, other.consumption_w);
+        self.completeness = self.completeness.sum(other.completeness);
+    }
+}

@@ -1,0 +1,123 @@
+//! When a sensor was expected to be measured, and where it was not.
+
+use heliograph_domain::{Position, Reachability, SensorRole, TimeWindow, Timestamp, WINDOW_MS};
+
+use crate::flow::SensorInput;
+use crate::sun::light_windows;
+
+/// An inverter needs some light before it wakes: what it misses this close to
+/// sunrise and sunset is not missing.
+const TWILIGHT_MS: i64 = 30 * 60_000;
+/// A run without coverage is listed as a gap when it is longer than this.
+pub(crate) const GAP_MS: u64 = 40 * 60_000;
+
+/// The daylight of a period, to be asked window by window.
+#[derive(Debug, Clone)]
+pub(crate) struct Light(Option<Vec<TimeWindow>>);
+
+impl Light {
+    /// Of a position over a period; where no position is known, it is always light.
+    pub(crate) fn over(position: Option<&Position>, period: TimeWindow) -> Self {
+        Self(position.map(|position| {
+            light_windows(position, period)
+                .into_iter()
+                .map(|light| TimeWindow::between(light.from.plus_millis(TWILIGHT_MS), light.end().plus_millis(-TWILIGHT_MS)))
+                .collect()
+        }))
+    }
+
+    fn covers(&self, start: Timestamp) -> bool {
+        let Some(lights) = &self.0 else { return true };
+        let next = lights.partition_point(|light| light.from <= start);
+        let light = next.checked_sub(1).and_then(|index| lights.get(index));
+        light.is_some_and(|light| start.plus_millis(WINDOW_MS) <= light.end())
+    }
+}
+
+/// When readings of a sensor are expected within a period.
+#[derive(Debug)]
+pub(crate) struct Expectation<'a> {
+    span: Option<TimeWindow>,
+    settled_until: Timestamp,
+    light: Option<&'a Light>,
+}
+
+impl<'a> Expectation<'a> {
+    /// `period` is the whole period in UTC.
+    pub(crate) fn of(sensor: &SensorInput, period: TimeWindow, now: Timestamp, light: &'a Light) -> Self {
+        let since_first = sensor.first().map(|first| TimeWindow::between(first, now));
+        let span = since_first.and_then(|span| span.intersect(&period)).and_then(|span| span.intersect(&sensor.visible));
+        let light = (sensor.role == SensorRole::Inverter).then_some(light);
+        Self { span, settled_until: now.plus_millis(-Reachability::LATE_AFTER_MS), light }
+    }
+
+    /// Expected and covered milliseconds of the window that begins at `start`,
+    /// of which `covered_ms` are covered.
+    pub(crate) fn judge(&self, start: Timestamp, covered_ms: u32) -> (u32, u32) {
+        let window = TimeWindow::between(start, start.plus_millis(WINDOW_MS));
+        let shared = self.span.and_then(|span| span.intersect(&window));
+        let Some(shared) = shared.filter(|_| self.light.is_none_or(|light| light.covers(start))) else { return (0, 0) };
+        let expected = u32::try_from(shared.end().millis_since(shared.from)).unwrap_or(0);
+        let covered = covered_ms.min(expected);
+        if window.end() > self.settled_until { (covered, covered) } else { (expected, covered) }
+    }
+}
+
+/// What is expected and covered in the windows of a period, in order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Coverage {
+    pub(crate) start: Timestamp,
+    pub(crate) expected_ms: u32,
+    pub(crate) covered_ms: u32,
+}
+
+/// The runs of expected windows that are not covered for more than [`GAP_MS`].
+/// Times at which nothing is expected, such as nights, do not end a run.
+pub(crate) fn gaps(windows: impl Iterator<Item = Coverage>) -> Vec<TimeWindow> {
+    let mut gaps = Vec::new();
+    let mut run: Option<Run> = None;
+    for window in windows.filter(|window| window.expected_ms > 0) {
+        let missing = window.expected_ms - window.covered_ms.min(window.expected_ms);
+        if window.covered_ms == 0 {
+            let run = run.get_or_insert(Run { from: window.start, until: window.start, missing_ms: 0 });
+            run.until = window.start.plus_millis(i64::from(window.expected_ms));
+            run.missing_ms += u64::from(missing);
+            continue;
+        }
+        // A window that is covered in part ends one run and may begin the next;
+        // the missing part belongs to whichever it touches.
+        match run.take() {
+            Some(mut ended) => {
+                if missing > 0 {
+                    ended.until = window.start.plus_millis(i64::from(missing));
+                    ended.missing_ms += u64::from(missing);
+                }
+                ended.finish(&mut gaps);
+            }
+            None if missing > 0 => {
+                let from = window.start.plus_millis(i64::from(window.covered_ms));
+                let until = window.start.plus_millis(i64::from(window.expected_ms));
+                run = Some(Run { from, until, missing_ms: u64::from(missing) });
+            }
+            None => {}
+        }
+    }
+    if let Some(run) = run {
+        run.finish(&mut gaps);
+    }
+    gaps
+}
+
+struct Run {
+    from: Timestamp,
+    until: Timestamp,
+    missing_ms: u64,
+}
+
+impl Run {
+    fn finish(self, gaps: &mut Vec<TimeWindow>) {
+        if self.missing_ms > GAP_MS {
+            gaps.push(TimeWindow::between(self.from, self.until));
+        }
+    }
+}

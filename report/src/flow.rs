@@ -1,0 +1,238 @@
+//! Which series stand for a sensor's energies.
+//!
+//! Per sensor and direction one source is chosen for the whole period: a counter
+//! where one has data, else interval energies, else the time integral of power.
+//! So nothing is counted twice where a sensor sends both.
+
+use heliograph_domain::{GatewayId, Kind, Quantity, SensorId, SensorRole, TimeWindow, Timestamp};
+use heliograph_store::{SeriesRecord, SeriesRollups, WindowRollup};
+
+use crate::energy::EnergySource;
+
+/// Where an energy goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// Produced.
+    Produced,
+    /// Drawn from the grid.
+    Imported,
+    /// Fed into the grid.
+    Exported,
+    /// Consumed by loads.
+    Consumed,
+    /// Put into a battery.
+    Charged,
+    /// Taken from a battery.
+    Discharged,
+}
+
+/// A sensor with its series over a period, as far as they may be seen.
+#[derive(Debug, Clone)]
+pub(crate) struct SensorInput {
+    pub(crate) gateway: GatewayId,
+    pub(crate) id: SensorId,
+    pub(crate) name: String,
+    pub(crate) role: SensorRole,
+    pub(crate) rated_w: Option<f64>,
+    /// What of the sensor may be seen.
+    pub(crate) visible: TimeWindow,
+    pub(crate) series: Vec<(SeriesRecord, Vec<WindowRollup>)>,
+}
+
+/// One quarter of an hour of a flow.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct FlowPoint {
+    pub(crate) start: Timestamp,
+    pub(crate) watt_hours: f64,
+    pub(crate) covered_ms: u32,
+    pub(crate) estimated: bool,
+    pub(crate) flagged: bool,
+}
+
+/// The energy of a sensor in one direction, quarter by quarter.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Flow {
+    pub(crate) direction: Direction,
+    pub(crate) source: EnergySource,
+    pub(crate) points: Vec<FlowPoint>,
+}
+
+impl SensorInput {
+    /// Groups the series of a gateway by sensor, in the order of their ids.
+    pub(crate) fn group(gateway: &GatewayId, visible: TimeWindow, all: Vec<SeriesRollups>) -> Vec<Self> {
+        let mut sensors: Vec<Self> = Vec::new();
+        for rollups in all {
+            let index = match sensors.iter().position(|sensor| sensor.id == rollups.sensor) {
+                Some(index) => index,
+                None => {
+                    sensors.push(Self {
+                        gateway: gateway.clone(),
+                        id: rollups.sensor,
+                        name: rollups.sensor_name,
+                        role: rollups.role,
+                        rated_w: rollups.rated_w,
+                        visible,
+                        series: Vec::new(),
+                    });
+                    sensors.len() - 1
+                }
+            };
+            if let Some(sensor) = sensors.get_mut(index) {
+                sensor.series.push((rollups.series, rollups.windows));
+            }
+        }
+        sensors.sort_by(|a, b| a.id.cmp(&b.id));
+        sensors
+    }
+
+    /// The first reading of any of its series that may be seen. A reading from
+    /// before counts as standing at the beginning of what may be seen.
+    pub(crate) fn first(&self) -> Option<Timestamp> {
+        let first = self.series.iter().filter_map(|(record, _)| record.first).min()?;
+        (first < self.visible.end()).then(|| first.max(self.visible.from))
+    }
+
+    /// Whether anything at all is known of it in the period.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.series.iter().any(|(_, windows)| !windows.is_empty())
+    }
+
+    /// The gauge of AC power: of several the one that is called as a total is,
+    /// else the one with the shortest name, so that phases are not taken for it.
+    pub(crate) fn power_gauge(&self) -> Option<(&SeriesRecord, &[WindowRollup])> {
+        self.series
+            .iter()
+            .filter(|(record, _)| {
+                record.kind == Kind::Gauge && record.quantity == Quantity::AcPower && record.unit.as_str() == "W"
+            })
+            .min_by_key(|(record, windows)| (!has_cover(windows), totality(record.metric.as_str())))
+            .map(|(record, windows)| (record, windows.as_slice()))
+    }
+
+    /// The energies that its role makes of its series, each direction once.
+    pub(crate) fn flows(&self) -> Vec<Flow> {
+        let directions: &[Direction] = match self.role {
+            SensorRole::Inverter | SensorRole::Production => &[Direction::Produced],
+            SensorRole::Grid => &[Direction::Imported, Direction::Exported],
+            SensorRole::Load => &[Direction::Consumed],
+            SensorRole::Battery => &[Direction::Charged, Direction::Discharged],
+            SensorRole::Weather | SensorRole::Other => &[],
+        };
+        directions.iter().filter_map(|direction| self.flow(*direction)).collect()
+    }
+
+    fn flow(&self, direction: Direction) -> Option<Flow> {
+        let quantity = direction.quantity();
+        COUNTERS
+            .iter()
+            .find_map(|kind| self.energy_flow(direction, *kind, quantity, 1.0))
+            .or_else(|| self.energy_flow(direction, Kind::NetCounter, direction.opposite()?.quantity(), -1.0))
+            .or_else(|| self.energy_flow(direction, Kind::IntervalEnergy, quantity, 1.0))
+            .or_else(|| self.power_flow(direction))
+    }
+
+    /// From the first series of a kind and quantity that has data. What a
+    /// counter fell belongs to the opposite direction (`sign` −1).
+    fn energy_flow(&self, direction: Direction, kind: Kind, quantity: Quantity, sign: f64) -> Option<Flow> {
+        let source = if kind == Kind::IntervalEnergy { EnergySource::Interval } else { EnergySource::Counter };
+        let mut fitting: Vec<_> = self
+            .series
+            .iter()
+            .filter(|(record, _)| record.kind == kind && record.quantity == quantity && record.unit.as_str() == "Wh")
+            .collect();
+        fitting.sort_by_key(|(record, _)| totality(record.metric.as_str()));
+        fitting.into_iter().find_map(|(_, windows)| {
+            let known = |window: &&WindowRollup| is_measured(window) || (kind == Kind::IntervalEnergy && window.rollup.count > 0);
+            let points = windows.iter().filter(known).map(|window| FlowPoint {
+                start: window.start,
+                watt_hours: (sign * window.rollup.increase).max(0.0),
+                covered_ms: window.rollup.covered_ms,
+                estimated: window.rollup.flags.estimated,
+                flagged: window.rollup.flags.implausible,
+            });
+            Flow { direction, source, points: points.collect() }.with_data()
+        })
+    }
+
+    fn power_flow(&self, direction: Direction) -> Option<Flow> {
+        let (_, windows) = self.power_gauge()?;
+        let points = windows.iter().filter(|window| window.rollup.covered_ms > 0).map(|window| FlowPoint {
+            start: window.start,
+            watt_hours: if direction.is_negative_power() { -window.rollup.negative } else { window.rollup.positive },
+            covered_ms: window.rollup.covered_ms,
+            estimated: false,
+            flagged: window.rollup.flags.implausible,
+        });
+        Flow { direction, source: EnergySource::Power, points: points.collect() }.with_data()
+    }
+}
+
+impl Flow {
+    fn with_data(self) -> Option<Self> {
+        (!self.points.is_empty()).then_some(self)
+    }
+}
+
+impl Direction {
+    /// What to call it in front of people.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Produced => "produced",
+            Self::Imported => "imported",
+            Self::Exported => "exported",
+            Self::Consumed => "consumed",
+            Self::Charged => "charged",
+            Self::Discharged => "discharged",
+        }
+    }
+
+    const fn quantity(self) -> Quantity {
+        match self {
+            Self::Produced => Quantity::EnergyProduced,
+            Self::Imported => Quantity::EnergyImported,
+            Self::Exported => Quantity::EnergyExported,
+            Self::Consumed => Quantity::EnergyConsumed,
+            Self::Charged => Quantity::EnergyCharged,
+            Self::Discharged => Quantity::EnergyDischarged,
+        }
+    }
+
+    /// Where what a net counter falls goes.
+    const fn opposite(self) -> Option<Self> {
+        match self {
+            Self::Imported => Some(Self::Exported),
+            Self::Exported => Some(Self::Imported),
+            Self::Charged => Some(Self::Discharged),
+            Self::Discharged => Some(Self::Charged),
+            Self::Produced | Self::Consumed => None,
+        }
+    }
+
+    /// Power of a grid meter is negative when feeding in; that of a battery, as
+    /// of any source behind an inverter, is negative when it is charged.
+    const fn is_negative_power(self) -> bool {
+        matches!(self, Self::Exported | Self::Charged)
+    }
+}
+
+/// Which counter is taken first: one that never resets is right even where a
+/// night was missed.
+const COUNTERS: [Kind; 3] = [Kind::Counter, Kind::NetCounter, Kind::DayCounter];
+
+fn is_measured(window: &WindowRollup) -> bool {
+    window.rollup.covered_ms > 0 || window.rollup.increase != 0.0
+}
+
+fn has_cover(windows: &[WindowRollup]) -> bool {
+    windows.iter().any(|window| window.rollup.covered_ms > 0)
+}
+
+/// Orders metric names by how likely they are a sensor's total: well-known
+/// names, then short ones before long ones.
+fn totality(metric: &str) -> (bool, usize, &str) {
+    const TOTALS: &[&str] =
+        &["power", "ac_power", "ac-power", "p_ac", "pac", "p", "w", "energy", "energy_total", "total_energy", "e_total", "wh"];
+    let is_total = TOTALS.iter().any(|name| name.eq_ignore_ascii_case(metric));
+    (!is_total, metric.len(), metric)
+}

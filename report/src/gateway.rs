@@ -1,0 +1,195 @@
+//! The report on one gateway.
+
+use heliograph_domain::{
+    Currency, GatewayId, GatewayState, Location, LocationId, Period, ProviderSettings, Reachability, SensorRole, Step,
+    TimeWindow, Timestamp, Zone,
+};
+use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
+
+use crate::chart::{Chart, ChartOptions, energy_chart};
+use crate::energy::{BucketFigures, Figures};
+use crate::error::ReportError;
+use crate::flow::SensorInput;
+use crate::scope::Scope;
+use crate::site::{
+    GatewayHead, LocationRef, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors, shown,
+};
+
+/// A gateway over a period.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewayReport {
+    /// The gateway.
+    pub id: GatewayId,
+    /// What people call it.
+    pub name: String,
+    /// Where it stands in its life.
+    pub state: GatewayState,
+    /// Where it is.
+    pub location: Option<LocationRef>,
+    /// The zone whose calendar the report follows: the location's, else the
+    /// provider's.
+    pub zone: Zone,
+    /// The period.
+    pub period: Period,
+    /// The part of it that the reader may see; empty where that is nothing.
+    pub window: TimeWindow,
+    /// The figures of that part.
+    pub figures: Figures,
+    /// The width of the bars.
+    pub step: Step,
+    /// The bars, over the whole period.
+    pub buckets: Vec<BucketFigures>,
+    /// The sensors.
+    pub sensors: Vec<SensorFigures>,
+    /// Where no sensor that counts was measured for more than 40 minutes that
+    /// were expected.
+    pub gaps: Vec<TimeWindow>,
+    /// The period before, if anything is known of it.
+    pub previous: Option<Figures>,
+    /// The same part of the period before, while this one still runs.
+    pub previous_to_date: Option<Figures>,
+    /// Whether the gateway still talks.
+    pub reachability: Reachability,
+    /// When it was last heard, if the reader may know.
+    pub last_seen: Option<Timestamp>,
+    /// The currency of the revenue.
+    pub currency: Currency,
+}
+
+impl GatewayReport {
+    /// What production changed against the period before (0.1: a tenth more),
+    /// like with like: while this period runs, against as much of the other.
+    #[must_use]
+    pub fn change(&self) -> Option<f64> {
+        change(&self.figures, self.previous_to_date.as_ref().or(self.previous.as_ref()))
+    }
+
+    /// The chart that shows it best.
+    #[must_use]
+    pub fn chart(&self, width: u32, height: u32) -> Chart {
+        let options = ChartOptions { width, height, ..ChartOptions::new(format!("Energy of {}", self.name), self.step) };
+        energy_chart(&self.buckets, &options)
+    }
+}
+
+pub(crate) fn change(figures: &Figures, before: Option<&Figures>) -> Option<f64> {
+    let (now, before) = (figures.produced_wh()?, before?.produced_wh()?);
+    (before > 0.0).then(|| now / before - 1.0)
+}
+
+/// The report on a gateway, as a reader sees it at `now`.
+///
+/// # Errors
+/// [`ReportError::NotFound`] where there is no such gateway, or not for this
+/// reader.
+pub async fn gateway_report(
+    store: &ProviderStore,
+    gateway: &GatewayId,
+    period: Period,
+    scope: &Scope,
+    now: Timestamp,
+) -> Result<GatewayReport, ReportError> {
+    let visible = scope.window(gateway, now).ok_or(ReportError::NotFound)?;
+    let record = store.gateway_fetch(gateway).await?;
+    let context = GatewayContext::read(store, record).await?;
+    context.report(store, period, visible, now).await
+}
+
+/// A gateway and what its figures depend on.
+pub(crate) struct GatewayContext {
+    pub(crate) record: GatewayRecord,
+    pub(crate) location: Option<Location>,
+    settings: ProviderSettings,
+    /// Whether it alone produces at its location.
+    alone: bool,
+}
+
+impl GatewayContext {
+    pub(crate) async fn read(store: &ProviderStore, record: GatewayRecord) -> Result<Self, StoreError> {
+        let settings = store.settings_fetch().await?;
+        let location = match record.location {
+            Some(location) => Some(store.location_fetch(location).await?),
+            None => None,
+        };
+        let alone = match record.location {
+            Some(location) => !others_produce(store, location, &record.id).await?,
+            None => false,
+        };
+        Ok(Self { record, location, settings, alone })
+    }
+
+    pub(crate) fn zone(&self) -> &Zone {
+        self.location.as_ref().map_or(&self.settings.zone, |location| &location.zone)
+    }
+
+    pub(crate) async fn report(
+        &self,
+        store: &ProviderStore,
+        period: Period,
+        visible: TimeWindow,
+        now: Timestamp,
+    ) -> Result<GatewayReport, ReportError> {
+        let span = Span::of(period, self.zone());
+        let inputs = read_sensors(store, &self.record.id, span.window, visible).await?;
+        let terms = Terms::new(&self.settings, self.kwp(&inputs));
+        let site = self.site(&inputs, &span, now);
+        let before = Span::of(period.previous(), self.zone());
+        let inputs_before = read_sensors(store, &self.record.id, before.window, visible).await?;
+        let site_before = self.site(&inputs_before, &Span { buckets: Vec::new(), ..before.clone() }, now);
+        let known = |window: TimeWindow| {
+            let totals = site_before.ledger.totals(window);
+            totals.is_known().then(|| terms.figures(&totals))
+        };
+        let head = GatewayHead::of(&self.record, visible, now);
+        Ok(GatewayReport {
+            id: self.record.id.clone(),
+            name: self.record.name().to_owned(),
+            state: head.state,
+            location: self.location.as_ref().map(LocationRef::to),
+            figures: terms.figures(&site.ledger.totals(span.window)),
+            buckets: bucket_figures(&site.ledger, &span.buckets),
+            gaps: site.ledger.gaps(),
+            sensors: site.sensors,
+            previous: known(before.window),
+            previous_to_date: part_to_date(span.window, before.window, now).and_then(known),
+            window: shown(span.window, visible),
+            period,
+            zone: span.zone,
+            step: span.step,
+            reachability: head.reachability,
+            last_seen: head.last_seen,
+            currency: terms.currency,
+        })
+    }
+
+    fn site(&self, inputs: &[SensorInput], span: &Span, now: Timestamp) -> Site {
+        let position = self.location.as_ref().and_then(|location| location.position.as_ref());
+        Site::new(inputs, position, span.window, &span.buckets, now)
+    }
+
+    /// The peak power that its yield is measured by: the rated power of its
+    /// inverters where all have one, else what is installed at its location
+    /// where no other gateway produces there.
+    fn kwp(&self, inputs: &[SensorInput]) -> Option<f64> {
+        let inverters = inputs.iter().filter(|input| input.role == SensorRole::Inverter);
+        let rated: Option<Vec<f64>> = inverters.map(|input| input.rated_w).collect();
+        let rated_kw = rated.map_or(0.0, |rated| rated.iter().sum::<f64>() / 1000.0);
+        if rated_kw > 0.0 {
+            return Some(rated_kw);
+        }
+        self.location.as_ref().filter(|_| self.alone).and_then(|location| location.installed_kwp)
+    }
+}
+
+/// Whether another gateway at a location has sensors that produce.
+async fn others_produce(store: &ProviderStore, location: LocationId, gateway: &GatewayId) -> Result<bool, StoreError> {
+    for other in store.gateway_list().await? {
+        if other.location == Some(location) && other.id != *gateway {
+            let sensors = store.sensor_list(&other.id).await?;
+            if sensors.iter().any(|sensor| matches!(sensor.role, SensorRole::Inverter | SensorRole::Production)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

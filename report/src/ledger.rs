@@ -1,0 +1,475 @@
+//! The books of a site: one cell for each quarter of an hour, of which every
+//! figure is a sum. Whatever periods and bars are cut from them, their energies
+//! add up.
+
+use heliograph_domain::{SensorRole, TimeWindow, Timestamp, WINDOW_MS};
+
+use crate::energy::{Completeness, Energy, Peak};
+use crate::expect::{Coverage, Expectation, Light, gaps};
+use crate::flow::{Direction, Flow, SensorInput};
+
+/// What is known of one quarter of an hour.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cell {
+    pub(crate) produced: Option<Energy>,
+    pub(crate) imported: Option<Energy>,
+    pub(crate) exported: Option<Energy>,
+    pub(crate) consumed: Option<Energy>,
+    peak_w: Option<f64>,
+    power_w: Option<f64>,
+    load_w: Option<f64>,
+    completeness: Completeness,
+    /// Of the site as a whole: the most that any sensor expected and covered.
+    expected_ms: u32,
+    covered_ms: u32,
+}
+
+/// The cells of a run of quarters.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    first: i64,
+    cells: Vec<Cell>,
+}
+
+/// The sum of a part of a ledger.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Totals {
+    pub(crate) produced: Option<Energy>,
+    pub(crate) imported: Option<Energy>,
+    pub(crate) exported: Option<Energy>,
+    pub(crate) consumed: Option<Energy>,
+    pub(crate) peak: Option<Peak>,
+    pub(crate) power_w: Option<f64>,
+    pub(crate) load_w: Option<f64>,
+    pub(crate) completeness: Completeness,
+}
+
+impl Totals {
+    /// Whether any energy is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.produced.or(self.consumed).or(self.imported).or(self.exported).is_some()
+    }
+}
+
+/// What the cells of a ledger are computed for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    pub(crate) period: TimeWindow,
+    pub(crate) now: Timestamp,
+    pub(crate) light: &'a Light,
+}
+
+/// A sensor's own books.
+pub(crate) struct SensorBook<'a> {
+    pub(crate) input: &'a SensorInput,
+    pub(crate) flows: Vec<Flow>,
+    coverage: Vec<Coverage>,
+}
+
+impl<'a> SensorBook<'a> {
+    pub(crate) fn new(input: &'a SensorInput, frame: Frame<'_>) -> Self {
+        let flows = input.flows();
+        let grid = Grid::over(frame.period);
+        let mut covered = vec![0u32; grid.len];
+        let mut cover = |start: Timestamp, covered_ms: u32| {
+            if let Some(cell) = grid.index(start).and_then(|index| covered.get_mut(index)) {
+                *cell = (*cell).max(covered_ms);
+            }
+        };
+        match flows.first() {
+            Some(flow) => flow.points.iter().for_each(|point| cover(point.start, point.covered_ms)),
+            None => {
+                let windows = input.series.iter().flat_map(|(_, windows)| windows);
+                windows.for_each(|window| cover(window.start, window.rollup.covered_ms));
+            }
+        }
+        let expectation = Expectation::of(input, frame.period, frame.now, frame.light);
+        let coverage = covered
+            .into_iter()
+            .enumerate()
+            .map(|(index, covered_ms)| {
+                let start = grid.start(index);
+                let (expected_ms, covered_ms) = expectation.judge(start, covered_ms);
+                Coverage { start, expected_ms, covered_ms }
+            })
+            .collect();
+        Self { input, flows, coverage }
+    }
+
+    pub(crate) fn flow(&self, direction: Direction) -> Option<&Flow> {
+        self.flows.iter().find(|flow| flow.direction == direction)
+    }
+
+    pub(crate) fn total(&self, direction: Direction, window: TimeWindow) -> Option<Energy> {
+        self.flow(direction).and_then(|flow| flow.total(window))
+    }
+
+    pub(crate) fn completeness(&self) -> Completeness {
+        self.coverage.iter().fold(Completeness::default(), |sum, coverage| sum.sum(coverage.completeness()))
+    }
+
+    pub(crate) fn gaps(&self) -> Vec<TimeWindow> {
+        gaps(self.coverage.iter().copied())
+    }
+
+    /// The highest reading of its power gauge.
+    pub(crate) fn peak(&self) -> Option<Peak> {
+        let (_, windows) = self.input.power_gauge()?;
+        let known = windows.iter().filter(|window| window.rollup.count > 0 && window.rollup.max > 0.0);
+        known.map(|window| Peak { watts: window.rollup.max, at: window.start }).reduce(higher)
+    }
+}
+
+impl Coverage {
+    fn completeness(self) -> Completeness {
+        Completeness { expected_ms: u64::from(self.expected_ms), covered_ms: u64::from(self.covered_ms) }
+    }
+}
+
+impl Flow {
+    /// The energy within a window of whole quarters.
+    pub(crate) fn total(&self, window: TimeWindow) -> Option<Energy> {
+        let from = self.points.partition_point(|point| point.start < floor(window.from));
+        let until = self.points.partition_point(|point| point.start < floor(window.end()));
+        self.points
+            .get(from..until)?
+            .iter()
+            .map(|point| self.energy(point))
+            .fold(None, |sum, energy| Energy::sum(sum, Some(energy)))
+    }
+
+    fn energy(&self, point: &crate::flow::FlowPoint) -> Energy {
+        Energy { watt_hours: point.watt_hours, source: self.source, estimated: point.estimated, flagged: point.flagged }
+    }
+}
+
+/// Which sensors of a site stand for what, so that nothing counts twice.
+pub(crate) struct Balance<'a> {
+    /// Production meters where any has data, else inverters.
+    pub(crate) production: Vec<&'a SensorBook<'a>>,
+    grid: Vec<&'a SensorBook<'a>>,
+    battery: Vec<&'a SensorBook<'a>>,
+    load: Vec<&'a SensorBook<'a>>,
+}
+
+impl<'a> Balance<'a> {
+    pub(crate) fn of(books: &'a [SensorBook<'a>]) -> Self {
+        let role = |role: SensorRole| books.iter().filter(|book| book.input.role == role).collect::<Vec<_>>();
+        let (meters, inverters) = (role(SensorRole::Production), role(SensorRole::Inverter));
+        let meters_count = meters.iter().any(|book| !book.flows.is_empty()) || inverters.is_empty();
+        let grid = role(SensorRole::Grid);
+        // With a grid meter the balance says what is consumed; a load meter
+        // then only divides it.
+        let load = if measures_import(&grid) { Vec::new() } else { role(SensorRole::Load) };
+        Self { production: if meters_count { meters } else { inverters }, grid, battery: role(SensorRole::Battery), load }
+    }
+
+    pub(crate) fn counts(&self, book: &SensorBook<'_>) -> bool {
+        self.counted().any(|counted| std::ptr::eq(counted.input, book.input))
+    }
+
+    fn counted(&self) -> impl Iterator<Item = &'a SensorBook<'a>> + use<'a, '_> {
+        [&self.production, &self.grid, &self.battery, &self.load].into_iter().flatten().copied()
+    }
+
+    /// Whether consumption follows from the balance: import is measured and
+    /// production, where there is any, is known.
+    fn is_closed(&self) -> bool {
+        measures_import(&self.grid) && (self.production.is_empty() || self.production.iter().any(|book| !book.flows.is_empty()))
+    }
+}
+
+fn measures_import(grid: &[&SensorBook<'_>]) -> bool {
+    grid.iter().any(|book| book.flow(Direction::Imported).is_some())
+}
+
+impl Ledger {
+    /// The books of one site.
+    pub(crate) fn of_site(books: &[SensorBook<'_>], frame: Frame<'_>) -> Self {
+        let balance = Balance::of(books);
+        let mut ledger = Self::empty(frame.period);
+        ledger.post_energies(&balance);
+        ledger.post_powers(&balance);
+        let mut covering: Vec<&SensorBook<'_>> = balance.counted().collect();
+        if covering.is_empty() {
+            covering = books.iter().collect();
+        }
+        ledger.post_coverage(&covering);
+        ledger
+    }
+
+    /// No books at all.
+    pub(crate) const fn none() -> Self {
+        Self { first: 0, cells: Vec::new() }
+    }
+
+    fn empty(period: TimeWindow) -> Self {
+        let grid = Grid::over(period);
+        Self { first: grid.first, cells: vec![Cell::default(); grid.len] }
+    }
+
+    const fn grid(&self) -> Grid {
+        Grid { first: self.first, len: self.cells.len() }
+    }
+
+    fn post(&mut self, books: &[&SensorBook<'_>], direction: Direction, write: impl Fn(&mut Cell, Energy)) {
+        let grid = self.grid();
+        for flow in books.iter().filter_map(|book| book.flow(direction)) {
+            for point in &flow.points {
+                if let Some(cell) = grid.index(point.start).and_then(|index| self.cells.get_mut(index)) {
+                    write(cell, flow.energy(point));
+                }
+            }
+        }
+    }
+
+    fn post_energies(&mut self, balance: &Balance<'_>) {
+        let add = |slot: &mut Option<Energy>, energy| *slot = Energy::sum(*slot, Some(energy));
+        self.post(&balance.production, Direction::Produced, |cell, energy| add(&mut cell.produced, energy));
+        self.post(&balance.grid, Direction::Imported, |cell, energy| add(&mut cell.imported, energy));
+        self.post(&balance.grid, Direction::Exported, |cell, energy| add(&mut cell.exported, energy));
+        if balance.is_closed() {
+            self.post(&balance.battery, Direction::Discharged, |cell, energy| add(&mut cell.consumed, energy));
+            self.post(&balance.battery, Direction::Charged, |cell, energy| add(&mut cell.consumed, energy.negated()));
+            for cell in &mut self.cells {
+                let sources = [cell.produced, cell.imported, cell.exported.map(Energy::negated)];
+                cell.consumed = sources.into_iter().fold(cell.consumed, Energy::sum);
+            }
+        } else {
+            self.post(&balance.load, Direction::Consumed, |cell, energy| add(&mut cell.consumed, energy));
+        }
+    }
+
+    fn post_powers(&mut self, balance: &Balance<'_>) {
+        for book in &balance.production {
+            for (index, watts) in self.mean_powers(book, false) {
+                self.add_power(index, watts, |cell| &mut cell.power_w);
+            }
+        }
+        let gauges = balance.production.iter().filter(|book| book.input.power_gauge().is_some()).count();
+        for book in &balance.production {
+            for (index, watts) in self.gauge_powers(book, gauges == 1) {
+                self.add_power(index, watts, |cell| &mut cell.peak_w);
+            }
+        }
+        if balance.is_closed() {
+            self.post_load(&balance.grid, true, false);
+            self.post_load(&balance.battery, true, true);
+            self.post_load(&balance.production, false, true);
+        } else {
+            self.post_load(&balance.load, false, false);
+        }
+    }
+
+    /// Adds to the power of consumption; `only_known`: where some is known
+    /// already, so that production alone is not taken for consumption while the
+    /// grid meter is silent.
+    fn post_load(&mut self, books: &[&SensorBook<'_>], signed: bool, only_known: bool) {
+        for book in books {
+            for (index, watts) in self.mean_powers(book, signed) {
+                if !only_known || self.cells.get(index).is_some_and(|cell| cell.load_w.is_some()) {
+                    self.add_power(index, watts, |cell| &mut cell.load_w);
+                }
+            }
+        }
+    }
+
+    fn add_power(&mut self, index: usize, watts: f64, slot: impl Fn(&mut Cell) -> &mut Option<f64>) {
+        if let Some(cell) = self.cells.get_mut(index) {
+            let slot = slot(cell);
+            *slot = Some(slot.unwrap_or(0.0) + watts);
+        }
+    }
+
+    /// What a power gauge says of each quarter: its highest reading, or its mean.
+    fn gauge_powers(&self, book: &SensorBook<'_>, highest: bool) -> Vec<(usize, f64)> {
+        let Some((_, windows)) = book.input.power_gauge() else { return Vec::new() };
+        let powers = windows.iter().filter_map(|window| {
+            let rollup = &window.rollup;
+            let watts = if highest { (rollup.count > 0).then_some(rollup.max) } else { mean(rollup.positive, rollup.covered_ms) };
+            Some((self.grid().index(window.start)?, watts.filter(|watts| *watts > 0.0)?))
+        });
+        powers.collect()
+    }
+
+    /// The mean power of a sensor in each quarter, of its gauge where it has
+    /// one, else of its energies; signed, or its positive part alone.
+    fn mean_powers(&self, book: &SensorBook<'_>, signed: bool) -> Vec<(usize, f64)> {
+        if let Some((_, windows)) = book.input.power_gauge().filter(|(_, windows)| !windows.is_empty()) {
+            let powers = windows.iter().filter_map(|window| {
+                let negative = if signed { window.rollup.negative } else { 0.0 };
+                Some((self.grid().index(window.start)?, mean(window.rollup.positive + negative, window.rollup.covered_ms)?))
+            });
+            return powers.collect();
+        }
+        let signs = book.flows.iter().map(|flow| (flow, flow.direction.sign_of_supply()));
+        let powers = signs.flat_map(|(flow, sign)| {
+            flow.points.iter().filter(|point| !point.estimated).filter_map(move |point| {
+                let watts = mean(point.watt_hours, point.covered_ms)?;
+                Some((self.grid().index(point.start)?, if signed { sign * watts } else { watts }))
+            })
+        });
+        powers.collect()
+    }
+
+    fn post_coverage(&mut self, books: &[&SensorBook<'_>]) {
+        for book in books {
+            for (cell, coverage) in self.cells.iter_mut().zip(&book.coverage) {
+                cell.completeness = cell.completeness.sum(coverage.completeness());
+                cell.expected_ms = cell.expected_ms.max(coverage.expected_ms);
+                cell.covered_ms = cell.covered_ms.max(coverage.covered_ms);
+            }
+        }
+    }
+
+    /// Adds the books of another site; powers of the same quarter add up.
+    pub(crate) fn add(&mut self, other: &Self) {
+        if other.cells.is_empty() {
+            return;
+        }
+        if self.cells.is_empty() {
+            *self = other.clone();
+            return;
+        }
+        let first = self.first.min(other.first);
+        let end = self.end().max(other.end());
+        let mut cells = vec![Cell::default(); usize::try_from(end - first).unwrap_or(0)];
+        for ledger in [&*self, other] {
+            let skip = usize::try_from(ledger.first - first).unwrap_or(0);
+            for (sum, cell) in cells.iter_mut().skip(skip).zip(&ledger.cells) {
+                sum.add(cell);
+            }
+        }
+        (self.first, self.cells) = (first, cells);
+    }
+
+    fn end(&self) -> i64 {
+        self.first + i64::try_from(self.cells.len()).unwrap_or(0)
+    }
+
+    /// The sums over a window of whole quarters.
+    pub(crate) fn totals(&self, window: TimeWindow) -> Totals {
+        let range = self.grid().range(window);
+        let first = range.start;
+        let mut totals = Totals::default();
+        let (mut power, mut load) = (Mean::default(), Mean::default());
+        for (index, cell) in self.cells.get(range).unwrap_or_default().iter().enumerate() {
+            totals.produced = Energy::sum(totals.produced, cell.produced);
+            totals.imported = Energy::sum(totals.imported, cell.imported);
+            totals.exported = Energy::sum(totals.exported, cell.exported);
+            totals.consumed = Energy::sum(totals.consumed, cell.consumed);
+            totals.completeness = totals.completeness.sum(cell.completeness);
+            let peak = cell.peak_w.map(|watts| Peak { watts, at: self.grid().start(first + index) });
+            totals.peak = [totals.peak, peak].into_iter().flatten().reduce(higher);
+            power.add(cell.power_w);
+            load.add(cell.load_w);
+        }
+        (totals.power_w, totals.load_w) = (power.get(), load.get());
+        totals
+    }
+
+    pub(crate) fn gaps(&self) -> Vec<TimeWindow> {
+        let grid = self.grid();
+        gaps(self.cells.iter().enumerate().map(|(index, cell)| Coverage {
+            start: grid.start(index),
+            expected_ms: cell.expected_ms,
+            covered_ms: cell.covered_ms,
+        }))
+    }
+}
+
+impl Cell {
+    fn add(&mut self, other: &Self) {
+        let plus = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+        self.produced = Energy::sum(self.produced, other.produced);
+        self.imported = Energy::sum(self.imported, other.imported);
+        self.exported = Energy::sum(self.exported, other.exported);
+        self.consumed = Energy::sum(self.consumed, other.consumed);
+        self.peak_w = plus(self.peak_w, other.peak_w);
+        self.power_w = plus(self.power_w, other.power_w);
+        self.load_w = plus(self.load_w, other.load_w);
+        self.completeness = self.completeness.sum(other.completeness);
+        self.expected_ms = self.expected_ms.max(other.expected_ms);
+        self.covered_ms = self.covered_ms.max(other.covered_ms);
+    }
+}
+
+impl Direction {
+    /// Whether it supplies the site (+1) or takes from it (−1).
+    const fn sign_of_supply(self) -> f64 {
+        match self {
+            Self::Produced | Self::Imported | Self::Discharged => 1.0,
+            Self::Exported | Self::Charged | Self::Consumed => -1.0,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    count: u32,
+}
+
+impl Mean {
+    fn add(&mut self, value: Option<f64>) {
+        if let Some(value) = value {
+            self.sum += value;
+            self.count += 1;
+        }
+    }
+
+    fn get(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / f64::from(self.count))
+    }
+}
+
+/// Mean power over the covered part of a quarter; `None` where that is too
+/// short to stand for it.
+fn mean(watt_hours: f64, covered_ms: u32) -> Option<f64> {
+    const ENOUGH_MS: u32 = 5 * 60_000;
+    (covered_ms >= ENOUGH_MS).then(|| watt_hours * 3_600_000.0 / f64::from(covered_ms))
+}
+
+/// The higher of two peaks, the earlier of equal ones.
+fn higher(a: Peak, b: Peak) -> Peak {
+    if b.watts > a.watts { b } else { a }
+}
+
+fn floor(time: Timestamp) -> Timestamp {
+    heliograph_domain::window_of(time)
+}
+
+/// A run of quarters.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    first: i64,
+    len: usize,
+}
+
+impl Grid {
+    fn over(period: TimeWindow) -> Self {
+        let (first, end) = (number(period.from), number(period.end()));
+        Self { first, len: usize::try_from(end - first).unwrap_or(0) }
+    }
+
+    fn index(self, start: Timestamp) -> Option<usize> {
+        usize::try_from(number(start) - self.first).ok().filter(|index| *index < self.len)
+    }
+
+    const fn start(self, index: usize) -> Timestamp {
+        Timestamp::clamped((self.first + index as i64) * WINDOW_MS)
+    }
+
+    fn range(self, window: TimeWindow) -> std::ops::Range<usize> {
+        let clip = |time: Timestamp| usize::try_from(number(time) - self.first).unwrap_or(0).min(self.len);
+        clip(window.from)..clip(window.end()).max(clip(window.from))
+    }
+}
+
+/// The number of the quarter that holds an instant.
+const fn number(time: Timestamp) -> i64 {
+    time.as_millis().div_euclid(WINDOW_MS)
+}

@@ -1,0 +1,186 @@
+//! The report on one location: all of its gateways together.
+
+use std::collections::BTreeMap;
+
+use heliograph_domain::{
+    Currency, GatewayId, GatewayState, Location, LocationId, Period, Reachability, Step, TimeWindow, Timestamp,
+};
+use heliograph_store::{GatewayRecord, Placement, ProviderStore, StoreError};
+
+use crate::chart::{Chart, ChartOptions, energy_chart};
+use crate::energy::{BucketFigures, Figures};
+use crate::error::ReportError;
+use crate::flow::SensorInput;
+use crate::gateway::change;
+use crate::scope::Scope;
+use crate::site::{GatewayHead, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors};
+
+/// A location over a period. The figures are made of all its sensors together,
+/// so a production meter at one gateway stands for the inverters at another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocationReport {
+    /// The location, with the zone whose calendar the report follows.
+    pub location: Location,
+    /// The period.
+    pub period: Period,
+    /// The instants of the period.
+    pub window: TimeWindow,
+    /// The figures.
+    pub figures: Figures,
+    /// The width of the bars.
+    pub step: Step,
+    /// The bars, over the whole period.
+    pub buckets: Vec<BucketFigures>,
+    /// Its gateways of that time, by id.
+    pub gateways: Vec<GatewayFigures>,
+    /// Their sensors.
+    pub sensors: Vec<SensorFigures>,
+    /// Where no sensor that counts was measured for more than 40 minutes that
+    /// were expected.
+    pub gaps: Vec<TimeWindow>,
+    /// The period before, if anything is known of it.
+    pub previous: Option<Figures>,
+    /// The same part of the period before, while this one still runs.
+    pub previous_to_date: Option<Figures>,
+    /// The currency of the revenue.
+    pub currency: Currency,
+}
+
+/// What one gateway gave to its location, by its own sensors alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewayFigures {
+    /// The gateway.
+    pub id: GatewayId,
+    /// What people call it.
+    pub name: String,
+    /// Where it stands in its life.
+    pub state: GatewayState,
+    /// Whether it still talks.
+    pub reachability: Reachability,
+    /// When it was last heard, if the reader may know.
+    pub last_seen: Option<Timestamp>,
+    /// Its figures while it was there; without a specific yield.
+    pub figures: Figures,
+}
+
+impl LocationReport {
+    /// What production changed against the period before, like with like.
+    #[must_use]
+    pub fn change(&self) -> Option<f64> {
+        change(&self.figures, self.previous_to_date.as_ref().or(self.previous.as_ref()))
+    }
+
+    /// The chart that shows it best.
+    #[must_use]
+    pub fn chart(&self, width: u32, height: u32) -> Chart {
+        let options = ChartOptions { width, height, ..ChartOptions::new(format!("Energy of {}", self.location.name), self.step) };
+        energy_chart(&self.buckets, &options)
+    }
+}
+
+/// The report on a location, as a reader sees it at `now`: each gateway for as
+/// long as it was placed there and may be seen.
+///
+/// # Errors
+/// [`ReportError::NotFound`] where there is no such location, or a reader with a
+/// narrower scope sees none of its gateways.
+pub async fn location_report(
+    store: &ProviderStore,
+    location: LocationId,
+    period: Period,
+    scope: &Scope,
+    now: Timestamp,
+) -> Result<LocationReport, ReportError> {
+    let location = store.location_fetch(location).await?;
+    let here: Vec<Placement> =
+        store.placement_list().await?.into_iter().filter(|placement| placement.location == location.id).collect();
+    let parts = visible_parts(&here, scope, now);
+    if parts.is_empty() && *scope != Scope::Everything {
+        return Err(ReportError::NotFound);
+    }
+    let span = Span::of(period, &location.zone);
+    let before = Span::of(period.previous(), &location.zone);
+    let hides_some = here.iter().any(|placement| scope.window(&placement.gateway, now).is_none());
+    let terms = Terms::new(&store.settings_fetch().await?, location.installed_kwp.filter(|_| !hides_some));
+
+    let inputs = read_parts(store, &parts, span.window).await?;
+    let site = Site::new(&inputs, location.position.as_ref(), span.window, &span.buckets, now);
+    let inputs_before = read_parts(store, &parts, before.window).await?;
+    let ledger_before = Site::new(&inputs_before, location.position.as_ref(), before.window, &[], now).ledger;
+    let known = |window: TimeWindow| {
+        let totals = ledger_before.totals(window);
+        totals.is_known().then(|| terms.figures(&totals))
+    };
+    let gateways = gateway_lines(store, &parts, &inputs, &location, &span, &terms, now).await?;
+    Ok(LocationReport {
+        figures: terms.figures(&site.ledger.totals(span.window)),
+        buckets: bucket_figures(&site.ledger, &span.buckets),
+        gaps: site.ledger.gaps(),
+        gateways,
+        sensors: site.sensors,
+        previous: known(before.window),
+        previous_to_date: part_to_date(span.window, before.window, now).and_then(known),
+        period,
+        window: span.window,
+        step: span.step,
+        currency: terms.currency.clone(),
+        location,
+    })
+}
+
+/// A gateway for as long as it was at the location and may be seen.
+#[derive(Debug, Clone)]
+struct Part {
+    gateway: GatewayId,
+    visible: TimeWindow,
+}
+
+fn visible_parts(placements: &[Placement], scope: &Scope, now: Timestamp) -> Vec<Part> {
+    let part = |placement: &Placement| {
+        let visible = scope.window(&placement.gateway, now)?.intersect(&placement.window)?;
+        Some(Part { gateway: placement.gateway.clone(), visible })
+    };
+    placements.iter().filter_map(part).collect()
+}
+
+async fn read_parts(store: &ProviderStore, parts: &[Part], period: TimeWindow) -> Result<Vec<SensorInput>, StoreError> {
+    let mut inputs = Vec::new();
+    for part in parts.iter().filter(|part| part.visible.intersect(&period).is_some()) {
+        inputs.extend(read_sensors(store, &part.gateway, period, part.visible).await?);
+    }
+    Ok(inputs)
+}
+
+async fn gateway_lines(
+    store: &ProviderStore,
+    parts: &[Part],
+    inputs: &[SensorInput],
+    location: &Location,
+    span: &Span,
+    terms: &Terms,
+    now: Timestamp,
+) -> Result<Vec<GatewayFigures>, StoreError> {
+    let records: BTreeMap<GatewayId, GatewayRecord> =
+        store.gateway_list().await?.into_iter().map(|record| (record.id.clone(), record)).collect();
+    let mut lines: Vec<GatewayFigures> = Vec::new();
+    for part in parts.iter().filter(|part| part.visible.intersect(&span.window).is_some()) {
+        if lines.last().is_some_and(|line| line.id == part.gateway) {
+            continue;
+        }
+        let Some(record) = records.get(&part.gateway) else { continue };
+        let own: Vec<SensorInput> = inputs.iter().filter(|input| input.gateway == part.gateway).cloned().collect();
+        let site = Site::new(&own, location.position.as_ref(), span.window, &[], now);
+        let mut figures = terms.figures(&site.ledger.totals(span.window));
+        figures.specific_yield_kwh_per_kwp = None;
+        let head = GatewayHead::of(record, part.visible, now);
+        lines.push(GatewayFigures {
+            id: record.id.clone(),
+            name: record.name().to_owned(),
+            state: head.state,
+            reachability: head.reachability,
+            last_seen: head.last_seen,
+            figures,
+        });
+    }
+    Ok(lines)
+}

@@ -1,0 +1,269 @@
+//! What reports on a gateway, a location or a customer have in common: reading
+//! sensors from the store and making figures of a ledger.
+
+use heliograph_domain::{
+    Bucket, Currency, GatewayId, GatewayState, Location, LocationId, Period, Position, ProviderSettings, Quantity, Reachability,
+    Sample, SensorId, SensorRole, Step, TimeWindow, Timestamp, Unit, Zone,
+};
+use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::FromPrimitive;
+
+use crate::energy::{BucketFigures, Completeness, Energy, Figures, Peak};
+use crate::expect::Light;
+use crate::flow::{Direction, SensorInput};
+use crate::ledger::{Balance, Frame, Ledger, SensorBook, Totals};
+
+/// A location as a report names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocationRef {
+    /// Its id.
+    pub id: LocationId,
+    /// What people call it.
+    pub name: String,
+}
+
+impl LocationRef {
+    pub(crate) fn to(location: &Location) -> Self {
+        Self { id: location.id, name: location.name.clone() }
+    }
+}
+
+/// What one sensor gave in a period.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SensorFigures {
+    /// Its gateway.
+    pub gateway: GatewayId,
+    /// What the gateway calls it.
+    pub id: SensorId,
+    /// What people call it.
+    pub name: String,
+    /// What it is to its site.
+    pub role: SensorRole,
+    /// Its rated power in W, if known.
+    pub rated_w: Option<f64>,
+    /// Whether its energies enter the site's figures: inverters do not where
+    /// production meters stand behind them.
+    pub counted: bool,
+    /// Its energies, in the order of [`Direction`].
+    pub energies: Vec<(Direction, Energy)>,
+    /// The energy that its role is about, bar by bar of the report.
+    pub buckets: Vec<Option<Energy>>,
+    /// The highest reading of its power gauge.
+    pub peak: Option<Peak>,
+    /// How much of the expected time was measured.
+    pub completeness: Completeness,
+    /// Where nothing was measured for more than 40 minutes that were expected.
+    pub gaps: Vec<TimeWindow>,
+    /// The latest readings that may be seen, by metric.
+    pub latest: Vec<LatestValue>,
+}
+
+impl SensorFigures {
+    /// The energy that its role is about.
+    #[must_use]
+    pub fn main_energy(&self) -> Option<(Direction, Energy)> {
+        self.energies.first().copied()
+    }
+
+    /// The energy in one direction.
+    #[must_use]
+    pub fn energy(&self, direction: Direction) -> Option<Energy> {
+        self.energies.iter().find(|(known, _)| *known == direction).map(|(_, energy)| *energy)
+    }
+}
+
+/// The latest reading of a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatestValue {
+    /// What the sensor calls it.
+    pub metric: String,
+    /// Its canonical unit.
+    pub unit: Unit,
+    /// What it means.
+    pub quantity: Quantity,
+    /// When and what.
+    pub sample: Sample,
+}
+
+/// What a report knows of a gateway besides its figures.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct GatewayHead {
+    pub(crate) state: GatewayState,
+    pub(crate) reachability: Reachability,
+    pub(crate) last_seen: Option<Timestamp>,
+}
+
+impl GatewayHead {
+    /// As it looks to somebody who sees `visible` only.
+    pub(crate) fn of(record: &GatewayRecord, visible: TimeWindow, now: Timestamp) -> Self {
+        let last_seen = record.last_seen.filter(|seen| visible.contains(*seen));
+        Self { state: record.state, reachability: Reachability::judge(last_seen, now), last_seen }
+    }
+}
+
+/// Reads the sensors of a gateway over a period, within what may be seen.
+pub(crate) async fn read_sensors(
+    store: &ProviderStore,
+    gateway: &GatewayId,
+    period: TimeWindow,
+    visible: TimeWindow,
+) -> Result<Vec<SensorInput>, StoreError> {
+    let mut sensors = SensorInput::group(gateway, visible, store.rollup_list(gateway, period, visible).await?);
+    // Who sees a part of time sees no sensor that was there in another part.
+    sensors.retain(|sensor| visible == TimeWindow::ALWAYS || sensor.has_windows() || !sensor.latest().is_empty());
+    Ok(sensors)
+}
+
+impl SensorInput {
+    /// The latest readings that may be seen.
+    pub(crate) fn latest(&self) -> Vec<LatestValue> {
+        let visible = self.series.iter().filter_map(|(record, _)| Some((record, record.latest?)));
+        visible
+            .filter(|(_, sample)| self.visible.contains(sample.at))
+            .map(|(record, sample)| LatestValue {
+                metric: record.metric.to_string(),
+                unit: record.unit.clone(),
+                quantity: record.quantity,
+                sample,
+            })
+            .collect()
+    }
+}
+
+/// A site's books, open for reports.
+pub(crate) struct Site {
+    pub(crate) ledger: Ledger,
+    pub(crate) sensors: Vec<SensorFigures>,
+}
+
+impl Site {
+    /// `buckets` are those of the report, for the rows by sensor.
+    pub(crate) fn new(
+        inputs: &[SensorInput],
+        position: Option<&Position>,
+        period: TimeWindow,
+        buckets: &[Bucket],
+        now: Timestamp,
+    ) -> Self {
+        let light = Light::over(position, period);
+        let frame = Frame { period, now, light: &light };
+        let books: Vec<SensorBook<'_>> = inputs.iter().map(|input| SensorBook::new(input, frame)).collect();
+        let balance = Balance::of(&books);
+        let sensors = books.iter().map(|book| sensor_figures(book, &balance, period, buckets)).collect();
+        Self { ledger: Ledger::of_site(&books, frame), sensors }
+    }
+}
+
+fn sensor_figures(book: &SensorBook<'_>, balance: &Balance<'_>, period: TimeWindow, buckets: &[Bucket]) -> SensorFigures {
+    let energies: Vec<(Direction, Energy)> =
+        book.flows.iter().filter_map(|flow| Some((flow.direction, book.total(flow.direction, period)?))).collect();
+    let main = energies.first().map(|(direction, _)| *direction);
+    SensorFigures {
+        gateway: book.input.gateway.clone(),
+        id: book.input.id.clone(),
+        name: book.input.name.clone(),
+        role: book.input.role,
+        rated_w: book.input.rated_w,
+        counted: balance.counts(book),
+        buckets: buckets.iter().map(|bucket| main.and_then(|main| book.total(main, bucket.window))).collect(),
+        energies,
+        peak: book.peak(),
+        completeness: book.completeness(),
+        gaps: book.gaps(),
+        latest: book.input.latest(),
+    }
+}
+
+/// What turns sums into figures.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) currency: Currency,
+    tariff_per_kwh: Decimal,
+    co2_kg_per_kwh: Decimal,
+    kwp: Option<f64>,
+}
+
+impl Terms {
+    pub(crate) fn new(settings: &ProviderSettings, kwp: Option<f64>) -> Self {
+        Self {
+            currency: settings.currency.clone(),
+            tariff_per_kwh: settings.tariff_per_kwh,
+            co2_kg_per_kwh: settings.co2_kg_per_kwh,
+            kwp: kwp.filter(|kwp| *kwp > 0.0),
+        }
+    }
+
+    pub(crate) fn figures(&self, totals: &Totals) -> Figures {
+        let kwh = totals.produced.map(|energy| energy.watt_hours / 1000.0);
+        Figures {
+            produced: totals.produced,
+            imported: totals.imported,
+            exported: totals.exported,
+            consumed: totals.consumed,
+            peak: totals.peak,
+            specific_yield_kwh_per_kwp: kwh.zip(self.kwp).map(|(kwh, kwp)| kwh / kwp),
+            completeness: totals.completeness,
+            co2_kg: kwh.zip(f64::try_from(self.co2_kg_per_kwh).ok()).map(|(kwh, factor)| kwh * factor),
+            revenue: kwh.and_then(|kwh| revenue(kwh, self.tariff_per_kwh)),
+        }
+    }
+}
+
+/// What an energy earns, rounded to two digits, half to even. The energy is
+/// taken to the nearest mWh first, so that what a float cannot hold exactly does
+/// not tip a half.
+pub(crate) fn revenue(kwh: f64, tariff_per_kwh: Decimal) -> Option<Decimal> {
+    Some(Decimal::from_f64(kwh)?.round_dp(6).checked_mul(tariff_per_kwh)?.round_dp(2))
+}
+
+/// The rows of a report.
+pub(crate) fn bucket_figures(ledger: &Ledger, buckets: &[Bucket]) -> Vec<BucketFigures> {
+    let row = |bucket: &Bucket| {
+        let totals = ledger.totals(bucket.window);
+        BucketFigures {
+            window: bucket.window,
+            local: bucket.local,
+            produced: totals.produced,
+            imported: totals.imported,
+            exported: totals.exported,
+            consumed: totals.consumed,
+            power_w: totals.power_w,
+            consumption_w: totals.load_w,
+            completeness: totals.completeness,
+        }
+    };
+    buckets.iter().map(row).collect()
+}
+
+/// A period laid out in a zone.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    pub(crate) zone: Zone,
+    pub(crate) window: TimeWindow,
+    pub(crate) step: Step,
+    pub(crate) buckets: Vec<Bucket>,
+}
+
+impl Span {
+    pub(crate) fn of(period: Period, zone: &Zone) -> Self {
+        let step = period.natural_step();
+        Self { zone: zone.clone(), window: period.window(zone), step, buckets: period.buckets(zone, step) }
+    }
+}
+
+/// The part of a period before that compares with the part of this one that has
+/// passed by `now`; `None` when this one is over or has not begun.
+pub(crate) fn part_to_date(this: TimeWindow, previous: TimeWindow, now: Timestamp) -> Option<TimeWindow> {
+    if !this.contains(now) {
+        return None;
+    }
+    let passed = now.millis_since(this.from);
+    let until = previous.from.plus_millis(passed).min(previous.end());
+    Some(TimeWindow::between(previous.from, until))
+}
+
+/// What both windows share, or an empty window where they do not meet.
+pub(crate) fn shown(period: TimeWindow, visible: TimeWindow) -> TimeWindow {
+    period.intersect(&visible).unwrap_or(TimeWindow::between(period.from, period.from))
+}
