@@ -11,11 +11,12 @@
 //! | `chart-bar` | a bar of energy |
 //! | `chart-bar-partial` | the outline of a bar that is incomplete; it is filled with the pattern of `chart-hatch` |
 //! | `chart-hatch`, `chart-hatch-ground` | lines and ground of that pattern |
-//! | `chart-area`, `chart-line` | the power curve of a day |
-//! | `chart-line-2`, `chart-dot-2` | consumption |
+//! | `chart-area`, `chart-line` | the power curve of a day; the area is filled with the gradient of `chart-fade` |
+//! | `chart-line-2`, `chart-halo`, `chart-mark-2` | consumption: a line and what sets it off from the curve, marks at bars |
 //! | `chart-gap`, `chart-gap-hatch` | the ground and hatching where data is missing |
 //! | `chart-grid`, `chart-axis` | lines of the grid, the base line |
 //! | `chart-label` | text |
+//! | `chart-spark`, `chart-spark-area`, `chart-spark-line`, `chart-spark-dot` | a sparkline; it takes the `color` of `chart-spark` |
 //! | `chart-hover` | invisible surfaces that carry the values as tool tips |
 
 mod energy;

@@ -82,6 +82,18 @@ pub fn light_windows(position: &Position, window: TimeWindow) -> Vec<TimeWindow>
     (first..=last).filter_map(|day| daylight(position, day).window()).filter(|light| light.intersect(&window).is_some()).collect()
 }
 
+/// How high the sun stands over the horizon at an instant, in degrees, without
+/// refraction; negative below it.
+#[must_use]
+pub fn elevation(position: &Position, at: Timestamp) -> f64 {
+    let millis = at.as_millis() as f64;
+    let sun = Sun::at(millis);
+    let minutes = (millis / MINUTE_MS).rem_euclid(1440.0) + sun.equation_of_time + 4.0 * position.longitude();
+    let hour_angle = (minutes / 4.0 - 180.0).to_radians();
+    let (latitude, declination) = (position.latitude().to_radians(), sun.declination.to_radians());
+    (latitude.sin() * declination.sin() + latitude.cos() * declination.cos() * hour_angle.cos()).asin().to_degrees()
+}
+
 struct Sun {
     /// Degrees.
     declination: f64,

@@ -84,8 +84,8 @@ impl<'a> Drawing<'a> {
         let units = if step == Step::Quarter { POWER_UNITS } else { ENERGY_UNITS };
         let (top, bottom) = (34.0, height - 26.0);
         let axis = Axis::new(max, ((bottom - top) / 52.0).clamp(2.0, 5.0) as usize, units);
-        let widest = axis.ticks.iter().map(|tick| axis.label(*tick).chars().count()).max().unwrap_or(1);
-        let left = 12.0 + text_width(widest.max(axis.unit.len()));
+        let widest = axis.ticks.iter().map(|tick| text_width(&axis.label(*tick))).fold(text_width(axis.unit), f64::max);
+        let left = 10.0 + widest;
         Self { buckets, step, width, left, right: width - 8.0, top, bottom, axis, first, first_name, second }
     }
 
@@ -154,9 +154,7 @@ impl<'a> Drawing<'a> {
     }
 
     fn bars(&self) -> Vec<Mark> {
-        let slot = self.slot();
-        let gap = (slot * 0.28).clamp(1.0, 18.0);
-        let width = (slot - gap).clamp(1.0, 64.0);
+        let (slot, width) = (self.slot(), self.bar_width());
         let bar = |(index, value): (usize, &Option<f64>)| {
             let value = (*value).filter(|value| *value > 0.0)?;
             let partial = self.buckets.get(index).is_some_and(|bucket| bucket.state() == BucketState::Incomplete);
@@ -172,6 +170,11 @@ impl<'a> Drawing<'a> {
             })
         };
         self.first.iter().enumerate().filter_map(bar).collect()
+    }
+
+    fn bar_width(&self) -> f64 {
+        let slot = self.slot();
+        (slot - (slot * 0.28).clamp(1.0, 18.0)).clamp(1.0, 48.0)
     }
 
     fn curve(&self) -> Vec<Mark> {
@@ -202,22 +205,24 @@ impl<'a> Drawing<'a> {
         line
     }
 
+    /// Consumption: a line over a curve, a mark at each bar.
     fn second_line(&self) -> Vec<Mark> {
         let mut marks = Vec::new();
         for run in runs(&self.second) {
-            if run.len() > 1 {
+            if self.step == Step::Quarter {
+                marks.push(Mark::Path { class: Class::Halo, data: self.line(&run) });
                 marks.push(Mark::Path { class: Class::Line2, data: self.line(&run) });
-            }
-            if self.step != Step::Quarter {
-                let dots = run.iter().map(|(index, value)| Mark::Dot {
-                    class: Class::Dot2,
-                    at: (self.middle(*index), self.y(*value)),
-                    radius: 2.5,
-                });
-                marks.extend(dots);
+            } else {
+                marks.extend(run.iter().map(|(index, value)| self.second_mark(*index, *value)));
             }
         }
         marks
+    }
+
+    fn second_mark(&self, index: usize, value: f64) -> Mark {
+        let width = (self.bar_width() + 4.0).min(self.slot());
+        let (x, y) = (self.middle(index) - width / 2.0, self.y(value) - 2.0);
+        Mark::Rect { class: Class::Mark2, x, y, width, height: 4.0, radius: 0.0, tip: None }
     }
 
     /// Invisible surfaces with the values, one a bar.
@@ -238,7 +243,7 @@ impl<'a> Drawing<'a> {
         let room = self.right - self.left;
         let labels = label::axis(self.buckets, self.step, room);
         let label = |(place, text): (f64, String)| {
-            let half = text_width(text.chars().count()) / 2.0;
+            let half = text_width(&text) / 2.0;
             let x = (self.left + place * self.slot()).clamp(half, self.width - half - 1.0);
             Mark::Text { at: (x, self.bottom + 18.0), anchor: Anchor::Middle, text }
         };
@@ -251,7 +256,7 @@ impl<'a> Drawing<'a> {
             entries.push((if self.step == Step::Quarter { Swatch::Line } else { Swatch::Bar }, self.first_name));
         }
         if self.second.iter().any(Option::is_some) {
-            entries.push((Swatch::Second, "Consumed"));
+            entries.push((if self.step == Step::Quarter { Swatch::SecondLine } else { Swatch::SecondMark }, "Consumed"));
         }
         if self.step != Step::Quarter && !self.places(BucketState::Incomplete).is_empty() {
             entries.push((Swatch::Partial, "Incomplete"));
@@ -262,7 +267,7 @@ impl<'a> Drawing<'a> {
         let mut marks = Vec::new();
         let mut x = self.right;
         for (swatch, name) in entries.iter().rev() {
-            x -= text_width(name.chars().count());
+            x -= text_width(name);
             marks.push(Mark::Text { at: (x, 14.0), anchor: Anchor::Start, text: (*name).to_owned() });
             x -= 20.0;
             marks.push(swatch.mark(x));
@@ -276,7 +281,8 @@ impl<'a> Drawing<'a> {
 enum Swatch {
     Bar,
     Line,
-    Second,
+    SecondLine,
+    SecondMark,
     Partial,
     Gap,
 }
@@ -288,7 +294,8 @@ impl Swatch {
         match self {
             Self::Bar => rect(Class::Bar),
             Self::Line => line(Class::Line),
-            Self::Second => line(Class::Line2),
+            Self::SecondLine => line(Class::Line2),
+            Self::SecondMark => Mark::Rect { class: Class::Mark2, x, y: 8.0, width: 14.0, height: 4.0, radius: 0.0, tip: None },
             Self::Partial => rect(Class::BarPartial),
             Self::Gap => rect(Class::Gap),
         }
@@ -317,7 +324,13 @@ fn series(buckets: &[BucketFigures], step: Step) -> (Vec<Option<f64>>, &'static 
     }
 }
 
-/// About how wide a text of so many characters is.
-pub(super) fn text_width(characters: usize) -> f64 {
-    characters as f64 * FONT_SIZE * 0.56
+/// About how wide a text is, rather more than less: fonts of pages differ.
+pub(super) fn text_width(text: &str) -> f64 {
+    let em = |c: char| match c {
+        'i' | 'j' | 'l' | 'I' | 't' | 'f' | 'r' | '.' | ',' | ':' | ' ' | '\u{a0}' => 0.34,
+        'm' | 'w' | 'M' | 'W' => 0.92,
+        'A'..='Z' => 0.7,
+        _ => 0.58,
+    };
+    text.chars().map(em).sum::<f64>() * FONT_SIZE
 }

@@ -87,7 +87,7 @@ fn days(buckets: &[BucketFigures], slot: f64) -> Vec<(f64, String)> {
         let day = usize::try_from(local.day()).unwrap_or(1);
         let begins = day == 1 || index == 0;
         let text = match () {
-            () if slot >= 52.0 => "%a %-d",
+            () if slot >= 46.0 => "%a %-d",
             () if begins && buckets.len() > 31 => "%-d %b",
             () => "%-d",
         };
@@ -118,7 +118,7 @@ fn months(buckets: &[BucketFigures], slot: f64) -> Vec<(f64, String)> {
 fn drop_crowded(labels: &mut Vec<(f64, String)>, slot: f64) {
     let mut free_from = f64::MIN;
     labels.retain(|(place, text)| {
-        let half = super::energy::text_width(text.chars().count()) / 2.0;
+        let half = super::energy::text_width(text) / 2.0;
         let (from, until) = (place * slot - half, place * slot + half);
         let fits = from >= free_from;
         if fits {

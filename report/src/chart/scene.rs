@@ -12,15 +12,17 @@ pub const CHART_CSS: &str = "\
 .chart-bar-partial{stroke:var(--chart-accent,#0f6b57)}
 .chart-hatch{stroke:var(--chart-accent,#0f6b57)}
 .chart-hatch-ground{fill:var(--chart-accent-soft,#cfe3dd)}
-.chart-area{fill:var(--chart-accent,#0f6b57)}
+.chart-fade{stop-color:var(--chart-accent,#0f6b57)}
 .chart-line{stroke:var(--chart-accent,#0f6b57)}
+.chart-halo{stroke:var(--chart-surface,#fff)}
 .chart-line-2{stroke:var(--chart-second,#c2620c)}
-.chart-dot-2{fill:var(--chart-second,#c2620c)}
+.chart-mark-2{fill:var(--chart-second,#c2620c);stroke:var(--chart-surface,#fff)}
 .chart-gap{fill:var(--chart-gap,#f0f2f1)}
 .chart-gap-hatch{stroke:var(--chart-gap-line,#d3dad7)}
 .chart-grid{stroke:var(--chart-grid,#e4e9e7)}
 .chart-axis{stroke:var(--chart-axis,#a3aeaa)}
 .chart-label{fill:var(--chart-ink,#57635f)}
+.chart-spark{color:var(--chart-accent,#0f6b57)}
 .chart-hover{fill:transparent}
 .chart-hover:hover{fill:var(--chart-hover,rgba(120,140,132,.14))}
 ";
@@ -32,8 +34,9 @@ pub(super) enum Class {
     BarPartial,
     Area,
     Line,
+    Halo,
     Line2,
-    Dot2,
+    Mark2,
     Gap,
     Grid,
     Axis,
@@ -47,8 +50,9 @@ impl Class {
             Self::BarPartial => "chart-bar-partial",
             Self::Area => "chart-area",
             Self::Line => "chart-line",
+            Self::Halo => "chart-halo",
             Self::Line2 => "chart-line-2",
-            Self::Dot2 => "chart-dot-2",
+            Self::Mark2 => "chart-mark-2",
             Self::Gap => "chart-gap",
             Self::Grid => "chart-grid",
             Self::Axis => "chart-axis",
@@ -84,8 +88,6 @@ pub(super) enum Mark {
     Path { class: Class, data: String },
     /// A line.
     Line { class: Class, from: (f64, f64), to: (f64, f64) },
-    /// A dot.
-    Dot { class: Class, at: (f64, f64), radius: f64 },
     /// A text on its base line.
     Text { at: (f64, f64), anchor: Anchor, text: String },
 }
@@ -136,22 +138,24 @@ struct Ink<'a> {
 
 impl Ink<'_> {
     fn patterns(&self, svg: &mut String) {
-        let (hatch, ground, gap) = match self.palette {
+        let (hatch, ground, gap, fade) = match self.palette {
             Palette::Page => (
                 r#"class="chart-hatch" stroke="currentColor""#.to_owned(),
                 r#"class="chart-hatch-ground" fill="none""#.to_owned(),
                 r#"class="chart-gap-hatch" stroke="currentColor""#.to_owned(),
+                r#"class="chart-fade" stop-color="currentColor""#.to_owned(),
             ),
             Palette::Print { accent } => (
                 format!(r#"stroke="{accent}""#),
                 format!(r#"fill="{accent}" fill-opacity="0.18""#),
                 r##"stroke="#d3dad7""##.to_owned(),
+                format!(r#"stop-color="{accent}""#),
             ),
         };
         let id = self.id;
         _ = write!(
             svg,
-            r#"<defs><pattern id="{id}-hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect {ground} width="6" height="6"/><line {hatch} x1="1.5" y1="0" x2="1.5" y2="6" stroke-width="2"/></pattern><pattern id="{id}-gap" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line {gap} x1="1" y1="0" x2="1" y2="7" stroke-width="1"/></pattern></defs>"#
+            r#"<defs><pattern id="{id}-hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect {ground} width="6" height="6"/><line {hatch} x1="1.5" y1="0" x2="1.5" y2="6" stroke-width="2"/></pattern><pattern id="{id}-gap" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line {gap} x1="1" y1="0" x2="1" y2="7" stroke-width="1"/></pattern><linearGradient id="{id}-fade" x1="0" y1="0" x2="0" y2="1"><stop {fade} offset="0" stop-opacity="0.38"/><stop {fade} offset="1" stop-opacity="0.06"/></linearGradient></defs>"#
         );
     }
 
@@ -168,9 +172,6 @@ impl Ink<'_> {
             Mark::Line { class, from, to } => {
                 let [x1, y1, x2, y2] = [from.0, from.1, to.0, to.1].map(short);
                 _ = write!(svg, r#"<line {} x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>"#, self.style(*class));
-            }
-            Mark::Dot { class, at, radius } => {
-                _ = write!(svg, r#"<circle {} cx="{}" cy="{}" r="{radius}"/>"#, self.style(*class), short(at.0), short(at.1));
             }
             Mark::Text { at, anchor, text } => {
                 let fill = match self.palette {
@@ -198,12 +199,15 @@ impl Ink<'_> {
         let geometry = match class {
             Class::Line => r#" fill="none" stroke-width="2" stroke-linejoin="round" stroke-linecap="round""#,
             Class::Line2 => {
-                r#" fill="none" stroke-width="1.75" stroke-linejoin="round" stroke-linecap="round" stroke-dasharray="1 4""#
+                r#" fill="none" stroke-width="2" stroke-linejoin="round" stroke-linecap="round" stroke-dasharray="0.5 4""#
             }
-            Class::Area => r#" fill-opacity="0.16""#,
+            Class::Halo => {
+                r#" fill="none" stroke-width="5" stroke-linejoin="round" stroke-linecap="round" stroke-opacity="0.75""#
+            }
             Class::BarPartial => r#" stroke-width="1.25""#,
             Class::Grid | Class::Axis => r#" stroke-width="1" shape-rendering="crispEdges""#,
-            Class::Bar | Class::Dot2 | Class::Gap | Class::Hover => "",
+            Class::Mark2 => r#" stroke-width="1""#,
+            Class::Bar | Class::Area | Class::Gap | Class::Hover => "",
         };
         let colour = match self.palette {
             Palette::Page => self.page_colour(class),
@@ -215,7 +219,9 @@ impl Ink<'_> {
     fn page_colour(&self, class: Class) -> String {
         let name = class.name();
         let fallback = match class {
-            Class::Bar | Class::Area | Class::Dot2 => r#"fill="currentColor""#.to_owned(),
+            Class::Bar | Class::Mark2 => r#"fill="currentColor""#.to_owned(),
+            Class::Area => format!(r#"fill="url(#{}-fade)""#, self.id),
+            Class::Halo => r#"stroke="transparent""#.to_owned(),
             Class::BarPartial => format!(r#"fill="url(#{}-hatch)" stroke="currentColor""#, self.id),
             Class::Line | Class::Line2 | Class::Grid | Class::Axis => r#"stroke="currentColor""#.to_owned(),
             Class::Gap | Class::Hover => r#"fill="transparent""#.to_owned(),
@@ -225,11 +231,13 @@ impl Ink<'_> {
 
     fn print_colour(&self, class: Class, accent: &str) -> String {
         match class {
-            Class::Bar | Class::Area => format!(r#"fill="{accent}""#),
+            Class::Bar => format!(r#"fill="{accent}""#),
+            Class::Area => format!(r#"fill="url(#{}-fade)""#, self.id),
+            Class::Halo => r##"stroke="#ffffff""##.to_owned(),
             Class::BarPartial => format!(r#"fill="url(#{}-hatch)" stroke="{accent}""#, self.id),
             Class::Line => format!(r#"stroke="{accent}""#),
             Class::Line2 => r##"stroke="#c2620c""##.to_owned(),
-            Class::Dot2 => r##"fill="#c2620c""##.to_owned(),
+            Class::Mark2 => r##"fill="#c2620c" stroke="#ffffff""##.to_owned(),
             Class::Gap => r##"fill="#f0f2f1""##.to_owned(),
             Class::Grid => r##"stroke="#e4e9e7""##.to_owned(),
             Class::Axis => r##"stroke="#a3aeaa""##.to_owned(),

@@ -27,16 +27,16 @@ pub fn sparkline(values: &[Option<f64>]) -> String {
             [(x, y)] => {
                 _ = write!(
                     svg,
-                    r#"<circle class="chart-dot" fill="currentColor" cx="{}" cy="{}" r="1.5"/>"#,
+                    r#"<circle class="chart-spark-dot" fill="currentColor" cx="{}" cy="{}" r="1.5"/>"#,
                     short(*x),
                     short(*y)
-                )
+                );
             }
             [first, .., last] => {
                 let base = HEIGHT - MARGIN;
                 _ = write!(
                     svg,
-                    r#"<path class="chart-area" fill="currentColor" fill-opacity="0.16" d="M{} {base}L{line}L{} {base}Z"/><path class="chart-line" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linejoin="round" stroke-linecap="round" d="M{line}"/>"#,
+                    r#"<path class="chart-spark-area" fill="currentColor" fill-opacity="0.16" d="M{} {base}L{line}L{} {base}Z"/><path class="chart-spark-line" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linejoin="round" stroke-linecap="round" d="M{line}"/>"#,
                     short(first.0),
                     short(last.0),
                 );
@@ -61,8 +61,8 @@ mod tests {
     #[test]
     fn gaps_split_the_curve_and_nothing_breaks_it() {
         let svg = sparkline(&[Some(1.0), Some(2.0), None, Some(3.0), Some(f64::NAN)]);
-        assert_eq!(svg.matches("chart-line").count(), 1);
-        assert_eq!(svg.matches("chart-dot").count(), 1);
+        assert_eq!(svg.matches("chart-spark-line").count(), 1);
+        assert_eq!(svg.matches("chart-spark-dot").count(), 1);
         assert!(!svg.contains("NaN"));
         assert!(sparkline(&[]).ends_with("></svg>"));
         assert!(!sparkline(&[Some(0.0), Some(0.0)]).contains("NaN"));
