@@ -1,2 +1,95 @@
-//! x
-fn main(){}
+//! Heliograph: one binary, one subcommand a role.
+//!
+//! `main` reads what was asked for, runs it and picks the exit code: 0 when all
+//! went well, 64 (EX_USAGE of sysexits.h) for usage and settings, 1 for the rest.
+
+mod admin;
+mod bind;
+mod decode;
+mod demo;
+mod healthcheck;
+mod ingest;
+mod logging;
+mod mailer;
+mod ops;
+mod provider;
+mod role;
+mod settings;
+mod show_config;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use settings::SettingsError;
+
+/// Usage and settings errors, as sysexits.h numbers them.
+const EXIT_USAGE: u8 = 64;
+
+/// Multi-tenant ingestion of gateway XML, with reports, mails and provisioning.
+#[derive(Debug, Parser)]
+#[command(name = "heliograph", version, disable_help_subcommand = true)]
+enum Cli {
+    /// Serve the gateways of a provider: XML over TCP in, readings into its store.
+    Ingest(ingest::Args),
+    /// Serve the web panel of a provider.
+    Admin(admin::Args),
+    /// Send the summaries of a provider by mail.
+    Mailer(mailer::Args),
+    /// Plan, apply and look at the tenants of fleet.toml.
+    Provider(provider::ProviderArgs),
+    /// Add and list the people who sign in to a panel.
+    User(user::Args),
+    /// Show the readings that documents yield.
+    Decode(decode::Args),
+    /// Run the whole platform on this machine, with two providers and a sun.
+    Demo(demo::Args),
+    /// Show which settings are in force and where each comes from.
+    Config(show_config::Args),
+    /// Ask a role's ops address whether it is well.
+    Healthcheck(healthcheck::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let failed = error.use_stderr();
+            // A closed pipe is no reason to fail differently.
+            let _ = error.print();
+            return ExitCode::from(if failed { EXIT_USAGE } else { 0 });
+        }
+    };
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        return fail(&anyhow::anyhow!("the TLS provider was installed twice"));
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("start the runtime")),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli {
+        Cli::Ingest(args) => ingest::run(args).await,
+        Cli::Admin(args) => admin::run(args).await,
+        Cli::Mailer(args) => mailer::run(args).await,
+        Cli::Provider(args) => provider::run(args).await,
+        Cli::User(args) => user::run(args).await,
+        Cli::Decode(args) => decode::run(&args),
+        Cli::Demo(args) => demo::run(args).await,
+        Cli::Config(args) => show_config::run(&args),
+        Cli::Healthcheck(args) => healthcheck::run(&args).await,
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where a command says why it failed")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("heliograph: {error:#}");
+    ExitCode::from(if error.is::<SettingsError>() { EXIT_USAGE } else { 1 })
+}

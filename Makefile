@@ -1,0 +1,50 @@
+# make demo   runs the whole platform here; ARGS="--for 30s --dir DIR" are passed on
+# make test   installs what the tests need and runs every check
+# make bench  prints ratios and rates
+.PHONY: demo test install services services-stop fmt clippy docs build unit bench image deny
+
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+# Tests run the binary that goes into the image, which is static; naming the
+# target keeps these flags from build scripts and macros.
+STATIC := RUSTFLAGS="-C target-feature=+crt-static" CARGO_BUILD_TARGET=$(HOST)
+
+demo:
+	cargo run --release --quiet -- demo $(ARGS)
+
+test: install services fmt clippy docs build unit
+	@deploy/dev/services.sh stop
+	@echo "make test: every check has passed"
+
+install:
+	deploy/dev/install.sh
+
+services:
+	deploy/dev/services.sh start
+
+services-stop:
+	deploy/dev/services.sh stop
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	$(STATIC) cargo clippy --workspace --all-targets --locked -- -D warnings
+
+docs:
+	$(STATIC) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+build:
+	$(STATIC) cargo build --workspace --tests --locked
+
+unit:
+	$(STATIC) cargo test --workspace --locked
+
+bench:
+	cargo bench --workspace --locked
+
+image:
+	$(STATIC) cargo build --release --locked
+	target/$(HOST)/release/heliograph provider image build
+
+deny:
+	cargo deny check bans licenses sources

@@ -1,0 +1,65 @@
+//! The ops address of a role: `/metrics`, `/healthz` and `/readyz`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use heliograph_domain::ProviderId;
+use heliograph_store::ProviderStore;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Upper bounds of the ack latency histogram, seconds.
+const ACK_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// How long the store may take to say that it is there.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the recorder sorts its histograms.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Serves a role's ops address until `shutdown`, if it has one.
+pub(crate) fn spawn(address: Option<SocketAddr>, provider: &ProviderId, store: ProviderStore, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let Some(address) = address else { return Ok(()) };
+    let metrics = PrometheusBuilder::new()
+        .add_global_label("provider", provider.as_str())
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), ACK_BUCKETS)
+        .context("set up metrics")?
+        .install_recorder()
+        .context("set up metrics")?;
+    let listener = crate::bind::listen(address, "--ops")?;
+    tokio::spawn(upkeep(metrics.clone(), shutdown.clone()));
+    tokio::spawn(serve(listener, metrics, store, shutdown));
+    Ok(())
+}
+
+async fn upkeep(metrics: PrometheusHandle, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+        metrics.run_upkeep();
+    }
+}
+
+async fn serve(listener: TcpListener, metrics: PrometheusHandle, store: ProviderStore, shutdown: CancellationToken) {
+    let draining = shutdown.clone();
+    let router = Router::new()
+        .route("/metrics", get(async move || metrics.render()))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(async move || ready(&store, &draining).await));
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "ops address cannot be served");
+    }
+}
+
+async fn ready(store: &ProviderStore, draining: &CancellationToken) -> (StatusCode, String) {
+    if draining.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
+    }
+    match tokio::time::timeout(READY_TIMEOUT, store.ping()).await {
+        Ok(Ok(())) => (StatusCode::OK, format!("ready, acks survive {}\n", store.ack_level().as_str())),
+        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n".to_owned()),
+    }
+}

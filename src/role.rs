@@ -1,0 +1,74 @@
+//! What all roles of a provider share: whose they are, the store, the clock and
+//! how they end.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use heliograph_domain::{ProviderId, Timestamp};
+use heliograph_store::{ProviderStore, Store, StoreUrl};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::{Settings, SettingsError};
+
+/// Flags that every role takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Whose data it works on.
+    #[arg(long, value_name = "ID")]
+    pub(crate) provider: ProviderId,
+    /// Where the data is [default: sqlite:./data].
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Address of /metrics, /healthz and /readyz.
+    #[arg(long, value_name = "ADDR")]
+    ops: Option<String>,
+}
+
+impl Args {
+    pub(crate) fn store_flag(&self) -> (&'static str, Option<String>) {
+        ("store.url", self.store.clone())
+    }
+
+    pub(crate) fn ops_flag(&self) -> (&'static str, Option<String>) {
+        ("ops.listen", self.ops.clone())
+    }
+}
+
+/// Opens the provider's part of the store that the settings name, after all that
+/// is wrong with the settings has been reported.
+pub(crate) fn open(provider: &ProviderId, settings: &mut Settings) -> anyhow::Result<ProviderStore> {
+    let url = StoreUrl::parse(settings.text("store.url"));
+    if let Err(error) = &url {
+        settings.problem("store.url", &error.to_string());
+    }
+    settings.finish()?;
+    let url = url.map_err(|error| SettingsError::one(error.to_string()))?;
+    Ok(Store::open(url)?.provider(provider)?)
+}
+
+/// The machine's clock.
+pub(crate) fn clock() -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+    Arc::new(|| jiff::Timestamp::now().into())
+}
+
+/// A name for leases that no other process has.
+pub(crate) fn holder() -> String {
+    format!("{}-{:016x}", std::process::id(), rand::random::<u64>())
+}
+
+/// A token that SIGTERM and SIGINT cancel.
+pub(crate) fn shutdown_on_signals() -> anyhow::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        token.cancel();
+    });
+    Ok(shutdown)
+}

@@ -1,0 +1,275 @@
+//! Settings: built-in < `heliograph.toml` < `HELIOGRAPH__SECTION__KEY` < flags.
+//!
+//! Every setting stands in one table. What is not there, or cannot be read, is
+//! named; all of it in one run. A secret may come as `key` or, from a file, as
+//! `key_file`.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use config::{Config, Environment, File, FileFormat, ValueKind};
+use heliograph_domain::Secret;
+
+/// A setting as the table describes it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) key: &'static str,
+    pub(crate) default: &'static str,
+    pub(crate) secret: bool,
+    pub(crate) about: &'static str,
+}
+
+const fn setting(key: &'static str, default: &'static str, about: &'static str) -> Setting {
+    Setting { key, default, secret: false, about }
+}
+
+/// Every setting there is. An empty default: not set.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting("store.url", "sqlite:./data", "where the data is: sqlite:DIR[?ack=power-loss|process-crash]"),
+    setting("ops.listen", "", "address of /metrics, /healthz and /readyz"),
+    setting("log.format", "auto", "text, json or auto: text on a terminal, else json"),
+    setting("log.filter", "info", "what is logged, such as info,heliograph_ingest=debug"),
+    setting("ingest.listen", "0.0.0.0:6000", "address that gateways push to"),
+    setting("ingest.connections", "10000", "connections at once"),
+    setting("ingest.idle_seconds", "600", "seconds after which an idle connection is closed"),
+    setting("ingest.minimum_rate", "64", "bytes a second that a document must arrive with"),
+    setting("ingest.grace_seconds", "20", "seconds that a document may take whatever its rate"),
+    setting("ingest.document_bytes", "8388608", "largest document"),
+    setting("ingest.depth", "32", "deepest nesting"),
+    setting("ingest.attributes", "64", "most attributes of a tag"),
+    setting("ingest.tag_bytes", "65536", "longest tag"),
+    setting("ingest.in_flight", "32", "documents of a connection that may wait for the store"),
+    setting("ingest.drain_seconds", "10", "seconds that a drain may take"),
+    setting("admin.listen", "0.0.0.0:8080", "address of the web panel"),
+    setting("admin.public_url", "", "address that people type; https makes cookies Secure"),
+    setting("admin.session_idle_hours", "12", "hours after which an idle session ends"),
+    setting("admin.behind_proxy", "false", "whether a proxy in front appends to X-Forwarded-For"),
+    setting("mail.from", "", "sender: address or Name <address>"),
+    setting("mail.folder", "", "folder that mails are written to instead of being sent"),
+    setting("mail.host", "", "mail server"),
+    setting("mail.port", "587", "its port"),
+    setting("mail.tls", "required", "required (STARTTLS), implicit or none"),
+    setting("mail.username", "", "user name at the mail server"),
+    Setting { key: "mail.password", default: "", secret: true, about: "password at the mail server" },
+    setting("mail.ca", "", "file of certificates (PEM) to trust besides the public ones"),
+    setting("mail.hour", "6", "local hour at which summaries are due, 0 to 23"),
+];
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub(crate) struct SettingsError(Vec<String>);
+
+impl SettingsError {
+    pub(crate) fn one(problem: impl Into<String>) -> Self {
+        Self(vec![problem.into()])
+    }
+}
+
+/// Where settings are read from, besides flags.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Sources {
+    /// Settings file; heliograph.toml in the current folder is read if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// One setting in force.
+#[derive(Debug, Clone)]
+pub(crate) struct InForce {
+    pub(crate) setting: Setting,
+    pub(crate) value: String,
+    pub(crate) origin: String,
+}
+
+/// Settings in force, and what has been found wrong with them so far.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    in_force: BTreeMap<&'static str, InForce>,
+    problems: Vec<String>,
+}
+
+impl Settings {
+    /// Reads file and environment and lays `flags` over them.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is no TOML.
+    pub(crate) fn load(sources: &Sources, flags: &[(&'static str, Option<String>)]) -> Result<Self, SettingsError> {
+        let mut settings = Self {
+            in_force: SETTINGS
+                .iter()
+                .map(|setting| (setting.key, InForce { setting: *setting, value: setting.default.to_owned(), origin: "built in".to_owned() }))
+                .collect(),
+            problems: Vec::new(),
+        };
+        let file = sources.config.clone().or_else(|| Some(PathBuf::from("heliograph.toml")).filter(|path| path.exists()));
+        if let Some(file) = &file {
+            let source = File::from(file.as_path()).format(FileFormat::Toml);
+            let read = Config::builder().add_source(source).build().map_err(|error| SettingsError::one(format!("{}: {error}", file.display())))?;
+            settings.lay_over(&read, &file.display().to_string(), "");
+        }
+        let environment = Environment::with_prefix("HELIOGRAPH").prefix_separator("__").separator("__");
+        let read = Config::builder().add_source(environment).build().map_err(|error| SettingsError::one(format!("environment: {error}")))?;
+        settings.lay_over(&read, "environment", "HELIOGRAPH__");
+        for (key, value) in flags {
+            if let (Some(value), Some(entry)) = (value, settings.in_force.get_mut(key)) {
+                (entry.value, entry.origin) = (value.clone(), "flag".to_owned());
+            }
+        }
+        Ok(settings)
+    }
+
+    fn lay_over(&mut self, read: &Config, origin: &str, prefix: &str) {
+        let mut leaves = Vec::new();
+        flatten(&read.cache, String::new(), &mut leaves);
+        for (key, value) in leaves {
+            let shown = if prefix.is_empty() { key.clone() } else { format!("{prefix}{}", key.to_uppercase().replace('.', "__")) };
+            let Some(value) = value else {
+                self.problems.push(format!("{shown} ({origin}) must be one value"));
+                continue;
+            };
+            if let Some(entry) = self.in_force.get_mut(key.as_str()) {
+                (entry.value, entry.origin) = (value, origin.to_owned());
+            } else if let Some(entry) = key.strip_suffix("_file").and_then(|key| self.in_force.get_mut(key)).filter(|entry| entry.setting.secret) {
+                match std::fs::read_to_string(&value) {
+                    Ok(text) => (entry.value, entry.origin) = (text.trim_end_matches(['\n', '\r']).to_owned(), format!("{value}, named by {origin}")),
+                    Err(error) => self.problems.push(format!("{shown} ({origin}): {value}: {error}")),
+                }
+            } else {
+                self.problems.push(format!("{shown} ({origin}) is no setting; heliograph config lists all"));
+            }
+        }
+    }
+
+    /// A setting that has a value, read as `T`; `None` where it is empty or, with
+    /// the problem noted, cannot be read.
+    pub(crate) fn optional<T>(&mut self, key: &'static str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let entry = self.in_force.get(key)?;
+        if entry.value.is_empty() {
+            return None;
+        }
+        match entry.value.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problem(key, &format!("{error}"));
+                None
+            }
+        }
+    }
+
+    /// A setting that always has a value. Where it cannot be read the problem is
+    /// noted and `fallback` stands in until [`Self::finish`] reports it.
+    pub(crate) fn required<T>(&mut self, key: &'static str, fallback: T) -> T
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        if self.in_force.get(key).is_none_or(|entry| entry.value.is_empty()) {
+            self.problem(key, "is not set");
+            return fallback;
+        }
+        self.optional(key).unwrap_or(fallback)
+    }
+
+    /// A secret, if it is set.
+    pub(crate) fn secret(&self, key: &'static str) -> Option<Secret> {
+        self.in_force.get(key).filter(|entry| !entry.value.is_empty()).map(|entry| Secret::new(entry.value.clone()))
+    }
+
+    /// A setting as it was written.
+    pub(crate) fn text(&self, key: &'static str) -> &str {
+        self.in_force.get(key).map_or("", |entry| entry.value.as_str())
+    }
+
+    /// Notes what is wrong with a setting.
+    pub(crate) fn problem(&mut self, key: &'static str, problem: &str) {
+        let shown = self.in_force.get(key).map(|entry| {
+            let value = if entry.setting.secret { "a secret".to_owned() } else { format!("{:?}", entry.value) };
+            format!("{key} = {value} ({}): {problem}", entry.origin)
+        });
+        self.problems.push(shown.unwrap_or_else(|| format!("{key}: {problem}")));
+    }
+
+    /// Everything in force, by key.
+    pub(crate) fn in_force(&self) -> impl Iterator<Item = &InForce> {
+        self.in_force.values()
+    }
+
+    /// Reports all problems at once.
+    ///
+    /// # Errors
+    /// When there were any.
+    pub(crate) fn finish(&self) -> Result<(), SettingsError> {
+        if self.problems.is_empty() { Ok(()) } else { Err(SettingsError(self.problems.clone())) }
+    }
+}
+
+fn flatten(value: &config::Value, key: String, leaves: &mut Vec<(String, Option<String>)>) {
+    match &value.kind {
+        ValueKind::Table(table) => {
+            for (name, value) in table {
+                let inner = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                flatten(value, inner, leaves);
+            }
+        }
+        ValueKind::Array(_) | ValueKind::Nil => leaves.push((key, None)),
+        _ => leaves.push((key, Some(value.to_string()))),
+    }
+}
+
+/// A path that has to be given as one.
+pub(crate) fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| Path::new(text).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, flags: &[(&'static str, Option<String>)]) -> Settings {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("heliograph.toml");
+        std::fs::write(&path, file).unwrap();
+        Settings::load(&Sources { config: Some(path) }, flags).unwrap()
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_what_is_built_in() {
+        let file = "[ingest]\nlisten = \"127.0.0.1:1\"\nconnections = 5\n";
+        let mut settings = load(file, &[("ingest.listen", Some("127.0.0.1:2".to_owned()))]);
+        assert_eq!(settings.required("ingest.listen", String::new()), "127.0.0.1:2");
+        assert_eq!(settings.required("ingest.connections", 0), 5);
+        assert_eq!(settings.required("ingest.depth", 0), 32);
+        assert!(settings.finish().is_ok());
+    }
+
+    #[test]
+    fn every_bad_setting_is_named_in_one_run() {
+        let mut settings = load("[ingest]\nconnections = \"many\"\ncolour = \"red\"\n[mail]\nport = 99999\n", &[]);
+        let _: usize = settings.required("ingest.connections", 0);
+        let _: u16 = settings.required("mail.port", 0);
+        let problems = settings.finish().unwrap_err().to_string();
+        for named in ["ingest.connections", "ingest.colour", "mail.port", "99999"] {
+            assert!(problems.contains(named), "{named} in {problems}");
+        }
+        assert!(!problems.contains('\n'));
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_are_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("password");
+        std::fs::write(&secret, "hush\n").unwrap();
+        let settings = load(&format!("[mail]\npassword_file = {:?}\n", secret.display().to_string()), &[]);
+        assert_eq!(settings.secret("mail.password").unwrap().reveal(), "hush");
+        assert!(settings.finish().is_ok());
+        let missing = load("[mail]\npassword_file = \"/nowhere/at/all\"\n", &[]);
+        assert!(missing.finish().unwrap_err().to_string().contains("/nowhere/at/all"));
+    }
+}

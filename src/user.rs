@@ -1,0 +1,107 @@
+//! `heliograph user`: the people who sign in to a provider's panel.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use heliograph_admin_web::users::add_user;
+use heliograph_domain::{CustomerId, EmailAddress, Secret, UserRole};
+
+use crate::settings::{Settings, Sources};
+use crate::{logging, role};
+
+/// Add and list the people who sign in to a panel.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Add somebody. With --password-stdin the password is read from standard
+    /// input; else a one-time link is printed, with which they choose their own.
+    Add(Add),
+    /// List everybody.
+    List(List),
+}
+
+#[derive(Debug, clap::Args)]
+struct Add {
+    #[command(flatten)]
+    role_args: role::Args,
+    /// Address to sign in with.
+    #[arg(long)]
+    email: EmailAddress,
+    /// What people call them.
+    #[arg(long)]
+    name: Option<String>,
+    /// owner, operator, viewer or customer.
+    #[arg(long = "role", value_name = "ROLE", value_parser = UserRole::parse)]
+    user_role: UserRole,
+    /// The customer whose data they see, with --role customer.
+    #[arg(long, value_name = "ID")]
+    customer: Option<CustomerId>,
+    /// Read the password from the first line of standard input.
+    #[arg(long)]
+    password_stdin: bool,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    #[command(flatten)]
+    role_args: role::Args,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::Add(args) => add(args).await,
+        Action::List(args) => list(args).await,
+    }
+}
+
+async fn add(args: Add) -> anyhow::Result<ExitCode> {
+    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
+    logging::init(&mut settings);
+    let public_url: Option<String> = settings.optional("admin.public_url");
+    let store = role::open(&args.role_args.provider, &mut settings)?;
+    let password = if args.password_stdin { Some(read_password()?) } else { None };
+    let name = args.name.unwrap_or_else(|| args.email.as_str().split('@').next().unwrap_or_default().to_owned());
+    let added = add_user(&store, args.email.clone(), name, args.user_role, args.customer, password, (role::clock())()).await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{} may sign in as {}", args.email, args.user_role)?;
+    if let Some(token) = added.one_time_link_token {
+        let base = public_url.as_deref().map_or("", |url| url.trim_end_matches('/'));
+        writeln!(out, "one-time link, valid for 24 hours: {base}/welcome/{}", token.reveal())?;
+        if base.is_empty() {
+            writeln!(out, "(put the panel's address in front of it)")?;
+        }
+    }
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_password() -> anyhow::Result<Secret> {
+    if std::io::stdin().is_terminal() {
+        bail!("--password-stdin wants the password through a pipe, so that it is not shown while it is typed");
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("read the password from standard input")?;
+    Ok(Secret::new(line.trim_end_matches(['\n', '\r'])))
+}
+
+async fn list(args: List) -> anyhow::Result<ExitCode> {
+    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
+    logging::init(&mut settings);
+    let store = role::open(&args.role_args.provider, &mut settings)?;
+    let mut out = std::io::stdout().lock();
+    for user in store.user_list().await? {
+        let signed_up = if user.password_hash.is_some() { "" } else { "  (no password yet)" };
+        writeln!(out, "{:<10} {:<36} {}{signed_up}", user.role, user.email.as_str(), user.name)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
