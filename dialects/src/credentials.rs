@@ -74,14 +74,19 @@ fn behind_space(bytes: &[u8], from: usize) -> usize {
     from + bytes.get(from..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_whitespace()).count()
 }
 
-/// The end of a value: its closing quote; without quotes, white space or `>`;
-/// else the end of the bytes.
+/// The end of a value: its closing quote, which in a document that is broken is
+/// only one with the end of an attribute behind it; without quotes, white space or
+/// `>`; else the end of the bytes.
 fn value_end(bytes: &[u8], start: usize) -> usize {
     let rest = bytes.get(start..).unwrap_or_default();
+    let ends = |byte: u8| byte.is_ascii_whitespace() || byte == b'>';
     let quote = start.checked_sub(1).and_then(|before| bytes.get(before)).copied().filter(|byte| matches!(byte, b'"' | b'\''));
     let length = match quote {
-        Some(quote) => memchr::memchr(quote, rest),
-        None => rest.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'>'),
+        Some(quote) => {
+            let closes = |at: &usize| rest.get(at + 1).is_none_or(|next| ends(*next) || matches!(next, b'/' | b'?'));
+            memchr::memchr_iter(quote, rest).find(closes)
+        }
+        None => rest.iter().position(|byte| ends(*byte)),
     };
     start + length.unwrap_or(rest.len())
 }
@@ -111,6 +116,7 @@ mod tests {
         check("<push key=secret><a/>", "<push key=***><a/>");
         check("<push key \"secret\"/>", "<push key \"***\"/>");
         check("key='secret'/>", "key='***'/>");
+        check("<push key='sec'ret' seq='1'/>", "<push key='***' seq='1'/>");
         check("<pusch <a key='secret'", "<pusch <a key='***'");
         check("<a b='<push' key='secret'/>", "<a b='<push' key='***'/>");
         let wide: Vec<u8> = "<push key='secret'/>".bytes().flat_map(|byte| [byte, 0]).collect();

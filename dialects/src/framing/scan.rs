@@ -119,6 +119,7 @@ impl Scan {
     }
 
     fn begin(&mut self, doc: &[u8]) -> Step {
+        self.start += tail(doc, self.start).iter().take_while(|byte| is_space(**byte) || **byte == 0).count();
         match doc.get(self.start..).unwrap_or_default() {
             [] | [0xEF] | [0xEF, 0xBB] => return Ok(Progress::Starved),
             [0xFE | 0xFF, ..] => return Err(encoding(self.start)),

@@ -1,0 +1,7 @@
+//! What the crate promises, seen from outside.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod fixtures;
+mod framing;
+mod robustness;
+mod schema;

@@ -1,0 +1,220 @@
+//! Whatever the bytes are, decoding ends, soon, with an answer.
+
+use std::time::{Duration, Instant};
+
+use heliograph_dialects::{Context, Framer, Limits, canonical, decode, mask_credentials, salvage};
+use heliograph_domain::{GatewayId, Timestamp, Zone};
+use proptest::prelude::*;
+
+use crate::fixtures::{Fixture, fixtures};
+
+/// Decodes and checks what must hold of every answer.
+fn exercise(bytes: &[u8]) {
+    let _ = Framer::new(Limits::default()).next(bytes);
+    let _ = salvage(bytes);
+    let _ = mask_credentials(bytes);
+    let zone = Zone::parse("America/St_Johns").unwrap();
+    let hello = GatewayId::parse("gw-0001").unwrap();
+    for received in [Timestamp::MIN, Timestamp::clamped(1_795_176_000_000), Timestamp::MAX] {
+        let Ok(decoded) = decode(bytes, &Context { received, zone: &zone, hello_gateway: Some(&hello) }) else { continue };
+        assert!(decoded.gateway.is_some());
+        assert!(decoded.seq.is_none_or(|seq| seq.chars().count() <= 64));
+        for reading in &decoded.readings {
+            assert!(reading.value.is_finite() && canonical(reading).1.is_finite());
+            assert!(reading.sensor < decoded.sensors.len());
+        }
+    }
+}
+
+fn corpus() -> Vec<Fixture> {
+    let mut all: Vec<Fixture> = ["native", "senml", "hostile"].into_iter().flat_map(fixtures).collect();
+    all.retain(|fixture| fixture.bytes.len() < 5000);
+    all
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Set(prop::sample::Index, u8),
+    Insert(prop::sample::Index, &'static str),
+    Remove(prop::sample::Index, usize),
+    Repeat(prop::sample::Index, usize),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let tokens: &'static [&'static str] = &[
+        "<",
+        ">",
+        "\"",
+        "'",
+        "=",
+        "&",
+        ";",
+        "&#x10FFFF;",
+        "&#xD800;",
+        "<!--",
+        "-->",
+        "<![CDATA[",
+        "]]>",
+        "<?",
+        "?>",
+        "</",
+        "/>",
+        " xmlns='u'",
+        " xmlns:p='u'",
+        "p:",
+        "-",
+        ".",
+        "e",
+        "+",
+        "9999999999999999999999",
+        "NaN",
+        "2026-10-25T02:30:00",
+        "-0001",
+        "T",
+        "Z",
+        "\0",
+        "\u{FEFF}",
+        "\u{202E}",
+        "ä",
+        " time=''",
+        " t='1e308'",
+        " bt='-1e308'",
+        " v='1e308'",
+        " bv='1e308'",
+        " gateway='x'",
+    ];
+    let at = any::<prop::sample::Index>;
+    prop_oneof![
+        (at(), any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
+        (at(), prop::sample::select(tokens)).prop_map(|(at, token)| Change::Insert(at, token)),
+        (at(), 1..40_usize).prop_map(|(at, length)| Change::Remove(at, length)),
+        (at(), 1..80_usize).prop_map(|(at, length)| Change::Repeat(at, length)),
+    ]
+}
+
+fn apply(bytes: &mut Vec<u8>, change: &Change) {
+    let piece = |at: &prop::sample::Index, length: usize, len: usize| {
+        let from = at.index(len + 1);
+        from..(from + length).min(len)
+    };
+    match change {
+        Change::Set(at, byte) if !bytes.is_empty() => {
+            let at = at.index(bytes.len());
+            bytes[at] = *byte;
+        }
+        Change::Set(..) => {}
+        Change::Insert(at, token) => {
+            let at = at.index(bytes.len() + 1);
+            bytes.splice(at..at, token.bytes());
+        }
+        Change::Remove(at, length) => {
+            bytes.drain(piece(at, *length, bytes.len()));
+        }
+        Change::Repeat(at, length) => {
+            let range = piece(at, *length, bytes.len());
+            let copy = bytes[range.clone()].to_vec();
+            bytes.splice(range.start..range.start, copy);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn changed_fixtures_never_panic(pick in any::<prop::sample::Index>(), changes in prop::collection::vec(change(), 1..6)) {
+        let corpus = corpus();
+        let mut bytes = corpus[pick.index(corpus.len())].bytes.clone();
+        for change in &changes {
+            apply(&mut bytes, change);
+        }
+        exercise(&bytes);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        exercise(&bytes);
+    }
+
+    #[test]
+    fn masked_bytes_never_hold_the_key(change in change(), gateway in "[a-z]{1,8}") {
+        let mut bytes = format!("<push gateway='{gateway}' key='SECRET-SECRET' seq='1'><sensor id='a'/></push>").into_bytes();
+        // A piece of the key that was copied elsewhere cannot be told from data.
+        prop_assume!(!matches!(change, Change::Repeat(..)));
+        apply(&mut bytes, &change);
+        let text = String::from_utf8_lossy(&bytes);
+        // Only where the name of the attribute is still there can it be known.
+        if text.contains(" key='") {
+            let masked = mask_credentials(&bytes);
+            prop_assert!(!masked.windows(13).any(|window| window == b"SECRET-SECRET"), "{}", text);
+        }
+    }
+}
+
+#[test]
+fn floods_take_time_in_proportion_to_their_bytes() {
+    let attributes: String = (0..64).map(|i| format!(" a{i}=''")).collect();
+    let namespaces: String = (0..60).map(|i| format!(" xmlns:p{i}='u{i}'")).collect();
+    let declared = format!("<push gateway='g'{namespaces}>");
+    let (push, sensor) = ("<push gateway='g'>", "<push gateway='g'><sensor id='s'>");
+    let value = "<push gateway='g'><sensor id='s'><reading metric='m'>";
+    let (push_end, sensor_end, value_end) = ("</push>", "</sensor></push>", "</reading></sensor></push>");
+    let tag = format!("<x{attributes}/>");
+    let floods = [
+        ("attributes", push, tag.as_str(), push_end),
+        ("namespaces", &declared, "<p0:a/><p59:b/>", push_end),
+        ("sensors", push, "<sensor id='NUMBER'/>", push_end),
+        ("refused readings", sensor, "<reading/>\n", sensor_end),
+        ("ambiguous times", sensor, "<reading metric='m' time='2026-11-01 01:30'>1</reading>", sensor_end),
+        ("digits", value, "1", value_end),
+        ("references", value, "&#49;", value_end),
+        ("comments", value, "1<!---->", value_end),
+        ("sections", value, "<![CDATA[1]]>", value_end),
+    ];
+    let zone = Zone::parse("America/St_Johns").unwrap();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
+    let time = |document: &str| {
+        let begin = Instant::now();
+        decode(document.as_bytes(), &context).unwrap();
+        begin.elapsed()
+    };
+    for (what, before, unit, after) in floods {
+        let flood = |bytes: usize| {
+            let units = (0..bytes / unit.len()).map(|i| unit.replace("NUMBER", &i.to_string()));
+            format!("{before}{}{after}", units.collect::<String>())
+        };
+        let (small, large) = (flood(64 << 10), flood(1 << 20));
+        let small = (0..3).map(|_| time(&small)).min().unwrap().max(Duration::from_micros(100));
+        let large = (0..3).map(|_| time(&large)).min().unwrap();
+        // 16 times the bytes: linear is 16 times as long, quadratic 256 times.
+        assert!(large < small * 80, "{what}: {small:?} for 64 KiB, {large:?} for 1 MiB");
+    }
+}
+
+#[test]
+fn a_number_without_end_is_one_refused_reading() {
+    let zone = Zone::utc();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
+    let long =
+        format!("<push gateway='g'><sensor id='s'><reading metric='m'>{}</reading></sensor></push>", "9".repeat(1_000_000));
+    let decoded = decode(long.as_bytes(), &context).unwrap();
+    assert!(decoded.readings.is_empty());
+    let [refused] = decoded.refused.as_slice() else { panic!("{} refusals", decoded.refused.len()) };
+    assert!(refused.reason.len() < 200, "the reason repeats the number");
+}
+
+#[test]
+fn values_that_canonical_units_cannot_hold_keep_their_own() {
+    let zone = Zone::utc();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
+    let check = |unit: &str, value: f64, expected: (&str, f64)| {
+        let xml =
+            format!("<push gateway='g'><sensor id='s'><reading metric='m' unit='{unit}'>{value:e}</reading></sensor></push>");
+        let (unit, value) = canonical(&decode(xml.as_bytes(), &context).unwrap().readings[0]);
+        assert_eq!((unit.as_str(), value), expected);
+    };
+    check("kW", 1.5, ("W", 1500.0));
+    check("furlong", 1.5, ("furlong", 1.5));
+    check("", 1.5, ("", 1.5));
+    check("GW", 1e308, ("GW", 1e308));
+}
