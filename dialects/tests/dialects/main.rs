@@ -3,5 +3,6 @@
 
 mod fixtures;
 mod framing;
+mod protocol;
 mod robustness;
 mod schema;
