@@ -1,1 +1,25 @@
 //! Summaries by mail, from a durable outbox.
+//!
+//! [`run_once`] makes what is due into the outbox, each mail rendered whole and
+//! keyed by report, period and recipient, and sends what the outbox holds:
+//! claimed, sent, marked. [`run`] does so until it is told to end. A mail goes
+//! out at least once, and with the same Message-ID at every attempt. Nothing
+//! outside this crate speaks SMTP.
+
+mod error;
+mod look;
+mod make;
+mod message;
+mod outbox;
+mod preview;
+mod run;
+mod schedule;
+mod settings;
+mod summary;
+mod transport;
+
+pub use error::MailerError;
+pub use preview::{Preview, preview};
+pub use run::{RunSummary, run, run_once};
+pub use schedule::Report;
+pub use settings::{Clock, MailSettings, Sender, SenderError, Tls, TransportSettings};

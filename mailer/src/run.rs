@@ -1,0 +1,118 @@
+//! The two ways to run a mailer: once, or until it is told to end.
+
+use std::time::Duration;
+
+use heliograph_store::ProviderStore;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::MailerError;
+use crate::make::make_due;
+use crate::outbox::send_due;
+use crate::settings::{Clock, MailSettings};
+use crate::transport::Session;
+
+/// How often a running mailer looks for work.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// Making mails takes a lease, so that of several replicas one at a time does
+/// the work; one that died at it is replaced after this long.
+const LEASE: &str = "mailer";
+const LEASE_MS: i64 = 60_000;
+
+/// What a run works with.
+pub(crate) struct Run<'a> {
+    pub(crate) store: &'a ProviderStore,
+    pub(crate) settings: &'a MailSettings,
+    pub(crate) clock: &'a Clock,
+    /// Told when the process is to end.
+    pub(crate) stop: &'a CancellationToken,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RunSummary {
+    /// Mails put into the outbox.
+    pub made: usize,
+    /// Customers whose mails could not be made; they are tried at the next run.
+    pub failed: usize,
+    /// Mails accepted by the other side.
+    pub sent: usize,
+    /// Mails not accepted, to be tried again.
+    pub retried: usize,
+    /// Mails that will not be tried again.
+    pub given_up: usize,
+}
+
+/// Makes what is due into the outbox and sends what the outbox holds, once.
+/// Whoever else does the same at the same time, each mail is made once and has
+/// one sender.
+///
+/// # Errors
+/// [`MailerError::Setting`] where a setting cannot be used, [`MailerError::Store`]
+/// where the store cannot be read or written. What goes wrong with a single mail
+/// is counted instead, and its reason stands in the outbox.
+pub async fn run_once(store: &ProviderStore, settings: &MailSettings, clock: &Clock) -> Result<RunSummary, MailerError> {
+    let run = Run { store, settings, clock, stop: &CancellationToken::new() };
+    let mut summary = RunSummary::default();
+    let mut session = Session::open(settings)?;
+    make_due(&run, &mut summary).await?;
+    let sent = send_due(&run, &mut session, &mut summary).await;
+    session.close().await;
+    sent.map(|()| summary)
+}
+
+/// Does as [`run_once`] every 30 seconds until `shutdown`. Several replicas may
+/// run at once: one of them makes mails, all of them send. A mail that is on
+/// its way at the end gets some seconds more; what is left stays in the outbox.
+///
+/// # Errors
+/// [`MailerError::Setting`] where a setting cannot be used. A store that fails
+/// later is logged and tried again.
+pub async fn run(
+    store: ProviderStore,
+    settings: MailSettings,
+    clock: Clock,
+    shutdown: CancellationToken,
+) -> Result<(), MailerError> {
+    let run = Run { store: &store, settings: &settings, clock: &clock, stop: &shutdown };
+    let holder = format!("mailer-{:032x}", rand::random::<u128>());
+    while !shutdown.is_cancelled() {
+        let mut session = Session::open(&settings)?;
+        let mut summary = RunSummary::default();
+        let made = make_leased(&run, &holder, &mut summary).await;
+        let sent = send_due(&run, &mut session, &mut summary).await;
+        session.close().await;
+        for error in [made.err(), sent.err()].into_iter().flatten() {
+            tracing::error!(error = chain(&error), "mailer run failed, will be tried again");
+        }
+        if summary != RunSummary::default() {
+            let RunSummary { made, failed, sent, retried, given_up } = summary;
+            tracing::info!(made, failed, sent, retried, given_up, "mailer run ended");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+    Ok(())
+}
+
+async fn make_leased(run: &Run<'_>, holder: &str, summary: &mut RunSummary) -> Result<(), MailerError> {
+    let now = (run.clock)();
+    if !run.store.lease_take(LEASE, holder, now, now.plus_millis(LEASE_MS)).await? {
+        return Ok(());
+    }
+    let made = make_due(run, summary).await;
+    run.store.lease_release(LEASE, holder).await?;
+    made
+}
+
+/// An error and what is behind it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,358 @@
+//! From figures to what a mail says: words and numbers, ready for the templates.
+//!
+//! Numbers are spelled by the report's own format, so that mail and panel say
+//! the same to the digit. What is not known is said in words and never as 0.
+
+use askama::Template;
+use heliograph_domain::{Period, ProviderSettings, Zone};
+use heliograph_report::{BucketFigures, BucketState, Energy, Figures, GatewayReport, Peak, format};
+
+use crate::error::MailerError;
+use crate::look::Look;
+use crate::schedule::Report;
+
+/// What a summary is made from.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) provider: &'a str,
+    pub(crate) settings: &'a ProviderSettings,
+    pub(crate) customer: &'a str,
+    pub(crate) report: Report,
+    pub(crate) period: Period,
+    pub(crate) zone: &'a Zone,
+    pub(crate) figures: &'a Figures,
+    /// Of the period before.
+    pub(crate) before: &'a Figures,
+    pub(crate) gateways: Vec<GatewayFacts<'a>>,
+    /// The bars of the chart, a day each.
+    pub(crate) bars: &'a [BucketFigures],
+    /// The Content-ID of the chart, if there is one.
+    pub(crate) chart: Option<String>,
+    pub(crate) public_url: Option<&'a str>,
+    /// Whom to write to about it.
+    pub(crate) contact: &'a str,
+}
+
+/// One gateway's part.
+#[derive(Debug)]
+pub(crate) struct GatewayFacts<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) location: &'a str,
+    pub(crate) figures: &'a Figures,
+}
+
+impl<'a> GatewayFacts<'a> {
+    pub(crate) fn of(report: &'a GatewayReport) -> Self {
+        let location = report.location.as_ref().map_or("", |location| location.name.as_str());
+        Self { name: &report.name, location, figures: &report.figures }
+    }
+}
+
+/// A summary in words.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    pub(crate) subject: String,
+    preheader: String,
+    provider: String,
+    customer: String,
+    look: Look,
+    kind: &'static str,
+    /// What it is about: `Friday, 20 November 2026`.
+    day: String,
+    headline: Option<Headline>,
+    comparison: Option<Comparison>,
+    complete: bool,
+    completeness: String,
+    facts: Vec<Fact>,
+    energy_column: &'static str,
+    gateways: Vec<GatewayRow>,
+    chart: Option<ChartWords>,
+    link: Option<String>,
+    footer: String,
+}
+
+#[derive(Debug)]
+struct Headline {
+    label: String,
+    figure: String,
+}
+
+#[derive(Debug)]
+struct Comparison {
+    change: Option<String>,
+    text: String,
+}
+
+#[derive(Debug)]
+struct Fact {
+    label: &'static str,
+    value: String,
+    note: String,
+}
+
+#[derive(Debug)]
+struct GatewayRow {
+    name: String,
+    location: String,
+    energy: String,
+    peak: String,
+    measured: String,
+}
+
+#[derive(Debug)]
+struct ChartWords {
+    content_id: String,
+    title: String,
+    alt: String,
+    bars: Vec<Bar>,
+}
+
+#[derive(Debug)]
+struct Bar {
+    label: String,
+    value: String,
+}
+
+#[derive(Template)]
+#[template(path = "summary.html")]
+struct Html<'a> {
+    s: &'a Summary,
+}
+
+#[derive(Template)]
+#[template(path = "summary.txt")]
+struct Text<'a> {
+    s: &'a Summary,
+}
+
+impl Summary {
+    /// The HTML part.
+    pub(crate) fn html(&self) -> Result<String, MailerError> {
+        Html { s: self }.render().map_err(|error| MailerError::Compose(error.to_string()))
+    }
+
+    /// The text part. Its spaces are plain, for people who search and copy.
+    pub(crate) fn text(&self) -> Result<String, MailerError> {
+        let text = Text { s: self }.render().map_err(|error| MailerError::Compose(error.to_string()))?;
+        Ok(plain(&text))
+    }
+
+    /// Puts figures into words.
+    pub(crate) fn of(facts: &Facts<'_>) -> Self {
+        let subjects = Subject::choose(facts.figures);
+        let when = When::of(facts.report, &facts.period);
+        let headline = subjects.map(|subject| Headline {
+            label: format!("{} {}", subject.verb(), when.long),
+            figure: subject.energy(facts.figures).map(|energy| format::kwh(energy.watt_hours)).unwrap_or_default(),
+        });
+        let figure = headline.as_ref().map_or_else(|| "no data".to_owned(), |headline| plain(&headline.figure));
+        let (complete, completeness) = completeness(facts, subjects);
+        Self {
+            subject: format!("{}: {figure} {}", facts.provider, when.short),
+            preheader: plain(&completeness),
+            provider: facts.provider.to_owned(),
+            customer: facts.customer.to_owned(),
+            look: Look::of(&facts.settings.colour),
+            kind: when.kind,
+            day: when.title,
+            comparison: subjects.map(|subject| compare(subject, facts, when.before)),
+            headline,
+            complete,
+            completeness,
+            facts: subjects.map(|subject| details(subject, facts)).unwrap_or_default(),
+            energy_column: subjects.unwrap_or(Subject::Produced).verb(),
+            gateways: facts.gateways.iter().map(|gateway| gateway_row(subjects, gateway)).collect(),
+            chart: facts.chart.as_ref().map(|content_id| chart(subjects, facts, content_id.clone())),
+            link: facts.public_url.map(str::to_owned),
+            footer: footer(facts),
+        }
+    }
+}
+
+/// What the mail is mainly about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Produced,
+    Consumed,
+}
+
+impl Subject {
+    /// Production where it is known, else consumption; `None`: nothing arrived.
+    fn choose(figures: &Figures) -> Option<Self> {
+        [Self::Produced, Self::Consumed].into_iter().find(|subject| subject.energy(figures).is_some())
+    }
+
+    /// The energy, unless it is a zero that nobody measured.
+    fn energy(self, figures: &Figures) -> Option<Energy> {
+        let unheard = figures.completeness.expected_ms > 0 && figures.completeness.covered_ms == 0;
+        let energy = match self {
+            Self::Produced => figures.produced,
+            Self::Consumed => figures.consumed,
+        };
+        energy.filter(|energy| !(unheard && energy.watt_hours == 0.0))
+    }
+
+    fn of_bar(self, bar: &BucketFigures) -> Option<Energy> {
+        match self {
+            Self::Produced => bar.produced,
+            Self::Consumed => bar.consumed,
+        }
+    }
+
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Produced => "Produced",
+            Self::Consumed => "Consumed",
+        }
+    }
+}
+
+/// A period in words.
+struct When {
+    kind: &'static str,
+    title: String,
+    /// `on Friday, 20 November 2026`.
+    long: String,
+    /// `on 20 November 2026`.
+    short: String,
+    before: &'static str,
+}
+
+impl When {
+    fn of(report: Report, period: &Period) -> Self {
+        let spell = |format: &str| period.first().strftime(format).to_string();
+        match report {
+            Report::Daily => Self {
+                kind: "Daily summary",
+                title: spell("%A, %-d %B %Y"),
+                long: spell("on %A, %-d %B %Y"),
+                short: spell("on %-d %B %Y"),
+                before: "the day before",
+            },
+            Report::Monthly => Self {
+                kind: "Monthly summary",
+                title: spell("%B %Y"),
+                long: spell("in %B %Y"),
+                short: spell("in %B %Y"),
+                before: "the month before",
+            },
+        }
+    }
+}
+
+fn compare(subject: Subject, facts: &Facts<'_>, before: &str) -> Comparison {
+    let now = subject.energy(facts.figures).map_or(0.0, |energy| energy.watt_hours);
+    let Some(then) = subject.energy(facts.before).map(|energy| energy.watt_hours) else {
+        return Comparison { change: None, text: format!("There is no data of {before} to compare with.") };
+    };
+    let measured = measured_where_incomplete(facts.before);
+    let text = format!("against {before} ({}{measured})", format::kwh(then));
+    Comparison { change: (then > 0.0).then(|| format::change((now - then) / then)), text }
+}
+
+fn measured_where_incomplete(figures: &Figures) -> String {
+    let ratio = figures.completeness.ratio().filter(|_| figures.completeness.is_incomplete());
+    ratio.map(|ratio| format!(", {} measured", format::percent(ratio))).unwrap_or_default()
+}
+
+/// Whether all is well, and the sentence that says so or does not.
+fn completeness(facts: &Facts<'_>, subject: Option<Subject>) -> (bool, String) {
+    let figures = facts.figures;
+    let Some(subject) = subject else {
+        let sentence = "No data arrived. If your plant was running, please check that its gateway has power and network.";
+        return (false, sentence.to_owned());
+    };
+    let estimated = if subject.energy(figures).is_some_and(|energy| energy.estimated) {
+        " Part of the energy was counted over a gap: right in sum, not in time."
+    } else {
+        ""
+    };
+    match figures.completeness.ratio() {
+        Some(ratio) if figures.completeness.is_incomplete() => {
+            let share = format::percent(ratio);
+            (false, format!("Only {share} of the expected time was measured, so figures may be too low.{estimated}"))
+        }
+        Some(ratio) => (true, format!("{} of the expected time was measured.{estimated}", format::percent(ratio))),
+        None => (true, format!("No measurements were expected beyond those that arrived.{estimated}")),
+    }
+}
+
+fn details(subject: Subject, facts: &Facts<'_>) -> Vec<Fact> {
+    let figures = facts.figures;
+    let energy = |label, energy: Option<Energy>| {
+        energy.map(|energy| Fact { label, value: format::kwh(energy.watt_hours), note: String::new() })
+    };
+    let plain = |label, value: Option<String>| value.map(|value| Fact { label, value, note: String::new() });
+    let consumed = figures.consumed.filter(|_| subject != Subject::Consumed);
+    [
+        energy("Consumed", consumed),
+        energy("Drawn from the grid", figures.imported),
+        energy("Fed into the grid", figures.exported),
+        figures.peak.map(|peak| Fact {
+            label: "Highest power",
+            value: format::power(peak.watts),
+            note: peak_time(&peak, facts.report, facts.zone),
+        }),
+        plain("Specific yield", figures.specific_yield_kwh_per_kwp.map(format::specific_yield)),
+        plain("CO₂ avoided", figures.co2_kg.map(format::co2)),
+        plain("Earned", figures.revenue.map(|amount| format::money(amount, &facts.settings.currency))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn peak_time(peak: &Peak, report: Report, zone: &Zone) -> String {
+    let local = zone.civil(peak.at);
+    let pattern = match report {
+        Report::Daily => "at %H:%M",
+        Report::Monthly => "on %-d %B at %H:%M",
+    };
+    local.strftime(pattern).to_string()
+}
+
+fn gateway_row(subject: Option<Subject>, gateway: &GatewayFacts<'_>) -> GatewayRow {
+    let figures = gateway.figures;
+    let energy = subject.unwrap_or(Subject::Produced).energy(figures);
+    GatewayRow {
+        name: gateway.name.to_owned(),
+        location: gateway.location.to_owned(),
+        energy: energy.map_or_else(|| "no data".to_owned(), |energy| format::kwh(energy.watt_hours)),
+        peak: figures.peak.filter(|_| energy.is_some()).map_or_else(|| "–".to_owned(), |peak| format::power(peak.watts)),
+        measured: figures.completeness.ratio().map_or_else(|| "–".to_owned(), format::percent),
+    }
+}
+
+fn chart(subject: Option<Subject>, facts: &Facts<'_>, content_id: String) -> ChartWords {
+    let subject = subject.unwrap_or(Subject::Produced);
+    let title = match facts.report {
+        Report::Daily => format!("{} in the last 7 days", subject.verb()),
+        Report::Monthly => format!("{} day by day", subject.verb()),
+    };
+    let bars: Vec<Bar> = facts.bars.iter().map(|bar| bar_words(subject, bar)).collect();
+    let spoken: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.value)).collect();
+    ChartWords { content_id, alt: format!("{title}: {}.", spoken.join("; ")), title, bars }
+}
+
+fn bar_words(subject: Subject, bar: &BucketFigures) -> Bar {
+    let label = bar.local.strftime("%a %-d %b").to_string();
+    let value = match (bar.state(), subject.of_bar(bar)) {
+        (BucketState::Missing | BucketState::Idle, _) | (_, None) => "no data".to_owned(),
+        (BucketState::Incomplete, Some(energy)) => format!("{} (incomplete)", format::kwh(energy.watt_hours)),
+        (BucketState::Complete, Some(energy)) => format::kwh(energy.watt_hours),
+    };
+    Bar { label, value }
+}
+
+fn footer(facts: &Facts<'_>) -> String {
+    let Facts { provider, customer, contact, .. } = facts;
+    format!(
+        "You get this mail because {provider} looks after gateways for {customer} and keeps this address for their summaries. \
+         To change or stop it, write to {contact}."
+    )
+}
+
+/// With plain spaces in place of those that do not break.
+fn plain(text: &str) -> String {
+    text.replace(['\u{a0}', '\u{202f}'], " ")
+}

@@ -1,0 +1,15 @@
+//! The mailer over a real store: into folders, to a server that misbehaves at
+//! every step, and to a real one.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(unreachable_pub, reason = "modules of a test binary share their items")]
+
+mod folder;
+mod look;
+mod misbehaving;
+mod parse;
+mod plant;
+mod real;
+mod replicas;
+mod smtp;
+mod tls;
