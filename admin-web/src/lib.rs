@@ -1,1 +1,39 @@
-//! The web panel of one provider.
+//! The web panel of one provider: pages rendered on the server, one style sheet,
+//! no script.
+//!
+//! [`router`] answers requests over one provider's store and [`run`] serves it.
+//! Each resource stands in one file that holds its form, its page and its
+//! handlers in the order in which they are used. Who may see what is decided by
+//! the extractors of `access.rs`; a handler without one of them serves anybody.
+
+mod access;
+mod account;
+mod assets;
+mod commissioning;
+mod customer;
+mod error;
+mod figures;
+mod fleet;
+mod form;
+mod gateway;
+mod location;
+mod login;
+mod mail;
+mod panel;
+mod password;
+mod people;
+mod period;
+mod quarantine;
+mod report_view;
+mod router;
+mod serve;
+mod session;
+mod settings;
+mod shell;
+mod token;
+pub mod users;
+
+pub use panel::{Clock, Panel, PanelSettings};
+pub use password::{HashError, PasswordProblem, check_password, hash_password};
+pub use router::{Visit, router, visits};
+pub use serve::{PanelError, run};

@@ -1,0 +1,103 @@
+//! Who may do what. A handler takes one of these as its first argument, so that
+//! the question is settled before anything of the request is looked at.
+//!
+//! | extractor | owner | operator | viewer | customer | nobody |
+//! |---|---|---|---|---|---|
+//! | [`AnyActor`] | yes | yes | yes | yes | sign in |
+//! | [`Reader`] | yes | yes | yes | 404 | sign in |
+//! | [`Staff`] | yes | yes | 403 | 404 | sign in |
+//! | [`Owner`] | yes | 403 | 403 | 404 | sign in |
+//!
+//! To a customer the rest of the panel does not exist; a viewer knows that it
+//! does, and learns that the role does not reach so far.
+
+use axum::extract::{FromRequestParts, OriginalUri};
+use axum::http::Method;
+use axum::http::request::Parts;
+use heliograph_domain::UserRole;
+use heliograph_report::Scope;
+use heliograph_store::{StoreError, UserRecord};
+
+use crate::error::Refusal;
+use crate::panel::Panel;
+use crate::session;
+
+/// Somebody who has signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Actor {
+    /// Who, as of now: a change of role counts at once.
+    pub(crate) user: UserRecord,
+}
+
+impl Actor {
+    /// What of the provider's data this person may see.
+    pub(crate) async fn scope(&self, panel: &Panel) -> Result<Scope, Refusal> {
+        match (self.user.role.sees_everything(), self.user.customer) {
+            (true, _) => Ok(Scope::everything()),
+            (false, Some(customer)) => Ok(Scope::of_customer(panel.store(), customer).await?),
+            (false, None) => Err(Refusal::Fault("a customer's user names no customer".to_owned())),
+        }
+    }
+}
+
+/// Anybody who has signed in.
+pub(crate) struct AnyActor(pub(crate) Actor);
+/// Owner, operator or viewer.
+pub(crate) struct Reader(pub(crate) Actor);
+/// Owner or operator.
+pub(crate) struct Staff(pub(crate) Actor);
+/// Owner.
+pub(crate) struct Owner(pub(crate) Actor);
+
+impl FromRequestParts<Panel> for AnyActor {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, Refusal> {
+        let back = || Refusal::SignIn(way_back(parts));
+        let session = session::find(panel, &parts.headers).await?.ok_or_else(back)?;
+        match panel.store().user_fetch(session.user).await {
+            Ok(user) => Ok(Self(Actor { user })),
+            Err(StoreError::NotFound(_)) => Err(back()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Where to go after signing in: the page that was asked for, if it was a page.
+fn way_back(parts: &Parts) -> Option<String> {
+    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+    (parts.method == Method::GET).then(|| uri.path_and_query().map_or_else(String::new, ToString::to_string))
+}
+
+async fn with_role(parts: &mut Parts, panel: &Panel, enough: impl FnOnce(UserRole) -> bool + Send) -> Result<Actor, Refusal> {
+    let AnyActor(actor) = AnyActor::from_request_parts(parts, panel).await?;
+    match actor.user.role {
+        role if enough(role) => Ok(actor),
+        UserRole::Customer => Err(Refusal::NotFound),
+        _ => Err(Refusal::Forbidden),
+    }
+}
+
+impl FromRequestParts<Panel> for Reader {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, Refusal> {
+        with_role(parts, panel, UserRole::sees_everything).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Panel> for Staff {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, Refusal> {
+        with_role(parts, panel, UserRole::may_change).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Panel> for Owner {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, Refusal> {
+        with_role(parts, panel, |role| role == UserRole::Owner).await.map(Self)
+    }
+}

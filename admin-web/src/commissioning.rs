@@ -1,0 +1,226 @@
+//! Gateways that nobody has given a place yet, and giving them one: a label, a
+//! location, a key.
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Form;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use heliograph_domain::{CredentialId, GatewayId, GatewayState, Location, LocationId, Timestamp};
+use heliograph_store::{CredentialNew, GatewayCommissioning, GatewayRecord, StoreError};
+use serde::Deserialize;
+
+use crate::access::{Actor, Reader, Staff};
+use crate::error::Refusal;
+use crate::form::{Problems, ago, local_text, parse_local, parse_optional_name};
+use crate::panel::Panel;
+use crate::shell::{Section, Shell, encode};
+use crate::token;
+
+struct WaitingRow {
+    id: String,
+    path: String,
+    first_seen: String,
+    last_seen: String,
+    address: String,
+    documents: u64,
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "waiting.html")]
+struct WaitingPage {
+    shell: Shell,
+    rows: Vec<WaitingRow>,
+    adopts: bool,
+    has_locations: bool,
+}
+
+/// `GET /waiting`
+pub(crate) async fn list(State(panel): State<Panel>, Reader(actor): Reader) -> Result<Response, Refusal> {
+    let shell = Shell::of(&panel, &actor, Section::Waiting).await?;
+    let mut waiting = panel.store().gateway_list().await?;
+    waiting.retain(|gateway| gateway.state == GatewayState::Waiting);
+    waiting.sort_by_key(|gateway| std::cmp::Reverse(gateway.last_seen));
+    let now = panel.now();
+    let rows = waiting.into_iter().map(|gateway| WaitingRow {
+        path: format!("/waiting/commission?gateway={}", encode(gateway.id.as_str())),
+        first_seen: local_text(gateway.first_seen, &shell.settings.zone),
+        last_seen: gateway.last_seen.map(|seen| ago(seen, now)).unwrap_or_default(),
+        address: gateway.last_address.unwrap_or_default(),
+        documents: gateway.documents,
+        id: gateway.id.to_string(),
+    });
+    let rows = rows.collect();
+    let adopts = shell.settings.unknown_gateways == heliograph_domain::UnknownGateways::Adopted;
+    let has_locations = !panel.store().location_list().await?.is_empty();
+    Ok(WaitingPage { shell, rows, adopts, has_locations }.into_response())
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct CommissionForm {
+    gateway: String,
+    label: String,
+    location: String,
+    from: String,
+    /// The id that the key will have, made with the form: sending the form a
+    /// second time does not make a second key.
+    credential: String,
+}
+
+struct Commissioning {
+    gateway: GatewayId,
+    label: Option<String>,
+    location: LocationId,
+    from: Option<Timestamp>,
+    credential: CredentialId,
+}
+
+impl CommissionForm {
+    fn parse(&self, locations: &[Location], now: Timestamp) -> Result<Commissioning, Problems> {
+        let mut problems = Problems::default();
+        let gateway = problems.note("gateway", GatewayId::parse(self.gateway.trim()));
+        let label = problems.note("label", parse_optional_name(&self.label).map_err(|problem| format!("the label {problem}")));
+        let location = locations.iter().find(|location| location.id.to_string() == self.location);
+        let location = problems.note("location", location.ok_or("choose where it stands"));
+        let from = match (self.from.trim(), location) {
+            ("", _) => Some(None),
+            (text, Some(location)) => problems.note("from", parse_past(text, location, now)).map(Some),
+            (_, None) => Some(None),
+        };
+        let credential = CredentialId::parse(&self.credential).unwrap_or_else(|_| fresh_credential(now));
+        match (gateway, label, location, from) {
+            (Some(gateway), Some(label), Some(location), Some(from)) => {
+                Ok(Commissioning { gateway, label, location: location.id, from, credential })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+/// A local time of a location that is not ahead.
+pub(crate) fn parse_past(text: &str, location: &Location, now: Timestamp) -> Result<Timestamp, String> {
+    let time = parse_local(text, &location.zone)?;
+    if time > now { Err("must not lie in the future".to_owned()) } else { Ok(time) }
+}
+
+pub(crate) fn fresh_credential(now: Timestamp) -> CredentialId {
+    CredentialId::new(token::fresh_uuid(now))
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "commission.html")]
+struct CommissionPage {
+    shell: Shell,
+    form: CommissionForm,
+    locations: Vec<Location>,
+    problems: Problems,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct CommissionQuery {
+    gateway: String,
+}
+
+/// `GET /waiting/commission`: for the gateway named, or one that has not
+/// called yet.
+pub(crate) async fn form(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Query(query): Query<CommissionQuery>,
+) -> Result<Response, Refusal> {
+    let mut form =
+        CommissionForm { gateway: query.gateway, credential: fresh_credential(panel.now()).to_string(), ..Default::default() };
+    if let Ok(gateway) = GatewayId::parse(&form.gateway) {
+        let known = find(&panel, &gateway).await?;
+        if let Some(known) = known {
+            form.location = known.location.map(|location| location.to_string()).unwrap_or_default();
+            form.label = known.label.unwrap_or_default();
+        }
+    }
+    page(&panel, &actor, form, Problems::default(), StatusCode::OK).await
+}
+
+async fn find(panel: &Panel, gateway: &GatewayId) -> Result<Option<GatewayRecord>, Refusal> {
+    match panel.store().gateway_fetch(gateway).await {
+        Ok(gateway) => Ok(Some(gateway)),
+        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn page(
+    panel: &Panel,
+    actor: &Actor,
+    form: CommissionForm,
+    problems: Problems,
+    status: StatusCode,
+) -> Result<Response, Refusal> {
+    let shell = Shell::of(panel, actor, Section::Waiting).await?;
+    let locations = panel.store().location_list().await?;
+    Ok((status, CommissionPage { shell, form, locations, problems }).into_response())
+}
+
+/// `POST /waiting/commission`: answers with the key, which is shown here and
+/// never again.
+pub(crate) async fn submit(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Form(form): Form<CommissionForm>,
+) -> Result<Response, Refusal> {
+    let now = panel.now();
+    let locations = panel.store().location_list().await?;
+    let new = match form.parse(&locations, now) {
+        Ok(new) => new,
+        Err(problems) => return page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await,
+    };
+    let known = find(&panel, &new.gateway).await?;
+    if known.as_ref().is_some_and(|gateway| gateway.state == GatewayState::Commissioned) {
+        let mut problems = Problems::default();
+        problems.add("gateway", "This gateway is commissioned already. A key is shown once; its page can make another.");
+        return page(&panel, &actor, form, problems, StatusCode::CONFLICT).await;
+    }
+    let key = token::random_gateway_key();
+    let credential = CredentialNew { id: new.credential, digest: token::digest(key.reveal()) };
+    let from = new.from.or(known.map(|gateway| gateway.first_seen)).unwrap_or(now);
+    let commissioning = GatewayCommissioning {
+        gateway: new.gateway.clone(),
+        label: new.label,
+        location: new.location,
+        from,
+        credential,
+        at: now,
+    };
+    match panel.store().gateway_commission(commissioning).await {
+        Ok(()) => {}
+        Err(StoreError::Conflict(_)) => return Err(key_was_shown()),
+        Err(error) => return Err(error.into()),
+    }
+    tracing::info!(user = %actor.user.id, gateway = %new.gateway, "gateway commissioned");
+    let shell = Shell::of(&panel, &actor, Section::Waiting).await?;
+    Ok(KeyPage::new(shell, &new.gateway, key.reveal()).into_response())
+}
+
+/// The refusal of a form that is sent a second time.
+pub(crate) fn key_was_shown() -> Refusal {
+    Refusal::Conflict("This key was made already and is shown only once. The gateway's page can make another.".to_owned())
+}
+
+/// The page that shows a key once.
+#[derive(Template, WebTemplate)]
+#[template(path = "key.html")]
+pub(crate) struct KeyPage {
+    shell: Shell,
+    gateway: String,
+    key: String,
+    path: String,
+}
+
+impl KeyPage {
+    pub(crate) fn new(shell: Shell, gateway: &GatewayId, key: &str) -> Self {
+        let path = format!("/gateways/{}", encode(gateway.as_str()));
+        Self { shell, gateway: gateway.to_string(), key: key.to_owned(), path }
+    }
+}

@@ -1,0 +1,417 @@
+//! Customers: who they are, who signs in for them, what they own and for how
+//! long.
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use heliograph_domain::{
+    Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, GatewayState, Location, TimeWindow, Timestamp,
+    UserRole, Zone,
+};
+use heliograph_store::{GatewayRecord, StoreError};
+use serde::Deserialize;
+
+use crate::access::{Actor, Owner, Reader, Staff};
+use crate::error::{Refusal, read_id};
+use crate::form::{Problems, local_text, parse_local, parse_name, parse_optional_local};
+use crate::panel::Panel;
+use crate::people::{Person, add_problems, link_page};
+use crate::shell::{Done, Section, Shell, encode};
+use crate::{token, users};
+
+struct CustomerRow {
+    path: String,
+    name: String,
+    email: String,
+    gateways: usize,
+    people: usize,
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "customers.html")]
+struct CustomersPage {
+    shell: Shell,
+    rows: Vec<CustomerRow>,
+}
+
+/// `GET /customers`
+pub(crate) async fn list(State(panel): State<Panel>, Reader(actor): Reader) -> Result<Response, Refusal> {
+    let shell = Shell::of(&panel, &actor, Section::Customers).await?;
+    let now = panel.now();
+    let commissions = panel.store().commission_list().await?;
+    let users = panel.store().user_list().await?;
+    let row = |customer: Customer| CustomerRow {
+        path: format!("/customers/{}", customer.id),
+        gateways: commissions.iter().filter(|c| c.customer == customer.id && c.window.contains(now)).count(),
+        people: users.iter().filter(|user| user.customer == Some(customer.id)).count(),
+        email: customer.email.map(|email| email.to_string()).unwrap_or_default(),
+        name: customer.name,
+    };
+    let rows = panel.store().customer_list().await?.into_iter().map(row).collect();
+    Ok(CustomersPage { shell, rows }.into_response())
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct CustomerForm {
+    name: String,
+    email: String,
+}
+
+impl CustomerForm {
+    fn parse(&self, id: CustomerId) -> Result<Customer, Problems> {
+        let mut problems = Problems::default();
+        let name = problems.note("name", parse_name(&self.name).map_err(|problem| format!("the name {problem}")));
+        let email = match self.email.trim() {
+            "" => Some(None),
+            text => problems.note("email", EmailAddress::parse(text)).map(Some),
+        };
+        match (name, email) {
+            (Some(name), Some(email)) => Ok(Customer { id, name, email }),
+            _ => Err(problems),
+        }
+    }
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "customer-new.html")]
+struct NewCustomerPage {
+    shell: Shell,
+    form: CustomerForm,
+    problems: Problems,
+}
+
+/// `GET /customers/new`
+pub(crate) async fn new(State(panel): State<Panel>, Staff(actor): Staff) -> Result<Response, Refusal> {
+    let shell = Shell::of(&panel, &actor, Section::Customers).await?;
+    Ok(NewCustomerPage { shell, form: CustomerForm::default(), problems: Problems::default() }.into_response())
+}
+
+/// `POST /customers/new`
+pub(crate) async fn create(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Form(form): Form<CustomerForm>,
+) -> Result<Response, Refusal> {
+    let id = CustomerId::new(token::fresh_uuid(panel.now()));
+    match form.parse(id) {
+        Ok(customer) => {
+            panel.store().customer_save(customer).await?;
+            tracing::info!(user = %actor.user.id, customer = %id, "customer added");
+            Ok(Redirect::to(&format!("/customers/{id}")).into_response())
+        }
+        Err(problems) => {
+            let shell = Shell::of(&panel, &actor, Section::Customers).await?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, NewCustomerPage { shell, form, problems }).into_response())
+        }
+    }
+}
+
+struct CommissionRow {
+    id: CommissionId,
+    gateway: String,
+    gateway_path: String,
+    from: String,
+    until: String,
+    state: CommissionState,
+}
+
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum CommissionState {
+    Planned,
+    Current,
+    Ended,
+}
+
+impl CommissionState {
+    fn of(window: TimeWindow, now: Timestamp) -> Self {
+        match window {
+            window if window.contains(now) => Self::Current,
+            window if window.from > now => Self::Planned,
+            _ => Self::Ended,
+        }
+    }
+}
+
+struct Choice {
+    value: String,
+    label: String,
+}
+
+/// What was typed into one of the page's forms.
+#[derive(Default)]
+struct Typed {
+    customer: Option<CustomerForm>,
+    commission: CommissionForm,
+    invitation: InvitationForm,
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "customer.html")]
+struct CustomerPage {
+    shell: Shell,
+    path: String,
+    name: String,
+    form: CustomerForm,
+    commissions: Vec<CommissionRow>,
+    choices: Vec<Choice>,
+    commission: CommissionForm,
+    people: Vec<Person>,
+    invitation: InvitationForm,
+    problems: Problems,
+}
+
+/// `GET /customers/{customer}`
+pub(crate) async fn show(
+    State(panel): State<Panel>,
+    Reader(actor): Reader,
+    Path(customer): Path<String>,
+    Query(done): Query<Done>,
+) -> Result<Response, Refusal> {
+    let customer = fetch(&panel, &customer).await?;
+    let page = page(&panel, &actor, customer, Typed::default(), Problems::default()).await?;
+    Ok(CustomerPage { shell: page.shell.saying(&done), ..page }.into_response())
+}
+
+async fn fetch(panel: &Panel, customer: &str) -> Result<Customer, Refusal> {
+    let customer: CustomerId = read_id(customer)?;
+    Ok(panel.store().customer_fetch(customer).await?)
+}
+
+async fn refused(
+    panel: &Panel,
+    actor: &Actor,
+    customer: Customer,
+    typed: Typed,
+    problems: Problems,
+) -> Result<Response, Refusal> {
+    let page = page(panel, actor, customer, typed, problems).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+async fn page(
+    panel: &Panel,
+    actor: &Actor,
+    customer: Customer,
+    typed: Typed,
+    problems: Problems,
+) -> Result<CustomerPage, Refusal> {
+    let shell = Shell::of(panel, actor, Section::Customers).await?;
+    let now = panel.now();
+    let gateways = panel.store().gateway_list().await?;
+    let locations = panel.store().location_list().await?;
+    let commissions = panel.store().commission_list_by_customer(customer.id).await?;
+    let row = |commission: &Commission| {
+        let gateway = gateways.iter().find(|gateway| gateway.id == commission.gateway);
+        let zone = gateway.and_then(|gateway| zone_at(gateway, &locations)).unwrap_or(&shell.settings.zone);
+        CommissionRow {
+            id: commission.id,
+            gateway: gateway.map_or_else(|| commission.gateway.to_string(), |gateway| gateway.name().to_owned()),
+            gateway_path: format!("/gateways/{}", encode(commission.gateway.as_str())),
+            from: local_text(commission.window.from, zone),
+            until: commission.window.until.map(|until| local_text(until, zone)).unwrap_or_default(),
+            state: CommissionState::of(commission.window, now),
+        }
+    };
+    let users = panel.store().user_list().await?;
+    let this = [customer.clone()];
+    let people = users.iter().filter(|user| user.customer == Some(customer.id));
+    Ok(CustomerPage {
+        path: format!("/customers/{}", customer.id),
+        commissions: commissions.iter().map(row).collect(),
+        choices: gateways
+            .iter()
+            .filter(|gateway| gateway.state == GatewayState::Commissioned)
+            .map(|g| choice(g, &locations))
+            .collect(),
+        people: people.map(|user| Person::of(user, &this, &shell, actor)).collect(),
+        form: typed.customer.unwrap_or_else(|| CustomerForm {
+            name: customer.name.clone(),
+            email: customer.email.as_ref().map(ToString::to_string).unwrap_or_default(),
+        }),
+        name: customer.name,
+        commission: typed.commission,
+        invitation: typed.invitation,
+        problems,
+        shell,
+    })
+}
+
+fn zone_at<'a>(gateway: &GatewayRecord, locations: &'a [Location]) -> Option<&'a Zone> {
+    locations.iter().find(|location| Some(location.id) == gateway.location).map(|location| &location.zone)
+}
+
+fn choice(gateway: &GatewayRecord, locations: &[Location]) -> Choice {
+    let location = locations.iter().find(|location| Some(location.id) == gateway.location);
+    let place = location.map(|location| format!(" · {} ({})", location.name, location.zone)).unwrap_or_default();
+    Choice { value: gateway.id.to_string(), label: format!("{}{place}", gateway.name()) }
+}
+
+/// `POST /customers/{customer}/edit`
+pub(crate) async fn save(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Path(customer): Path<String>,
+    Form(form): Form<CustomerForm>,
+) -> Result<Response, Refusal> {
+    let existing = fetch(&panel, &customer).await?;
+    match form.parse(existing.id) {
+        Ok(customer) => {
+            panel.store().customer_save(customer).await?;
+            tracing::info!(user = %actor.user.id, customer = %existing.id, "customer changed");
+            Ok(back(existing.id, "saved"))
+        }
+        Err(problems) => refused(&panel, &actor, existing, Typed { customer: Some(form), ..Typed::default() }, problems).await,
+    }
+}
+
+fn back(customer: CustomerId, done: &str) -> Response {
+    Redirect::to(&format!("/customers/{customer}?done={done}")).into_response()
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct CommissionForm {
+    gateway: String,
+    from: String,
+    until: String,
+}
+
+impl CommissionForm {
+    fn parse(
+        &self,
+        gateways: &[GatewayRecord],
+        locations: &[Location],
+        otherwise: &Zone,
+    ) -> Result<(GatewayId, TimeWindow), Problems> {
+        let mut problems = Problems::default();
+        let gateway = gateways.iter().find(|gateway| gateway.id.as_str() == self.gateway);
+        let gateway = gateway.filter(|gateway| gateway.state == GatewayState::Commissioned);
+        let Some(gateway) = problems.note("gateway", gateway.ok_or("choose a gateway")) else { return Err(problems) };
+        let zone = zone_at(gateway, locations).unwrap_or(otherwise);
+        let from = problems.note("from", parse_local(&self.from, zone).map_err(|problem| format!("the beginning {problem}")));
+        let until = parse_optional_local(&self.until, zone).map_err(|problem| format!("the end {problem}"));
+        let until = problems.note("until", until);
+        match (from, until) {
+            (Some(from), Some(Some(until))) if until <= from => {
+                problems.add("until", "It must end after it begins.");
+                Err(problems)
+            }
+            (Some(from), Some(until)) => Ok((gateway.id.clone(), TimeWindow { from, until })),
+            _ => Err(problems),
+        }
+    }
+}
+
+/// `POST /customers/{customer}/commissions`
+pub(crate) async fn commission(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Path(customer): Path<String>,
+    Form(form): Form<CommissionForm>,
+) -> Result<Response, Refusal> {
+    let customer = fetch(&panel, &customer).await?;
+    let gateways = panel.store().gateway_list().await?;
+    let locations = panel.store().location_list().await?;
+    let settings = panel.store().settings_fetch().await?;
+    let (gateway, window) = match form.parse(&gateways, &locations, &settings.zone) {
+        Ok(parsed) => parsed,
+        Err(problems) => {
+            return refused(&panel, &actor, customer, Typed { commission: form, ..Typed::default() }, problems).await;
+        }
+    };
+    let id = CommissionId::new(token::fresh_uuid(panel.now()));
+    let new = Commission { id, customer: customer.id, gateway: gateway.clone(), window };
+    match panel.store().commission_create(new).await {
+        Ok(()) => {}
+        Err(StoreError::Conflict(_)) => {
+            let mut problems = Problems::default();
+            problems.add("gateway", overlap(&panel, &gateway, window).await?);
+            return refused(&panel, &actor, customer, Typed { commission: form, ..Typed::default() }, problems).await;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    tracing::info!(user = %actor.user.id, customer = %customer.id, %gateway, commission = %id, "gateway commissioned to customer");
+    Ok(back(customer.id, "commissioned"))
+}
+
+/// Who owns the gateway in part of a window.
+async fn overlap(panel: &Panel, gateway: &GatewayId, window: TimeWindow) -> Result<String, Refusal> {
+    let commissions = panel.store().commission_list_by_gateway(gateway).await?;
+    let taken = commissions.iter().find(|commission| commission.window.intersect(&window).is_some());
+    let owner = match taken {
+        Some(commission) => panel.store().customer_fetch(commission.customer).await?.name,
+        None => "Somebody".to_owned(),
+    };
+    Ok(format!("{owner} owns this gateway in part of that time."))
+}
+
+/// `POST /customers/{customer}/commissions/{commission}/end`: now; one that has
+/// not begun is taken back.
+pub(crate) async fn end_commission(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Path((customer, commission)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let customer = fetch(&panel, &customer).await?;
+    let commission: CommissionId = read_id(&commission)?;
+    let owned = panel.store().commission_list_by_customer(customer.id).await?;
+    let found = owned.iter().find(|owned| owned.id == commission).ok_or(Refusal::NotFound)?;
+    let now = panel.now();
+    let done = match CommissionState::of(found.window, now) {
+        CommissionState::Planned => {
+            panel.store().commission_cancel(commission, now).await?;
+            "cancelled"
+        }
+        CommissionState::Current => {
+            panel.store().commission_end(commission, now).await?;
+            "ended"
+        }
+        CommissionState::Ended => return Err(Refusal::Conflict("This commission has ended already.".to_owned())),
+    };
+    tracing::info!(user = %actor.user.id, customer = %customer.id, %commission, done, "commission ended");
+    Ok(back(customer.id, done))
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct InvitationForm {
+    person: String,
+    address: String,
+}
+
+/// `POST /customers/{customer}/people`: answers with the one-time link, which
+/// is shown here and never again.
+pub(crate) async fn invite(
+    State(panel): State<Panel>,
+    Owner(actor): Owner,
+    Path(customer): Path<String>,
+    headers: HeaderMap,
+    Form(form): Form<InvitationForm>,
+) -> Result<Response, Refusal> {
+    let customer = fetch(&panel, &customer).await?;
+    let mut problems = Problems::default();
+    let name = problems.note("person", parse_name(&form.person).map_err(|problem| format!("the name {problem}")));
+    let email = problems.note("address", EmailAddress::parse(&form.address));
+    let (Some(name), Some(email)) = (name, email) else {
+        return refused(&panel, &actor, customer, Typed { invitation: form, ..Typed::default() }, problems).await;
+    };
+    let role = UserRole::Customer;
+    let added = users::add_user(panel.store(), email, name.clone(), role, Some(customer.id), None, panel.now()).await;
+    match added {
+        Ok(added) => {
+            tracing::info!(user = %actor.user.id, added = %added.id, customer = %customer.id, "customer's user added");
+            let shell = Shell::of(&panel, &actor, Section::Customers).await?;
+            let path = format!("/customers/{}", customer.id);
+            link_page(&panel, shell, &headers, &name, added.one_time_link_token, &path)
+        }
+        Err(error) => {
+            let refusal = add_problems(error)?;
+            problems.add("address", refusal.of("email"));
+            refused(&panel, &actor, customer, Typed { invitation: form, ..Typed::default() }, problems).await
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Figures as pages show them: tiles, and words for what stands behind them.
+
+use heliograph_domain::{Currency, GatewayState, Reachability, Timestamp, Zone};
+use heliograph_report::{Completeness, Energy, Figures, format};
+
+use crate::form::ago;
+
+/// How a tile or a pill is meant, besides what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Plain,
+    Good,
+    Warn,
+    Bad,
+}
+
+impl Tone {
+    /// The class that the style sheet knows.
+    pub(crate) const fn class(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Good => "good",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// One figure with its name and what there is to say about it.
+#[derive(Debug)]
+pub(crate) struct Tile {
+    pub(crate) label: &'static str,
+    pub(crate) value: String,
+    pub(crate) note: String,
+    pub(crate) tone: Tone,
+}
+
+impl Tile {
+    pub(crate) fn new(label: &'static str, value: impl Into<String>, note: impl Into<String>) -> Self {
+        Self { label, value: value.into(), note: note.into(), tone: Tone::Plain }
+    }
+
+    fn toned(self, tone: Tone) -> Self {
+        Self { tone, ..self }
+    }
+}
+
+/// What stands where nothing is known.
+pub(crate) const UNKNOWN: &str = "–";
+
+/// What a report's tiles need besides the figures.
+pub(crate) struct Comparison<'a> {
+    pub(crate) change: Option<f64>,
+    /// Whether the change is against a part of the period before.
+    pub(crate) to_date: bool,
+    pub(crate) before: &'a str,
+}
+
+impl Comparison<'_> {
+    fn text(&self) -> String {
+        match (self.change, self.to_date) {
+            (Some(change), true) => format!("{} than {} by this time", against(change), self.before),
+            (Some(change), false) => format!("{} than {}", against(change), self.before),
+            (None, _) => String::new(),
+        }
+    }
+}
+
+fn against(change: f64) -> String {
+    let text = format::change(change);
+    let word = if change < 0.0 { "less" } else { "more" };
+    format!("{} {word}", text.trim_start_matches(['+', '−', '±']))
+}
+
+/// The tiles of a report.
+pub(crate) fn tiles(figures: &Figures, comparison: &Comparison<'_>, currency: &Currency, zone: &Zone) -> Vec<Tile> {
+    let mut tiles = vec![
+        Tile::new("Energy produced", energy(figures.produced), comparison.text()),
+        peak_tile(figures, zone),
+        Tile::new("Specific yield", known(figures.specific_yield_kwh_per_kwp, format::specific_yield), yield_note(figures)),
+        completeness_tile(figures.completeness),
+    ];
+    for (label, value) in
+        [("Consumed", figures.consumed), ("Drawn from the grid", figures.imported), ("Fed into the grid", figures.exported)]
+    {
+        if value.is_some() {
+            tiles.push(Tile::new(label, energy(value), source_note(value)));
+        }
+    }
+    tiles.push(Tile::new("CO₂ avoided", known(figures.co2_kg, format::co2), ""));
+    tiles.push(Tile::new("Revenue", figures.revenue.map_or(UNKNOWN.to_owned(), |sum| format::money(sum, currency)), ""));
+    tiles
+}
+
+fn peak_tile(figures: &Figures, zone: &Zone) -> Tile {
+    let note = figures.peak.map(|peak| zone.civil(peak.at).strftime("%-d %b, %H:%M").to_string());
+    Tile::new("Peak power", known(figures.peak.map(|peak| peak.watts), format::power), note.unwrap_or_default())
+}
+
+fn yield_note(figures: &Figures) -> &'static str {
+    match figures.specific_yield_kwh_per_kwp {
+        None => "No rated power is known",
+        Some(_) => "",
+    }
+}
+
+/// How complete the data is.
+pub(crate) fn completeness_tile(completeness: Completeness) -> Tile {
+    let tile = |value: String, note: &str| Tile::new("Completeness", value, note);
+    match completeness.ratio() {
+        None => tile(UNKNOWN.to_owned(), "Nothing was expected"),
+        Some(ratio) if completeness.is_incomplete() => tile(format::percent(ratio), "Some data is missing").toned(Tone::Warn),
+        Some(ratio) => tile(format::percent(ratio), "All there").toned(Tone::Good),
+    }
+}
+
+/// A completeness in a table.
+pub(crate) fn completeness(completeness: Completeness) -> String {
+    known(completeness.ratio(), format::percent)
+}
+
+/// An energy in a tile.
+pub(crate) fn energy(energy: Option<Energy>) -> String {
+    known(energy.map(|energy| energy.watt_hours), format::energy)
+}
+
+/// An energy in a column of kWh.
+pub(crate) fn kwh(energy: Option<Energy>) -> String {
+    known(energy.map(|energy| energy.watt_hours), format::kwh)
+}
+
+/// Where an energy comes from, in words.
+pub(crate) fn source_note(energy: Option<Energy>) -> String {
+    let Some(energy) = energy else { return String::new() };
+    let mut note = format!("From {}", energy.source.label());
+    if energy.estimated {
+        note.push_str(", partly estimated");
+    }
+    if energy.flagged {
+        note.push_str(", an implausible step left out");
+    }
+    note
+}
+
+pub(crate) fn known(value: Option<f64>, show: impl FnOnce(f64) -> String) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), show)
+}
+
+/// A gateway's state in a word, for a pill.
+#[derive(Debug, Clone)]
+pub(crate) struct Status {
+    pub(crate) word: &'static str,
+    pub(crate) class: &'static str,
+    pub(crate) seen: String,
+}
+
+impl Status {
+    pub(crate) fn of(state: GatewayState, reachability: Reachability, last_seen: Option<Timestamp>, now: Timestamp) -> Self {
+        let (word, tone) = match (state, reachability) {
+            (GatewayState::Waiting, _) => ("Waiting", Tone::Warn),
+            (GatewayState::Retired, _) => ("Retired", Tone::Plain),
+            (GatewayState::Commissioned, Reachability::Online) => ("Online", Tone::Good),
+            (GatewayState::Commissioned, Reachability::Late) => ("Late", Tone::Warn),
+            (GatewayState::Commissioned, Reachability::Silent) => ("Silent", Tone::Bad),
+            (GatewayState::Commissioned, Reachability::Never) => ("Never heard", Tone::Plain),
+        };
+        Self { word, class: tone.class(), seen: last_seen.map_or_else(|| "never".to_owned(), |seen| ago(seen, now)) }
+    }
+}
+
+/// How long a gap is.
+pub(crate) fn duration(millis: i64) -> String {
+    let minutes = millis / 60_000;
+    match minutes {
+        ..60 => format!("{minutes} min"),
+        60..2_880 => match minutes % 60 {
+            0 => format!("{} h", minutes / 60),
+            rest => format!("{} h {rest} min", minutes / 60),
+        },
+        _ => match (minutes / 60) % 24 {
+            0 => format!("{} days", minutes / 1440),
+            rest => format!("{} days {rest} h", minutes / 1440),
+        },
+    }
+}

@@ -1,0 +1,160 @@
+//! One gateway: its report, as a page and as CSV. What changes it is in
+//! `gateway/manage.rs`.
+
+mod manage;
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use heliograph_domain::{GatewayId, Period, Zone};
+use heliograph_report::csv::gateway_csv;
+use heliograph_report::{GatewayReport, gateway_report};
+use heliograph_store::GatewayRecord;
+
+use crate::access::{Actor, AnyActor};
+use crate::error::{Refusal, read_id};
+use crate::figures::{Comparison, Status, Tile, source_note, tiles};
+use crate::form::local_text;
+use crate::panel::Panel;
+use crate::period::{PeriodQuery, PeriodView};
+use crate::report_view::{BarRow, Charts, GapRow, SensorRow, bar_rows, gap_rows, sensor_rows};
+use crate::shell::{Section, Shell, encode};
+
+pub(crate) use manage::{add_key, manage, relocate, rename, retire, revoke_key, save_sensor};
+
+#[derive(Template, WebTemplate)]
+#[template(path = "gateway.html")]
+struct GatewayPage {
+    shell: Shell,
+    name: String,
+    id: String,
+    path: String,
+    location: String,
+    location_path: String,
+    zone: String,
+    status: Status,
+    seen_at: String,
+    period: PeriodView,
+    tiles: Vec<Tile>,
+    source: String,
+    charts: Charts,
+    bars: Vec<BarRow>,
+    sensors: Vec<SensorRow>,
+    gaps: Vec<GapRow>,
+    limited: String,
+}
+
+/// `GET /gateways/{gateway}`
+pub(crate) async fn show(
+    State(panel): State<Panel>,
+    AnyActor(actor): AnyActor,
+    Path(gateway): Path<String>,
+    Query(query): Query<PeriodQuery>,
+) -> Result<Response, Refusal> {
+    let report = read_report(&panel, &actor, &gateway, &query).await?;
+    let shell = Shell::of(&panel, &actor, Section::Fleet).await?;
+    Ok(GatewayPage::new(&panel, shell, &actor, &report).into_response())
+}
+
+impl GatewayPage {
+    fn new(panel: &Panel, shell: Shell, actor: &Actor, report: &GatewayReport) -> Self {
+        let now = panel.now();
+        let id = report.id.to_string();
+        let path = format!("/gateways/{}", encode(&id));
+        let zone = &report.zone;
+        let period = PeriodView::of(&report.period, path.clone(), zone, now);
+        let comparison =
+            Comparison { change: report.change(), to_date: report.previous_to_date.is_some(), before: period.before };
+        let sees_all = actor.user.role.sees_everything();
+        Self {
+            tiles: tiles(&report.figures, &comparison, &report.currency, zone),
+            source: source_note(report.figures.produced),
+            charts: Charts::of(&report.buckets, report.step, &format!("Energy of {}", report.name)),
+            bars: bar_rows(&report.buckets, report.step),
+            sensors: sensor_rows(&report.sensors, zone),
+            gaps: gap_rows(&report.gaps, zone),
+            limited: limited_note(report, zone),
+            location: report.location.as_ref().map(|location| location.name.clone()).unwrap_or_default(),
+            location_path: match &report.location {
+                Some(location) if sees_all => format!("/locations/{}", location.id),
+                _ => String::new(),
+            },
+            zone: zone.to_string(),
+            status: Status::of(report.state, report.reachability, report.last_seen, now),
+            seen_at: report.last_seen.map(|seen| local_text(seen, zone)).unwrap_or_default(),
+            name: report.name.clone(),
+            id: if id == report.name { String::new() } else { id },
+            path,
+            period,
+            shell,
+        }
+    }
+}
+
+/// What a customer is told where its commission covers a part of the period.
+fn limited_note(report: &GatewayReport, zone: &Zone) -> String {
+    let all = report.period.window(zone);
+    if report.window == all {
+        return String::new();
+    }
+    if report.window.is_empty() {
+        return "Your commission of this gateway does not reach into this period.".to_owned();
+    }
+    let (from, until) = (local_text(report.window.from, zone), local_text(report.window.end(), zone));
+    format!("Your commission covers {from} to {until} of this period; the figures are of that time.")
+}
+
+/// `GET /gateways/{gateway}/report.csv`
+pub(crate) async fn csv(
+    State(panel): State<Panel>,
+    AnyActor(actor): AnyActor,
+    Path(gateway): Path<String>,
+    Query(query): Query<PeriodQuery>,
+) -> Result<Response, Refusal> {
+    let report = read_report(&panel, &actor, &gateway, &query).await?;
+    let file = file_name(report.id.as_str(), &report.period);
+    let headers: [(HeaderName, String); 2] = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{file}\"")),
+    ];
+    Ok((headers, gateway_csv(&report)).into_response())
+}
+
+/// A name that is safe in a header and on any disk.
+fn file_name(gateway: &str, period: &Period) -> String {
+    let safe: String = gateway.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    format!("{safe}_{}_{}.csv", period.first(), period.last())
+}
+
+async fn read_report(panel: &Panel, actor: &Actor, gateway: &str, query: &PeriodQuery) -> Result<GatewayReport, Refusal> {
+    let gateway: GatewayId = read_id(gateway)?;
+    let now = panel.now();
+    let scope = actor.scope(panel).await?;
+    scope.window(&gateway, now).ok_or(Refusal::NotFound)?;
+    let record = panel.store().gateway_fetch(&gateway).await?;
+    let period = query.parse(&zone_of(panel, &record).await?, now)?;
+    Ok(gateway_report(panel.store(), &gateway, period, &scope, now).await?)
+}
+
+/// The zone of a gateway's location, else the provider's.
+pub(crate) async fn zone_of(panel: &Panel, gateway: &GatewayRecord) -> Result<Zone, Refusal> {
+    Ok(match gateway.location {
+        Some(location) => panel.store().location_fetch(location).await?.zone,
+        None => panel.store().settings_fetch().await?.zone,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::PeriodKind;
+
+    use super::*;
+
+    #[test]
+    fn file_names_hold_nothing_that_a_header_or_disk_would_take_wrong() {
+        let day = Period::around(PeriodKind::Day, jiff::civil::date(2026, 11, 20));
+        assert_eq!(file_name("../a\"b\r\nSet-Cookie: x", &day), "___a_b__Set-Cookie__x_2026-11-20_2026-11-20.csv");
+    }
+}

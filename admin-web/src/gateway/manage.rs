@@ -1,0 +1,336 @@
+//! What an owner or operator does with a gateway: its name, its place, its keys,
+//! its sensors, its end.
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use heliograph_domain::{CredentialId, GatewayId, GatewayState, Location, SensorId, SensorRole, Timestamp, Zone};
+use heliograph_store::{CredentialNew, CredentialRecord, GatewayRecord, SensorRecord, SensorUpdate, StoreError};
+use serde::Deserialize;
+
+use super::zone_of;
+use crate::access::{Actor, Reader, Staff};
+use crate::commissioning::{KeyPage, fresh_credential, key_was_shown, parse_past};
+use crate::error::{Refusal, read_id};
+use crate::form::{Problems, local_text, parse_optional_name, parse_optional_number};
+use crate::panel::Panel;
+use crate::shell::{Done, Section, Shell, encode};
+use crate::token;
+
+/// No device delivers more: 1 TW.
+const MAX_RATED_W: f64 = 1e12;
+
+struct KeyRow {
+    id: String,
+    ending: String,
+    created: String,
+    revoked: String,
+}
+
+struct SensorFields {
+    id: String,
+    /// Names the fields of this sensor on a page with many.
+    number: usize,
+    metrics: String,
+    label: String,
+    role: String,
+    rated_w: String,
+    /// Whether the problems of the page are about this one.
+    asked: bool,
+}
+
+struct OwnerRow {
+    customer: String,
+    path: String,
+    from: String,
+    until: String,
+    is_current: bool,
+}
+
+/// What was typed, where it has to be typed again.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct Entered {
+    label: String,
+    location: String,
+    from: String,
+    sensor: String,
+    role: String,
+    rated_w: String,
+    credential: String,
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "manage.html")]
+struct ManagePage {
+    shell: Shell,
+    name: String,
+    id: String,
+    path: String,
+    called: String,
+    is_retired: bool,
+    is_waiting: bool,
+    place: String,
+    zone: String,
+    locations: Vec<Location>,
+    chosen: String,
+    from: String,
+    keys: Vec<KeyRow>,
+    new_key: String,
+    sensors: Vec<SensorFields>,
+    roles: &'static [SensorRole],
+    owners: Vec<OwnerRow>,
+    problems: Problems,
+}
+
+/// `GET /gateways/{gateway}/manage`
+pub(crate) async fn manage(
+    State(panel): State<Panel>,
+    Reader(actor): Reader,
+    Path(gateway): Path<String>,
+    Query(done): Query<Done>,
+) -> Result<Response, Refusal> {
+    let gateway = fetch(&panel, &gateway).await?;
+    let shell = Shell::of(&panel, &actor, Section::Fleet).await?.saying(&done);
+    Ok(page(&panel, shell, gateway, None, Problems::default()).await?.into_response())
+}
+
+async fn fetch(panel: &Panel, gateway: &str) -> Result<GatewayRecord, Refusal> {
+    let gateway: GatewayId = read_id(gateway)?;
+    Ok(panel.store().gateway_fetch(&gateway).await?)
+}
+
+async fn refused(
+    panel: &Panel,
+    actor: &Actor,
+    gateway: GatewayRecord,
+    entered: Entered,
+    problems: Problems,
+) -> Result<Response, Refusal> {
+    let shell = Shell::of(panel, actor, Section::Fleet).await?;
+    let page = page(panel, shell, gateway, Some(entered), problems).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+async fn page(
+    panel: &Panel,
+    shell: Shell,
+    gateway: GatewayRecord,
+    entered: Option<Entered>,
+    problems: Problems,
+) -> Result<ManagePage, Refusal> {
+    let now = panel.now();
+    let zone = zone_of(panel, &gateway).await?;
+    let locations = panel.store().location_list().await?;
+    let place = locations.iter().find(|location| Some(location.id) == gateway.location);
+    let keys = panel.store().credential_list(&gateway.id).await?;
+    let sensors = panel.store().sensor_list(&gateway.id).await?;
+    let asked = |wanted: &'static str| entered.as_ref().filter(|_| !problems.of(wanted).is_empty());
+    Ok(ManagePage {
+        name: gateway.name().to_owned(),
+        path: path_of(&gateway.id),
+        called: asked("label").map_or_else(|| gateway.label.clone().unwrap_or_default(), |entered| entered.label.clone()),
+        is_retired: gateway.state == GatewayState::Retired,
+        is_waiting: gateway.state == GatewayState::Waiting,
+        place: place.map(|location| location.name.clone()).unwrap_or_default(),
+        zone: zone.to_string(),
+        chosen: entered.as_ref().map(|entered| entered.location.clone()).unwrap_or_default(),
+        from: entered.as_ref().map(|entered| entered.from.clone()).unwrap_or_default(),
+        keys: keys.iter().map(|key| key_row(key, &zone)).collect(),
+        new_key: fresh_credential(now).to_string(),
+        sensors: sensors.iter().enumerate().map(|(number, sensor)| sensor_fields(number, sensor, entered.as_ref())).collect(),
+        roles: SensorRole::ALL,
+        owners: owners(panel, &gateway.id, &zone).await?,
+        id: gateway.id.to_string(),
+        locations,
+        problems,
+        shell,
+    })
+}
+
+fn path_of(gateway: &GatewayId) -> String {
+    format!("/gateways/{}", encode(gateway.as_str()))
+}
+
+fn key_row(key: &CredentialRecord, zone: &Zone) -> KeyRow {
+    let id = key.id.to_string();
+    KeyRow {
+        ending: id.chars().skip(id.len().saturating_sub(4)).collect(),
+        created: local_text(key.created, zone),
+        revoked: key.revoked.map(|at| local_text(at, zone)).unwrap_or_default(),
+        id,
+    }
+}
+
+fn sensor_fields(number: usize, sensor: &SensorRecord, entered: Option<&Entered>) -> SensorFields {
+    let id = sensor.id.to_string();
+    let metrics: Vec<&str> = sensor.series.iter().map(|series| series.metric.as_str()).collect();
+    let metrics = metrics.join(", ");
+    match entered.filter(|entered| entered.sensor == id) {
+        Some(entered) => SensorFields {
+            number,
+            metrics,
+            label: entered.label.clone(),
+            role: entered.role.clone(),
+            rated_w: entered.rated_w.clone(),
+            asked: true,
+            id,
+        },
+        None => SensorFields {
+            number,
+            metrics,
+            label: sensor.label.clone().unwrap_or_default(),
+            role: sensor.role.to_string(),
+            rated_w: sensor.rated_w.map(|watts| watts.to_string()).unwrap_or_default(),
+            asked: false,
+            id,
+        },
+    }
+}
+
+async fn owners(panel: &Panel, gateway: &GatewayId, zone: &Zone) -> Result<Vec<OwnerRow>, Refusal> {
+    let now = panel.now();
+    let customers = panel.store().customer_list().await?;
+    let commissions = panel.store().commission_list_by_gateway(gateway).await?;
+    let row = |commission: heliograph_domain::Commission| {
+        let customer = customers.iter().find(|customer| customer.id == commission.customer)?;
+        Some(OwnerRow {
+            customer: customer.name.clone(),
+            path: format!("/customers/{}", customer.id),
+            from: local_text(commission.window.from, zone),
+            until: commission.window.until.map(|until| local_text(until, zone)).unwrap_or_default(),
+            is_current: commission.window.contains(now),
+        })
+    };
+    Ok(commissions.into_iter().filter_map(row).collect())
+}
+
+/// `POST /gateways/{gateway}/rename`
+pub(crate) async fn rename(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Path(gateway): Path<String>,
+    Form(entered): Form<Entered>,
+) -> Result<Response, Refusal> {
+    let gateway = fetch(&panel, &gateway).await?;
+    let mut problems = Problems::default();
+    let label = problems.note("label", parse_optional_name(&entered.label).map_err(|problem| format!("the label {problem}")));
+    let Some(label) = label else { return refused(&panel, &actor, gateway, entered, problems).await };
+    panel.store().gateway_rename(&gateway.id, label).await?;
+    tracing::info!(user = %actor.user.id, gateway = %gateway.id, "gateway renamed");
+    Ok(back(&gateway.id, "saved"))
+}
+
+fn back(gateway: &GatewayId, done: &str) -> Response {
+    Redirect::to(&format!("{}/manage?done={done}", path_of(gateway))).into_response()
+}
+
+/// `POST /gateways/{gateway}/move`
+pub(crate) async fn relocate(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Path(gateway): Path<String>,
+    Form(entered): Form<Entered>,
+) -> Result<Response, Refusal> {
+    let gateway = fetch(&panel, &gateway).await?;
+    let now = panel.now();
+    let locations = panel.store().location_list().await?;
+    let mut problems = Problems::default();
+    if gateway.state != GatewayState::Commissioned {
+        problems.add("location", "Only a commissioned gateway has a place.");
+    }
+    let location = locations.iter().find(|location| location.id.to_string() == entered.location);
+    let location = problems.note("location", location.ok_or("choose where it stands"));
+    let from: Option<Timestamp> = match (entered.from.trim(), location) {
+        ("", _) => Some(now),
+        (text, Some(location)) => problems.note("from", parse_past(text, location, now)),
+        (_, None) => None,
+    };
+    let (Some(location), Some(from), true) = (location, from, problems.is_empty()) else {
+        return refused(&panel, &actor, gateway, entered, problems).await;
+    };
+    panel.store().gateway_move(&gateway.id, location.id, from).await?;
+    tracing::info!(user = %actor.user.id, gateway = %gateway.id, location = %location.id, "gateway moved");
+    Ok(back(&gateway.id, "moved"))
+}
+
+/// `POST /gateways/{gateway}/retire`
+pub(crate) async fn retire(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Path(gateway): Path<String>,
+) -> Result<Response, Refusal> {
+    let gateway = fetch(&panel, &gateway).await?;
+    panel.store().gateway_retire(&gateway.id, panel.now()).await?;
+    tracing::info!(user = %actor.user.id, gateway = %gateway.id, "gateway retired");
+    Ok(back(&gateway.id, "retired"))
+}
+
+/// `POST /gateways/{gateway}/sensor`: which one is in the form, since its id
+/// may be any text.
+pub(crate) async fn save_sensor(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Path(gateway): Path<String>,
+    Form(entered): Form<Entered>,
+) -> Result<Response, Refusal> {
+    let gateway = fetch(&panel, &gateway).await?;
+    let sensor: SensorId = read_id(&entered.sensor)?;
+    if !panel.store().sensor_list(&gateway.id).await?.iter().any(|known| known.id == sensor) {
+        return Err(Refusal::NotFound);
+    }
+    let mut problems = Problems::default();
+    let label =
+        problems.note("sensor-label", parse_optional_name(&entered.label).map_err(|problem| format!("the label {problem}")));
+    let role = problems.note("sensor-role", SensorRole::parse(&entered.role).map_err(|_| "choose a role"));
+    let rated = parse_optional_number(&entered.rated_w, 1.0, MAX_RATED_W).map_err(|problem| format!("the rated power {problem}"));
+    let rated_w = problems.note("sensor-rated", rated);
+    let (Some(label), Some(role), Some(rated_w)) = (label, role, rated_w) else {
+        return refused(&panel, &actor, gateway, entered, problems).await;
+    };
+    panel.store().sensor_update(&gateway.id, &sensor, SensorUpdate { label, role, rated_w }).await?;
+    tracing::info!(user = %actor.user.id, gateway = %gateway.id, %sensor, "sensor changed");
+    Ok(back(&gateway.id, "saved"))
+}
+
+/// `POST /gateways/{gateway}/keys`: answers with the key, which is shown here
+/// and never again.
+pub(crate) async fn add_key(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Path(gateway): Path<String>,
+    Form(entered): Form<Entered>,
+) -> Result<Response, Refusal> {
+    let gateway = fetch(&panel, &gateway).await?;
+    if gateway.state != GatewayState::Commissioned {
+        return Err(Refusal::Conflict("Only a commissioned gateway has keys.".to_owned()));
+    }
+    let now = panel.now();
+    let id = CredentialId::parse(&entered.credential).map_err(|_| Refusal::BadRequest("The form names no key.".to_owned()))?;
+    let key = token::random_gateway_key();
+    let credential = CredentialNew { id, digest: token::digest(key.reveal()) };
+    match panel.store().credential_add(&gateway.id, credential, now).await {
+        Ok(()) => {}
+        Err(StoreError::Conflict(_)) => return Err(key_was_shown()),
+        Err(error) => return Err(error.into()),
+    }
+    tracing::info!(user = %actor.user.id, gateway = %gateway.id, credential = %id, "key added");
+    let shell = Shell::of(&panel, &actor, Section::Fleet).await?;
+    Ok(KeyPage::new(shell, &gateway.id, key.reveal()).into_response())
+}
+
+/// `POST /gateways/{gateway}/keys/{credential}/revoke`
+pub(crate) async fn revoke_key(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Path((gateway, credential)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let gateway = fetch(&panel, &gateway).await?;
+    let credential: CredentialId = read_id(&credential)?;
+    panel.store().credential_revoke(&gateway.id, credential, panel.now()).await?;
+    tracing::info!(user = %actor.user.id, gateway = %gateway.id, %credential, "key revoked");
+    Ok(back(&gateway.id, "revoked"))
+}

@@ -1,0 +1,156 @@
+//! Limits on failed attempts to sign in, by address and by account, in a fixed
+//! amount of memory.
+//!
+//! Buckets stand in two tables of fixed size at a place that a keyed hash
+//! chooses. Two that share a place share their tokens: with as many failures as
+//! it takes to matter, the panel refuses too much rather than too little.
+
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use heliograph_domain::Timestamp;
+
+/// Places of a table; 16 bytes each.
+const PLACES: usize = 8192;
+
+/// Failures at once and milliseconds until one more is allowed.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    burst: f64,
+    refill_ms: f64,
+}
+
+/// People of one household or office fail together.
+const BY_ADDRESS: Rate = Rate { burst: 30.0, refill_ms: 3_000.0 };
+/// Somebody who has forgotten a password tries fewer times than this.
+const BY_ACCOUNT: Rate = Rate { burst: 10.0, refill_ms: 60_000.0 };
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    used: f64,
+    at: Timestamp,
+}
+
+/// The two tables.
+#[derive(Debug)]
+pub(crate) struct LoginLimits {
+    hasher: RandomState,
+    addresses: Mutex<Vec<Bucket>>,
+    accounts: Mutex<Vec<Bucket>>,
+}
+
+impl Default for LoginLimits {
+    fn default() -> Self {
+        let empty = || Mutex::new(vec![Bucket { used: 0.0, at: Timestamp::MIN }; PLACES]);
+        Self { hasher: RandomState::new(), addresses: empty(), accounts: empty() }
+    }
+}
+
+impl LoginLimits {
+    /// Takes a token for an attempt; where there is none, answers the seconds
+    /// until there is. The account counts whether it exists or not.
+    ///
+    /// # Errors
+    /// With the seconds to wait.
+    pub(crate) fn attempt(&self, address: IpAddr, account: &str, now: Timestamp) -> Result<(), u64> {
+        let wait = take(&self.addresses, self.place(network(address)), BY_ADDRESS, now);
+        let wait = wait.max(take(&self.accounts, self.place(account.to_lowercase()), BY_ACCOUNT, now));
+        if wait == 0 { Ok(()) } else { Err(wait) }
+    }
+
+    /// Gives the tokens of an attempt back that succeeded.
+    pub(crate) fn succeeded(&self, address: IpAddr, account: &str) {
+        give_back(&self.addresses, self.place(network(address)));
+        give_back(&self.accounts, self.place(account.to_lowercase()));
+    }
+
+    fn place(&self, key: impl Hash) -> usize {
+        usize::try_from(self.hasher.hash_one(key) % PLACES as u64).unwrap_or(0)
+    }
+}
+
+/// Whoever has an IPv6 address has at least the 2⁶⁴ of its network.
+fn network(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or(0),
+    }
+}
+
+/// Seconds to wait; 0 where a token was taken.
+fn take(table: &Mutex<Vec<Bucket>>, place: usize, rate: Rate, now: Timestamp) -> u64 {
+    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(bucket) = table.get_mut(place) else { return 0 };
+    let passed = now.millis_since(bucket.at).max(0) as f64;
+    let used = (bucket.used - passed / rate.refill_ms).max(0.0);
+    if used + 1.0 > rate.burst {
+        return (((used + 1.0 - rate.burst) * rate.refill_ms / 1000.0).ceil() as u64).max(1);
+    }
+    *bucket = Bucket { used: used + 1.0, at: now };
+    0
+}
+
+fn give_back(table: &Mutex<Vec<Bucket>>, place: usize) {
+    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(bucket) = table.get_mut(place) {
+        bucket.used = (bucket.used - 1.0).max(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minute(minute: i64) -> Timestamp {
+        Timestamp::clamped(1_795_176_000_000 + minute * 60_000)
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[test]
+    fn an_account_takes_ten_failures_and_then_one_a_minute() {
+        let limits = LoginLimits::default();
+        for attempt in 0..10 {
+            assert_eq!(limits.attempt(address(attempt), "Anna@example.com", minute(0)), Ok(()));
+        }
+        assert_eq!(limits.attempt(address(50), "anna@example.com", minute(0)), Err(60));
+        assert_eq!(limits.attempt(address(51), "anna@example.com", minute(1)), Ok(()));
+        assert!(limits.attempt(address(52), "anna@example.com", minute(1)).is_err());
+    }
+
+    #[test]
+    fn an_address_takes_thirty_failures_over_all_accounts() {
+        let limits = LoginLimits::default();
+        for attempt in 0..30 {
+            assert_eq!(limits.attempt(address(1), &format!("user{attempt}@example.com"), minute(0)), Ok(()));
+        }
+        assert_eq!(limits.attempt(address(1), "another@example.com", minute(0)), Err(3));
+        assert_eq!(limits.attempt(address(2), "yet-another@example.com", minute(0)), Ok(()));
+    }
+
+    #[test]
+    fn successes_cost_nothing_and_a_clock_set_back_gives_nothing() {
+        let limits = LoginLimits::default();
+        for _ in 0..100 {
+            assert_eq!(limits.attempt(address(1), "anna@example.com", minute(0)), Ok(()));
+            limits.succeeded(address(1), "anna@example.com");
+        }
+        for _ in 0..10 {
+            assert_eq!(limits.attempt(address(1), "anna@example.com", minute(0)), Ok(()));
+        }
+        assert!(limits.attempt(address(1), "anna@example.com", minute(-60)).is_err());
+    }
+
+    #[test]
+    fn ipv6_addresses_of_one_network_count_together() {
+        let limits = LoginLimits::default();
+        for host in 0..30u16 {
+            let address = IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
+            assert_eq!(limits.attempt(address, &format!("u{host}@example.com"), minute(0)), Ok(()));
+        }
+        assert!(limits.attempt(IpAddr::from([0x2001, 0xdb8, 0, 1, 9, 9, 9, 9]), "x@example.com", minute(0)).is_err());
+    }
+}

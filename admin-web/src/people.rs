@@ -1,0 +1,227 @@
+//! People who sign in, for the owner: who they are, and their ways in.
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use heliograph_domain::{Customer, CustomerId, EmailAddress, Secret, UserId, UserRole};
+use heliograph_store::UserRecord;
+use serde::Deserialize;
+
+use crate::access::{Actor, Owner};
+use crate::error::{Refusal, read_id};
+use crate::form::{Problems, local_text, parse_name};
+use crate::panel::Panel;
+use crate::shell::{Done, Section, Shell};
+use crate::users::{self, AddUserError};
+
+/// Somebody in a list.
+pub(crate) struct Person {
+    pub(crate) id: UserId,
+    pub(crate) name: String,
+    pub(crate) email: String,
+    pub(crate) role: &'static str,
+    pub(crate) customer: Option<(CustomerId, String)>,
+    pub(crate) has_password: bool,
+    pub(crate) is_me: bool,
+    pub(crate) added: String,
+}
+
+impl Person {
+    pub(crate) fn of(user: &UserRecord, customers: &[Customer], shell: &Shell, actor: &Actor) -> Self {
+        let customer = user.customer.and_then(|id| customers.iter().find(|customer| customer.id == id));
+        Self {
+            id: user.id,
+            name: user.name.clone(),
+            email: user.email.to_string(),
+            role: user.role.as_str(),
+            customer: customer.map(|customer| (customer.id, customer.name.clone())),
+            has_password: user.password_hash.is_some(),
+            is_me: user.id == actor.user.id,
+            added: local_text(user.created, &shell.settings.zone),
+        }
+    }
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "people.html")]
+struct PeoplePage {
+    shell: Shell,
+    people: Vec<Person>,
+}
+
+/// `GET /people`
+pub(crate) async fn list(State(panel): State<Panel>, Owner(actor): Owner, Query(done): Query<Done>) -> Result<Response, Refusal> {
+    let shell = Shell::of(&panel, &actor, Section::People).await?.saying(&done);
+    let customers = panel.store().customer_list().await?;
+    let users = panel.store().user_list().await?;
+    let people = users.iter().map(|user| Person::of(user, &customers, &shell, &actor)).collect();
+    Ok(PeoplePage { shell, people }.into_response())
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct PersonForm {
+    name: String,
+    email: String,
+    role: String,
+    customer: String,
+}
+
+struct NewPerson {
+    name: String,
+    email: EmailAddress,
+    role: UserRole,
+    customer: Option<CustomerId>,
+}
+
+impl PersonForm {
+    fn parse(&self) -> Result<NewPerson, Problems> {
+        let mut problems = Problems::default();
+        let name = problems.note("name", parse_name(&self.name).map_err(|problem| format!("the name {problem}")));
+        let email = problems.note("email", EmailAddress::parse(&self.email));
+        let role = problems.note("role", UserRole::parse(&self.role).map_err(|_| "choose a role"));
+        let customer = match role {
+            Some(UserRole::Customer) => problems
+                .note("customer", CustomerId::parse(&self.customer).map_err(|_| "choose whose gateways they see"))
+                .map(Some),
+            _ => Some(None),
+        };
+        match (name, email, role, customer) {
+            (Some(name), Some(email), Some(role), Some(customer)) => Ok(NewPerson { name, email, role, customer }),
+            _ => Err(problems),
+        }
+    }
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "person-new.html")]
+struct NewPersonPage {
+    shell: Shell,
+    form: PersonForm,
+    customers: Vec<Customer>,
+    problems: Problems,
+}
+
+/// `GET /people/new`
+pub(crate) async fn new(State(panel): State<Panel>, Owner(actor): Owner) -> Result<Response, Refusal> {
+    let form = PersonForm { role: UserRole::Operator.as_str().to_owned(), ..PersonForm::default() };
+    new_page(&panel, &actor, form, Problems::default(), StatusCode::OK).await
+}
+
+async fn new_page(
+    panel: &Panel,
+    actor: &Actor,
+    form: PersonForm,
+    problems: Problems,
+    status: StatusCode,
+) -> Result<Response, Refusal> {
+    let shell = Shell::of(panel, actor, Section::People).await?;
+    let customers = panel.store().customer_list().await?;
+    Ok((status, NewPersonPage { shell, form, customers, problems }).into_response())
+}
+
+/// `POST /people/new`: answers with the one-time link, which is shown here and
+/// never again.
+pub(crate) async fn create(
+    State(panel): State<Panel>,
+    Owner(actor): Owner,
+    headers: HeaderMap,
+    Form(form): Form<PersonForm>,
+) -> Result<Response, Refusal> {
+    let new = match form.parse() {
+        Ok(new) => new,
+        Err(problems) => return new_page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await,
+    };
+    let added =
+        users::add_user(panel.store(), new.email.clone(), new.name.clone(), new.role, new.customer, None, panel.now()).await;
+    match added {
+        Ok(added) => {
+            tracing::info!(user = %actor.user.id, added = %added.id, role = new.role.as_str(), "user added");
+            let shell = Shell::of(&panel, &actor, Section::People).await?;
+            link_page(&panel, shell, &headers, &new.name, added.one_time_link_token, "/people")
+        }
+        Err(error) => {
+            let problems = add_problems(error)?;
+            new_page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await
+        }
+    }
+}
+
+/// What of a refused addition belongs at a field; the rest is our failure.
+pub(crate) fn add_problems(error: AddUserError) -> Result<Problems, Refusal> {
+    let mut problems = Problems::default();
+    match error {
+        AddUserError::Taken(_) => problems.add("email", "Somebody signs in with this address already."),
+        AddUserError::NoCustomer | AddUserError::CustomerAndRole => problems.add("customer", "There is no such customer."),
+        AddUserError::Store(error) => return Err(error.into()),
+        AddUserError::Hash(error) => return Err(error.into()),
+        AddUserError::Password(problem) => problems.add("password", problem.to_string()),
+    }
+    Ok(problems)
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "link.html")]
+struct LinkPage {
+    shell: Shell,
+    name: String,
+    link: String,
+    back: String,
+}
+
+/// The page that shows a one-time link once.
+pub(crate) fn link_page(
+    panel: &Panel,
+    shell: Shell,
+    headers: &HeaderMap,
+    name: &str,
+    token: Option<Secret>,
+    back: &str,
+) -> Result<Response, Refusal> {
+    let token = token.ok_or_else(|| Refusal::Fault("user was added without a link".to_owned()))?;
+    let link = link_address(panel, headers, token.reveal());
+    Ok(LinkPage { shell, name: name.to_owned(), link, back: back.to_owned() }.into_response())
+}
+
+/// Where no public address is set, the one that this browser uses will do.
+fn link_address(panel: &Panel, headers: &HeaderMap, token: &str) -> String {
+    let link = panel.link(&format!("/welcome/{token}"));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    match host {
+        Some(host) if link.starts_with('/') => format!("http://{host}{link}"),
+        _ => link,
+    }
+}
+
+/// `POST /people/{user}/link`: a new one-time link for somebody who has lost
+/// the password or the first link.
+pub(crate) async fn link(
+    State(panel): State<Panel>,
+    Owner(actor): Owner,
+    Path(user): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let user = panel.store().user_fetch(read_id(&user)?).await?;
+    let token = users::link_user(panel.store(), user.id, panel.now()).await?;
+    tracing::info!(user = %actor.user.id, linked = %user.id, "one-time link made");
+    let shell = Shell::of(&panel, &actor, Section::People).await?;
+    link_page(&panel, shell, &headers, &user.name, Some(token), "/people")
+}
+
+/// `POST /people/{user}/remove`: never oneself, so that an owner remains.
+pub(crate) async fn remove(
+    State(panel): State<Panel>,
+    Owner(actor): Owner,
+    Path(user): Path<String>,
+) -> Result<Response, Refusal> {
+    let user: UserId = read_id(&user)?;
+    if user == actor.user.id {
+        return Err(Refusal::Conflict("You cannot remove yourself. Another owner can.".to_owned()));
+    }
+    panel.store().user_delete(user).await?;
+    tracing::info!(user = %actor.user.id, removed = %user, "user removed");
+    Ok(Redirect::to("/people?done=removed").into_response())
+}

@@ -1,0 +1,148 @@
+//! The parts that report pages have in common: the chart at two widths, the
+//! table that says the same, sensors and gaps.
+
+use heliograph_domain::{Step, TimeWindow, Zone};
+use heliograph_report::chart::{ChartOptions, Palette, energy_chart};
+use heliograph_report::{BucketFigures, BucketState, SensorFigures, format};
+
+use crate::figures::{UNKNOWN, completeness, duration, known, kwh, source_note};
+use crate::form::local_text;
+
+/// One chart, drawn for wide and for narrow screens: scaled down, its letters
+/// could not be read. The style sheet shows one of them.
+pub(crate) struct Charts {
+    pub(crate) wide: String,
+    pub(crate) narrow: String,
+}
+
+impl Charts {
+    pub(crate) fn of(buckets: &[BucketFigures], step: Step, title: &str) -> Self {
+        let draw = |id: &str, width, height| {
+            energy_chart(buckets, &ChartOptions { width, height, id: id.to_owned(), ..ChartOptions::new(title, step) })
+        };
+        Self {
+            wide: draw("chart-wide", 1060, 300).svg(&Palette::Page),
+            narrow: draw("chart-narrow", 340, 240).svg(&Palette::Page),
+        }
+    }
+}
+
+/// One bar of the chart, as a row.
+pub(crate) struct BarRow {
+    pub(crate) label: String,
+    pub(crate) produced: String,
+    pub(crate) power: String,
+    pub(crate) consumed: String,
+    pub(crate) imported: String,
+    pub(crate) exported: String,
+    pub(crate) completeness: String,
+    pub(crate) note: &'static str,
+}
+
+/// The rows of the table that says what the chart shows; what is not due is
+/// left out.
+pub(crate) fn bar_rows(buckets: &[BucketFigures], step: Step) -> Vec<BarRow> {
+    let row = |bucket: &BucketFigures| BarRow {
+        label: bar_label(bucket, step),
+        produced: kwh(bucket.produced),
+        power: known(bucket.power_w, format::power),
+        consumed: kwh(bucket.consumed),
+        imported: kwh(bucket.imported),
+        exported: kwh(bucket.exported),
+        completeness: completeness(bucket.completeness),
+        note: match bucket.state() {
+            BucketState::Missing => "no data",
+            BucketState::Incomplete => "incomplete",
+            BucketState::Complete | BucketState::Idle => "",
+        },
+    };
+    buckets.iter().filter(|bucket| bucket.state() != BucketState::Idle).map(row).collect()
+}
+
+fn bar_label(bucket: &BucketFigures, step: Step) -> String {
+    let pattern = match step {
+        Step::Quarter => "%H:%M",
+        Step::Hour => "%a %-d %b, %H:%M",
+        Step::Day => "%a, %-d %b %Y",
+        Step::Month => "%B %Y",
+    };
+    bucket.local.strftime(pattern).to_string()
+}
+
+/// One sensor's figures.
+pub(crate) struct SensorRow {
+    pub(crate) name: String,
+    /// Where that differs from the name.
+    pub(crate) id: String,
+    pub(crate) role: &'static str,
+    pub(crate) energies: Vec<(&'static str, String, String)>,
+    pub(crate) peak: String,
+    pub(crate) peak_at: String,
+    pub(crate) completeness: String,
+    pub(crate) incomplete: bool,
+    pub(crate) latest: Vec<(String, String)>,
+    pub(crate) latest_at: String,
+    pub(crate) passed_over: bool,
+}
+
+pub(crate) fn sensor_rows(sensors: &[SensorFigures], zone: &Zone) -> Vec<SensorRow> {
+    sensors.iter().map(|sensor| sensor_row(sensor, zone)).collect()
+}
+
+fn sensor_row(sensor: &SensorFigures, zone: &Zone) -> SensorRow {
+    let id = sensor.id.to_string();
+    let newest = sensor.latest.iter().map(|value| value.sample.at).max();
+    SensorRow {
+        id: if id == sensor.name { String::new() } else { id },
+        name: sensor.name.clone(),
+        role: sensor.role.as_str(),
+        energies: sensor
+            .energies
+            .iter()
+            .map(|(direction, energy)| (direction.label(), kwh(Some(*energy)), source_note(Some(*energy))))
+            .collect(),
+        peak: known(sensor.peak.map(|peak| peak.watts), format::power),
+        peak_at: sensor.peak.map(|peak| local_text(peak.at, zone)).unwrap_or_default(),
+        completeness: completeness(sensor.completeness),
+        incomplete: sensor.completeness.is_incomplete(),
+        latest: sensor
+            .latest
+            .iter()
+            .map(|value| (value.metric.clone(), reading(value.sample.value, value.unit.as_str())))
+            .collect(),
+        latest_at: newest.map(|at| local_text(at, zone)).unwrap_or_else(|| UNKNOWN.to_owned()),
+        passed_over: !sensor.counted && !sensor.energies.is_empty(),
+    }
+}
+
+fn reading(value: f64, unit: &str) -> String {
+    match unit {
+        "W" => format::power(value),
+        "Wh" => format::energy(value),
+        "" => trimmed(value),
+        _ => format!("{}\u{a0}{unit}", trimmed(value)),
+    }
+}
+
+/// A number with at most three decimals and none that say nothing.
+fn trimmed(value: f64) -> String {
+    let text = format!("{value:.3}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.replace('-', "−") }
+}
+
+/// A time without data.
+pub(crate) struct GapRow {
+    pub(crate) from: String,
+    pub(crate) until: String,
+    pub(crate) duration: String,
+}
+
+pub(crate) fn gap_rows(gaps: &[TimeWindow], zone: &Zone) -> Vec<GapRow> {
+    let row = |gap: &TimeWindow| GapRow {
+        from: local_text(gap.from, zone),
+        until: local_text(gap.end(), zone),
+        duration: duration(gap.end().millis_since(gap.from)),
+    };
+    gaps.iter().map(row).collect()
+}

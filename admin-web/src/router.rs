@@ -1,0 +1,157 @@
+//! Every address of the panel, and the layers around them all.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use heliograph_store::ProviderStore;
+use tower::ServiceBuilder;
+use tower_http::compression::CompressionLayer;
+use tower_http::csrf::CsrfLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::timeout::TimeoutLayer;
+use tracing::Instrument as _;
+
+use crate::panel::{Clock, Panel, PanelSettings};
+use crate::{
+    account, assets, commissioning, customer, error, fleet, gateway, location, login, mail, people, quarantine, settings,
+};
+
+/// The largest form, in bytes.
+const MAX_FORM_BYTES: usize = 64 * 1024;
+
+/// One thing that can be asked of the panel: a verb and a path with
+/// `{placeholders}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// `GET` or `POST`.
+    pub method: Method,
+    /// The path.
+    pub path: &'static str,
+}
+
+struct Route {
+    path: &'static str,
+    verbs: Vec<Method>,
+    methods: MethodRouter<Panel>,
+}
+
+impl Route {
+    fn show<H: Handler<T, Panel>, T: 'static>(path: &'static str, handler: H) -> Self {
+        Self { path, verbs: vec![Method::GET], methods: get(handler) }
+    }
+
+    fn act<H: Handler<T, Panel>, T: 'static>(path: &'static str, handler: H) -> Self {
+        Self { path, verbs: vec![Method::POST], methods: post(handler) }
+    }
+
+    fn and_act<H: Handler<T, Panel>, T: 'static>(mut self, handler: H) -> Self {
+        self.verbs.push(Method::POST);
+        Self { methods: self.methods.post(handler), ..self }
+    }
+}
+
+/// The whole panel: what changes something is a `POST`, what shows something a
+/// `GET`, and there is nothing else.
+fn routes() -> Vec<Route> {
+    vec![
+        Route::show("/", fleet::show),
+        Route::show("/login", login::show).and_act(login::submit),
+        Route::act("/logout", login::leave),
+        Route::show("/welcome/{token}", login::welcome).and_act(login::accept),
+        Route::show("/account", account::show).and_act(account::change_password),
+        Route::show("/locations/new", location::new).and_act(location::create),
+        Route::show("/locations/{location}", location::show),
+        Route::show("/locations/{location}/edit", location::edit).and_act(location::save),
+        Route::show("/gateways/{gateway}", gateway::show),
+        Route::show("/gateways/{gateway}/report.csv", gateway::csv),
+        Route::show("/gateways/{gateway}/manage", gateway::manage),
+        Route::act("/gateways/{gateway}/rename", gateway::rename),
+        Route::act("/gateways/{gateway}/move", gateway::relocate),
+        Route::act("/gateways/{gateway}/retire", gateway::retire),
+        Route::act("/gateways/{gateway}/sensor", gateway::save_sensor),
+        Route::act("/gateways/{gateway}/keys", gateway::add_key),
+        Route::act("/gateways/{gateway}/keys/{credential}/revoke", gateway::revoke_key),
+        Route::show("/waiting", commissioning::list),
+        Route::show("/waiting/commission", commissioning::form).and_act(commissioning::submit),
+        Route::show("/customers", customer::list),
+        Route::show("/customers/new", customer::new).and_act(customer::create),
+        Route::show("/customers/{customer}", customer::show),
+        Route::act("/customers/{customer}/edit", customer::save),
+        Route::act("/customers/{customer}/commissions", customer::commission),
+        Route::act("/customers/{customer}/commissions/{commission}/end", customer::end_commission),
+        Route::act("/customers/{customer}/people", customer::invite),
+        Route::show("/people", people::list),
+        Route::show("/people/new", people::new).and_act(people::create),
+        Route::act("/people/{user}/link", people::link),
+        Route::act("/people/{user}/remove", people::remove),
+        Route::show("/settings", settings::show).and_act(settings::save),
+        Route::show("/quarantine", quarantine::list),
+        Route::show("/quarantine/{entry}", quarantine::show),
+        Route::show("/mails", mail::list),
+        Route::show("/mails/{mail}", mail::show),
+        Route::show("/mails/{mail}/preview", mail::preview),
+        Route::show("/assets/panel.css", assets::style),
+        Route::show("/assets/theme.css", assets::theme),
+        Route::show("/assets/icon.svg", assets::icon),
+    ]
+}
+
+/// Every verb and path that the panel answers, for tests that ask them all.
+#[must_use]
+pub fn visits() -> Vec<Visit> {
+    let pairs = |route: Route| route.verbs.into_iter().map(move |method| Visit { method, path: route.path });
+    routes().into_iter().flat_map(pairs).collect()
+}
+
+/// The panel of the provider whose store this is.
+pub fn router(store: ProviderStore, settings: PanelSettings, clock: Clock) -> Router {
+    let csrf = csrf_layer(&settings);
+    let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, settings.request_timeout);
+    let panel = Panel::new(store, settings, clock);
+    let pages = routes().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.methods));
+    let around = ServiceBuilder::new()
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(middleware::from_fn_with_state(panel.clone(), in_span))
+        .layer(CompressionLayer::new().gzip(true))
+        .layer(middleware::from_fn_with_state(panel.clone(), error::protect))
+        .layer(middleware::from_fn_with_state(panel.clone(), error::dress))
+        .layer(timeout)
+        .layer(csrf)
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES));
+    pages.fallback(error::unknown_path).method_not_allowed_fallback(error::unknown_verb).layer(around).with_state(panel)
+}
+
+/// Refuses what another site sends with a person's cookies: by `Sec-Fetch-Site`,
+/// and by `Origin` against `Host` where a browser sends no such header.
+fn csrf_layer(settings: &PanelSettings) -> CsrfLayer {
+    let Some(origin) = settings.public_url.as_deref().and_then(origin_of) else { return CsrfLayer::new() };
+    match CsrfLayer::new().add_trusted_origin(origin) {
+        Ok(layer) => layer,
+        Err(error) => {
+            tracing::warn!(%error, "public address is no origin: forms are checked against the host they are sent to");
+            CsrfLayer::new()
+        }
+    }
+}
+
+fn origin_of(url: &str) -> Option<&str> {
+    let authority = url.find("://")? + 3;
+    let end = url.get(authority..)?.find('/').map_or(url.len(), |slash| authority + slash);
+    url.get(..end)
+}
+
+/// Gives all log lines of a request its provider and id, and notes how it went.
+/// The path is the pattern, not the text: a one-time link must not be logged.
+async fn in_span(State(panel): State<Panel>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or("-").to_owned();
+    let span = tracing::info_span!("request", provider = %panel.store().provider(), id, method = %request.method(), path);
+    let response = next.run(request).instrument(span.clone()).await;
+    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), "request answered"));
+    response
+}

@@ -1,0 +1,149 @@
+//! What the provider sets for itself.
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Form;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use heliograph_domain::{Colour, Currency, ProviderSettings, UnknownGateways, Zone};
+use rust_decimal::Decimal;
+use serde::Deserialize;
+
+use crate::access::{Reader, Staff};
+use crate::error::Refusal;
+use crate::form::{Problems, parse_name};
+use crate::panel::Panel;
+use crate::shell::{Done, Section, Shell};
+
+/// Longer than anybody keeps readings: a hundred years.
+const MAX_RETENTION_DAYS: u32 = 36_525;
+/// A clock that is further ahead is wrong, not fast.
+const MAX_AHEAD_HOURS: u32 = 24 * 366;
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct SettingsForm {
+    name: String,
+    colour: String,
+    zone: String,
+    currency: String,
+    tariff: String,
+    co2: String,
+    unknown: String,
+    ahead: String,
+    retention: String,
+}
+
+impl SettingsForm {
+    fn of(settings: &ProviderSettings) -> Self {
+        Self {
+            name: settings.name.clone(),
+            colour: settings.colour.to_string(),
+            zone: settings.zone.to_string(),
+            currency: settings.currency.as_str().to_owned(),
+            tariff: settings.tariff_per_kwh.to_string(),
+            co2: settings.co2_kg_per_kwh.to_string(),
+            unknown: settings.unknown_gateways.as_str().to_owned(),
+            ahead: settings.max_ahead_hours.to_string(),
+            retention: settings.retention_days.map(|days| days.to_string()).unwrap_or_default(),
+        }
+    }
+
+    fn parse(&self) -> Result<ProviderSettings, Problems> {
+        let mut problems = Problems::default();
+        let name = problems.note("name", parse_name(&self.name).map_err(|problem| format!("the name {problem}")));
+        let colour = problems.note("colour", Colour::parse(self.colour.trim()));
+        let zone = problems.note("zone", Zone::parse(self.zone.trim()));
+        let currency = problems.note("currency", Currency::parse(self.currency.trim().to_uppercase().as_str()));
+        let tariff = problems.note("tariff", parse_rate(&self.tariff));
+        let co2 = problems.note("co2", parse_rate(&self.co2));
+        let unknown = problems.note("unknown", UnknownGateways::parse(&self.unknown).map_err(|_| "choose one of the two"));
+        let ahead = problems.note("ahead", parse_whole(&self.ahead, 0, MAX_AHEAD_HOURS));
+        let retention = match self.retention.trim() {
+            "" => Some(None),
+            days => problems.note("retention", parse_whole(days, 1, MAX_RETENTION_DAYS)).map(Some),
+        };
+        match (name, colour, zone, currency, tariff, co2, unknown, ahead, retention) {
+            (
+                Some(name),
+                Some(colour),
+                Some(zone),
+                Some(currency),
+                Some(tariff_per_kwh),
+                Some(co2_kg_per_kwh),
+                Some(unknown_gateways),
+                Some(max_ahead_hours),
+                Some(retention_days),
+            ) => Ok(ProviderSettings {
+                name,
+                colour,
+                zone,
+                currency,
+                tariff_per_kwh,
+                co2_kg_per_kwh,
+                unknown_gateways,
+                max_ahead_hours,
+                retention_days,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+fn parse_rate(text: &str) -> Result<Decimal, &'static str> {
+    let text = text.trim().replace(',', ".");
+    let rate = Decimal::from_str_exact(&text).map_err(|_| "must be a number such as 0.082")?;
+    let small_enough = rate <= Decimal::ONE_HUNDRED * Decimal::TEN && rate.scale() <= 9;
+    if rate.is_sign_negative() || !small_enough { Err("must lie between 0 and 1000, with at most 9 decimals") } else { Ok(rate) }
+}
+
+fn parse_whole(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let number = text.trim().parse::<u32>().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "settings.html")]
+struct SettingsPage {
+    shell: Shell,
+    form: SettingsForm,
+    problems: Problems,
+    zones: Vec<String>,
+}
+
+/// The names of all zones, for the field's suggestions.
+pub(crate) fn zone_names() -> Vec<String> {
+    jiff::tz::db().available().map(|name| name.as_str().to_owned()).filter(|name| name.contains('/') || name == "UTC").collect()
+}
+
+/// `GET /settings`
+pub(crate) async fn show(
+    State(panel): State<Panel>,
+    Reader(actor): Reader,
+    Query(done): Query<Done>,
+) -> Result<Response, Refusal> {
+    let shell = Shell::of(&panel, &actor, Section::Settings).await?.saying(&done);
+    let form = SettingsForm::of(&shell.settings);
+    Ok(SettingsPage { shell, form, problems: Problems::default(), zones: zone_names() }.into_response())
+}
+
+/// `POST /settings`
+pub(crate) async fn save(
+    State(panel): State<Panel>,
+    Staff(actor): Staff,
+    Form(form): Form<SettingsForm>,
+) -> Result<Response, Refusal> {
+    match form.parse() {
+        Ok(settings) => {
+            panel.store().settings_save(settings).await?;
+            tracing::info!(user = %actor.user.id, "settings saved");
+            Ok(Redirect::to("/settings?done=saved").into_response())
+        }
+        Err(problems) => {
+            let shell = Shell::of(&panel, &actor, Section::Settings).await?;
+            let page = SettingsPage { shell, form, problems, zones: zone_names() };
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What stands around every page: the provider's name and colour, who has signed
+//! in, where they can go.
+
+use heliograph_domain::{GatewayState, ProviderSettings, UserRole};
+use serde::Deserialize;
+
+use crate::access::Actor;
+use crate::assets;
+use crate::error::Refusal;
+use crate::panel::Panel;
+
+/// The provider as pages show it.
+#[derive(Debug, Clone)]
+pub(crate) struct Brand {
+    /// Its name.
+    pub(crate) name: String,
+    /// The version of the style sheet.
+    pub(crate) style: &'static str,
+    /// The version of the theme made from its colour.
+    pub(crate) theme: String,
+}
+
+impl Brand {
+    /// The brand as it is set, or a plain one where the store does not answer.
+    pub(crate) async fn of(panel: &Panel) -> Self {
+        let settings = panel.store().settings_fetch().await.unwrap_or_default();
+        Self::from_settings(panel, &settings)
+    }
+
+    fn from_settings(panel: &Panel, settings: &ProviderSettings) -> Self {
+        let name = match settings.name.trim() {
+            "" => panel.store().provider().as_str(),
+            name => name,
+        };
+        Self { name: name.to_owned(), style: assets::style_version(), theme: assets::theme_version(&settings.colour) }
+    }
+}
+
+/// Where a page stands in the navigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    Fleet,
+    Waiting,
+    Customers,
+    Quarantine,
+    Mails,
+    People,
+    Settings,
+    Account,
+}
+
+/// An entry of the navigation.
+pub(crate) struct Entry {
+    pub(crate) path: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) icon: &'static str,
+    pub(crate) current: bool,
+    pub(crate) count: usize,
+}
+
+/// Everything around a page for somebody who has signed in.
+pub(crate) struct Shell {
+    pub(crate) brand: Brand,
+    pub(crate) settings: ProviderSettings,
+    pub(crate) who: String,
+    pub(crate) role: UserRole,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) notice: &'static str,
+}
+
+/// What was just done, in the address that a form redirects to.
+#[derive(Debug, Deserialize, Default)]
+pub(crate) struct Done {
+    #[serde(default)]
+    done: String,
+}
+
+impl Done {
+    /// Fixed texts only: the address is anybody's to write.
+    fn text(&self) -> &'static str {
+        match self.done.as_str() {
+            "saved" => "Saved.",
+            "password" => "Your password is changed. Everywhere else you are signed out.",
+            "removed" => "Removed. They are signed out everywhere.",
+            "revoked" => "The key is revoked. Pushes that use it are refused from now on.",
+            "moved" => "The gateway is moved.",
+            "retired" => "The gateway is retired. Its history stays.",
+            "commissioned" => "The gateway is commissioned to this customer.",
+            "ended" => "The commission is ended. The customer sees nothing of the gateway any more.",
+            "cancelled" => "The planned commission is cancelled.",
+            _ => "",
+        }
+    }
+}
+
+impl Shell {
+    /// Says what was just done.
+    pub(crate) fn saying(self, done: &Done) -> Self {
+        Self { notice: done.text(), ..self }
+    }
+
+    /// Gathers it.
+    pub(crate) async fn of(panel: &Panel, actor: &Actor, section: Section) -> Result<Self, Refusal> {
+        let settings = panel.store().settings_fetch().await?;
+        let role = actor.user.role;
+        let waiting = if role.sees_everything() { count_waiting(panel).await? } else { 0 };
+        Ok(Self {
+            brand: Brand::from_settings(panel, &settings),
+            settings,
+            who: actor.user.name.clone(),
+            role,
+            entries: entries(role, section, waiting),
+            notice: "",
+        })
+    }
+
+    /// Whether to offer what changes things.
+    pub(crate) const fn may_change(&self) -> bool {
+        self.role.may_change()
+    }
+
+    /// Whether to offer what concerns people and their ways in.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.role == UserRole::Owner
+    }
+}
+
+async fn count_waiting(panel: &Panel) -> Result<usize, Refusal> {
+    let gateways = panel.store().gateway_list().await?;
+    Ok(gateways.iter().filter(|gateway| gateway.state == GatewayState::Waiting).count())
+}
+
+fn entries(role: UserRole, section: Section, waiting: usize) -> Vec<Entry> {
+    let all = [
+        (Section::Fleet, "/", if role.sees_everything() { "Fleet" } else { "My gateways" }, "fleet"),
+        (Section::Waiting, "/waiting", "Waiting", "waiting"),
+        (Section::Customers, "/customers", "Customers", "customers"),
+        (Section::Mails, "/mails", "Mails", "mails"),
+        (Section::Quarantine, "/quarantine", "Quarantine", "quarantine"),
+        (Section::People, "/people", "People", "people"),
+        (Section::Settings, "/settings", "Settings", "settings"),
+    ];
+    let offered = |target: Section| match target {
+        Section::Fleet | Section::Account => true,
+        Section::People => role == UserRole::Owner,
+        _ => role.sees_everything(),
+    };
+    all.into_iter()
+        .filter(|(target, ..)| offered(*target))
+        .map(|(target, path, label, icon)| Entry {
+            path,
+            label,
+            icon,
+            current: target == section,
+            count: if target == Section::Waiting { waiting } else { 0 },
+        })
+        .collect()
+}
+
+/// Percent-encodes a text so that it can stand as one segment of a path or one
+/// value of a query (RFC 3986: only unreserved characters stay).
+pub(crate) fn encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _infallible = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_from_devices_stay_one_segment() {
+        assert_eq!(encode("gw-0001"), "gw-0001");
+        assert_eq!(encode("a/b?c#d e%"), "a%2Fb%3Fc%23d%20e%25");
+        assert_eq!(encode("größe"), "gr%C3%B6%C3%9Fe");
+    }
+}
