@@ -1,7 +1,8 @@
 //! The sensors of one document, each once.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
+use hashbrown::HashTable;
 use heliograph_domain::{ParseError, SensorId, SensorRole};
 
 use crate::decode::DecodedSensor;
@@ -10,7 +11,9 @@ use crate::decode::DecodedSensor;
 #[derive(Debug, Default)]
 pub(crate) struct Sensors {
     list: Vec<DecodedSensor>,
-    by_id: HashMap<String, usize>,
+    /// Indexes into the list, found by the hash of the id.
+    by_id: HashTable<usize>,
+    hasher: RandomState,
     last: usize,
 }
 
@@ -21,32 +24,36 @@ impl Sensors {
     /// # Errors
     /// When the id is not one.
     pub(crate) fn index(&mut self, id: &str, role: Option<SensorRole>) -> Result<usize, ParseError> {
-        let index = self.find(id).map_or_else(|| self.add(id), Ok)?;
-        self.last = index;
-        if let Some(sensor) = self.list.get_mut(index)
+        // Documents tend to stay at one sensor for a while.
+        if !self.is_at(self.last, id) {
+            self.last = self.find_or_add(id)?;
+        }
+        if let Some(sensor) = self.list.get_mut(self.last)
             && sensor.role.is_none()
         {
             sensor.role = role;
         }
-        Ok(index)
+        Ok(self.last)
     }
 
     pub(crate) fn into_list(self) -> Vec<DecodedSensor> {
         self.list
     }
 
-    /// Documents tend to stay at one sensor for a while.
-    fn find(&self, id: &str) -> Option<usize> {
-        match self.list.get(self.last) {
-            Some(sensor) if sensor.id.as_str() == id => Some(self.last),
-            _ => self.by_id.get(id).copied(),
+    fn find_or_add(&mut self, id: &str) -> Result<usize, ParseError> {
+        let hash = self.hasher.hash_one(id);
+        if let Some(found) = self.by_id.find(hash, |index| self.is_at(*index, id)) {
+            return Ok(*found);
         }
-    }
-
-    fn add(&mut self, id: &str) -> Result<usize, ParseError> {
         let index = self.list.len();
         self.list.push(DecodedSensor { id: SensorId::parse(id)?, role: None });
-        self.by_id.insert(id.to_owned(), index);
+        let (list, hasher) = (&self.list, &self.hasher);
+        let rehash = |index: &usize| hasher.hash_one(list.get(*index).map_or("", |sensor| sensor.id.as_str()));
+        self.by_id.insert_unique(hash, index, rehash);
         Ok(index)
+    }
+
+    fn is_at(&self, index: usize, id: &str) -> bool {
+        self.list.get(index).is_some_and(|sensor| sensor.id.as_str() == id)
     }
 }
