@@ -6,7 +6,7 @@
 
 use heliograph_domain::{Colour, Commission, Customer, EmailAddress, OutboxId, Period, ProviderSettings, Timestamp, Zone};
 use heliograph_report::chart::{ChartOptions, energy_chart};
-use heliograph_report::{CustomerSummary, Figures, customer_summary};
+use heliograph_report::{CustomerSummary, customer_summary};
 use heliograph_store::{OutboxKey, OutboxNew, ProviderStore, StoreError};
 use jiff::ToSpan;
 
@@ -51,7 +51,7 @@ async fn make_for(run: &Run<'_>, provider: &ProviderSettings, customer: &Custome
     for due in due(now, &owned.zone, run.settings.hour) {
         let key = key(&due, customer, recipient);
         if owned.covers(due.period) && !run.store.outbox_contains(&key).await? {
-            let mail = make(run, provider, customer, &due, key, now).await?;
+            let mail = make(run, provider, (customer, &owned), &due, key, now).await?;
             made += usize::from(run.store.outbox_put(mail).await?);
         }
     }
@@ -96,13 +96,21 @@ impl Owned {
         let window = period.window(&self.zone);
         self.commissions.iter().any(|commission| commission.window.intersect(&window).is_some())
     }
+
+    /// Whether all that is owned in the period after was owned in all of this one:
+    /// else the two cannot be compared.
+    fn covers_all(&self, period: Period) -> bool {
+        let (window, after) = (period.window(&self.zone), period.next().window(&self.zone));
+        let mut counted = self.commissions.iter().filter(|commission| commission.window.intersect(&after).is_some());
+        counted.all(|commission| commission.window.from <= window.from)
+    }
 }
 
 /// One mail, rendered whole: every attempt sends the same bytes.
 async fn make(
     run: &Run<'_>,
     provider: &ProviderSettings,
-    customer: &Customer,
+    (customer, owned): (&Customer, &Owned),
     due: &Due,
     key: OutboxKey,
     now: Timestamp,
@@ -116,7 +124,6 @@ async fn make(
     let chart = png(&bars, provider.colour.clone()).await;
     let name = if provider.name.is_empty() { run.store.provider().as_str() } else { provider.name.as_str() };
     let from = run.settings.from.address();
-    let nothing = Figures::default();
     let summary = Summary::of(&Facts {
         provider: name,
         settings: provider,
@@ -125,7 +132,7 @@ async fn make(
         period: due.period,
         zone: &report.zone,
         figures: &report.totals,
-        before: report.previous.as_ref().unwrap_or(&nothing),
+        before: report.previous.as_ref().filter(|_| owned.covers_all(due.period.previous())),
         gateways: report.gateways.iter().map(GatewayFacts::of).collect(),
         bars: &bars.buckets,
         chart: chart.as_ref().map(|_| content_id(id)),

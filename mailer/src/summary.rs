@@ -21,8 +21,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) period: Period,
     pub(crate) zone: &'a Zone,
     pub(crate) figures: &'a Figures,
-    /// Of the period before.
-    pub(crate) before: &'a Figures,
+    /// Of the period before, if the customer owned something in all of it.
+    pub(crate) before: Option<&'a Figures>,
     pub(crate) gateways: Vec<GatewayFacts<'a>>,
     /// The bars of the chart, a day each.
     pub(crate) bars: &'a [BucketFigures],
@@ -240,19 +240,20 @@ impl When {
     }
 }
 
+/// Against the period before; in percent only where both were measured.
 fn compare(subject: Subject, facts: &Facts<'_>, before: &str) -> Comparison {
     let now = subject.energy(facts.figures).map_or(0.0, |energy| energy.watt_hours);
-    let Some(then) = subject.energy(facts.before).map(|energy| energy.watt_hours) else {
+    let known = facts.before.and_then(|figures| Some((figures, subject.energy(figures)?.watt_hours)));
+    let Some((figures, then)) = known else {
         return Comparison { change: None, text: format!("There is no data of {before} to compare with.") };
     };
-    let measured = measured_where_incomplete(facts.before);
-    let text = format!("against {before} ({}{measured})", format::kwh(then));
-    Comparison { change: (then > 0.0).then(|| format::change((now - then) / then)), text }
-}
-
-fn measured_where_incomplete(figures: &Figures) -> String {
-    let ratio = figures.completeness.ratio().filter(|_| figures.completeness.is_incomplete());
-    ratio.map(|ratio| format!(", {} measured", format::percent(ratio))).unwrap_or_default()
+    let spelled = format::kwh(then);
+    if facts.figures.completeness.is_incomplete() || figures.completeness.is_incomplete() || then <= 0.0 {
+        let measured =
+            figures.completeness.ratio().map_or_else(String::new, |ratio| format!(", {} measured", format::percent(ratio)));
+        return Comparison { change: None, text: format!("For comparison, {before}: {spelled}{measured}.") };
+    }
+    Comparison { change: Some(format::change(now / then - 1.0)), text: format!("against {before} ({spelled})") }
 }
 
 /// Whether all is well, and the sentence that says so or does not.

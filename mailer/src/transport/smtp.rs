@@ -32,6 +32,10 @@ const SHORT: Duration = Duration::from_secs(5);
 /// No send takes longer; claims on mails last longer than this.
 pub(crate) const LONGEST_SEND: Duration = Duration::from_secs(CONNECT.as_secs() + TRANSACTION.as_secs() + SHORT.as_secs());
 
+/// How a certificate in PEM form begins (RFC 7468); a file without any would be
+/// read as no authority at all.
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// A server and how to speak to it.
 pub(crate) struct Server {
     host: String,
@@ -79,8 +83,11 @@ fn parameters(host: &str, ca: Option<&Path>) -> Result<TlsParameters, MailerErro
     let mut builder = TlsParameters::builder(host.to_owned()).certificate_store(CertificateStore::WebpkiRoots);
     if let Some(path) = ca {
         let pem = std::fs::read(path).map_err(|error| unusable(format!("cannot read {}: {error}", path.display())))?;
-        let certificate =
-            Certificate::from_pem(&pem).map_err(|_| unusable(format!("{} holds no certificate in PEM form", path.display())))?;
+        let empty = || unusable(format!("{} holds no certificate in PEM form", path.display()));
+        if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
+            return Err(empty());
+        }
+        let certificate = Certificate::from_pem(&pem).map_err(|_| empty())?;
         builder = builder.add_root_certificate(certificate);
     }
     builder.build_rustls().map_err(|error| unusable(error.to_string()))

@@ -169,7 +169,7 @@ async fn a_day_without_data_says_so_and_not_zero() {
 async fn names_with_markup_are_shown_and_names_with_line_ends_add_no_header() {
     let plant = Plant::with_one_mail().await;
     plant.customer(1, "<script>alert(1)</script>\r\nBcc: victim@other.example", "anna@customer.example").await;
-    plant.gateway(1, "<img src=x onerror=alert(2)>").await;
+    plant.rename(1, "<img src=x onerror=alert(2)>").await;
     run_once(&plant.store, &plant.to_folder(), &Hand::new("2026-11-21T06:00:00Z").clock()).await.unwrap();
     let mail = parse(&std::fs::read(&files(&plant.folder(), "eml")[0]).unwrap());
     assert!(mail.header("Bcc").is_empty());

@@ -43,7 +43,9 @@ async fn a_mail_goes_through_with_its_envelope() {
     let stored = plant.store.outbox_fetch(row(&plant).await.id).await.unwrap();
     assert_eq!(stored.row.outcome, "250 2.0.0 taken as 42");
     let (received, stored) = (parse(&server.messages()[0]), parse(&stored.message));
-    assert_eq!((received.text(), received.html(), received.image()), (stored.text(), stored.html(), stored.image()));
+    assert_eq!(received.text(), stored.text());
+    assert_eq!(received.html(), stored.html());
+    assert!(received.image() == stored.image(), "another image");
 }
 
 #[tokio::test]

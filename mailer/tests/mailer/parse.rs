@@ -48,11 +48,11 @@ impl Mail {
     }
 
     pub fn text(&self) -> String {
-        self.find("text/plain")["text"].as_str().unwrap().to_owned()
+        lines(self.find("text/plain"))
     }
 
     pub fn html(&self) -> String {
-        self.find("text/html")["text"].as_str().unwrap().to_owned()
+        lines(self.find("text/html"))
     }
 
     pub fn image_id(&self) -> String {
@@ -67,6 +67,11 @@ impl Mail {
     fn find(&self, kind: &str) -> &Value {
         find(&self.0["root"], kind).unwrap()
     }
+}
+
+/// The text of a part; how lines end is a matter of the way it came.
+fn lines(part: &Value) -> String {
+    part["text"].as_str().unwrap().replace("\r\n", "\n")
 }
 
 fn shape(part: &Value) -> String {

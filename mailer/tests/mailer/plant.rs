@@ -132,6 +132,10 @@ impl Plant {
         self.store.gateway_commission(commissioning).await.unwrap();
     }
 
+    pub async fn rename(&self, gateway: u128, label: &str) {
+        self.store.gateway_rename(&gateway_id(gateway), Some(label.to_owned())).await.unwrap();
+    }
+
     pub async fn customer(&self, number: u128, name: &str, email: &str) {
         let email = Some(EmailAddress::parse(email).unwrap());
         self.store.customer_save(Customer { id: customer_id(number), name: name.to_owned(), email }).await.unwrap();

@@ -87,6 +87,8 @@ async fn a_real_server_delivers_the_mail_as_it_stands_in_the_outbox() {
     let stored = parse(&plant.store.outbox_fetch(row.id).await.unwrap().message);
     assert_eq!(received.header("Message-ID"), [row.message_id]);
     assert_eq!(received.header("Subject"), [row.subject]);
-    assert_eq!((received.text(), received.html(), received.image()), (stored.text(), stored.html(), stored.image()));
+    assert_eq!(received.text(), stored.text());
+    assert_eq!(received.html(), stored.html());
+    assert!(received.image() == stored.image(), "another image");
     assert_eq!(received.defects(), 0);
 }

@@ -23,7 +23,9 @@ async fn replicas_that_run_at_once_send_each_mail_once() {
     let (server, hand, stop) = (Server::start().await, Hand::new("2026-11-21T06:00:00Z"), CancellationToken::new());
     let replicas: Vec<_> =
         (0..3).map(|_| tokio::spawn(run(plant.store.clone(), to(&server), hand.clock(), stop.clone()))).collect();
+    let end = std::time::Instant::now() + Duration::from_secs(30);
     while plant.store.outbox_list(99).await.unwrap().iter().filter(|row| row.sent.is_some()).count() < 12 {
+        assert!(std::time::Instant::now() < end, "{:?}", plant.store.outbox_list(99).await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     stop.cancel();

@@ -96,7 +96,8 @@ impl Server {
 
     /// Returns once a connection hangs.
     pub async fn hanging(&self) {
-        self.state.hanging.notified().await;
+        let patience = std::time::Duration::from_secs(20);
+        tokio::time::timeout(patience, self.state.hanging.notified()).await.expect("no connection got as far as to hang");
     }
 }
 
@@ -114,7 +115,7 @@ impl Session<'_> {
         }
         loop {
             let line = read_line(&mut stream).await?;
-            let word = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            let word = line.trim().split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
             match word.as_str() {
                 "EHLO" => {
                     let extension = if self.offers_tls { "STARTTLS" } else { "8BITMIME" };
