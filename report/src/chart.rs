@@ -21,6 +21,7 @@
 
 mod energy;
 mod label;
+mod picture;
 mod png;
 mod scale;
 mod scene;
@@ -29,6 +30,7 @@ mod sparkline;
 use heliograph_domain::{Colour, Step};
 
 pub use energy::energy_chart;
+pub use picture::readme_picture;
 pub use png::ChartError;
 pub use scene::CHART_CSS;
 pub use sparkline::sparkline;

@@ -15,7 +15,7 @@ use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::gateway::{GatewayContext, GatewayReport, change};
 use crate::ledger::{Ledger, Totals};
-use crate::site::{Site, Span, Terms, bucket_figures, read_sensors};
+use crate::site::{Terms, bucket_figures, read_sensors, site_ledger};
 
 /// What a customer's gateways gave in a period.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,9 +140,8 @@ impl Owned {
         let mut all: Option<Ledger> = None;
         for (inputs, context) in sites.into_values() {
             let zone = context.location.as_ref().map_or(&settings.zone, |location| &location.zone);
-            let span = Span::of(period, zone);
             let position = context.location.as_ref().and_then(|location| location.position.as_ref());
-            let ledger = Site::new(&inputs, position, span.window, &[], now).ledger;
+            let ledger = site_ledger(&inputs, position, period.window(zone), now);
             match &mut all {
                 Some(all) => all.add(&ledger),
                 None => all = Some(ledger.clone()),

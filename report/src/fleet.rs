@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use heliograph_domain::{
-    GatewayId, GatewayState, Location, LocationId, Period, PeriodKind, Quantity, Reachability, SensorRole, TimeWindow, Timestamp,
-    Zone,
+    GatewayId, GatewayState, Location, LocationId, Period, PeriodKind, Reachability, SensorRole, TimeWindow, Timestamp, Zone,
 };
 use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
 
@@ -13,7 +12,7 @@ use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::ledger::Ledger;
 use crate::scope::Scope;
-use crate::site::{GatewayHead, LocationRef, Site, read_sensors};
+use crate::site::{GatewayHead, LocationRef, read_sensors, site_ledger};
 
 /// The fleet as a reader sees it now.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,7 +140,7 @@ impl<'a> Today<'a> {
 
     fn ledger(&self, inputs: &[SensorInput]) -> Ledger {
         let position = self.location.and_then(|location| location.position.as_ref());
-        Site::new(inputs, position, self.window, &[], self.now).ledger
+        site_ledger(inputs, position, self.window, self.now)
     }
 
     fn line(&self, record: &GatewayRecord, visible: TimeWindow, inputs: &[SensorInput]) -> GatewayLine {
@@ -185,7 +184,6 @@ fn power_now(inputs: &[SensorInput], now: Timestamp) -> Option<f64> {
 
 fn fresh_power(input: &SensorInput, now: Timestamp) -> Option<f64> {
     let (record, _) = input.power_gauge()?;
-    debug_assert_eq!(record.quantity, Quantity::AcPower);
     let latest = record.latest.filter(|sample| input.visible.contains(sample.at))?;
     (now.millis_since(latest.at) <= Reachability::LATE_AFTER_MS).then_some(latest.value.max(0.0))
 }

@@ -1,10 +1,10 @@
 //! Numbers as people read them: the same digits in panel and mails.
 //!
-//! Numbers are rounded half away from zero to three significant digits, with no
-//! more than two decimals below a thousand of a unit and none thrown away above
-//! the decimal point; `.` separates decimals, a no-break space separates
-//! thousands, a no-break space separates number and unit, so that no line breaks
-//! between them. What rounds to zero has no sign.
+//! Numbers are rounded half away from zero (money: half to even). What comes in a
+//! unit of its size has three significant digits, but no decimals in the smallest
+//! unit. `.` separates decimals; a no-break space separates thousands, and number
+//! and unit, so that no line breaks between them. A minus is U+2212; what rounds
+//! to zero has none.
 
 use heliograph_domain::Currency;
 use rust_decimal::{Decimal, RoundingStrategy};

@@ -1,7 +1,7 @@
 //! The report on one gateway.
 
 use heliograph_domain::{
-    Currency, GatewayId, GatewayState, Location, LocationId, Period, ProviderSettings, Reachability, SensorRole, Step,
+    Currency, GatewayId, GatewayState, Location, LocationId, Period, Position, ProviderSettings, Reachability, SensorRole, Step,
     TimeWindow, Timestamp, Zone,
 };
 use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
@@ -12,7 +12,7 @@ use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::scope::Scope;
 use crate::site::{
-    GatewayHead, LocationRef, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors, shown,
+    GatewayHead, LocationRef, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors, shown, site_ledger,
 };
 
 /// A gateway over a period.
@@ -58,7 +58,8 @@ pub struct GatewayReport {
 
 impl GatewayReport {
     /// What production changed against the period before (0.1: a tenth more),
-    /// like with like: while this period runs, against as much of the other.
+    /// like with like: while this period runs, against as much of the other;
+    /// `None` where that was watched for much less time.
     #[must_use]
     pub fn change(&self) -> Option<f64> {
         change(&self.figures, self.previous_to_date.as_ref().or(self.previous.as_ref()))
@@ -72,9 +73,14 @@ impl GatewayReport {
     }
 }
 
+/// `None` where the period before was watched for much less time than this one,
+/// as in the first days of a gateway or of a commission: months differ in length
+/// and light by less than a quarter.
 pub(crate) fn change(figures: &Figures, before: Option<&Figures>) -> Option<f64> {
-    let (now, before) = (figures.produced_wh()?, before?.produced_wh()?);
-    (before > 0.0).then(|| now / before - 1.0)
+    let before = before?;
+    let comparable = before.completeness.expected_ms * 4 >= figures.completeness.expected_ms * 3;
+    let (now, before) = (figures.produced_wh()?, before.produced_wh()?);
+    (comparable && before > 0.0).then(|| now / before - 1.0)
 }
 
 /// The report on a gateway, as a reader sees it at `now`.
@@ -132,12 +138,12 @@ impl GatewayContext {
         let span = Span::of(period, self.zone());
         let inputs = read_sensors(store, &self.record.id, span.window, visible).await?;
         let terms = Terms::new(&self.settings, self.kwp(&inputs));
-        let site = self.site(&inputs, &span, now);
+        let site = Site::new(&inputs, self.position(), span.window, &span.buckets, now);
         let before = Span::of(period.previous(), self.zone());
         let inputs_before = read_sensors(store, &self.record.id, before.window, visible).await?;
-        let site_before = self.site(&inputs_before, &Span { buckets: Vec::new(), ..before.clone() }, now);
+        let ledger_before = site_ledger(&inputs_before, self.position(), before.window, now);
         let known = |window: TimeWindow| {
-            let totals = site_before.ledger.totals(window);
+            let totals = ledger_before.totals(window);
             totals.is_known().then(|| terms.figures(&totals))
         };
         let head = GatewayHead::of(&self.record, visible, now);
@@ -162,9 +168,8 @@ impl GatewayContext {
         })
     }
 
-    fn site(&self, inputs: &[SensorInput], span: &Span, now: Timestamp) -> Site {
-        let position = self.location.as_ref().and_then(|location| location.position.as_ref());
-        Site::new(inputs, position, span.window, &span.buckets, now)
+    fn position(&self) -> Option<&Position> {
+        self.location.as_ref().and_then(|location| location.position.as_ref())
     }
 
     /// The peak power that its yield is measured by: the rated power of its

@@ -13,7 +13,7 @@ use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::gateway::change;
 use crate::scope::Scope;
-use crate::site::{GatewayHead, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors};
+use crate::site::{GatewayHead, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors, site_ledger};
 
 /// A location over a period. The figures are made of all its sensors together,
 /// so a production meter at one gateway stands for the inverters at another.
@@ -106,7 +106,7 @@ pub async fn location_report(
     let inputs = read_parts(store, &parts, span.window).await?;
     let site = Site::new(&inputs, location.position.as_ref(), span.window, &span.buckets, now);
     let inputs_before = read_parts(store, &parts, before.window).await?;
-    let ledger_before = Site::new(&inputs_before, location.position.as_ref(), before.window, &[], now).ledger;
+    let ledger_before = site_ledger(&inputs_before, location.position.as_ref(), before.window, now);
     let known = |window: TimeWindow| {
         let totals = ledger_before.totals(window);
         totals.is_known().then(|| terms.figures(&totals))
@@ -169,8 +169,8 @@ async fn gateway_lines(
         }
         let Some(record) = records.get(&part.gateway) else { continue };
         let own: Vec<SensorInput> = inputs.iter().filter(|input| input.gateway == part.gateway).cloned().collect();
-        let site = Site::new(&own, location.position.as_ref(), span.window, &[], now);
-        let mut figures = terms.figures(&site.ledger.totals(span.window));
+        let ledger = site_ledger(&own, location.position.as_ref(), span.window, now);
+        let mut figures = terms.figures(&ledger.totals(span.window));
         figures.specific_yield_kwh_per_kwp = None;
         let head = GatewayHead::of(record, part.visible, now);
         lines.push(GatewayFigures {

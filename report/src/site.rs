@@ -155,6 +155,14 @@ impl Site {
     }
 }
 
+/// A site's books alone, where no rows by sensor are wanted.
+pub(crate) fn site_ledger(inputs: &[SensorInput], position: Option<&Position>, period: TimeWindow, now: Timestamp) -> Ledger {
+    let light = Light::over(position, period);
+    let frame = Frame { period, now, light: &light };
+    let books: Vec<SensorBook<'_>> = inputs.iter().map(|input| SensorBook::new(input, frame)).collect();
+    Ledger::of_site(&books, frame)
+}
+
 fn sensor_figures(book: &SensorBook<'_>, balance: &Balance<'_>, period: TimeWindow, buckets: &[Bucket]) -> SensorFigures {
     let energies: Vec<(Direction, Energy)> =
         book.flows.iter().filter_map(|flow| Some((flow.direction, book.total(flow.direction, period)?))).collect();

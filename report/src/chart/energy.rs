@@ -244,7 +244,7 @@ impl<'a> Drawing<'a> {
         let labels = label::axis(self.buckets, self.step, room);
         let label = |(place, text): (f64, String)| {
             let half = text_width(&text) / 2.0;
-            let x = (self.left + place * self.slot()).clamp(half, self.width - half - 1.0);
+            let x = (self.left + place * self.slot()).min(self.width - half - 1.0).max(half);
             Mark::Text { at: (x, self.bottom + 18.0), anchor: Anchor::Middle, text }
         };
         labels.into_iter().map(label).collect()

@@ -114,7 +114,7 @@ impl Scene {
             r#"<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{id}-title {id}-desc""#
         );
         if let Palette::Print { .. } = palette {
-            _ = write!(svg, r#" width="{width}" height="{height}" font-family="Ubuntu, Hack""#);
+            _ = write!(svg, r#" width="{width}" height="{height}" font-family="Ubuntu, Hack, sans-serif""#);
         }
         _ = write!(svg, r#" font-size="{FONT_SIZE}"><title id="{id}-title">{}</title>"#, escape(&self.title));
         _ = write!(svg, r#"<desc id="{id}-desc">{}</desc>"#, escape(&self.description));

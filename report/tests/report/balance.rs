@@ -1,0 +1,157 @@
+//! Consumption, money, yields.
+
+use heliograph_domain::{Kind, ProviderSettings, Quantity, SensorRole, TimeWindow};
+use heliograph_report::{Scope, location_report};
+use rust_decimal::Decimal;
+
+use crate::site::{QUARTER, Site, Written, assert_close, at, counter, day, location_id, power, rising, ticks};
+
+fn the_day() -> TimeWindow {
+    TimeWindow::between(at("2026-06-10T00:00:00Z"), at("2026-06-11T00:00:00Z"))
+}
+
+async fn utc_site() -> Site {
+    let site = Site::new();
+    site.location_at(1, "UTC", None, Some(5.0)).await;
+    site.place("gw-1", 1).await;
+    site
+}
+
+#[tokio::test]
+async fn consumption_is_what_was_produced_and_drawn_less_what_was_fed_in_and_charged() {
+    let site = utc_site().await;
+    let times = ticks(the_day(), QUARTER);
+    let steady = |sensor, role, quantity, rise: f64| counter(sensor, role, quantity, rising(&times, 7.0, move |_| rise));
+    let series = [
+        steady("inv", SensorRole::Inverter, Quantity::EnergyProduced, 100.0),
+        steady("grid", SensorRole::Grid, Quantity::EnergyImported, 30.0),
+        steady("grid", SensorRole::Grid, Quantity::EnergyExported, 20.0),
+        steady("bat", SensorRole::Battery, Quantity::EnergyCharged, 15.0),
+        steady("bat", SensorRole::Battery, Quantity::EnergyDischarged, 5.0),
+        steady("oven", SensorRole::Load, Quantity::EnergyConsumed, 44.0),
+    ];
+    site.write("gw-1", &series).await;
+    let figures = site.report("gw-1", day(2026, 6, 10)).await.figures;
+    assert_close(figures.consumed.map(|e| e.watt_hours), 96.0 * (100.0 + 30.0 - 20.0 + 5.0 - 15.0));
+    assert_close(figures.imported.map(|e| e.watt_hours), 96.0 * 30.0);
+    assert_close(figures.exported.map(|e| e.watt_hours), 96.0 * 20.0);
+}
+
+#[tokio::test]
+async fn a_grid_meter_with_power_alone_divides_by_sign() {
+    let site = utc_site().await;
+    let level = |k: usize| if k.is_multiple_of(2) { 400.0 } else { -400.0 };
+    let values: Vec<_> = ticks(the_day(), QUARTER).into_iter().enumerate().map(|(k, time)| (time, level(k))).collect();
+    site.write("gw-1", &[power("grid", SensorRole::Grid, values)]).await;
+    let figures = site.report("gw-1", day(2026, 6, 10)).await.figures;
+    // Each quarter is two triangles of 7.5 minutes and 400 W.
+    let half = 96.0 * 400.0 / 2.0 / 8.0;
+    assert_close(figures.imported.map(|e| e.watt_hours), half);
+    assert_close(figures.exported.map(|e| e.watt_hours), half);
+    assert_close(figures.consumed.map(|e| e.watt_hours), 0.0);
+    assert_eq!(figures.produced, None);
+}
+
+#[tokio::test]
+async fn a_net_counter_gives_import_where_it_rises_and_export_where_it_falls() {
+    let site = utc_site().await;
+    let values = rising(&ticks(the_day(), QUARTER), 1_000.0, |k| if k < 48 { 50.0 } else { -20.0 });
+    let net =
+        Written { sensor: "grid", role: SensorRole::Grid, kind: Kind::NetCounter, quantity: Quantity::EnergyImported, values };
+    site.write("gw-1", &[net]).await;
+    let figures = site.report("gw-1", day(2026, 6, 10)).await.figures;
+    assert_close(figures.imported.map(|e| e.watt_hours), 48.0 * 50.0);
+    assert_close(figures.exported.map(|e| e.watt_hours), 48.0 * 20.0);
+}
+
+#[tokio::test]
+async fn without_a_grid_meter_load_meters_say_what_is_consumed() {
+    let site = utc_site().await;
+    let times = ticks(the_day(), QUARTER);
+    site.write("gw-1", &[counter("oven", SensorRole::Load, Quantity::EnergyConsumed, rising(&times, 0.0, |_| 44.0))]).await;
+    assert_close(site.report("gw-1", day(2026, 6, 10)).await.figures.consumed.map(|e| e.watt_hours), 96.0 * 44.0);
+    site.write("gw-1", &[counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, rising(&times, 0.0, |_| 1.0))]).await;
+    assert_close(site.report("gw-1", day(2026, 6, 10)).await.figures.consumed.map(|e| e.watt_hours), 96.0 * 44.0);
+}
+
+#[tokio::test]
+async fn yield_money_and_co2_follow_from_what_was_produced() {
+    let site = utc_site().await;
+    let settings = ProviderSettings {
+        tariff_per_kwh: Decimal::new(25, 3),
+        co2_kg_per_kwh: Decimal::new(40, 2),
+        ..ProviderSettings::default()
+    };
+    site.store.settings_save(settings).await.unwrap();
+    let times = ticks(the_day(), QUARTER);
+    // 9.6 kWh, 0.24 exactly.
+    site.write("gw-1", &[counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, rising(&times, 0.0, |_| 100.0))]).await;
+    let figures = site.report("gw-1", day(2026, 6, 10)).await.figures;
+    assert_eq!(figures.revenue, Some(Decimal::new(24, 2)));
+    assert_close(figures.co2_kg, 3.84);
+    assert_close(figures.specific_yield_kwh_per_kwp, 9.6 / 5.0);
+    site.rate("gw-1", "inv", SensorRole::Inverter, 4_000.0).await;
+    assert_close(site.report("gw-1", day(2026, 6, 10)).await.figures.specific_yield_kwh_per_kwp, 9.6 / 4.0);
+}
+
+#[tokio::test]
+async fn a_gateway_has_no_specific_yield_where_others_produce_too_but_its_location_has() {
+    let site = utc_site().await;
+    site.place("gw-2x", 1).await;
+    let times = ticks(the_day(), QUARTER);
+    let inverter = counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, rising(&times, 0.0, |_| 100.0));
+    site.write("gw-1", std::slice::from_ref(&inverter)).await;
+    site.write("gw-2x", std::slice::from_ref(&inverter)).await;
+    assert_eq!(site.report("gw-1", day(2026, 6, 10)).await.figures.specific_yield_kwh_per_kwp, None);
+    let now = at("2026-07-01T00:00:00Z");
+    let all = location_report(&site.store, location_id(1), day(2026, 6, 10), &Scope::everything(), now).await.unwrap();
+    assert_close(all.figures.produced_wh(), 2.0 * 9_600.0);
+    assert_close(all.figures.specific_yield_kwh_per_kwp, 19.2 / 5.0);
+    assert_eq!(all.gateways.len(), 2);
+    assert_close(all.gateways.iter().map(|line| line.figures.produced_wh()).sum(), 19_200.0);
+}
+
+#[tokio::test]
+async fn a_meter_at_one_gateway_stands_for_inverters_at_another_of_the_site() {
+    let site = utc_site().await;
+    site.place("gw-2x", 1).await;
+    let times = ticks(the_day(), QUARTER);
+    let steady = |sensor, role, rise: f64| counter(sensor, role, Quantity::EnergyProduced, rising(&times, 0.0, move |_| rise));
+    site.write("gw-1", &[steady("inv", SensorRole::Inverter, 100.0)]).await;
+    site.write("gw-2x", &[steady("meter", SensorRole::Production, 97.0)]).await;
+    let now = at("2026-07-01T00:00:00Z");
+    let all = location_report(&site.store, location_id(1), day(2026, 6, 10), &Scope::everything(), now).await.unwrap();
+    assert_close(all.figures.produced_wh(), 96.0 * 97.0);
+}
+
+#[tokio::test]
+async fn a_moved_gateway_counts_at_each_location_for_its_time_there() {
+    let site = utc_site().await;
+    site.location(2, "UTC").await;
+    let values = rising(&ticks(the_day(), QUARTER), 0.0, |_| 100.0);
+    site.write("gw-1", &[counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, values)]).await;
+    site.store.gateway_move(&crate::site::gateway("gw-1"), location_id(2), at("2026-06-10T06:00:00Z")).await.unwrap();
+    let now = at("2026-07-01T00:00:00Z");
+    for (location, quarters) in [(1, 23.0), (2, 72.0)] {
+        let report =
+            location_report(&site.store, location_id(location), day(2026, 6, 10), &Scope::everything(), now).await.unwrap();
+        // Up to the last reading before the move; the quarter across it belongs to nobody.
+        assert_close(report.figures.produced_wh(), quarters * 100.0);
+    }
+}
+
+#[tokio::test]
+async fn the_period_before_is_compared_like_with_like() {
+    let site = utc_site().await;
+    let two_days = TimeWindow::between(at("2026-06-09T00:00:00Z"), at("2026-06-10T12:00:00Z"));
+    let values = rising(&ticks(two_days, QUARTER), 0.0, |k| if k < 96 { 100.0 } else { 150.0 });
+    site.write("gw-1", &[counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, values)]).await;
+    let now = at("2026-06-10T12:00:00Z");
+    let scope = Scope::everything();
+    let report = heliograph_report::gateway_report(&site.store, &crate::site::gateway("gw-1"), day(2026, 6, 10), &scope, now)
+        .await
+        .unwrap();
+    assert_close(report.previous.as_ref().and_then(|figures| figures.produced_wh()), 9_600.0);
+    assert_close(report.previous_to_date.as_ref().and_then(|figures| figures.produced_wh()), 4_800.0);
+    assert_close(report.change(), 0.5);
+}

@@ -1,0 +1,14 @@
+//! Reports over a real embedded store, whose sums each test computes itself.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod balance;
+mod calendar;
+mod charts;
+mod completeness;
+mod customers;
+mod energies;
+mod fleet;
+mod site;
+mod table;
+mod visibility;

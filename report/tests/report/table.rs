@@ -1,0 +1,38 @@
+//! CSV says exactly what the report shows.
+
+use heliograph_domain::{Quantity, SensorRole, TimeWindow};
+use heliograph_report::csv::gateway_csv;
+
+use crate::site::{QUARTER, Site, assert_close, at, counter, day, rising, ticks};
+
+#[tokio::test]
+async fn csv_adds_up_to_the_report_and_holds_no_formula() {
+    let site = Site::new();
+    site.location(1, "Europe/Madrid").await;
+    site.place("gw-1", 1).await;
+    let times = ticks(TimeWindow::between(at("2026-10-24T00:00:00Z"), at("2026-10-26T00:00:00Z")), QUARTER);
+    let inverter =
+        |name, rise: f64| counter(name, SensorRole::Inverter, Quantity::EnergyProduced, rising(&times, 0.0, move |_| rise));
+    site.write("gw-1", &[inverter("=SUM(A1:A9)", 10.0), inverter("quoted \"a\", b", 5.25)]).await;
+    let report = site.report("gw-1", day(2026, 10, 25)).await;
+    let text = gateway_csv(&report);
+    assert!(text.ends_with("\r\n") && !text.contains("\n\n"));
+
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    assert_eq!(header[..2], ["start_local", "start_utc"]);
+    assert_eq!(header[8..], ["'=SUM(A1:A9) produced_wh", "quoted \"a\", b produced_wh"]);
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 100, "the day has 25 hours");
+    assert_eq!(&rows[0][0], "2026-10-25T00:00:00+02:00");
+    assert_eq!(&rows[99][0], "2026-10-25T23:45:00+01:00");
+    assert_eq!(&rows[0][1], "2026-10-24T22:00:00Z");
+    let column = |index: usize| -> f64 { rows.iter().map(|row| row[index].parse::<f64>().unwrap()).sum() };
+    assert_close(report.figures.produced_wh(), 1_525.0);
+    assert_close(Some(column(2)), 1_525.0);
+    assert_close(Some(column(8)), 1_000.0);
+    assert_close(Some(column(9)), 525.0);
+    for cell in rows.iter().flatten() {
+        assert!(!cell.starts_with(['=', '+', '@', '\t', '\r']), "{cell}");
+    }
+}
