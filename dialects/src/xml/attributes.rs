@@ -69,14 +69,28 @@ fn take(rest: &str, begin: usize) -> Result<(Attribute<'_>, usize), String> {
 /// before it.
 fn value_end(bytes: &[u8], from: usize, quote: u8) -> Option<(usize, bool)> {
     let mut special = false;
-    for (offset, byte) in bytes.get(from..)?.iter().enumerate() {
-        if *byte == quote {
-            return Some((from + offset, special));
+    let mut pos = from;
+    loop {
+        pos += bytes.get(pos..)?.iter().position(|byte| STOPS[usize::from(*byte)])?;
+        match bytes.get(pos) {
+            Some(found) if *found == quote => return Some((pos, special)),
+            Some(b'"' | b'\'') => {}
+            _ => special = true,
         }
-        special |= is_special(*byte);
+        pos += 1;
     }
-    None
 }
+
+/// Quotes, and what a value may hold that does not stand for itself.
+const STOPS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = is_special(byte as u8) || matches!(byte as u8, b'"' | b'\'');
+        byte += 1;
+    }
+    table
+};
 
 fn skip_space(bytes: &[u8], from: usize) -> usize {
     let mut pos = from;

@@ -37,7 +37,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 
 /// What a byte may be in a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NameByte {
+enum NameByte {
     /// Nothing: the name ends before it.
     No,
     /// A letter or `_`.
@@ -49,7 +49,7 @@ pub(super) enum NameByte {
 }
 
 /// By byte, because names are where a parser spends its time.
-pub(super) const NAME_BYTES: [NameByte; 256] = {
+const NAME_BYTES: [NameByte; 256] = {
     let mut table = [NameByte::No; 256];
     let mut byte = 0;
     while byte < 256 {
@@ -67,20 +67,15 @@ pub(super) const NAME_BYTES: [NameByte; 256] = {
 /// Takes a name from the front of a text and checks it. Gives its length and
 /// whether it has a prefix.
 pub(super) fn take_name(text: &str) -> Result<(usize, bool), String> {
-    let mut length = 0;
-    let mut plain = true;
-    for byte in text.bytes() {
-        match NAME_BYTES[usize::from(byte)] {
-            NameByte::Letter => {}
-            NameByte::Other => plain &= length > 0,
-            NameByte::Unclear => plain = false,
-            NameByte::No => break,
-        }
-        length += 1;
-    }
-    if plain && length > 0 {
+    let bytes = text.as_bytes();
+    let kind = |byte: &u8| NAME_BYTES[usize::from(*byte)];
+    let plain = |byte: &u8| matches!(kind(byte), NameByte::Letter | NameByte::Other);
+    let length = bytes.iter().position(|byte| !plain(byte)).unwrap_or(bytes.len());
+    let starts_well = bytes.first().is_some_and(|first| kind(first) == NameByte::Letter);
+    if starts_well && bytes.get(length).is_none_or(|end| kind(end) == NameByte::No) {
         return Ok((length, false));
     }
+    let length = bytes.iter().position(|byte| kind(byte) == NameByte::No).unwrap_or(bytes.len());
     let name = text.get(..length).unwrap_or_default();
     check_name(name)?;
     Ok((length, name.contains(':')))

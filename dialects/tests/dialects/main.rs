@@ -3,6 +3,7 @@
 
 mod fixtures;
 mod framing;
+mod local_times;
 mod protocol;
 mod robustness;
 mod schema;
