@@ -412,5 +412,5 @@ impl Output {
 }
 
 fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "error: {message}");
+    let _ = writeln!(io::stderr(), "heliograph: {message}");
 }

@@ -10,7 +10,9 @@ say() { printf 'docker.sh: %s\n' "$*" >&2; }
 
 answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
-started_here() { [[ -s "$pid_file" ]] && [[ "$(ps -o comm= -p "$(<"$pid_file")" 2>/dev/null)" == dockerd ]]; }
+is_dockerd() { [[ "$(cat "/proc/$1/comm" 2>/dev/null)" == dockerd ]]; }
+
+started_here() { [[ -s "$pid_file" ]] && is_dockerd "$(<"$pid_file")"; }
 
 start() {
   if answers; then
@@ -21,8 +23,12 @@ start() {
   mkdir -p "$state"
   # A pid file left by an engine that was killed would make dockerd refuse.
   local stale=/var/run/docker.pid
-  if [[ -s "$stale" ]] && [[ "$(ps -o comm= -p "$(<"$stale")" 2>/dev/null)" != dockerd ]]; then
+  if [[ -s "$stale" ]] && ! is_dockerd "$(<"$stale")"; then
     rm -f "$stale"
+  fi
+  # Without systemd nobody may have mounted the control groups yet.
+  if ! mountpoint -q /sys/fs/cgroup && command -v cgroupfs-mount >/dev/null; then
+    cgroupfs-mount
   fi
   setsid dockerd >"$log_file" 2>&1 </dev/null &
   local pid=$!

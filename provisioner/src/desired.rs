@@ -199,7 +199,7 @@ fn tenant(fleet: &Fleet, id: &ProviderId, provider: &Provider, image: &ResolvedI
             image: image.reference.clone(),
             image_id: image.id.clone(),
             command: command(role, id, provider),
-            env: environment(role, provider),
+            env: environment(role, fleet, provider),
             user: USER.to_owned(),
             network: network.name.clone(),
             volume: volume.name.clone(),
@@ -233,13 +233,16 @@ fn command(role: Role, id: &ProviderId, provider: &Provider) -> Vec<String> {
     command
 }
 
-fn environment(role: Role, provider: &Provider) -> BTreeMap<String, String> {
+fn environment(role: Role, fleet: &Fleet, provider: &Provider) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     if role == Role::Ingest {
         return env;
     }
     if let Some(url) = &provider.public_url {
         env.insert("HELIOGRAPH__ADMIN__PUBLIC_URL".to_owned(), url.clone());
+    }
+    if role == Role::Admin && fleet.behind_proxy {
+        env.insert("HELIOGRAPH__ADMIN__BEHIND_PROXY".to_owned(), "true".to_owned());
     }
     if role == Role::Mailer {
         env.extend(mail_environment(provider.mail.as_ref()));

@@ -32,6 +32,8 @@ pub struct Fleet {
     pub ingest_address: IpAddr,
     /// The host address on which panels are served.
     pub admin_address: IpAddr,
+    /// Whether a proxy stands before the panels and names the caller.
+    pub behind_proxy: bool,
     /// How long a container may take to drain before it is killed, in seconds.
     pub stop_grace_s: u32,
     /// The providers by id.
@@ -125,16 +127,22 @@ pub struct MailLogin {
 pub enum MailTls {
     /// STARTTLS, or no mail.
     Required,
+    /// TLS from the first byte, as on port 465.
+    Implicit,
     /// In the clear, for a relay on the same host.
     None,
 }
 
 impl MailTls {
+    /// Every way there is.
+    pub const ALL: [Self; 3] = [Self::Required, Self::Implicit, Self::None];
+
     /// The word in the fleet file and in the mailer's settings.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Required => "required",
+            Self::Implicit => "implicit",
             Self::None => "none",
         }
     }

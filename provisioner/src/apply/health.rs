@@ -83,23 +83,22 @@ async fn examine(engine: &Engine, spec: &ContainerSpec) -> Result<Verdict, Engin
     let Some(health) = engine.observer().health(&spec.name).await? else {
         return Ok(Verdict::Never("is gone".to_owned()));
     };
-    if health.restarts >= CRASH_LOOP && !matches!(health.health, HealthState::Healthy) {
-        return Ok(Verdict::Never(format!("{}; the engine has started it again {} times", ending(&health), health.restarts)));
-    }
-    if !health.running {
-        return Ok(Verdict::NotYet(ending(&health)));
-    }
-    if health.health == HealthState::Healthy || answers(engine, spec).await {
+    if health.running && (health.health == HealthState::Healthy || answers(engine, spec).await) {
         return Ok(Verdict::Well);
     }
-    Ok(Verdict::NotYet("runs, but its health check fails".to_owned()))
+    if health.restarts >= CRASH_LOOP {
+        return Ok(Verdict::Never(format!("{}; the engine has started it again {} times", ending(&health), health.restarts)));
+    }
+    Ok(Verdict::NotYet(ending(&health)))
 }
 
 fn ending(health: &ContainerHealth) -> String {
     if health.out_of_memory {
         "ended for want of memory".to_owned()
+    } else if health.running {
+        "runs, but its health check fails".to_owned()
     } else {
-        format!("ended with exit code {}", health.exit_code)
+        format!("is {}, its last exit code {}", health.state, health.exit_code)
     }
 }
 

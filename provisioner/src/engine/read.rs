@@ -103,6 +103,9 @@ impl Observer {
         self.observe_containers(fleet, &mut observed).await?;
         self.observe_networks(fleet, &mut observed).await?;
         self.observe_volumes(fleet, &mut observed).await?;
+        observed.containers.sort_by(|a, b| a.name.cmp(&b.name));
+        observed.networks.sort_by(|a, b| a.name.cmp(&b.name));
+        observed.volumes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(observed)
     }
 
@@ -192,7 +195,8 @@ fn ownership(labels: Option<&HashMap<String, String>>, fleet: &str) -> Ownership
 }
 
 fn foreign(kind: ObjectKind, name: String, labels: Option<&HashMap<String, String>>) -> Foreign {
-    let fleet = labels.and_then(|labels| labels.get(label::FLEET)).cloned();
+    let managed = labels.filter(|labels| labels.get(label::MANAGED).is_some_and(|value| value == "true"));
+    let fleet = managed.and_then(|labels| labels.get(label::FLEET)).cloned();
     Foreign { kind, name, fleet }
 }
 

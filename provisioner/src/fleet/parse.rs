@@ -37,10 +37,11 @@ fn read_fleet(root: &Section<'_>) -> Fleet {
     let image = root.read("image", image_reference).unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
     let ingest_address = root.parsed("ingest_address").unwrap_or(ANYWHERE);
     let admin_address = root.parsed("admin_address").unwrap_or(ANYWHERE);
+    let behind_proxy = root.boolean("behind_proxy").unwrap_or(false);
     let stop_grace_s = root.integer_in("stop_grace_s", 1..101).unwrap_or(DEFAULT_STOP_GRACE_S);
     let defaults = read_limits(root, &Role::ALL.into_iter().map(|role| (role, Limits::of(role))).collect());
     let providers = root.section("provider").map(|section| read_providers(&section, &defaults)).unwrap_or_default();
-    let fleet = Fleet { name, image, ingest_address, admin_address, stop_grace_s, providers };
+    let fleet = Fleet { name, image, ingest_address, admin_address, behind_proxy, stop_grace_s, providers };
     root.report_unknown();
     fleet
 }
@@ -123,10 +124,8 @@ fn host_name(text: &str) -> Result<String, String> {
 }
 
 fn mail_tls(text: &str) -> Result<MailTls, String> {
-    [MailTls::Required, MailTls::None]
-        .into_iter()
-        .find(|tls| tls.as_str() == text)
-        .ok_or_else(|| one_of(text, &[MailTls::Required.as_str(), MailTls::None.as_str()]))
+    let words = MailTls::ALL.map(MailTls::as_str);
+    MailTls::ALL.into_iter().find(|tls| tls.as_str() == text).ok_or_else(|| one_of(text, &words))
 }
 
 fn sender(text: &str) -> Result<String, String> {

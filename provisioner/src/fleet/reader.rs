@@ -117,6 +117,10 @@ impl<'a> Section<'a> {
         Some(text)
     }
 
+    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+        self.value(key, "true or false", Value::as_bool)
+    }
+
     pub(super) fn integer(&self, key: &'static str) -> Option<i64> {
         self.value(key, "a whole number", Value::as_integer)
     }

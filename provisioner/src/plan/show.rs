@@ -51,7 +51,7 @@ impl fmt::Display for Cause {
             Self::Image { from, to } => write!(f, "image {} → {}", or_none(short_id(from)), short_id(to)),
             Self::Settings { changes } if changes.is_empty() => f.write_str("settings differ"),
             Self::Settings { changes } => {
-                let shown = changes.iter().take(3).map(|c| format!("{} {} → {}", c.setting, or_none(&c.from), or_none(&c.to)));
+                let shown = changes.iter().take(3).map(|c| format!("{} {} → {}", c.setting, shorten(&c.from), shorten(&c.to)));
                 let more = changes.len().saturating_sub(3);
                 f.write_str(&shown.collect::<Vec<_>>().join(", "))?;
                 if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
@@ -67,6 +67,15 @@ impl fmt::Display for Cause {
 
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "(none)" } else { text }
+}
+
+/// A value as it fits into a line.
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 40;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => or_none(text).to_owned(),
+    }
 }
 
 impl fmt::Display for Refusal {
