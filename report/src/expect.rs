@@ -121,3 +121,65 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const Q: u32 = 900_000;
+
+    fn at_quarter(number: i64) -> Timestamp {
+        Timestamp::clamped(number * WINDOW_MS)
+    }
+
+    /// Windows as expected and covered milliseconds; gaps in minutes.
+    fn check(windows: &[(u32, u32)], expected: &[(i64, i64)]) {
+        let coverage = windows.iter().enumerate().map(|(number, (expected_ms, covered_ms))| Coverage {
+            start: at_quarter(i64::try_from(number).unwrap()),
+            expected_ms: *expected_ms,
+            covered_ms: *covered_ms,
+        });
+        let got: Vec<(i64, i64)> =
+            gaps(coverage).iter().map(|gap| (gap.from.as_millis() / 60_000, gap.end().as_millis() / 60_000)).collect();
+        assert_eq!(got, expected, "{windows:?}");
+    }
+
+    #[test]
+    fn gaps_are_runs_of_more_than_forty_minutes() {
+        let (full, none, night) = ((Q, Q), (Q, 0), (0, 0));
+        check(&[], &[]);
+        check(&[full, none, none, full], &[]);
+        check(&[full, none, none, none, full], &[(15, 60)]);
+        // Five minutes at the end of one window, ten at the beginning of another.
+        check(&[full, (Q, 600_000), none, none, full], &[]);
+        check(&[full, (Q, 600_000), none, none, (Q, 300_000), full], &[(25, 70)]);
+        check(&[none, none, night, night, none, full], &[(0, 75)]);
+        check(&[night, night, night, night], &[]);
+        check(&[full, none, none, none], &[(15, 60)]);
+        check(&[none, none, none, full, none, none, none], &[(0, 45), (60, 105)]);
+    }
+
+    #[test]
+    fn light_leaves_half_an_hour_after_sunrise_and_before_sunset() {
+        let madrid = Position::new(40.4168, -3.7038).unwrap();
+        let day = TimeWindow::between(
+            Timestamp::parse_rfc3339("2024-06-21T00:00:00Z").unwrap(),
+            Timestamp::parse_rfc3339("2024-06-22T00:00:00Z").unwrap(),
+        );
+        let light = Light::over(Some(&madrid), day);
+        // Sunrise 04:45Z, sunset 19:48Z.
+        for (time, expected) in [
+            ("03:00", false),
+            ("05:00", false),
+            ("05:30", true),
+            ("12:00", true),
+            ("19:00", true),
+            ("19:15", false),
+            ("22:00", false),
+        ] {
+            let start = Timestamp::parse_rfc3339(&format!("2024-06-21T{time}:00Z")).unwrap();
+            assert_eq!(light.covers(start), expected, "{time}");
+        }
+        assert!(Light::over(None, day).covers(day.from));
+    }
+}

@@ -187,6 +187,14 @@ impl Direction {
         }
     }
 
+    /// Whether it supplies the site (+1) or takes from it (−1).
+    pub(crate) const fn sign_of_supply(self) -> f64 {
+        match self {
+            Self::Produced | Self::Imported | Self::Discharged => 1.0,
+            Self::Exported | Self::Charged | Self::Consumed => -1.0,
+        }
+    }
+
     const fn quantity(self) -> Quantity {
         match self {
             Self::Produced => Quantity::EnergyProduced,
@@ -235,4 +243,22 @@ fn totality(metric: &str) -> (bool, usize, &str) {
         &["power", "ac_power", "ac-power", "p_ac", "pac", "p", "w", "energy", "energy_total", "total_energy", "e_total", "wh"];
     let is_total = TOTALS.iter().any(|name| name.eq_ignore_ascii_case(metric));
     (!is_total, metric.len(), metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_taken_before_phases() {
+        for (mut names, first) in [
+            (vec!["power_l1", "power_l2", "power"], "power"),
+            (vec!["P_AC_L3", "P_AC", "P_AC_L1"], "P_AC"),
+            (vec!["active_power_l2", "active_power"], "active_power"),
+            (vec!["energy_total", "e"], "energy_total"),
+        ] {
+            names.sort_by_key(|name| totality(name));
+            assert_eq!(names[0], first);
+        }
+    }
 }

@@ -2,11 +2,19 @@
 //! figure is a sum. Whatever periods and bars are cut from them, their energies
 //! add up.
 
-use heliograph_domain::{SensorRole, TimeWindow, Timestamp, WINDOW_MS};
+mod balance;
+mod grid;
+
+use heliograph_domain::TimeWindow;
 
 use crate::energy::{Completeness, Energy, Peak};
-use crate::expect::{Coverage, Expectation, Light, gaps};
-use crate::flow::{Direction, Flow, SensorInput};
+use crate::expect::{Coverage, gaps};
+use crate::flow::Direction;
+
+pub(crate) use balance::{Balance, Frame, SensorBook};
+
+use balance::higher;
+use grid::Grid;
 
 /// What is known of one quarter of an hour.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,138 +57,6 @@ impl Totals {
     pub(crate) fn is_known(&self) -> bool {
         self.produced.or(self.consumed).or(self.imported).or(self.exported).is_some()
     }
-}
-
-/// What the cells of a ledger are computed for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Frame<'a> {
-    pub(crate) period: TimeWindow,
-    pub(crate) now: Timestamp,
-    pub(crate) light: &'a Light,
-}
-
-/// A sensor's own books.
-pub(crate) struct SensorBook<'a> {
-    pub(crate) input: &'a SensorInput,
-    pub(crate) flows: Vec<Flow>,
-    coverage: Vec<Coverage>,
-}
-
-impl<'a> SensorBook<'a> {
-    pub(crate) fn new(input: &'a SensorInput, frame: Frame<'_>) -> Self {
-        let flows = input.flows();
-        let grid = Grid::over(frame.period);
-        let mut covered = vec![0u32; grid.len];
-        let mut cover = |start: Timestamp, covered_ms: u32| {
-            if let Some(cell) = grid.index(start).and_then(|index| covered.get_mut(index)) {
-                *cell = (*cell).max(covered_ms);
-            }
-        };
-        match flows.first() {
-            Some(flow) => flow.points.iter().for_each(|point| cover(point.start, point.covered_ms)),
-            None => {
-                let windows = input.series.iter().flat_map(|(_, windows)| windows);
-                windows.for_each(|window| cover(window.start, window.rollup.covered_ms));
-            }
-        }
-        let expectation = Expectation::of(input, frame.period, frame.now, frame.light);
-        let coverage = covered
-            .into_iter()
-            .enumerate()
-            .map(|(index, covered_ms)| {
-                let start = grid.start(index);
-                let (expected_ms, covered_ms) = expectation.judge(start, covered_ms);
-                Coverage { start, expected_ms, covered_ms }
-            })
-            .collect();
-        Self { input, flows, coverage }
-    }
-
-    pub(crate) fn flow(&self, direction: Direction) -> Option<&Flow> {
-        self.flows.iter().find(|flow| flow.direction == direction)
-    }
-
-    pub(crate) fn total(&self, direction: Direction, window: TimeWindow) -> Option<Energy> {
-        self.flow(direction).and_then(|flow| flow.total(window))
-    }
-
-    pub(crate) fn completeness(&self) -> Completeness {
-        self.coverage.iter().fold(Completeness::default(), |sum, coverage| sum.sum(coverage.completeness()))
-    }
-
-    pub(crate) fn gaps(&self) -> Vec<TimeWindow> {
-        gaps(self.coverage.iter().copied())
-    }
-
-    /// The highest reading of its power gauge.
-    pub(crate) fn peak(&self) -> Option<Peak> {
-        let (_, windows) = self.input.power_gauge()?;
-        let known = windows.iter().filter(|window| window.rollup.count > 0 && window.rollup.max > 0.0);
-        known.map(|window| Peak { watts: window.rollup.max, at: window.start }).reduce(higher)
-    }
-}
-
-impl Coverage {
-    fn completeness(self) -> Completeness {
-        Completeness { expected_ms: u64::from(self.expected_ms), covered_ms: u64::from(self.covered_ms) }
-    }
-}
-
-impl Flow {
-    /// The energy within a window of whole quarters.
-    pub(crate) fn total(&self, window: TimeWindow) -> Option<Energy> {
-        let from = self.points.partition_point(|point| point.start < floor(window.from));
-        let until = self.points.partition_point(|point| point.start < floor(window.end()));
-        self.points
-            .get(from..until)?
-            .iter()
-            .map(|point| self.energy(point))
-            .fold(None, |sum, energy| Energy::sum(sum, Some(energy)))
-    }
-
-    fn energy(&self, point: &crate::flow::FlowPoint) -> Energy {
-        Energy { watt_hours: point.watt_hours, source: self.source, estimated: point.estimated, flagged: point.flagged }
-    }
-}
-
-/// Which sensors of a site stand for what, so that nothing counts twice.
-pub(crate) struct Balance<'a> {
-    /// Production meters where any has data, else inverters.
-    pub(crate) production: Vec<&'a SensorBook<'a>>,
-    grid: Vec<&'a SensorBook<'a>>,
-    battery: Vec<&'a SensorBook<'a>>,
-    load: Vec<&'a SensorBook<'a>>,
-}
-
-impl<'a> Balance<'a> {
-    pub(crate) fn of(books: &'a [SensorBook<'a>]) -> Self {
-        let role = |role: SensorRole| books.iter().filter(|book| book.input.role == role).collect::<Vec<_>>();
-        let (meters, inverters) = (role(SensorRole::Production), role(SensorRole::Inverter));
-        let meters_count = meters.iter().any(|book| !book.flows.is_empty()) || inverters.is_empty();
-        let grid = role(SensorRole::Grid);
-        // With a grid meter the balance says what is consumed; a load meter
-        // then only divides it.
-        let load = if measures_import(&grid) { Vec::new() } else { role(SensorRole::Load) };
-        Self { production: if meters_count { meters } else { inverters }, grid, battery: role(SensorRole::Battery), load }
-    }
-
-    pub(crate) fn counts(&self, book: &SensorBook<'_>) -> bool {
-        self.counted().any(|counted| std::ptr::eq(counted.input, book.input))
-    }
-
-    fn counted(&self) -> impl Iterator<Item = &'a SensorBook<'a>> + use<'a, '_> {
-        [&self.production, &self.grid, &self.battery, &self.load].into_iter().flatten().copied()
-    }
-
-    /// Whether consumption follows from the balance: import is measured and
-    /// production, where there is any, is known.
-    fn is_closed(&self) -> bool {
-        measures_import(&self.grid) && (self.production.is_empty() || self.production.iter().any(|book| !book.flows.is_empty()))
-    }
-}
-
-fn measures_import(grid: &[&SensorBook<'_>]) -> bool {
-    grid.iter().any(|book| book.flow(Direction::Imported).is_some())
 }
 
 impl Ledger {
@@ -397,16 +273,6 @@ impl Cell {
     }
 }
 
-impl Direction {
-    /// Whether it supplies the site (+1) or takes from it (−1).
-    const fn sign_of_supply(self) -> f64 {
-        match self {
-            Self::Produced | Self::Imported | Self::Discharged => 1.0,
-            Self::Exported | Self::Charged | Self::Consumed => -1.0,
-        }
-    }
-}
-
 #[derive(Default)]
 struct Mean {
     sum: f64,
@@ -433,59 +299,21 @@ fn mean(watt_hours: f64, covered_ms: u32) -> Option<f64> {
     (covered_ms >= ENOUGH_MS).then(|| watt_hours * 3_600_000.0 / f64::from(covered_ms))
 }
 
-/// The higher of two peaks, the earlier of equal ones.
-fn higher(a: Peak, b: Peak) -> Peak {
-    if b.watts > a.watts { b } else { a }
-}
-
-fn floor(time: Timestamp) -> Timestamp {
-    heliograph_domain::window_of(time)
-}
-
-/// A run of quarters.
-#[derive(Debug, Clone, Copy)]
-struct Grid {
-    first: i64,
-    len: usize,
-}
-
-impl Grid {
-    fn over(period: TimeWindow) -> Self {
-        let (first, end) = (number(period.from), number(period.end()));
-        Self { first, len: usize::try_from(end - first).unwrap_or(0) }
-    }
-
-    fn index(self, start: Timestamp) -> Option<usize> {
-        usize::try_from(number(start) - self.first).ok().filter(|index| *index < self.len)
-    }
-
-    const fn start(self, index: usize) -> Timestamp {
-        Timestamp::clamped((self.first + index as i64) * WINDOW_MS)
-    }
-
-    fn range(self, window: TimeWindow) -> std::ops::Range<usize> {
-        let clip = |time: Timestamp| usize::try_from(number(time) - self.first).unwrap_or(0).min(self.len);
-        clip(window.from)..clip(window.end()).max(clip(window.from))
-    }
-}
-
-/// The number of the quarter that holds an instant.
-const fn number(time: Timestamp) -> i64 {
-    time.as_millis().div_euclid(WINDOW_MS)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use heliograph_domain::{
-        GatewayId, Kind, MetricName, Period, PeriodKind, Quantity, Rollup, RollupFlags, SensorId, Step, Unit, Zone,
+        GatewayId, Kind, MetricName, Period, PeriodKind, Quantity, Rollup, RollupFlags, SensorId, SensorRole, Step, Timestamp,
+        Unit, WINDOW_MS, Zone,
     };
     use heliograph_store::{SeriesRecord, WindowRollup};
     use jiff::civil;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::expect::Light;
+    use crate::flow::SensorInput;
 
     fn rollup(value: f64, covered_ms: u32, estimated: bool) -> Rollup {
         let flags = RollupFlags { estimated, ..RollupFlags::default() };
@@ -534,21 +362,26 @@ mod tests {
         (SensorRole::Weather, Kind::Gauge, Quantity::IrradiancePlane),
     ];
 
+    /// By number of the quarter: value, covered milliseconds, whether estimated.
+    type Windows = BTreeMap<i64, (f64, u32, bool)>;
+    /// A place in [`KINDS`] and the windows of the series.
+    type Any = (usize, Windows);
+
     /// Some windows around a week in October 2026, in which clocks change.
-    fn any_sensor() -> impl Strategy<Value = (usize, BTreeMap<i64, (f64, u32, bool)>)> {
+    fn any_sensor() -> impl Strategy<Value = Any> {
         let window = (0.0..5_000.0f64, prop_oneof![Just(900_000u32), 0..900_000u32], any::<bool>());
         (0..KINDS.len(), proptest::collection::btree_map(0..900i64, window, 0..120))
     }
 
-    fn inputs(sensors: &[(usize, BTreeMap<i64, (f64, u32, bool)>)], origin: Timestamp) -> Vec<SensorInput> {
-        let windows = |values: &BTreeMap<i64, (f64, u32, bool)>| {
+    fn inputs(sensors: &[Any], origin: Timestamp) -> Vec<SensorInput> {
+        let windows = |values: &Windows| {
             let window = |(number, (value, covered, estimated)): (&i64, &(f64, u32, bool))| WindowRollup {
                 start: origin.plus_millis(number * WINDOW_MS),
                 rollup: rollup(*value, *covered, *estimated),
             };
             values.iter().map(window).collect()
         };
-        let input = |(index, (kind, values)): (usize, &(usize, BTreeMap<i64, (f64, u32, bool)>))| {
+        let input = |(index, (kind, values)): (usize, &Any)| {
             let (role, kind, quantity) = KINDS[*kind];
             sensor(index, role, kind, quantity, windows(values))
         };
@@ -611,7 +444,7 @@ mod tests {
             let day = Period::around(PeriodKind::Day, civil::date(2026, 10, 19)).window(&Zone::utc());
             let other = TimeWindow::between(day.from.plus_millis(shift * 3_600_000), day.end().plus_millis(shift * 3_600_000));
             let light = Light::over(None, day);
-            let book = |sensor: &(usize, BTreeMap<i64, (f64, u32, bool)>), period: TimeWindow| {
+            let book = |sensor: &Any, period: TimeWindow| {
                 let inputs = inputs(std::slice::from_ref(sensor), Timestamp::parse_rfc3339("2026-10-18T00:00:00Z").unwrap());
                 let frame = Frame { period, now: Timestamp::MAX, light: &light };
                 let books: Vec<SensorBook<'_>> = inputs.iter().map(|input| SensorBook::new(input, frame)).collect();

@@ -275,3 +275,35 @@ pub(crate) fn part_to_date(this: TimeWindow, previous: TimeWindow, now: Timestam
 pub(crate) fn shown(period: TimeWindow, visible: TimeWindow) -> TimeWindow {
     period.intersect(&visible).unwrap_or(TimeWindow::between(period.from, period.from))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revenue_is_rounded_half_to_even() {
+        for (kwh, tariff, expected) in [
+            (12.5, "0.01", "0.12"),
+            (13.5, "0.01", "0.14"),
+            (0.1 + 0.2, "0.15", "0.04"),
+            (1_234.567, "0.0821", "101.36"),
+            (0.0, "0.08", "0"),
+            (-1.0, "0.08", "-0.08"),
+        ] {
+            assert_eq!(revenue(kwh, tariff.parse().unwrap()), Some(expected.parse().unwrap()), "{kwh} at {tariff}");
+        }
+        assert_eq!(revenue(f64::NAN, Decimal::ONE), None);
+        assert_eq!(revenue(1e300, Decimal::ONE), None);
+        assert_eq!(revenue(1e27, Decimal::from(1_000_000)), None);
+    }
+
+    #[test]
+    fn a_running_period_compares_with_as_much_of_the_one_before() {
+        let at = |hour: i64| Timestamp::clamped(hour * 3_600_000);
+        let (this, before) = (TimeWindow::between(at(24), at(48)), TimeWindow::between(at(0), at(23)));
+        assert_eq!(part_to_date(this, before, at(30)), Some(TimeWindow::between(at(0), at(6))));
+        assert_eq!(part_to_date(this, before, at(47)), Some(TimeWindow::between(at(0), at(23))));
+        assert_eq!(part_to_date(this, before, at(48)), None);
+        assert_eq!(part_to_date(this, before, at(23)), None);
+    }
+}
