@@ -2,7 +2,7 @@
 //!
 //! [`run_once`] makes what is due into the outbox, each mail rendered whole and
 //! keyed by report, period and recipient, and sends what the outbox holds:
-//! claimed, sent, marked. [`run`] does so until it is told to end. A mail goes
+//! claimed, sent, marked. [`run()`] does so until it is told to end. A mail goes
 //! out at least once, and with the same Message-ID at every attempt. Nothing
 //! outside this crate speaks SMTP.
 

@@ -16,9 +16,10 @@ use crate::run::{Run, RunSummary, chain};
 use crate::schedule::{Due, Report, due};
 use crate::summary::{Facts, GatewayFacts, Summary};
 
-/// The chart's size in CSS pixels, and how much finer its image is, for dense screens.
-const CHART_SIZE: (u32, u32) = (536, 260);
-const CHART_SCALE: f32 = 2.0;
+/// The chart's size in CSS pixels, between that of a narrow and of a wide client,
+/// so that its text is legible in both; and how much finer its image is.
+const CHART_SIZE: (u32, u32) = (440, 230);
+const CHART_SCALE: f32 = 2.5;
 /// The days before the one reported that a daily chart shows.
 const CHART_DAYS_BEFORE: i64 = 6;
 

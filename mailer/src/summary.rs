@@ -1,7 +1,8 @@
 //! From figures to what a mail says: words and numbers, ready for the templates.
 //!
-//! Numbers are spelled by the report's own format, so that mail and panel say
-//! the same to the digit. What is not known is said in words and never as 0.
+//! Numbers are spelled by the report's own format, single figures as the panel's
+//! tiles and columns as its tables, so that both say the same to the digit. What
+//! is not known is said in words and never as 0.
 
 use askama::Template;
 use heliograph_domain::{Period, ProviderSettings, Zone};
@@ -143,7 +144,7 @@ impl Summary {
         let when = When::of(facts.report, &facts.period);
         let headline = subjects.map(|subject| Headline {
             label: format!("{} {}", subject.verb(), when.long),
-            figure: subject.energy(facts.figures).map(|energy| format::kwh(energy.watt_hours)).unwrap_or_default(),
+            figure: subject.energy(facts.figures).map(|energy| format::energy(energy.watt_hours)).unwrap_or_default(),
         });
         let figure = headline.as_ref().map_or_else(|| "no data".to_owned(), |headline| plain(&headline.figure));
         let (complete, completeness) = completeness(facts, subjects);
@@ -245,12 +246,12 @@ fn compare(subject: Subject, facts: &Facts<'_>, before: &str) -> Comparison {
     let now = subject.energy(facts.figures).map_or(0.0, |energy| energy.watt_hours);
     let known = facts.before.and_then(|figures| Some((figures, subject.energy(figures)?.watt_hours)));
     let Some((figures, then)) = known else {
-        return Comparison { change: None, text: format!("There is no data of {before} to compare with.") };
+        return Comparison { change: None, text: format!("Of {before} too little is known to compare with it.") };
     };
-    let spelled = format::kwh(then);
+    let spelled = format::energy(then);
     if facts.figures.completeness.is_incomplete() || figures.completeness.is_incomplete() || then <= 0.0 {
-        let measured =
-            figures.completeness.ratio().map_or_else(String::new, |ratio| format!(", {} measured", format::percent(ratio)));
+        let share = figures.completeness.ratio().map(format::percent);
+        let measured = share.map(|share| format!(" ({share} measured)")).unwrap_or_default();
         return Comparison { change: None, text: format!("For comparison, {before}: {spelled}{measured}.") };
     }
     Comparison { change: Some(format::change(now / then - 1.0)), text: format!("against {before} ({spelled})") }
@@ -260,7 +261,7 @@ fn compare(subject: Subject, facts: &Facts<'_>, before: &str) -> Comparison {
 fn completeness(facts: &Facts<'_>, subject: Option<Subject>) -> (bool, String) {
     let figures = facts.figures;
     let Some(subject) = subject else {
-        let sentence = "No data arrived. If your plant was running, please check that its gateway has power and network.";
+        let sentence = "If your plant was running, please check that its gateway has power and network.";
         return (false, sentence.to_owned());
     };
     let estimated = if subject.energy(figures).is_some_and(|energy| energy.estimated) {
@@ -281,7 +282,7 @@ fn completeness(facts: &Facts<'_>, subject: Option<Subject>) -> (bool, String) {
 fn details(subject: Subject, facts: &Facts<'_>) -> Vec<Fact> {
     let figures = facts.figures;
     let energy = |label, energy: Option<Energy>| {
-        energy.map(|energy| Fact { label, value: format::kwh(energy.watt_hours), note: String::new() })
+        energy.map(|energy| Fact { label, value: format::energy(energy.watt_hours), note: String::new() })
     };
     let plain = |label, value: Option<String>| value.map(|value| Fact { label, value, note: String::new() });
     let consumed = figures.consumed.filter(|_| subject != Subject::Consumed);
@@ -338,7 +339,8 @@ fn chart(subject: Option<Subject>, facts: &Facts<'_>, content_id: String) -> Cha
 fn bar_words(subject: Subject, bar: &BucketFigures) -> Bar {
     let label = bar.local.strftime("%a %-d %b").to_string();
     let value = match (bar.state(), subject.of_bar(bar)) {
-        (BucketState::Missing | BucketState::Idle, _) | (_, None) => "no data".to_owned(),
+        (BucketState::Idle, _) => "–".to_owned(),
+        (BucketState::Missing, _) | (_, None) => "no data".to_owned(),
         (BucketState::Incomplete, Some(energy)) => format!("{} (incomplete)", format::kwh(energy.watt_hours)),
         (BucketState::Complete, Some(energy)) => format::kwh(energy.watt_hours),
     };

@@ -2,14 +2,15 @@
 
 use heliograph_domain::TimeWindow;
 use heliograph_mailer::{RunSummary, preview, run_once};
+use heliograph_report::format;
 use heliograph_store::OutboxState;
 
 use crate::parse::{files, parse};
 use crate::plant::{Hand, Plant, at, madrid_day, sum_wh};
 
-/// As the report spells kilowatt hours, with plain spaces.
-fn kwh(watt_hours: f64) -> String {
-    heliograph_report::format::kwh(watt_hours).replace(['\u{a0}', '\u{202f}'], " ")
+/// As the panel's tiles spell an energy, with plain spaces.
+fn energy(watt_hours: f64) -> String {
+    plain(&format::energy(watt_hours))
 }
 
 fn plain(text: &str) -> String {
@@ -31,10 +32,13 @@ async fn a_daily_mail_says_what_the_readings_sum_to_in_text_html_and_subject() {
 
     assert_eq!(mail.defects(), 0);
     assert_eq!(mail.shape(), "multipart/alternative(text/plain multipart/related(text/html image/png))");
-    let expected = kwh(sum_wh(1, madrid_day("2026-11-20")));
+    let sum = sum_wh(1, madrid_day("2026-11-20"));
+    let expected = energy(sum);
     assert_eq!(mail.header("Subject"), [format!("Sunrise Energy: {expected} on 20 November 2026")]);
     assert!(mail.text().contains(&format!("Produced on Friday, 20 November 2026: {expected}")), "{}", mail.text());
-    assert!(plain(&mail.html()).contains(&expected));
+    assert!(mail.html().contains(&format::energy(sum)));
+    let column = plain(&format::kwh(sum));
+    assert!(mail.text().contains(&format!("- North roof (Casa Lola): {column}, peak")), "{}", mail.text());
     assert!(mail.text().contains("100 % of the expected time was measured"), "{}", mail.text());
 
     assert_eq!(mail.header("From"), ["Sunrise Energy <mail@sunrise.example>"]);
@@ -111,7 +115,7 @@ async fn a_late_start_catches_up_three_days_and_one_month_each_once() {
     let periods: Vec<&str> = rows.iter().map(|row| row.key.period.as_str()).collect();
     assert_eq!(periods, ["2026-11", "2026-12-06", "2026-12-07", "2026-12-08"]);
     let november = TimeWindow::between(at("2026-10-31T23:00:00Z"), at("2026-11-30T23:00:00Z"));
-    assert_eq!(rows[0].subject, format!("Sunrise Energy: {} in November 2026", kwh(sum_wh(1, november))));
+    assert_eq!(rows[0].subject, format!("Sunrise Energy: {} in November 2026", energy(sum_wh(1, november))));
 }
 
 #[tokio::test]
@@ -146,7 +150,7 @@ async fn two_customers_with_one_address_get_a_mail_each() {
     assert_eq!(run_once(&plant.store, &plant.to_folder(), &clock).await.unwrap().sent, 2);
     let subjects: Vec<String> = plant.store.outbox_list(10).await.unwrap().into_iter().map(|row| row.subject).collect();
     for gateway in [1, 2] {
-        let figure = kwh(sum_wh(gateway, madrid_day("2026-11-20")));
+        let figure = energy(sum_wh(gateway, madrid_day("2026-11-20")));
         assert!(subjects.iter().any(|subject| subject.contains(&figure)), "{figure}: {subjects:?}");
     }
     assert_eq!(files(&plant.folder(), "eml").len(), 2);

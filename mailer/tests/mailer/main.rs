@@ -1,7 +1,7 @@
 //! The mailer over a real store: into folders, to a server that misbehaves at
 //! every step, and to a real one.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 #![expect(unreachable_pub, reason = "modules of a test binary share their items")]
 
 mod folder;

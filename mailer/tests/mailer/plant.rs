@@ -65,7 +65,7 @@ pub fn quarter_wh(gateway: u128, start: Timestamp) -> f64 {
     let quarter = start.as_millis().rem_euclid(86_400_000) / QUARTER_MS;
     let day = start.as_millis().div_euclid(86_400_000);
     let hump = (20 - (quarter - 48).abs()).max(0);
-    let factor = 7 + day.rem_euclid(5) + i64::try_from(gateway).unwrap();
+    let factor = 37 + 3 * day.rem_euclid(5) + i64::try_from(gateway).unwrap();
     (hump * factor) as f64
 }
 
