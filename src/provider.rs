@@ -206,7 +206,7 @@ impl Context {
         let done = apply(engine, plan, |event| match event {
             Event::Started(step) => {
                 begun = Instant::now();
-                self.out.transient(&step.render(self.out.paint, width));
+                self.out.transient(&step.title(self.out.paint));
             }
             Event::Done(step) => {
                 let took = self.out.paint.faint(&format!("{:.1} s", begun.elapsed().as_secs_f64()));

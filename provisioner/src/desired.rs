@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use heliograph_domain::ProviderId;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::fleet::{Fleet, Limits, Mail, Provider};
@@ -75,7 +75,7 @@ pub struct VolumeSpec {
 
 /// A container, down to the last option. Its digest is what a running one is
 /// recognised by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ContainerSpec {
     /// Its name.
     pub name: String,
@@ -116,7 +116,7 @@ pub struct ContainerSpec {
 }
 
 /// A port of the host that leads to one of the container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PortSpec {
     /// Outside.
     pub host: SocketAddr,
@@ -125,7 +125,7 @@ pub struct PortSpec {
 }
 
 /// A secret's file on the host and inside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SecretMount {
     /// The absolute path on the engine's host.
     pub source: PathBuf,
@@ -138,7 +138,7 @@ pub struct SecretMount {
 
 /// The restrictions that every container runs under (CIS Docker benchmark,
 /// section 5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hardening {
     /// The root file system cannot be written.
     pub read_only_root: bool,
@@ -151,7 +151,7 @@ pub struct Hardening {
 }
 
 /// How the engine keeps a container's output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LogRotation {
     /// The engine's driver.
     pub driver: String,

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use heliograph_domain::{ProviderId, UnknownGateways};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::role::Role;
 
@@ -57,7 +57,7 @@ pub struct Provider {
 
 /// A provider's place in the port ranges: `n` in the fleet file. Within the
 /// bounds no gateway port can meet a panel port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Slot(u16);
 
@@ -149,7 +149,7 @@ impl MailTls {
 }
 
 /// What one container may use.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Limits {
     /// Memory; swap is not given on top.
     pub memory: ByteSize,

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use heliograph_domain::ProviderId;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// What a container does for its provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Takes documents from gateways.

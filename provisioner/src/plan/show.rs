@@ -181,6 +181,13 @@ fn line(out: &mut String, arguments: fmt::Arguments<'_>) {
 }
 
 impl Step {
+    /// What is done to what, short enough for a line of any terminal.
+    #[must_use]
+    pub fn title(&self, paint: Paint) -> String {
+        let operation = &self.operation;
+        format!("  {} {:<9} {}", operation.class().label(paint), operation.kind(), operation.name())
+    }
+
     /// One line, its name padded to `width`.
     #[must_use]
     pub fn render(&self, paint: Paint, width: usize) -> String {

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# What the tests talk to: a Docker engine and chromedriver. Mail servers are
+# started by the tests that need one.
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+readonly here
+
+case "${1:-}" in
+  start)
+    "$here/docker.sh" start
+    "$here/chromedriver.sh" start 9515
+    ;;
+  stop)
+    "$here/chromedriver.sh" stop
+    "$here/docker.sh" stop
+    ;;
+  *)
+    echo "services.sh: usage: services.sh start|stop" >&2
+    exit 64
+    ;;
+esac
