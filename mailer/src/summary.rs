@@ -359,3 +359,89 @@ fn footer(facts: &Facts<'_>) -> String {
 fn plain(text: &str) -> String {
     text.replace(['\u{a0}', '\u{202f}'], " ")
 }
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::{PeriodKind, Timestamp};
+    use heliograph_report::{Completeness, EnergySource};
+
+    use super::*;
+
+    fn energy(watt_hours: f64) -> Option<Energy> {
+        Some(Energy { watt_hours, source: EnergySource::Counter, estimated: false, flagged: false })
+    }
+
+    fn whole() -> Figures {
+        Figures { completeness: Completeness { expected_ms: 1000, covered_ms: 1000 }, ..Figures::default() }
+    }
+
+    fn text(figures: &Figures, before: Option<&Figures>) -> String {
+        let (settings, zone) = (ProviderSettings::default(), Zone::utc());
+        let summary = Summary::of(&Facts {
+            provider: "Sunrise",
+            settings: &settings,
+            customer: "Anna",
+            report: Report::Daily,
+            period: Period::around(PeriodKind::Day, jiff::civil::date(2026, 11, 20)),
+            zone: &zone,
+            figures,
+            before,
+            gateways: Vec::new(),
+            bars: &[],
+            chart: None,
+            public_url: None,
+            contact: "mail@sunrise.example",
+        });
+        format!("Subject: {}\n{}", summary.subject, summary.text().unwrap())
+    }
+
+    #[test]
+    fn production_comes_first_and_consumption_beside_it() {
+        let peak = Some(Peak { watts: 4_321.0, at: Timestamp::parse_rfc3339("2026-11-20T12:15:00Z").unwrap() });
+        let figures = Figures {
+            produced: energy(12_345.0),
+            consumed: energy(8_000.0),
+            imported: energy(1_000.0),
+            exported: energy(5_345.0),
+            peak,
+            ..whole()
+        };
+        let said = text(&figures, Some(&Figures { produced: energy(10_000.0), ..whole() }));
+        for expected in [
+            "Subject: Sunrise: 12.3 kWh on 20 November 2026",
+            "Produced on Friday, 20 November 2026: 12.3 kWh\n+23 % against the day before (10.0 kWh)\n",
+            "Consumed: 8.00 kWh\nDrawn from the grid: 1.00 kWh\nFed into the grid: 5.35 kWh\nHighest power: 4.32 kW at 12:15",
+        ] {
+            assert!(said.contains(expected), "{expected}\n{said}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_produced_the_mail_is_about_consumption() {
+        let said = text(&Figures { consumed: energy(8_000.0), ..whole() }, None);
+        assert!(said.contains("Consumed on Friday, 20 November 2026: 8.00 kWh"), "{said}");
+        assert!(!said.contains("Consumed: "), "{said}");
+    }
+
+    #[test]
+    fn a_zero_that_was_measured_is_a_figure_and_one_that_was_not_is_none() {
+        let measured = Figures { produced: energy(0.0), ..whole() };
+        assert!(text(&measured, None).contains("Produced on Friday, 20 November 2026: 0 Wh"));
+        let unheard = Figures { completeness: Completeness { expected_ms: 1000, covered_ms: 0 }, ..measured };
+        assert!(text(&unheard, None).contains("Subject: Sunrise: no data on 20 November 2026"));
+    }
+
+    #[test]
+    fn nothing_is_compared_in_percent_where_part_of_it_is_missing() {
+        let half = Figures { produced: energy(4_000.0), completeness: Completeness { expected_ms: 2, covered_ms: 1 }, ..whole() };
+        let full = Figures { produced: energy(8_000.0), ..whole() };
+        for (figures, before, expected) in [
+            (&half, Some(&full), "For comparison, the day before: 8.00 kWh (100 % measured)."),
+            (&full, Some(&half), "For comparison, the day before: 4.00 kWh (50 % measured)."),
+            (&full, None, "Of the day before too little is known to compare with it."),
+        ] {
+            let said = text(figures, before);
+            assert!(said.contains(expected) && !said.contains(" % against"), "{said}");
+        }
+    }
+}

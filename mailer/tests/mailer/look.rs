@@ -37,6 +37,13 @@ async fn a_daily_mail_looks_like_this() {
 }
 
 #[tokio::test]
+async fn a_daily_mail_about_whole_days_compares_them() {
+    let (html, text) = seen(&two_roofs().await, "2026-11-20T06:00:00Z", "2026-11-19").await;
+    insta::assert_snapshot!("whole.html", html);
+    insta::assert_snapshot!("whole.txt", text);
+}
+
+#[tokio::test]
 async fn a_monthly_mail_looks_like_this() {
     let (html, text) = seen(&two_roofs().await, "2026-12-01T06:00:00Z", "2026-11").await;
     insta::assert_snapshot!("monthly.html", html);
