@@ -17,14 +17,18 @@ pub(crate) fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpLi
             let holder = holder(address.port()).unwrap_or_else(|| "another program".to_owned());
             anyhow!("port {} is taken by {holder}; end it or choose another address with {setting}", address.port())
         }
-        std::io::ErrorKind::PermissionDenied => anyhow!("{address} may not be listened on: {error}; choose another with {setting}"),
+        std::io::ErrorKind::PermissionDenied => {
+            anyhow!("{address} may not be listened on: {error}; choose another with {setting}")
+        }
         _ => anyhow!("{address} cannot be listened on: {error}; choose another with {setting}"),
     })
 }
 
 /// The program that listens on a port, as the kernel's tables tell it.
 fn holder(port: u16) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_inode(&std::fs::read_to_string(table).ok()?, port))?;
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .find_map(|table| listening_inode(&std::fs::read_to_string(table).ok()?, port))?;
     let wanted = format!("socket:[{inode}]");
     let processes = std::fs::read_dir("/proc").ok()?;
     processes.flatten().find_map(|process| {
@@ -32,7 +36,11 @@ fn holder(port: u16) -> Option<String> {
         let mut files = std::fs::read_dir(process.path().join("fd")).ok()?.flatten();
         files.find(|file| std::fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))?;
         let command = std::fs::read(process.path().join("cmdline")).ok()?;
-        let words: Vec<String> = command.split(|b| *b == 0).filter(|word| !word.is_empty()).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let words: Vec<String> = command
+            .split(|b| *b == 0)
+            .filter(|word| !word.is_empty())
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect();
         Some(format!("process {id} ({})", words.join(" ")))
     })
 }

@@ -152,7 +152,7 @@ async fn start(tenant: Tenant, folder: &Path, tasks: &TaskTracker, shutdown: &Ca
     };
     let (mail_clock, mail_shutdown) = (clock.clone(), shutdown.clone());
     tasks.spawn(async move {
-        if let Err(error) = heliograph_mailer::run(&store, &mail, mail_clock, mail_shutdown).await {
+        if let Err(error) = heliograph_mailer::run(store, mail, mail_clock, mail_shutdown).await {
             tracing::error!(%error, "mailer has ended");
         }
     });

@@ -23,7 +23,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let path = if args.ready { "/readyz" } else { "/healthz" };
-    let answer = tokio::time::timeout(TIMEOUT, ask(args.address, path)).await.with_context(|| format!("{} does not answer", args.address))??;
+    let answer = tokio::time::timeout(TIMEOUT, ask(args.address, path))
+        .await
+        .with_context(|| format!("{} does not answer", args.address))??;
     let status = answer.split_whitespace().nth(1).unwrap_or_default();
     if status != "200" {
         bail!("{} is not well: {}", args.address, answer.lines().last().unwrap_or_default());

@@ -29,7 +29,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(&args.sources, &[args.role.store_flag(), args.role.ops_flag(), ("ingest.listen", args.listen.clone())])?;
+    let mut settings =
+        Settings::load(&args.sources, &[args.role.store_flag(), args.role.ops_flag(), ("ingest.listen", args.listen.clone())])?;
     logging::init(&mut settings);
     let ingest_settings = ingest_settings(&mut settings);
     let listen: SocketAddr = settings.required("ingest.listen", SocketAddr::from(([0, 0, 0, 0], 0)));
@@ -52,7 +53,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn ingest_settings(settings: &mut Settings) -> IngestSettings {
     let built_in = IngestSettings::default();
-    let seconds = |settings: &mut Settings, key, fallback: Duration| Duration::from_secs(settings.required(key, fallback.as_secs()));
+    let seconds =
+        |settings: &mut Settings, key, fallback: Duration| Duration::from_secs(settings.required(key, fallback.as_secs()));
     IngestSettings {
         limits: Limits {
             document_bytes: settings.required("ingest.document_bytes", built_in.limits.document_bytes),
@@ -70,7 +72,11 @@ fn ingest_settings(settings: &mut Settings) -> IngestSettings {
 }
 
 /// The flag decides until somebody saves settings in the panel.
-async fn seed_policy(store: &heliograph_store::ProviderStore, provider: &ProviderId, policy: UnknownGateways) -> anyhow::Result<()> {
+async fn seed_policy(
+    store: &heliograph_store::ProviderStore,
+    provider: &ProviderId,
+    policy: UnknownGateways,
+) -> anyhow::Result<()> {
     let seed = ProviderSettings { name: provider.to_string(), unknown_gateways: policy, ..ProviderSettings::default() };
     store.settings_seed(seed).await.context("seed settings")
 }

@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let shutdown = role::shutdown_on_signals()?;
         ops::spawn(ops_address, &args.role.provider, store.clone(), shutdown.clone())?;
         tracing::info!(provider = %args.role.provider, "mailer runs");
-        heliograph_mailer::run(&store, &mail, role::clock(), shutdown).await.context("send mails")?;
+        heliograph_mailer::run(store.clone(), mail, role::clock(), shutdown).await.context("send mails")?;
     }
     store.close().await;
     Ok(ExitCode::SUCCESS)
@@ -53,7 +53,9 @@ fn mail_settings(settings: &mut Settings) -> Option<MailSettings> {
     }
     let from = match settings.optional::<Sender>("mail.from") {
         Some(from) => from,
-        None if matches!(transport, TransportSettings::Folder(_)) => Sender::new(None, EmailAddress::parse("heliograph@localhost").ok()?).ok()?,
+        None if matches!(transport, TransportSettings::Folder(_)) => {
+            Sender::new(None, EmailAddress::parse("heliograph@localhost").ok()?).ok()?
+        }
         None => {
             settings.problem("mail.from", "is needed to send mails");
             return None;

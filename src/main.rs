@@ -93,3 +93,13 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("heliograph: {error:#}");
     ExitCode::from(if error.is::<SettingsError>() { EXIT_USAGE } else { 1 })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

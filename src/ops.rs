@@ -21,7 +21,12 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Serves a role's ops address until `shutdown`, if it has one.
-pub(crate) fn spawn(address: Option<SocketAddr>, provider: &ProviderId, store: ProviderStore, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) fn spawn(
+    address: Option<SocketAddr>,
+    provider: &ProviderId,
+    store: ProviderStore,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let Some(address) = address else { return Ok(()) };
     let metrics = PrometheusBuilder::new()
         .add_global_label("provider", provider.as_str())

@@ -13,6 +13,7 @@ use crate::settings::{Settings, SettingsError};
 
 /// Flags that every role takes.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Whose data it works on.
     #[arg(long, value_name = "ID")]

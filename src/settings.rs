@@ -30,7 +30,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("store.url", "sqlite:./data", "where the data is: sqlite:DIR[?ack=power-loss|process-crash]"),
     setting("ops.listen", "", "address of /metrics, /healthz and /readyz"),
     setting("log.format", "auto", "text, json or auto: text on a terminal, else json"),
-    setting("log.filter", "info", "what is logged, such as info,heliograph_ingest=debug"),
+    setting("log.filter", "info,rusqlite_migration=warn", "what is logged, such as info,heliograph_ingest=debug"),
     setting("ingest.listen", "0.0.0.0:6000", "address that gateways push to"),
     setting("ingest.connections", "10000", "connections at once"),
     setting("ingest.idle_seconds", "600", "seconds after which an idle connection is closed"),
@@ -70,6 +70,7 @@ impl SettingsError {
 
 /// Where settings are read from, besides flags.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub(crate) struct Sources {
     /// Settings file; heliograph.toml in the current folder is read if it is there.
     #[arg(long, value_name = "FILE")]
@@ -100,18 +101,26 @@ impl Settings {
         let mut settings = Self {
             in_force: SETTINGS
                 .iter()
-                .map(|setting| (setting.key, InForce { setting: *setting, value: setting.default.to_owned(), origin: "built in".to_owned() }))
+                .map(|setting| {
+                    (setting.key, InForce { setting: *setting, value: setting.default.to_owned(), origin: "built in".to_owned() })
+                })
                 .collect(),
             problems: Vec::new(),
         };
         let file = sources.config.clone().or_else(|| Some(PathBuf::from("heliograph.toml")).filter(|path| path.exists()));
         if let Some(file) = &file {
             let source = File::from(file.as_path()).format(FileFormat::Toml);
-            let read = Config::builder().add_source(source).build().map_err(|error| SettingsError::one(format!("{}: {error}", file.display())))?;
+            let read = Config::builder()
+                .add_source(source)
+                .build()
+                .map_err(|error| SettingsError::one(format!("{}: {error}", file.display())))?;
             settings.lay_over(&read, &file.display().to_string(), "");
         }
         let environment = Environment::with_prefix("HELIOGRAPH").prefix_separator("__").separator("__");
-        let read = Config::builder().add_source(environment).build().map_err(|error| SettingsError::one(format!("environment: {error}")))?;
+        let read = Config::builder()
+            .add_source(environment)
+            .build()
+            .map_err(|error| SettingsError::one(format!("environment: {error}")))?;
         settings.lay_over(&read, "environment", "HELIOGRAPH__");
         for (key, value) in flags {
             if let (Some(value), Some(entry)) = (value, settings.in_force.get_mut(key)) {
@@ -125,16 +134,22 @@ impl Settings {
         let mut leaves = Vec::new();
         flatten(&read.cache, String::new(), &mut leaves);
         for (key, value) in leaves {
-            let shown = if prefix.is_empty() { key.clone() } else { format!("{prefix}{}", key.to_uppercase().replace('.', "__")) };
+            let shown =
+                if prefix.is_empty() { key.clone() } else { format!("{prefix}{}", key.to_uppercase().replace('.', "__")) };
             let Some(value) = value else {
                 self.problems.push(format!("{shown} ({origin}) must be one value"));
                 continue;
             };
             if let Some(entry) = self.in_force.get_mut(key.as_str()) {
                 (entry.value, entry.origin) = (value, origin.to_owned());
-            } else if let Some(entry) = key.strip_suffix("_file").and_then(|key| self.in_force.get_mut(key)).filter(|entry| entry.setting.secret) {
+            } else if let Some(entry) =
+                key.strip_suffix("_file").and_then(|key| self.in_force.get_mut(key)).filter(|entry| entry.setting.secret)
+            {
                 match std::fs::read_to_string(&value) {
-                    Ok(text) => (entry.value, entry.origin) = (text.trim_end_matches(['\n', '\r']).to_owned(), format!("{value}, named by {origin}")),
+                    Ok(text) => {
+                        (entry.value, entry.origin) =
+                            (text.trim_end_matches(['\n', '\r']).to_owned(), format!("{value}, named by {origin}"))
+                    }
                     Err(error) => self.problems.push(format!("{shown} ({origin}): {value}: {error}")),
                 }
             } else {

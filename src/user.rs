@@ -31,7 +31,7 @@ struct Add {
     #[command(flatten)]
     role_args: role::Args,
     /// Address to sign in with.
-    #[arg(long)]
+    #[arg(long, value_parser = EmailAddress::parse)]
     email: EmailAddress,
     /// What people call them.
     #[arg(long)]

@@ -198,7 +198,7 @@ impl Connection {
                 let text = format!("the document came slower than {} bytes a second", self.settings.minimum_rate);
                 Some(Answer::nack(None, RefusalCode::RateLimited, text))
             }
-            Stop::EndOfStream if self.framer.in_document() => {
+            Stop::EndOfStream if !self.framer.at_boundary() => {
                 let text = "the stream ended inside a document".to_owned();
                 Some(self.intake.refuse_bytes(&self.peer, &self.buffer, RefusalCode::Malformed, text).await)
             }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use anyhow::Context as _;
 use heliograph_domain::{
-    Colour, CredentialId, Currency, GatewayId, GatewayKey, KeyDigest, Location, LocationId, Position, ProviderId, ProviderSettings,
-    SensorId, Timestamp, Zone,
+    Colour, CredentialId, Currency, GatewayId, GatewayKey, KeyDigest, Location, LocationId, Position, ProviderId,
+    ProviderSettings, SensorId, Timestamp, Zone,
 };
 use heliograph_store::{CredentialNew, GatewayCommissioning, ProviderStore};
 use sha2::{Digest, Sha256};
@@ -202,7 +202,11 @@ pub(super) struct DemoLocation {
 
 /// Puts a provider's sites and gateways into its store, or takes up those that
 /// an earlier demo has left there; every start has keys of its own.
-pub(super) async fn set_up(store: &ProviderStore, plan: &'static ProviderPlan, now: Timestamp) -> anyhow::Result<Vec<DemoLocation>> {
+pub(super) async fn set_up(
+    store: &ProviderStore,
+    plan: &'static ProviderPlan,
+    now: Timestamp,
+) -> anyhow::Result<Vec<DemoLocation>> {
     store
         .settings_seed(ProviderSettings {
             name: plan.name.to_owned(),

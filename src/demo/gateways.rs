@@ -75,7 +75,8 @@ async fn open(address: SocketAddr, report: &Report, key: &GatewayKey) -> anyhow:
 async fn ask(line: &mut Line, document: &str) -> anyhow::Result<()> {
     line.write_all(document.as_bytes()).await.context("send")?;
     let mut answer = String::new();
-    let read = tokio::time::timeout(PATIENCE, line.read_line(&mut answer)).await.context("wait for the ack")?.context("read the ack")?;
+    let read =
+        tokio::time::timeout(PATIENCE, line.read_line(&mut answer)).await.context("wait for the ack")?.context("read the ack")?;
     if read == 0 || !answer.starts_with("<ack") {
         bail!("answered {:?}", answer.trim_end());
     }
@@ -89,7 +90,11 @@ fn native(report: &Report, seq: u64) -> String {
         let _ = writeln!(xml, "  <sensor id=\"{}\" kind=\"{}\">", sensor.id, sensor.role);
         for (metric, unit, value) in &sensor.values {
             let quantity = meaning(sensor.role, metric).1.map_or(String::new(), |quantity| format!(" quantity=\"{quantity}\""));
-            let _ = writeln!(xml, "    <reading metric=\"{metric}\" unit=\"{unit}\"{quantity} time=\"{}\">{value}</reading>", report.time);
+            let _ = writeln!(
+                xml,
+                "    <reading metric=\"{metric}\" unit=\"{unit}\"{quantity} time=\"{}\">{value}</reading>",
+                report.time
+            );
         }
         xml.push_str("  </sensor>\n");
     }

@@ -30,7 +30,8 @@ pub(super) async fn write(store: &ProviderStore, site: &mut Site, now: Timestamp
             steps.push(site.advance(time));
         }
         if over || steps.len() == INSTANTS {
-            let writes: Vec<_> = documents(std::mem::take(&mut steps), now)?.into_iter().map(|document| store.document_write(document)).collect();
+            let writes: Vec<_> =
+                documents(std::mem::take(&mut steps), now)?.into_iter().map(|document| store.document_write(document)).collect();
             for write in writes {
                 write.await?;
             }

@@ -33,7 +33,12 @@ pub(super) async fn set_up(store: &ProviderStore, plan: &ProviderPlan, now: Time
     })
 }
 
-async fn set_up_customer(store: &ProviderStore, plan: &ProviderPlan, email: &EmailAddress, now: Timestamp) -> anyhow::Result<CustomerId> {
+async fn set_up_customer(
+    store: &ProviderStore,
+    plan: &ProviderPlan,
+    email: &EmailAddress,
+    now: Timestamp,
+) -> anyhow::Result<CustomerId> {
     if let Some(known) = store.customer_list().await?.into_iter().find(|customer| customer.email.as_ref() == Some(email)) {
         return Ok(known.id);
     }
@@ -44,7 +49,9 @@ async fn set_up_customer(store: &ProviderStore, plan: &ProviderPlan, email: &Ema
     for gateway in gateways.iter().take(2) {
         let id = CommissionId::new(Uuid::now_v7());
         let gateway = GatewayId::parse(gateway.id)?;
-        store.commission_create(Commission { id, customer: customer.id, gateway, window: TimeWindow { from, until: None } }).await?;
+        store
+            .commission_create(Commission { id, customer: customer.id, gateway, window: TimeWindow { from, until: None } })
+            .await?;
     }
     Ok(customer.id)
 }

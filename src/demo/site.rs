@@ -16,7 +16,6 @@ const GAP_MS: (i64, i64) = (41 * DAY_MS, 38 * DAY_MS);
 const FAILING_FOR_MS: i64 = 26 * DAY_MS;
 
 /// A site whose counters run on.
-#[derive(Debug)]
 pub(super) struct Site {
     pub(super) plan: &'static LocationPlan,
     weather: Weather,
@@ -29,14 +28,12 @@ pub(super) struct Site {
     exported_wh: f64,
 }
 
-#[derive(Debug)]
 struct SiteGateway {
     plan: &'static GatewayPlan,
     id: GatewayId,
     inverters: Vec<Inverter>,
 }
 
-#[derive(Debug)]
 struct Inverter {
     id: SensorId,
     kwp: f64,
@@ -82,7 +79,9 @@ impl Site {
                 .iter()
                 .enumerate()
                 // Nobody's plant is new: each has run for some years.
-                .map(|(n, kwp)| Ok(Inverter { id: fleet::inverter_id(n)?, kwp: *kwp, power_w: 0.0, energy_wh: kwp * 4.1e6 + 1e5 * n as f64 }))
+                .map(|(n, kwp)| {
+                    Ok(Inverter { id: fleet::inverter_id(n)?, kwp: *kwp, power_w: 0.0, energy_wh: kwp * 4.1e6 + 1e5 * n as f64 })
+                })
                 .collect::<anyhow::Result<Vec<_>>>()?;
             site.gateways.push(SiteGateway { plan: gateway, id: id.clone(), inverters });
             site.take_up(store, &id).await?;
@@ -105,8 +104,14 @@ impl Site {
                     ("energy_import", _) => self.imported_wh = latest.value,
                     ("energy_export", _) => self.exported_wh = latest.value,
                     ("energy" | SENML_METRIC, "Wh") => {
-                        let inverters = self.gateways.iter_mut().filter(|gateway| gateway.id == *id).flat_map(|gateway| &mut gateway.inverters);
-                        inverters.filter(|inverter| inverter.id == sensor.id).for_each(|inverter| inverter.energy_wh = latest.value);
+                        let inverters = self
+                            .gateways
+                            .iter_mut()
+                            .filter(|gateway| gateway.id == *id)
+                            .flat_map(|gateway| &mut gateway.inverters);
+                        inverters
+                            .filter(|inverter| inverter.id == sensor.id)
+                            .for_each(|inverter| inverter.energy_wh = latest.value);
                     }
                     _ => {}
                 }
@@ -128,7 +133,11 @@ impl Site {
             for (n, inverter) in gateway.inverters.iter_mut().enumerate() {
                 let shade = 0.97 + 0.06 * self.weather.noise(to, 50.0 * 60_000.0, 100 + 10 * g as u64 + n as u64);
                 let dc = inverter.kwp * weather.irradiance * shade * (1.0 - 0.004 * (weather.module - 25.0));
-                let health = if gateway.plan.story == Story::FailingInverter && n == 0 { health(self.started, to, &self.weather, dc / inverter.kwp) } else { 1.0 };
+                let health = if gateway.plan.story == Story::FailingInverter && n == 0 {
+                    health(self.started, to, &self.weather, dc / inverter.kwp)
+                } else {
+                    1.0
+                };
                 let power_w = (dc * 0.965).min(inverter.kwp * 920.0) * health;
                 inverter.energy_wh += (inverter.power_w + power_w) / 2.0 * hours;
                 inverter.power_w = power_w;
@@ -141,7 +150,11 @@ impl Site {
         self.exported_wh += (-mean_w).max(0.0) * hours;
         self.power_before_w = net_w;
         self.time = to;
-        self.gateways.iter().filter(|gateway| gateway.talks(self.started, to)).map(|gateway| self.report(gateway, net_w)).collect()
+        self.gateways
+            .iter()
+            .filter(|gateway| gateway.talks(self.started, to))
+            .map(|gateway| self.report(gateway, net_w))
+            .collect()
     }
 
     /// What the site consumes: less at night, peaks at breakfast and dinner.
@@ -160,7 +173,10 @@ impl Site {
             .map(|inverter| SensorReport {
                 id: inverter.id.clone(),
                 role: "inverter",
-                values: vec![("power", "W", round(inverter.power_w, 1.0)), ("energy", "kWh", round(inverter.energy_wh / 1000.0, 1000.0))],
+                values: vec![
+                    ("power", "W", round(inverter.power_w, 1.0)),
+                    ("energy", "kWh", round(inverter.energy_wh / 1000.0, 1000.0)),
+                ],
             })
             .collect();
         if gateway.plan.meter {

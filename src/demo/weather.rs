@@ -48,7 +48,7 @@ impl Weather {
     fn transmission(&self, time: Timestamp) -> f64 {
         // Cloudiness changes over days, clouds pass within the hour.
         let days = self.noise(time, 1.6 * DAY_MS as f64, 1);
-        let grey = ((days + self.clouds - 0.5) * 2.2).clamp(0.0, 1.0);
+        let grey = ((days - 0.5) * 1.8 + self.clouds).clamp(0.0, 1.0);
         let passing = (self.noise(time, 35.0 * 60_000.0, 2) - 0.35).max(0.0) * 1.5;
         let unsettled = 4.0 * grey * (1.0 - grey);
         (1.0 - 0.74 * grey - 0.55 * unsettled * passing).clamp(0.08, 1.0)
@@ -60,7 +60,10 @@ impl Weather {
         let latitude = self.position.latitude().abs();
         let local_hour = (time.as_millis() as f64 / 3.6e6 + self.position.longitude() / 15.0).rem_euclid(24.0);
         let time_of_day = (std::f64::consts::TAU * (local_hour - 9.0) / 24.0).sin();
-        29.0 - 0.35 * latitude + 0.22 * latitude * season + 5.0 * time_of_day + 6.0 * (self.noise(time, 3.0 * DAY_MS as f64, 3) - 0.5)
+        29.0 - 0.35 * latitude
+            + 0.22 * latitude * season
+            + 5.0 * time_of_day
+            + 6.0 * (self.noise(time, 3.0 * DAY_MS as f64, 3) - 0.5)
     }
 
     /// Smooth noise, 0 to 1, that changes over about `period` milliseconds.

@@ -1,0 +1,77 @@
+//! The binary under test, and what it takes to run it.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub(crate) const HELIOGRAPH: &str = env!("CARGO_BIN_EXE_heliograph");
+
+/// Ports 6001, 6002, 8081 and 8082 belong to one test at a time.
+static PORTS: Mutex<()> = Mutex::new(());
+
+pub(crate) fn well_known_ports() -> MutexGuard<'static, ()> {
+    PORTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(arguments: &[&str], folder: &Path) -> Output {
+    Command::new(HELIOGRAPH).args(arguments).current_dir(folder).env_remove("RUST_BACKTRACE").output().unwrap()
+}
+
+/// Runs a command that has to succeed, with a text on its standard input.
+pub(crate) fn run_with_input(arguments: &[&str], folder: &Path, input: &str) -> String {
+    let mut child = Command::new(HELIOGRAPH)
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A process that ends with its test.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+pub(crate) fn spawn(arguments: &[&str], folder: &Path) -> Process {
+    let child = Command::new(HELIOGRAPH)
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    Process(child)
+}
+
+/// An address that nobody listens on.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Waits until something listens.
+pub(crate) fn connect(address: SocketAddr, patience: Duration) -> TcpStream {
+    let deadline = Instant::now() + patience;
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => return stream,
+            Err(error) if Instant::now() > deadline => panic!("{address} is not listened on: {error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Commands in a terminal: what goes wrong is said in one line, with a fix and
+//! the right exit code.
+
+use std::net::TcpListener;
+use std::process::Output;
+use std::time::Duration;
+
+use crate::binary::{connect, free_address, run, run_with_input, spawn};
+
+/// Checks an exit code and that standard error is one line that names things.
+fn check(output: &Output, code: i32, named: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    for name in named {
+        assert!(said.contains(name), "{name:?} in {said}");
+    }
+    assert!(!said.contains("panicked") && !said.contains("backtrace"), "{said}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let output = run(&["ingest", "--provider", "sunrise", "--listen", "127.0.0.1:0", "--store", "sqlite:file"], folder.path());
+    check(&output, 1, &["file", "--store"]);
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_holder() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for role in ["ingest", "admin"] {
+        let output = run(&[role, "--provider", "sunrise", "--listen", &address.to_string()], folder.path());
+        check(&output, 1, &[&address.port().to_string(), "--listen", &format!("process {}", std::process::id())]);
+    }
+}
+
+#[test]
+fn bad_settings_are_all_named_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("heliograph.toml"), "[ingest]\nconnections = \"lots\"\ndepth = -1\nspeed = 3\n").unwrap();
+    let output = run(&["ingest", "--provider", "sunrise", "--store", "mongodb:x"], folder.path());
+    check(&output, 64, &["ingest.connections", "ingest.depth", "ingest.speed", "store.url", "sqlite:DIR"]);
+    let output = run(&["mailer", "--provider", "sunrise", "--once"], tempfile::tempdir().unwrap().path());
+    check(&output, 64, &["mail.host", "mail.folder"]);
+}
+
+#[test]
+fn usage_errors_exit_64_and_help_exits_0() {
+    let folder = tempfile::tempdir().unwrap();
+    for usage in [&["ingest"][..], &["ingest", "--provider", "No Good"], &["launch"], &[]] {
+        assert_eq!(run(usage, folder.path()).status.code(), Some(64), "{usage:?}");
+    }
+    for help in [&["--help"][..], &["--version"], &["ingest", "--help"]] {
+        assert_eq!(run(help, folder.path()).status.code(), Some(0), "{help:?}");
+    }
+}
+
+#[test]
+fn config_shows_where_every_setting_comes_from_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("heliograph.toml"), "[mail]\npassword = \"hush-hush\"\n").unwrap();
+    let output = run(&["config"], folder.path());
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("mail.password") && shown.contains("heliograph.toml"), "{shown}");
+    assert!(!shown.contains("hush-hush"));
+}
+
+#[test]
+fn an_owner_is_added_by_password_or_by_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let add = ["user", "add", "--provider", "sunrise", "--role", "owner", "--email"];
+    let with_password = [&add[..], &["o@sunrise.example", "--password-stdin"]].concat();
+    assert!(run_with_input(&with_password, folder.path(), "a long enough phrase\n").contains("o@sunrise.example"));
+    let link = run_with_input(&[&add[..], &["p@sunrise.example"]].concat(), folder.path(), "");
+    assert!(link.contains("/welcome/"), "{link}");
+    let again = run(&[&add[..], &["p@sunrise.example"]].concat(), folder.path());
+    check(&again, 1, &["p@sunrise.example"]);
+    let listed = run_with_input(&["user", "list", "--provider", "sunrise"], folder.path(), "");
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+}
+
+#[test]
+fn decode_shows_what_a_document_yields() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = "<push gateway=\"g\"><sensor id=\"s\"><reading metric=\"power\" unit=\"kW\" time=\"2026-06-15T12:00:00Z\">1.5</reading>\
+                <reading metric=\"power\" unit=\"kW\" time=\"2026-06-15T12:01:00Z\">NaN</reading></sensor></push>";
+    std::fs::write(folder.path().join("push.xml"), push).unwrap();
+    let output = run(&["decode", "push.xml"], folder.path());
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["value"], 1.5);
+    assert_eq!(shown["unit"], "kW");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("bad-value"));
+    std::fs::write(folder.path().join("broken.xml"), "<push>").unwrap();
+    assert_eq!(run(&["decode", "broken.xml"], folder.path()).status.code(), Some(1));
+}
+
+#[test]
+fn roles_answer_health_checks_and_count_what_they_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (listen, ops) = (free_address().to_string(), free_address());
+    let _ingest = spawn(&["ingest", "--provider", "sunrise", "--listen", &listen, "--ops", &ops.to_string()], folder.path());
+    drop(connect(ops, Duration::from_secs(20)));
+    for arguments in [&["healthcheck", &ops.to_string()][..], &["healthcheck", &ops.to_string(), "--ready"]] {
+        let output = run(arguments, folder.path());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let mut stream = connect(ops, Duration::from_secs(5));
+    std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let metrics = std::io::read_to_string(stream).unwrap();
+    assert!(metrics.starts_with("HTTP/1.0 200") || metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    let nobody = free_address().to_string();
+    check(&run(&["healthcheck", &nobody], folder.path()), 1, &[&nobody]);
+}

@@ -1,0 +1,277 @@
+//! Two providers in real containers: documents in by TCP, each panel read in
+//! real Chromium, a summary by real SMTP, and nothing of one seen at the other.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use heliograph_report::format;
+use jiff::ToSpan;
+use mailparse::MailHeaderMap;
+
+use crate::binary::{HELIOGRAPH, connect, run, well_known_ports};
+use crate::browser::Browser;
+use crate::day::{self, Day};
+
+const IMAGE: &str = "heliograph:e2e";
+const SMTP_PORT: u16 = 2526;
+/// A first apply on a busy machine, or a mail's way through a mailer that looks
+/// every half minute.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+struct Tenant {
+    id: &'static str,
+    gateway: &'static str,
+    fixture: &'static str,
+    ingest: u16,
+    panel: u16,
+    /// Whether its gateway sends one byte a segment.
+    dribbles: bool,
+}
+
+const TENANTS: [Tenant; 2] = [
+    Tenant { id: "sunrise", gateway: "gw-0001", fixture: "day-sunrise.xml", ingest: 6001, panel: 8081, dribbles: false },
+    Tenant { id: "meridian", gateway: "gw-1001", fixture: "day-meridian.xml", ingest: 6002, panel: 8082, dribbles: true },
+];
+
+/// The fleet on the engine; removed with its data at the end of the test.
+struct FleetOnEngine {
+    folder: tempfile::TempDir,
+    mail: PathBuf,
+}
+
+impl FleetOnEngine {
+    fn provider(&self, arguments: &[&str]) -> Output {
+        run(&[&["provider"], arguments].concat(), self.folder.path())
+    }
+
+    fn must(&self, arguments: &[&str]) -> String {
+        let output = self.provider(arguments);
+        assert!(output.status.success(), "provider {arguments:?}: {}", said(&output));
+        said(&output)
+    }
+}
+
+impl Drop for FleetOnEngine {
+    fn drop(&mut self) {
+        for tenant in TENANTS {
+            drop(self.provider(&["rm", tenant.id, "--delete-data"]));
+        }
+        drop(script("smtp.sh", &["stop", &self.mail.display().to_string()]));
+    }
+}
+
+#[tokio::test]
+async fn two_providers_from_apply_to_pages_and_mails() {
+    let _ports = well_known_ports();
+    let fleet = start_fleet();
+    let date = due_date();
+    let mut produced = Vec::new();
+    for tenant in &TENANTS {
+        let day = day::load(tenant.fixture, &date);
+        let browser = set_up(tenant).await;
+        let key = commission(&browser, tenant).await;
+        push(tenant, &key, &day);
+        let shown = read_panel(&browser, tenant, &date).await;
+        assert_eq!(shown, format::energy(day.produced_wh), "{}", tenant.id);
+        give_to_customer(&browser, tenant, &date).await;
+        produced.push((browser, shown));
+    }
+    assert_ne!(produced[0].1, produced[1].1, "the fixtures have to differ");
+    for (number, tenant) in TENANTS.iter().enumerate() {
+        let (browser, _) = &produced[number];
+        let other = &TENANTS[1 - number];
+        sees_nothing_of(browser, other, &produced[1 - number].1, &date).await;
+        let mail = await_mail(&fleet.mail, tenant, &date);
+        assert!(mail.contains(&produced[number].1), "{} in {mail}", produced[number].1);
+        assert!(!mail.contains(&produced[1 - number].1));
+    }
+    for (browser, _) in produced {
+        browser.close().await;
+    }
+}
+
+/// Plans, applies and applies again.
+fn start_fleet() -> FleetOnEngine {
+    let engine = docker(&["version", "--format", "{{.Server.Version}}"]);
+    assert!(engine.status.success(), "no Docker engine answers; start it: deploy/dev/docker.sh start");
+    let gateway = text(&docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]));
+    let folder = tempfile::tempdir().unwrap();
+    let mail = folder.path().join("smtp");
+    let fleet = FleetOnEngine { folder, mail };
+    let started = script("smtp.sh", &["start", &fleet.mail.display().to_string(), &gateway, &SMTP_PORT.to_string()]);
+    assert!(started.status.success(), "{}", said(&started));
+
+    let toml = format!("fleet = \"e2e\"\nimage = \"{IMAGE}\"\ningest_address = \"127.0.0.1\"\nadmin_address = \"127.0.0.1\"\n");
+    std::fs::write(fleet.folder.path().join("fleet.toml"), toml).unwrap();
+    fleet.must(&["image", "build", "--binary", HELIOGRAPH, "--tag", IMAGE]);
+    for tenant in &TENANTS {
+        fleet.must(&["add", tenant.id]);
+    }
+    let mut toml = std::fs::OpenOptions::new().append(true).open(fleet.folder.path().join("fleet.toml")).unwrap();
+    for Tenant { id, .. } in &TENANTS {
+        writeln!(
+            toml,
+            "\n[provider.{id}.mail]\nhost = \"{gateway}\"\nport = {SMTP_PORT}\ntls = \"none\"\nfrom = \"reports@{id}.example\""
+        )
+        .unwrap();
+    }
+    assert_eq!(fleet.provider(&["plan"]).status.code(), Some(2), "a plan with changes exits 2");
+    fleet.must(&["apply", "--timeout", "120"]);
+    assert_eq!(fleet.provider(&["plan"]).status.code(), Some(0), "after apply there is nothing to do");
+    let again = fleet.must(&["apply"]);
+    assert!(again.to_lowercase().contains("nothing to do"), "{again}");
+    fleet
+}
+
+/// The newest day whose summary is due already where the clock shows UTC.
+fn due_date() -> String {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let days = if now.hour() >= 6 { 1 } else { 2 };
+    now.date().saturating_sub(days.days()).to_string()
+}
+
+/// Makes the owner inside the container and signs in by the one-time link.
+async fn set_up(tenant: &Tenant) -> Browser {
+    let (id, container) = (tenant.id, format!("admin_panel_{}", tenant.id));
+    let email = format!("owner@{id}.example");
+    let add = [
+        "exec",
+        &container,
+        "/heliograph",
+        "user",
+        "add",
+        "--provider",
+        id,
+        "--email",
+        &email,
+        "--role",
+        "owner",
+        "--store",
+        "sqlite:/data",
+    ];
+    let output = docker(&add);
+    assert!(output.status.success(), "{}", said(&output));
+    let link = text(&output).split_whitespace().find(|word| word.contains("/welcome/")).unwrap().to_owned();
+    let path = link.get(link.find("/welcome/").unwrap()..).unwrap().to_owned();
+
+    let browser = Browser::open(format!("http://127.0.0.1:{}", tenant.panel)).await;
+    browser.go(&path).await;
+    browser.fill("#password", "sixteen tons of coal").await;
+    browser.fill("#again", "sixteen tons of coal").await;
+    browser.submit("#password").await;
+    let page = browser.page().await;
+    assert!(!page.contains("Set password"), "{page}");
+    browser
+}
+
+/// Adds a location and commissions the gateway; answers its key.
+async fn commission(browser: &Browser, tenant: &Tenant) -> String {
+    browser.go("/locations/new").await;
+    browser.fill("#name", &format!("Site of {}", tenant.id)).await;
+    browser.fill("#zone", "UTC").await;
+    browser.submit("#name").await;
+    browser.go("/waiting/commission").await;
+    browser.fill("#gateway", tenant.gateway).await;
+    browser.choose("#location", "Site of").await;
+    browser.set("#from", "2020-01-01T00:00").await;
+    browser.submit("#gateway").await;
+    browser.text("code.secret").await
+}
+
+/// Pushes the day to the provider's own port, as soon as its ingest knows the key.
+fn push(tenant: &Tenant, key: &str, day: &Day) {
+    let address = SocketAddr::from(([127, 0, 0, 1], tenant.ingest));
+    let mut line = BufReader::new(connect(address, Duration::from_secs(20)));
+    line.get_ref().set_nodelay(true).unwrap();
+    let hello = format!("<hello gateway=\"{}\" key=\"{key}\"/>", tenant.gateway);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !ask(&mut line, hello.as_bytes(), false).starts_with("<ack") {
+        assert!(Instant::now() < deadline, "the new key does not come into force");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let answer = ask(&mut line, day.xml.as_bytes(), tenant.dribbles);
+    assert!(answer.starts_with("<ack") && answer.contains(&format!("readings=\"{}\"", day.readings)), "{answer}");
+}
+
+fn ask(line: &mut BufReader<std::net::TcpStream>, bytes: &[u8], dribbles: bool) -> String {
+    for part in bytes.chunks(if dribbles { 1 } else { bytes.len() }) {
+        line.get_mut().write_all(part).unwrap();
+    }
+    let mut answer = String::new();
+    line.read_line(&mut answer).unwrap();
+    answer
+}
+
+async fn read_panel(browser: &Browser, tenant: &Tenant, date: &str) -> String {
+    browser.go(&format!("/gateways/{}?period=day&date={date}", tenant.gateway)).await;
+    browser.tile("Energy produced").await
+}
+
+/// Adds a customer with an address and gives it the gateway.
+async fn give_to_customer(browser: &Browser, tenant: &Tenant, date: &str) {
+    browser.go("/customers/new").await;
+    browser.fill("#name", "Anna Castell").await;
+    browser.fill("#email", &format!("anna@{}.example", tenant.id)).await;
+    browser.submit("#name").await;
+    browser.choose_last("#gateway").await;
+    browser.set("#from", &format!("{date}T00:00")).await;
+    browser.submit("#gateway").await;
+    let page = browser.page().await;
+    assert!(page.contains("Current"), "{page}");
+}
+
+/// One provider's panel knows nothing of another's gateway or figure.
+async fn sees_nothing_of(browser: &Browser, other: &Tenant, figure: &str, date: &str) {
+    browser.go("/").await;
+    let fleet = browser.page().await;
+    assert!(!fleet.contains(other.gateway) && !fleet.contains(other.id) && !fleet.contains(figure), "{fleet}");
+    browser.go(&format!("/gateways/{}?period=day&date={date}", other.gateway)).await;
+    let missing = browser.page().await;
+    assert!(!missing.contains(other.gateway) && !missing.contains(figure), "{missing}");
+    assert!(browser.address().await.contains(other.gateway));
+}
+
+/// The text of the daily summary that the mail server has delivered.
+fn await_mail(folder: &Path, tenant: &Tenant, date: &str) -> String {
+    let delivered = folder.join("Maildir/new");
+    let date: jiff::civil::Date = date.parse().unwrap();
+    let day = date.strftime("%-d %B %Y").to_string();
+    let recipient = format!("anna@{}.example", tenant.id);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        for file in std::fs::read_dir(&delivered).into_iter().flatten().flatten() {
+            let bytes = std::fs::read(file.path()).unwrap();
+            let mail = mailparse::parse_mail(&bytes).unwrap();
+            let header = |name| mail.headers.get_first_value(name).unwrap_or_default();
+            if header("To").contains(&recipient) && header("Subject").contains(&day) {
+                assert!(!header("Message-ID").is_empty());
+                return mail
+                    .parts()
+                    .filter(|part| part.ctype.mimetype.starts_with("text/"))
+                    .map(|part| part.get_body().unwrap())
+                    .collect();
+            }
+        }
+        assert!(Instant::now() < deadline, "no summary of {day} for {recipient} in {}", delivered.display());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+fn docker(arguments: &[&str]) -> Output {
+    Command::new("docker").args(arguments).output().expect("the docker client runs; install it: deploy/dev/install.sh")
+}
+
+fn script(name: &str, arguments: &[&str]) -> Output {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/dev").join(name)).args(arguments).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
