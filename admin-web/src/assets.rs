@@ -10,13 +10,15 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use heliograph_domain::Colour;
+use heliograph_report::chart::CHART_CSS;
 use serde::Deserialize;
 
 use crate::error::Refusal;
 use crate::panel::Panel;
 use crate::token;
 
-const STYLE: &str = include_str!("../assets/panel.css");
+/// The rules that charts come with, then the panel's own.
+static STYLE: LazyLock<String> = LazyLock::new(|| format!("{CHART_CSS}{}", include_str!("../assets/panel.css")));
 
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const SHORTLY: &str = "public, max-age=60";
@@ -29,7 +31,7 @@ pub(crate) struct Version {
 
 /// The version of the style sheet.
 pub(crate) fn style_version() -> &'static str {
-    static VERSION: LazyLock<String> = LazyLock::new(|| version(STYLE));
+    static VERSION: LazyLock<String> = LazyLock::new(|| version(&STYLE));
     &VERSION
 }
 
@@ -44,7 +46,7 @@ fn version(text: &str) -> String {
 
 /// `GET /assets/panel.css`
 pub(crate) async fn style(Query(asked): Query<Version>) -> Response {
-    served("text/css; charset=utf-8", asked.v == style_version(), STYLE.to_owned())
+    served("text/css; charset=utf-8", asked.v == style_version(), STYLE.clone())
 }
 
 /// `GET /assets/theme.css`

@@ -40,10 +40,22 @@ impl Tile {
         Self { label, value: value.into(), note: note.into(), tone: Tone::Plain }
     }
 
+    /// The value without its unit.
+    pub(crate) fn number(&self) -> &str {
+        self.value.rsplit_once(NO_BREAK).map_or(&self.value, |(number, _)| number)
+    }
+
+    /// The unit, which formats join with a no-break space; empty without one.
+    pub(crate) fn unit(&self) -> &str {
+        self.value.rsplit_once(NO_BREAK).map_or("", |(_, unit)| unit)
+    }
+
     fn toned(self, tone: Tone) -> Self {
         Self { tone, ..self }
     }
 }
+
+const NO_BREAK: char = '\u{a0}';
 
 /// What stands where nothing is known.
 pub(crate) const UNKNOWN: &str = "–";
@@ -84,12 +96,16 @@ pub(crate) fn tiles(figures: &Figures, comparison: &Comparison<'_>, currency: &C
         [("Consumed", figures.consumed), ("Drawn from the grid", figures.imported), ("Fed into the grid", figures.exported)]
     {
         if value.is_some() {
-            tiles.push(Tile::new(label, energy(value), source_note(value)));
+            tiles.push(Tile::new(label, energy(value), sentence_start(&source_note(value))));
         }
     }
     tiles.push(Tile::new("CO₂ avoided", known(figures.co2_kg, format::co2), ""));
     tiles.push(Tile::new("Revenue", figures.revenue.map_or(UNKNOWN.to_owned(), |sum| format::money(sum, currency)), ""));
     tiles
+}
+
+fn sentence_start(note: &str) -> String {
+    crate::form::sentence(note).trim_end_matches('.').to_owned()
 }
 
 fn peak_tile(figures: &Figures, zone: &Zone) -> Tile {
@@ -110,7 +126,7 @@ pub(crate) fn completeness_tile(completeness: Completeness) -> Tile {
     match completeness.ratio() {
         None => tile(UNKNOWN.to_owned(), "Nothing was expected"),
         Some(ratio) if completeness.is_incomplete() => tile(format::percent(ratio), "Some data is missing").toned(Tone::Warn),
-        Some(ratio) => tile(format::percent(ratio), "All there").toned(Tone::Good),
+        Some(ratio) => tile(format::percent(ratio), "Nothing is missing").toned(Tone::Good),
     }
 }
 
@@ -132,7 +148,7 @@ pub(crate) fn kwh(energy: Option<Energy>) -> String {
 /// Where an energy comes from, in words.
 pub(crate) fn source_note(energy: Option<Energy>) -> String {
     let Some(energy) = energy else { return String::new() };
-    let mut note = format!("From {}", energy.source.label());
+    let mut note = format!("from {}", energy.source.label());
     if energy.estimated {
         note.push_str(", partly estimated");
     }

@@ -83,11 +83,11 @@ fn tiles(totals: &FleetTotals) -> Vec<Tile> {
         ..Tile::new(label, count.to_string(), note)
     };
     let mut tiles = vec![
-        Tile::new("Power now", known(totals.power_now_w, format::power), "Of readings younger than 35 min"),
-        Tile::new("Energy today", known(totals.energy_today_wh, format::energy), "Since each location’s midnight"),
-        count("Online", totals.online, "Heard in their rhythm", Tone::Good),
-        count("Late", totals.late, "Overdue for over 35 min", Tone::Warn),
-        count("Silent", totals.silent, "Not heard for over 6 h", Tone::Bad),
+        Tile::new("Power now", known(totals.power_now_w, format::power), "By fresh readings"),
+        Tile::new("Energy today", known(totals.energy_today_wh, format::energy), "Since local midnight"),
+        count("Online", totals.online, "Heard in time", Tone::Good),
+        count("Late", totals.late, "Quiet for over 35 min", Tone::Warn),
+        count("Silent", totals.silent, "Quiet for over 6 h", Tone::Bad),
     ];
     if totals.never > 0 {
         tiles.push(count("Never heard", totals.never, "Commissioned, no data yet", Tone::Plain));

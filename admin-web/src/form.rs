@@ -82,11 +82,6 @@ pub(crate) fn parse_optional_local(text: &str, zone: &Zone) -> Result<Option<Tim
     if text.trim().is_empty() { Ok(None) } else { parse_local(text, zone).map(Some) }
 }
 
-/// An instant as the browser's field for a local date and time wants it.
-pub(crate) fn local_field(time: Timestamp, zone: &Zone) -> String {
-    zone.civil(time).strftime("%Y-%m-%dT%H:%M").to_string()
-}
-
 /// An instant as people read it in a zone.
 pub(crate) fn local_text(time: Timestamp, zone: &Zone) -> String {
     zone.civil(time).strftime("%-d %b %Y, %H:%M").to_string()
@@ -112,7 +107,6 @@ mod tests {
         let madrid = Zone::parse("Europe/Madrid").unwrap();
         let noon = parse_local("2026-07-01T12:00", &madrid).unwrap();
         assert_eq!(noon.to_string(), "2026-07-01T10:00:00Z");
-        assert_eq!(local_field(noon, &madrid), "2026-07-01T12:00");
         // 02:30 does not exist on this day: the clock stands at 03:30 then.
         assert_eq!(parse_local("2026-03-29T02:30", &madrid).unwrap().to_string(), "2026-03-29T01:30:00Z");
         assert!(parse_local("yesterday", &madrid).is_err());

@@ -9,12 +9,14 @@ const DARK_SURFACE: [u8; 3] = [0x1c, 0x21, 0x24];
 const WHITE: [u8; 3] = [0xff; 3];
 const BLACK: [u8; 3] = [0; 3];
 const ENOUGH: f64 = 4.5;
+/// Light letters on dark ground look thinner than they are.
+const ENOUGH_ON_DARK: f64 = 6.5;
 
 /// The style sheet of a colour.
 pub(crate) fn sheet(colour: &Colour) -> String {
     let accent = colour.rgb();
-    let light = readable(accent, LIGHT_SURFACE, BLACK);
-    let dark = readable(accent, DARK_SURFACE, WHITE);
+    let light = readable(accent, LIGHT_SURFACE, BLACK, ENOUGH);
+    let dark = readable(accent, DARK_SURFACE, WHITE, ENOUGH_ON_DARK);
     let block = |text: [u8; 3]| format!("--accent:{};--on-accent:{};--accent-text:{};", hex(text), hex(on(text)), hex(text));
     format!(
         ":root{{--brand:{};--on-brand:{};{}}}\n@media (prefers-color-scheme:dark){{:root{{{}}}}}\n@media print{{:root{{{}}}}}\n",
@@ -42,10 +44,10 @@ fn on(back: [u8; 3]) -> [u8; 3] {
 }
 
 /// The colour, moved towards another as little as makes it readable.
-fn readable(colour: [u8; 3], surface: [u8; 3], towards: [u8; 3]) -> [u8; 3] {
+fn readable(colour: [u8; 3], surface: [u8; 3], towards: [u8; 3], enough: f64) -> [u8; 3] {
     (0..=20u8)
         .map(|step| mix(colour, towards, f64::from(step) / 20.0))
-        .find(|mixed| contrast(*mixed, surface) >= ENOUGH)
+        .find(|mixed| contrast(*mixed, surface) >= enough)
         .unwrap_or(towards)
 }
 
@@ -78,9 +80,9 @@ mod tests {
         for colour in ["#000000", "#ffffff", "#ffff00", "#0000ff", "#0f6b57", "#7f7f7f", "#ff0000", "#f2a900"] {
             let rgb = Colour::parse(colour).unwrap().rgb();
             assert!(contrast(rgb, on(rgb)) >= ENOUGH, "{colour}");
-            for (surface, towards) in [(LIGHT_SURFACE, BLACK), (DARK_SURFACE, WHITE)] {
-                let text = readable(rgb, surface, towards);
-                assert!(contrast(text, surface) >= ENOUGH, "{colour} on {surface:?}");
+            for (surface, towards, enough) in [(LIGHT_SURFACE, BLACK, ENOUGH), (DARK_SURFACE, WHITE, ENOUGH_ON_DARK)] {
+                let text = readable(rgb, surface, towards, enough);
+                assert!(contrast(text, surface) >= enough, "{colour} on {surface:?}");
                 assert!(contrast(text, on(text)) >= ENOUGH, "{colour}");
             }
         }
