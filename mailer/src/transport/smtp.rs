@@ -32,6 +32,9 @@ const SHORT: Duration = Duration::from_secs(5);
 /// No send takes longer; claims on mails last longer than this.
 pub(crate) const LONGEST_SEND: Duration = Duration::from_secs(CONNECT.as_secs() + TRANSACTION.as_secs() + SHORT.as_secs());
 
+/// The one reply that says that a mail was taken (RFC 5321, section 4.3.2).
+const ACCEPTED: u16 = 250;
+
 /// How a certificate in PEM form begins (RFC 7468); a file without any would be
 /// read as no authority at all.
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
@@ -116,10 +119,12 @@ impl Smtp {
 
         let mut connection = self.connection().await?;
         match timeout(TRANSACTION, connection.send(&envelope, &mail.message)).await {
-            Ok(Ok(response)) => {
+            Ok(Ok(response)) if response.has_code(ACCEPTED) => {
                 self.connection = Some(connection);
                 Ok(answer(&response))
             }
+            // Words slipped in before TLS began put all answers one step behind.
+            Ok(Ok(response)) => Err(Failure::new(FailureKind::Unreachable, &format!("out of step: {}", answer(&response)))),
             Ok(Err(error)) => Err(sort(&error)),
             Err(_) => Err(Failure::new(FailureKind::Unreachable, "the server fell silent while the mail was handed over")),
         }

@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 pub enum Stage {
     Greeting,
     Ehlo,
+    StartTls,
+    Auth,
     Mail,
     Rcpt,
     Data,
@@ -41,6 +43,7 @@ struct State {
     messages: Mutex<Vec<Vec<u8>>>,
     connections: Mutex<usize>,
     envelopes: Mutex<Vec<String>>,
+    logins: Mutex<Vec<String>>,
     hanging: Notify,
 }
 
@@ -90,6 +93,11 @@ impl Server {
         self.state.envelopes.lock().unwrap().clone()
     }
 
+    /// The lines of AUTH.
+    pub fn logins(&self) -> Vec<String> {
+        self.state.logins.lock().unwrap().clone()
+    }
+
     pub fn connections(&self) -> usize {
         *self.state.connections.lock().unwrap()
     }
@@ -118,17 +126,21 @@ impl Session<'_> {
             let word = line.trim().split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
             match word.as_str() {
                 "EHLO" => {
-                    let extension = if self.offers_tls { "STARTTLS" } else { "8BITMIME" };
+                    let extension = if self.offers_tls { "STARTTLS" } else { "AUTH PLAIN LOGIN" };
                     self.reply(&mut stream, Stage::Ehlo, &format!("250-test.example\r\n250 {extension}")).await?;
                 }
                 "STARTTLS" => {
-                    write(&mut stream, "220 go ahead").await?;
+                    self.reply(&mut stream, Stage::StartTls, "220 go ahead").await?;
                     return Some(stream.into_inner());
                 }
                 "MAIL" | "RCPT" => {
                     self.state.envelopes.lock().unwrap().push(line.trim().to_owned());
                     let stage = if word == "MAIL" { Stage::Mail } else { Stage::Rcpt };
                     self.reply(&mut stream, stage, "250 2.1.0 ok").await?;
+                }
+                "AUTH" => {
+                    self.state.logins.lock().unwrap().push(line.trim().to_owned());
+                    self.reply(&mut stream, Stage::Auth, "235 2.7.0 welcome").await?;
                 }
                 "DATA" => self.data(&mut stream).await?,
                 "QUIT" => {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use heliograph_domain::Secret;
 use heliograph_mailer::{MailSettings, MailerError, Tls, TransportSettings, run_once};
 use heliograph_store::OutboxState;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -10,7 +11,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::plant::{Hand, Plant, settings};
-use crate::smtp::Server;
+use crate::smtp::{Fault, Server, Stage};
 
 /// A test's own certificate authority, and its certificate as a file.
 struct Authority {
@@ -103,4 +104,54 @@ async fn an_authority_that_cannot_be_read_is_a_bad_setting() {
         assert!(matches!(error, MailerError::Setting { .. }), "{error}");
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
+}
+
+#[tokio::test]
+async fn words_slipped_in_before_tls_never_make_a_mail_look_sent() {
+    let (plant, authority) = (Plant::with_one_mail().await, Authority::new());
+    let server = Server::start_tls(authority.acceptor("localhost")).await;
+    server.set_fault(Some(Fault::Reply(Stage::StartTls, "220 go ahead\r\n250-evil.example\r\n250 8BITMIME")));
+    let clock = Hand::new("2026-11-21T06:00:00Z").clock();
+    let summary = run_once(&plant.store, &to(&server, Some(authority.file.clone())), &clock).await.unwrap();
+    assert_eq!((summary.sent, summary.retried), (0, 1));
+    let row = plant.store.outbox_list(1).await.unwrap().remove(0);
+    assert!(row.outcome.starts_with("out of step"), "{}", row.outcome);
+}
+
+#[tokio::test]
+async fn the_login_goes_through_tls_only_and_a_refused_one_is_tried_again() {
+    let (plant, authority) = (Plant::with_one_mail().await, Authority::new());
+    let server = Server::start_tls(authority.acceptor("localhost")).await;
+    let hand = Hand::new("2026-11-21T06:00:00Z");
+    let login = settings(TransportSettings::Smtp {
+        host: "localhost".to_owned(),
+        port: server.port,
+        tls: Tls::Required,
+        credentials: Some(("sunrise".to_owned(), Secret::new("open sesame"))),
+        ca: Some(authority.file.clone()),
+    });
+    assert!(!format!("{login:?}").contains("sesame"), "a password is shown");
+    server.set_fault(Some(Fault::Reply(Stage::Auth, "535 5.7.8 wrong password")));
+    let summary = run_once(&plant.store, &login, &hand.clock()).await.unwrap();
+    assert_eq!((summary.retried, server.envelopes().len()), (1, 0));
+    let row = plant.store.outbox_list(1).await.unwrap().remove(0);
+    assert!(row.outcome.ends_with("login: 535 5.7.8 wrong password"), "{}", row.outcome);
+
+    server.set_fault(None);
+    hand.advance_minutes(2);
+    assert_eq!(run_once(&plant.store, &login, &hand.clock()).await.unwrap().sent, 1);
+    // `\0sunrise\0open sesame` in base64 (RFC 4616).
+    assert_eq!(server.logins(), ["AUTH PLAIN AHN1bnJpc2UAb3BlbiBzZXNhbWU="; 2]);
+
+    let clear = Server::start().await;
+    let unencrypted = settings(TransportSettings::Smtp {
+        host: "localhost".to_owned(),
+        port: clear.port,
+        tls: Tls::Required,
+        credentials: Some(("sunrise".to_owned(), Secret::new("open sesame"))),
+        ca: None,
+    });
+    let plant = Plant::with_one_mail().await;
+    assert_eq!(run_once(&plant.store, &unencrypted, &hand.clock()).await.unwrap().retried, 1);
+    assert!(clear.logins().is_empty());
 }
