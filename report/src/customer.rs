@@ -36,7 +36,8 @@ pub struct CustomerSummary {
     pub step: Step,
     /// The bars of the totals, by local time of each gateway's location.
     pub buckets: Vec<BucketFigures>,
-    /// One report for each commission that has a part in the period, by gateway.
+    /// One report for each commission that runs now and has a part in the period,
+    /// by gateway.
     pub gateways: Vec<GatewayReport>,
     /// The local day with the most energy produced, Wh; of periods longer than
     /// a day.
@@ -58,8 +59,9 @@ impl CustomerSummary {
     }
 }
 
-/// The summary of a customer's gateways over a period. A commission that ended
-/// within the period still has its part in it, up to its end.
+/// The summary of a customer's gateways over a period: of those that it owns
+/// now. Once a commission has ended nothing of it is seen any more, in a mail as
+/// little as in the panel.
 ///
 /// # Errors
 /// [`ReportError::NotFound`] where there is no such customer.
@@ -94,7 +96,7 @@ pub async fn customer_summary(
     })
 }
 
-/// The commissions of a customer that have begun, with their gateways.
+/// The commissions of a customer that run now, with their gateways.
 struct Owned {
     parts: Vec<(Commission, GatewayContext)>,
 }
@@ -103,7 +105,7 @@ impl Owned {
     async fn read(store: &ProviderStore, customer: CustomerId, now: Timestamp) -> Result<Self, StoreError> {
         let mut parts = Vec::new();
         for commission in store.commission_list_by_customer(customer).await? {
-            if commission.window.from <= now {
+            if commission.visible_at(now).is_some() {
                 let record = store.gateway_fetch(&commission.gateway).await?;
                 parts.push((commission, GatewayContext::read(store, record).await?));
             }

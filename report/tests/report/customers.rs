@@ -45,19 +45,19 @@ async fn totals_are_the_sum_of_all_gateways_each_in_its_own_calendar() {
 }
 
 #[tokio::test]
-async fn a_commission_that_ended_within_the_period_has_its_part_in_it() {
+async fn a_commission_has_its_part_up_to_its_end_and_nothing_once_it_ended() {
     let site = two_zones().await;
-    site.give(1, "gw-1", at("2026-06-05T22:00:00Z"), Some(at("2026-06-10T22:00:00Z"))).await;
-    let now = at("2026-07-01T06:00:00Z");
-    let summary = customer_summary(&site.store, customer_id(1), month(2026, 6), now).await.unwrap();
+    let end = at("2026-06-10T22:00:00Z");
+    site.give(1, "gw-1", at("2026-06-05T22:00:00Z"), Some(end)).await;
+    let before = customer_summary(&site.store, customer_id(1), month(2026, 6), end.plus_millis(-1)).await.unwrap();
     // The last reading inside is a quarter before the end.
-    assert_close(summary.totals.produced_wh(), (5.0 * 96.0 - 1.0) * 10.0);
-    assert_eq!(summary.gateways.len(), 1);
-    assert_close(summary.totals.produced_wh(), summary.gateways[0].figures.produced_wh().unwrap());
-    assert_eq!(summary.change(), None, "nothing is known of the month before");
-    let after = customer_summary(&site.store, customer_id(1), day(2026, 6, 20), now).await.unwrap();
+    assert_close(before.totals.produced_wh(), (5.0 * 96.0 - 1.0) * 10.0);
+    assert_eq!(before.gateways.len(), 1);
+    assert_close(before.totals.produced_wh(), before.gateways[0].figures.produced_wh().unwrap());
+    assert_eq!(before.change(), None, "nothing is known of the month before");
+    let after = customer_summary(&site.store, customer_id(1), month(2026, 6), end).await.unwrap();
     assert_eq!((after.gateways.len(), after.totals.produced, after.best_day), (0, None, None));
-    assert_eq!(after.buckets.len(), 96);
+    assert_eq!(after.buckets.len(), 30);
 }
 
 #[tokio::test]
@@ -67,13 +67,12 @@ async fn two_customers_share_a_day_without_sharing_energy() {
     let handover = at("2026-06-10T10:00:00Z");
     site.give(1, "gw-1", at("2026-01-01T00:00:00Z"), Some(handover)).await;
     site.give(2, "gw-1", handover, None).await;
-    let now = at("2026-06-11T06:00:00Z");
-    let of = async |customer| {
+    let of = async |customer, now| {
         let summary = customer_summary(&site.store, customer_id(customer), day(2026, 6, 10), now).await.unwrap();
         summary.totals.produced_wh().unwrap()
     };
     // The quarter that leads to the reading at the handover belongs to nobody.
-    let (one, two) = (of(1).await, of(2).await);
+    let (one, two) = (of(1, handover.plus_millis(-1)).await, of(2, at("2026-06-11T06:00:00Z")).await);
     assert_close(Some(one), 47.0 * 10.0);
     assert_close(Some(two), 48.0 * 10.0);
 }
