@@ -70,18 +70,17 @@ pub(crate) struct Comparison<'a> {
 
 impl Comparison<'_> {
     fn text(&self) -> String {
-        match (self.change, self.to_date) {
-            (Some(change), true) => format!("{} than {} by this time", against(change), self.before),
-            (Some(change), false) => format!("{} than {}", against(change), self.before),
-            (None, _) => String::new(),
+        let Some(change) = self.change else { return String::new() };
+        let by_now = if self.to_date { " by this time" } else { "" };
+        let text = format::change(change);
+        match text.strip_prefix(['+', '−']) {
+            Some(share) => {
+                let (word, before) = (if change < 0.0 { "less" } else { "more" }, self.before);
+                format!("{share} {word} than {before}{by_now}")
+            }
+            None => format!("As much as {}{by_now}", self.before),
         }
     }
-}
-
-fn against(change: f64) -> String {
-    let text = format::change(change);
-    let word = if change < 0.0 { "less" } else { "more" };
-    format!("{} {word}", text.trim_start_matches(['+', '−', '±']))
 }
 
 /// The tiles of a report.

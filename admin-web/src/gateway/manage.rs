@@ -236,12 +236,12 @@ pub(crate) async fn relocate(
     Form(entered): Form<Entered>,
 ) -> Result<Response, Refusal> {
     let gateway = fetch(&panel, &gateway).await?;
+    if gateway.state != GatewayState::Commissioned {
+        return Err(Refusal::Conflict("Only a commissioned gateway has a place.".to_owned()));
+    }
     let now = panel.now();
     let locations = panel.store().location_list().await?;
     let mut problems = Problems::default();
-    if gateway.state != GatewayState::Commissioned {
-        problems.add("location", "Only a commissioned gateway has a place.");
-    }
     let location = locations.iter().find(|location| location.id.to_string() == entered.location);
     let location = problems.note("location", location.ok_or("choose where it stands"));
     let from: Option<Timestamp> = match (entered.from.trim(), location) {
@@ -249,7 +249,7 @@ pub(crate) async fn relocate(
         (text, Some(location)) => problems.note("from", parse_past(text, location, now)),
         (_, None) => None,
     };
-    let (Some(location), Some(from), true) = (location, from, problems.is_empty()) else {
+    let (Some(location), Some(from)) = (location, from) else {
         return refused(&panel, &actor, gateway, entered, problems).await;
     };
     panel.store().gateway_move(&gateway.id, location.id, from).await?;

@@ -1,0 +1,276 @@
+//! Every route, asked by everybody.
+
+use std::collections::HashSet;
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode, header};
+use heliograph_admin_web::visits;
+
+use crate::world::{
+    ANAS, BENS, BENS_COMMISSION, COMMISSION, KEY, LOCATION, MAIL, NEW_KEY, REFUSED, UNKNOWN, VIEWER, Who, World, digest, id,
+    request,
+};
+
+/// What is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum E {
+    /// The page.
+    Ok,
+    /// Done, and led to a page that is not the sign-in.
+    Done,
+    /// Led to the sign-in.
+    In,
+    /// A form with problems at its fields.
+    Form,
+    /// The role does not reach so far.
+    No,
+    /// No such thing.
+    None,
+}
+
+use E::{Done, Form, In, No, None as Nothing, Ok as Page};
+
+/// Nobody, customer, other customer, viewer, operator, owner, another provider's owner.
+type Row = [E; 7];
+
+const EVERYBODY: Row = [Page; 7];
+const READERS: Row = [In, Nothing, Nothing, Page, Page, Page, In];
+const STAFF: Row = [In, Nothing, Nothing, No, Page, Page, In];
+const STAFF_DONE: Row = [In, Nothing, Nothing, No, Done, Done, In];
+const STAFF_NOTHING: Row = [In, Nothing, Nothing, No, Nothing, Nothing, In];
+const OWNER: Row = [In, Nothing, Nothing, No, No, Page, In];
+const OWNER_DONE: Row = [In, Nothing, Nothing, No, No, Done, In];
+const OWNER_NOTHING: Row = [In, Nothing, Nothing, No, No, Nothing, In];
+const NOT_FOR_ANYBODY: Row = [In, Nothing, Nothing, Nothing, Nothing, Nothing, In];
+const HERS: Row = [In, Page, Nothing, Page, Page, Page, In];
+const HIS: Row = [In, Nothing, Page, Page, Page, Page, In];
+
+type Fields = &'static [(&'static str, &'static str)];
+
+fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
+    let mut rows = Vec::new();
+    let mut show = |pattern: &'static str, path: String, row: Row| rows.push((Method::GET, pattern, path, &[][..], row));
+    show("/", "/".into(), [In, Page, Page, Page, Page, Page, In]);
+    show("/login", "/login".into(), EVERYBODY);
+    show("/welcome/{token}", "/welcome/a-link".into(), EVERYBODY);
+    show("/welcome/{token}", "/welcome/another".into(), [Nothing; 7]);
+    show("/account", "/account".into(), [In, Page, Page, Page, Page, Page, In]);
+    show("/locations/new", "/locations/new".into(), STAFF);
+    show("/locations/{location}", format!("/locations/{LOCATION}"), READERS);
+    show("/locations/{location}", format!("/locations/{UNKNOWN}"), NOT_FOR_ANYBODY);
+    show("/locations/{location}", "/locations/none".into(), NOT_FOR_ANYBODY);
+    show("/locations/{location}/edit", format!("/locations/{LOCATION}/edit"), STAFF);
+    show("/locations/{location}/edit", format!("/locations/{UNKNOWN}/edit"), STAFF_NOTHING);
+    show("/gateways/{gateway}", "/gateways/gw-1".into(), HERS);
+    show("/gateways/{gateway}", "/gateways/gw-2".into(), HIS);
+    show("/gateways/{gateway}", "/gateways/gw-3".into(), READERS);
+    show("/gateways/{gateway}", "/gateways/gw-9".into(), NOT_FOR_ANYBODY);
+    show("/gateways/{gateway}", "/gateways/gw-1'%20OR%20''='".into(), NOT_FOR_ANYBODY);
+    show("/gateways/{gateway}", "/gateways/..%2f..%2fetc%2fpasswd".into(), NOT_FOR_ANYBODY);
+    show("/gateways/{gateway}", "/gateways/gw-1%0d%0aSet-Cookie:%20x=1".into(), NOT_FOR_ANYBODY);
+    show("/gateways/{gateway}/report.csv", "/gateways/gw-1/report.csv".into(), HERS);
+    show("/gateways/{gateway}/report.csv", "/gateways/gw-2/report.csv".into(), HIS);
+    show("/gateways/{gateway}/report.csv", "/gateways/gw-9/report.csv".into(), NOT_FOR_ANYBODY);
+    show("/gateways/{gateway}/manage", "/gateways/gw-1/manage".into(), READERS);
+    show("/gateways/{gateway}/manage", "/gateways/gw-9/manage".into(), NOT_FOR_ANYBODY);
+    show("/waiting", "/waiting".into(), READERS);
+    show("/waiting/commission", "/waiting/commission?gateway=gw-3".into(), STAFF);
+    show("/customers", "/customers".into(), READERS);
+    show("/customers/new", "/customers/new".into(), STAFF);
+    show("/customers/{customer}", format!("/customers/{ANAS}"), READERS);
+    show("/customers/{customer}", format!("/customers/{UNKNOWN}"), NOT_FOR_ANYBODY);
+    show("/people", "/people".into(), OWNER);
+    show("/people/new", "/people/new".into(), OWNER);
+    show("/settings", "/settings".into(), READERS);
+    show("/quarantine", "/quarantine".into(), READERS);
+    show("/quarantine/{entry}", format!("/quarantine/{REFUSED}"), READERS);
+    show("/quarantine/{entry}", format!("/quarantine/{UNKNOWN}"), NOT_FOR_ANYBODY);
+    show("/mails", "/mails".into(), READERS);
+    show("/mails/{mail}", format!("/mails/{MAIL}"), READERS);
+    show("/mails/{mail}", format!("/mails/{UNKNOWN}"), NOT_FOR_ANYBODY);
+    show("/mails/{mail}/preview", format!("/mails/{MAIL}/preview"), READERS);
+    show("/mails/{mail}/preview", format!("/mails/{UNKNOWN}/preview"), NOT_FOR_ANYBODY);
+    show("/assets/panel.css", "/assets/panel.css".into(), EVERYBODY);
+    show("/assets/theme.css", "/assets/theme.css".into(), EVERYBODY);
+    show("/assets/icon.svg", "/assets/icon.svg".into(), EVERYBODY);
+
+    let mut act =
+        |pattern: &'static str, path: String, form: Fields, row: Row| rows.push((Method::POST, pattern, path, form, row));
+    let password = &[("password", "another calm evening"), ("again", "another calm evening")];
+    act("/login", "/login".into(), &[("email", "x@example.com"), ("password", "y")], [Form; 7]);
+    act("/logout", "/logout".into(), &[], [In; 7]);
+    act("/welcome/{token}", "/welcome/a-link".into(), password, [Done; 7]);
+    act("/welcome/{token}", "/welcome/another".into(), password, [Nothing; 7]);
+    act("/account", "/account".into(), password, [In, Form, Form, Form, Form, Form, In]);
+    let location = &[("name", "New"), ("zone", "UTC")];
+    act("/locations/new", "/locations/new".into(), location, STAFF_DONE);
+    act("/locations/{location}/edit", format!("/locations/{LOCATION}/edit"), location, STAFF_DONE);
+    act("/locations/{location}/edit", format!("/locations/{UNKNOWN}/edit"), location, STAFF_NOTHING);
+    act("/gateways/{gateway}/rename", "/gateways/gw-1/rename".into(), &[("label", "Roof")], STAFF_DONE);
+    act("/gateways/{gateway}/rename", "/gateways/gw-9/rename".into(), &[("label", "Roof")], STAFF_NOTHING);
+    act("/gateways/{gateway}/move", "/gateways/gw-1/move".into(), &[("location", LOCATION)], STAFF_DONE);
+    act("/gateways/{gateway}/move", "/gateways/gw-9/move".into(), &[("location", LOCATION)], STAFF_NOTHING);
+    act("/gateways/{gateway}/retire", "/gateways/gw-1/retire".into(), &[], STAFF_DONE);
+    act("/gateways/{gateway}/retire", "/gateways/gw-9/retire".into(), &[], STAFF_NOTHING);
+    let sensor = &[("sensor", "inverter-1"), ("role", "inverter")];
+    act("/gateways/{gateway}/sensor", "/gateways/gw-1/sensor".into(), sensor, STAFF_DONE);
+    act("/gateways/{gateway}/sensor", "/gateways/gw-9/sensor".into(), sensor, STAFF_NOTHING);
+    act("/gateways/{gateway}/sensor", "/gateways/gw-1/sensor".into(), &[("sensor", "x"), ("role", "other")], STAFF_NOTHING);
+    act("/gateways/{gateway}/keys", "/gateways/gw-1/keys".into(), &[("credential", NEW_KEY)], STAFF);
+    act("/gateways/{gateway}/keys", "/gateways/gw-9/keys".into(), &[("credential", NEW_KEY)], STAFF_NOTHING);
+    let revoke = "/gateways/{gateway}/keys/{credential}/revoke";
+    act(revoke, format!("/gateways/gw-1/keys/{KEY}/revoke"), &[], STAFF_DONE);
+    act(revoke, format!("/gateways/gw-2/keys/{KEY}/revoke"), &[], STAFF_NOTHING);
+    act(revoke, format!("/gateways/gw-1/keys/{UNKNOWN}/revoke"), &[], STAFF_NOTHING);
+    let commission = &[("gateway", "gw-3"), ("location", LOCATION), ("credential", NEW_KEY)];
+    act("/waiting/commission", "/waiting/commission".into(), commission, STAFF);
+    act("/customers/new", "/customers/new".into(), &[("name", "New")], STAFF_DONE);
+    act("/customers/{customer}/edit", format!("/customers/{ANAS}/edit"), &[("name", "New")], STAFF_DONE);
+    act("/customers/{customer}/edit", format!("/customers/{UNKNOWN}/edit"), &[("name", "New")], STAFF_NOTHING);
+    let window = &[("gateway", "gw-1"), ("from", "2026-06-01T00:00"), ("until", "2026-06-02T00:00")];
+    act("/customers/{customer}/commissions", format!("/customers/{BENS}/commissions"), window, STAFF_DONE);
+    act("/customers/{customer}/commissions", format!("/customers/{UNKNOWN}/commissions"), window, STAFF_NOTHING);
+    let end = "/customers/{customer}/commissions/{commission}/end";
+    act(end, format!("/customers/{ANAS}/commissions/{COMMISSION}/end"), &[], STAFF_DONE);
+    act(end, format!("/customers/{ANAS}/commissions/{BENS_COMMISSION}/end"), &[], STAFF_NOTHING);
+    act(end, format!("/customers/{ANAS}/commissions/{UNKNOWN}/end"), &[], STAFF_NOTHING);
+    let person = &[("person", "Nia"), ("address", "nia@example.com")];
+    act("/customers/{customer}/people", format!("/customers/{ANAS}/people"), person, OWNER);
+    act("/customers/{customer}/people", format!("/customers/{UNKNOWN}/people"), person, OWNER_NOTHING);
+    let person = &[("name", "Nia"), ("email", "nia@example.com"), ("role", "viewer")];
+    act("/people/new", "/people/new".into(), person, OWNER);
+    act("/people/{user}/link", format!("/people/{VIEWER}/link"), &[], OWNER);
+    act("/people/{user}/link", format!("/people/{UNKNOWN}/link"), &[], OWNER_NOTHING);
+    act("/people/{user}/remove", format!("/people/{VIEWER}/remove"), &[], OWNER_DONE);
+    act("/people/{user}/remove", format!("/people/{UNKNOWN}/remove"), &[], OWNER_NOTHING);
+    let settings = &[
+        ("name", "New"),
+        ("colour", "#112233"),
+        ("zone", "UTC"),
+        ("currency", "GBP"),
+        ("tariff", "0.1"),
+        ("co2", "0.2"),
+        ("unknown", "adopted"),
+        ("ahead", "12"),
+        ("retention", "400"),
+    ];
+    act("/settings", "/settings".into(), settings, STAFF_DONE);
+    rows
+}
+
+#[test]
+fn every_route_stands_in_the_table() {
+    let rows = table();
+    let covered: HashSet<(Method, &str)> = rows.iter().map(|(method, pattern, ..)| (method.clone(), *pattern)).collect();
+    let served: HashSet<(Method, &str)> = visits().into_iter().map(|visit| (visit.method, visit.path)).collect();
+    let missing: Vec<_> = served.difference(&covered).collect();
+    assert!(missing.is_empty(), "who may use these? add them to the table: {missing:?}");
+    let gone: Vec<_> = covered.difference(&served).collect();
+    assert!(gone.is_empty(), "these are not served: {gone:?}");
+}
+
+#[tokio::test]
+async fn everybody_gets_what_is_theirs_and_nothing_else() {
+    let past = World::new().await;
+    let expires = past.now().plus_millis(3_600_000);
+    let viewer = heliograph_domain::UserId::new(id(5, 3));
+    past.store.login_link_create(digest("a-link"), viewer, expires).await.unwrap();
+    past.store.close().await;
+    let mut wrong = Vec::new();
+    for (method, _, path, form, row) in table() {
+        for (who, expected) in Who::ALL.into_iter().zip(row) {
+            // What changes something is asked in a world of its own.
+            let world = World::copy_of(past.folder.path()).await;
+            let answer = if method == Method::GET { world.get(who, &path).await } else { world.post(who, &path, form).await };
+            let got = judge(answer.status, answer.location());
+            if got != Some(expected) {
+                wrong.push(format!(
+                    "{method} {path} by {who:?}: {} {:?}, expected {expected:?}",
+                    answer.status,
+                    answer.location()
+                ));
+            }
+            world.store.close().await;
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn judge(status: StatusCode, location: &str) -> Option<E> {
+    match status {
+        StatusCode::OK => Some(Page),
+        StatusCode::SEE_OTHER if location.starts_with("/login") => Some(In),
+        StatusCode::SEE_OTHER => Some(Done),
+        StatusCode::UNPROCESSABLE_ENTITY => Some(Form),
+        StatusCode::FORBIDDEN => Some(No),
+        StatusCode::NOT_FOUND => Some(Nothing),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_refused_on_every_path() {
+    let world = World::new().await;
+    let served: HashSet<(Method, &str)> = visits().into_iter().map(|visit| (visit.method, visit.path)).collect();
+    let paths: HashSet<&str> = served.iter().map(|(_, path)| *path).collect();
+    for path in paths {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+            if served.contains(&(method.clone(), path)) {
+                continue;
+            }
+            let asked = path.replace(['{', '}'], "x");
+            let answer = world.send(request(method.clone(), &asked, Who::Owner).body(Body::empty()).unwrap()).await;
+            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            assert!(!answer.header("allow").is_empty(), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_another_site_sends_is_refused_on_every_route() {
+    let world = World::new().await;
+    for visit in visits().into_iter().filter(|visit| visit.method == Method::POST) {
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "https://evil.example"),
+            ("origin", "null"),
+        ] {
+            let path = visit.path.replace(['{', '}'], "x");
+            let request = request(Method::POST, &path, Who::Owner)
+                .header(name, value)
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+            let answer = world.send(request.body(Body::from("name=x")).unwrap()).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} with {name}: {value}");
+        }
+    }
+    let own = request(Method::POST, "/logout", Who::Owner).header("origin", "http://panel.example");
+    assert_eq!(world.send(own.body(Body::empty()).unwrap()).await.location(), "/login");
+}
+
+#[tokio::test]
+async fn to_a_customer_what_is_hidden_looks_like_what_is_not_there() {
+    let world = World::new().await;
+    let nowhere = world.get(Who::Customer, "/no/such/page").await;
+    assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
+    for path in [
+        "/gateways/gw-2",
+        "/gateways/gw-2/report.csv",
+        "/gateways/gw-2?period=nonsense",
+        "/gateways/gw-9",
+        "/gateways/gw-1/manage",
+        "/settings",
+        "/waiting",
+        "/people",
+        &format!("/locations/{LOCATION}"),
+        &format!("/customers/{ANAS}"),
+        &format!("/customers/{UNKNOWN}"),
+    ] {
+        let hidden = world.get(Who::Customer, path).await;
+        assert_eq!((hidden.status, &hidden.body), (StatusCode::NOT_FOUND, &nowhere.body), "{path}");
+    }
+    for path in ["/gateways/gw-2/rename", "/gateways/gw-9/rename", "/settings", &format!("/people/{VIEWER}/remove")] {
+        let hidden = world.post(Who::Customer, path, &[]).await;
+        assert_eq!((hidden.status, &hidden.body), (StatusCode::NOT_FOUND, &nowhere.body), "{path}");
+    }
+}

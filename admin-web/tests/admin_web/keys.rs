@@ -1,0 +1,102 @@
+//! Keys and links that are shown once.
+
+use axum::http::StatusCode;
+use heliograph_domain::{GatewayState, KeyDigest};
+
+use crate::world::{LOCATION, NEW_KEY, Who, World, digest, gateway};
+
+/// The secret that a page shows.
+fn shown(body: &str) -> Option<String> {
+    let start = body.find("<code class=\"secret\"")?;
+    let text = body[start..].split_once('>')?.1;
+    Some(text.split_once('<')?.0.to_owned())
+}
+
+async fn digests(world: &World, name: &str) -> Vec<KeyDigest> {
+    let directory = world.store.gateway_directory().await.unwrap();
+    directory.into_iter().find(|entry| entry.gateway == gateway(name)).unwrap().keys
+}
+
+#[tokio::test]
+async fn commissioning_shows_the_key_once_and_keeps_its_digest() {
+    let world = World::new().await;
+    let form = [
+        ("gateway", "gw-3"),
+        ("label", "South roof"),
+        ("location", LOCATION),
+        ("from", "2026-06-18T08:00"),
+        ("credential", NEW_KEY),
+    ];
+    let answer = world.post(Who::Operator, "/waiting/commission", &form).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let key = shown(&answer.body).unwrap();
+    assert_eq!(key.len(), 35, "160 bits in groups: {key}");
+    assert_eq!(digests(&world, "gw-3").await, [digest(&key)]);
+    let record = world.store.gateway_fetch(&gateway("gw-3")).await.unwrap();
+    assert_eq!((record.name(), record.state), ("South roof", GatewayState::Commissioned));
+    let placements = world.store.placement_list().await.unwrap();
+    let placed = placements.iter().find(|placement| placement.gateway == gateway("gw-3")).unwrap();
+    assert_eq!(placed.window.from.to_string(), "2026-06-18T06:00:00Z", "eight o’clock in Madrid");
+
+    let again = world.post(Who::Operator, "/waiting/commission", &form).await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    assert_eq!(shown(&again.body), None);
+    assert_eq!(digests(&world, "gw-3").await, [digest(&key)]);
+    for path in ["/gateways/gw-3/manage", "/gateways/gw-3", "/waiting", "/waiting/commission?gateway=gw-3"] {
+        assert!(!world.get(Who::Owner, path).await.body.contains(&key), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn one_more_key_is_made_once_however_often_its_form_is_sent() {
+    let world = World::new().await;
+    let before = digests(&world, "gw-1").await;
+    let first = world.post(Who::Owner, "/gateways/gw-1/keys", &[("credential", NEW_KEY)]).await;
+    let key = shown(&first.body).unwrap();
+    let second = world.post(Who::Owner, "/gateways/gw-1/keys", &[("credential", NEW_KEY)]).await;
+    assert_eq!(second.status, StatusCode::CONFLICT);
+    assert!(!second.body.contains(&key));
+    assert!(second.body.contains("shown only once"));
+    let after = digests(&world, "gw-1").await;
+    assert_eq!(after.len(), before.len() + 1);
+    assert!(after.contains(&digest(&key)));
+    let waiting = world.post(Who::Owner, "/gateways/gw-3/keys", &[("credential", NEW_KEY)]).await;
+    assert_eq!(waiting.status, StatusCode::CONFLICT, "a waiting gateway has no keys");
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_in_force_no_longer_and_a_retired_gateway_has_none() {
+    let world = World::new().await;
+    let path = "/gateways/gw-1/keys/00000000-0000-7000-8000-000400000001/revoke";
+    assert_eq!(world.post(Who::Owner, path, &[]).await.location(), "/gateways/gw-1/manage?done=revoked");
+    assert!(digests(&world, "gw-1").await.is_empty());
+    assert_eq!(world.post(Who::Owner, path, &[]).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.post(Who::Owner, "/gateways/gw-2/retire", &[]).await.status, StatusCode::SEE_OTHER);
+    assert!(digests(&world, "gw-2").await.is_empty());
+    let page = world.get(Who::Owner, "/gateways/gw-2/manage").await;
+    assert!(page.body.contains("This gateway is retired") && page.body.contains("Commission it again"));
+}
+
+#[tokio::test]
+async fn a_persons_link_is_shown_once_and_works() {
+    let world = World::new().await;
+    let form = [("name", "Nia"), ("email", "nia@example.com"), ("role", "viewer")];
+    let answer = world.post(Who::Owner, "/people/new", &form).await;
+    let link = shown(&answer.body).unwrap();
+    let path = link.strip_prefix("http://panel.example").unwrap();
+    assert!(path.starts_with("/welcome/"), "{link}");
+    assert_eq!(world.get(Who::Nobody, path).await.status, StatusCode::OK);
+    let again = world.post(Who::Owner, "/people/new", &form).await;
+    assert_eq!(again.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(again.body.contains("Somebody signs in with this address already."));
+    assert!(!world.get(Who::Owner, "/people").await.body.contains("/welcome/"));
+}
+
+#[tokio::test]
+async fn nobody_removes_themselves() {
+    let world = World::new().await;
+    let answer = world.post(Who::Owner, "/people/00000000-0000-7000-8000-000500000001/remove", &[]).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert_eq!(world.get(Who::Owner, "/people").await.status, StatusCode::OK);
+}

@@ -1,0 +1,133 @@
+//! Figures in pages and CSV, within what somebody may see.
+
+use axum::http::StatusCode;
+use heliograph_domain::{CommissionId, SensorId, SensorRole};
+use heliograph_store::SensorUpdate;
+
+use crate::world::{ANAS, COMMISSION, QUARTER_MS, Who, World, at, gateway, start};
+
+/// The rows of a CSV by column name.
+fn column(csv: &str, name: &str) -> Vec<String> {
+    let mut lines = csv.split("\r\n");
+    let index = lines.next().unwrap().split(',').position(|header| header == name).unwrap();
+    lines.filter(|line| !line.is_empty()).map(|line| line.split(',').nth(index).unwrap().to_owned()).collect()
+}
+
+fn sum(csv: &str, name: &str) -> f64 {
+    column(csv, name).iter().filter(|cell| !cell.is_empty()).map(|cell| cell.parse::<f64>().unwrap()).sum()
+}
+
+/// What a counter that rises by `wh` a quarter rises between two instants.
+fn rise(wh: f64, from: &str, until: &str) -> f64 {
+    at(until).millis_since(at(from)) as f64 / QUARTER_MS as f64 * wh
+}
+
+#[tokio::test]
+async fn the_csv_adds_up_to_the_page_and_to_the_readings() {
+    let world = World::new().await;
+    for (query, from, until, shown) in [
+        ("?period=day&date=2026-06-17", "2026-06-16T22:00:00Z", "2026-06-17T22:00:00Z", "96.0"),
+        ("?period=week&date=2026-06-10", "2026-06-07T22:00:00Z", "2026-06-14T22:00:00Z", "672"),
+        ("?period=range&from=2026-06-02&to=2026-06-03", "2026-06-01T22:00:00Z", "2026-06-03T22:00:00Z", "192"),
+    ] {
+        let csv = world.get(Who::Owner, &format!("/gateways/gw-1/report.csv{query}")).await;
+        assert_eq!(csv.status, StatusCode::OK);
+        let expected = rise(1000.0, from, until);
+        assert!((sum(&csv.body, "produced_wh") - expected).abs() < 0.5, "{query}: {}", csv.body);
+        assert!((sum(&csv.body, "inverter-1 produced_wh") - expected).abs() < 0.5, "{query}");
+        let page = world.get(Who::Owner, &format!("/gateways/gw-1{query}")).await;
+        let tile = format!("<dt>Energy produced</dt><dd><strong>{shown} <small>kWh</small></strong>");
+        assert!(page.body.contains(&tile), "{query}: {tile}");
+    }
+}
+
+#[tokio::test]
+async fn a_customer_sees_figures_of_the_commission_alone() {
+    let world = World::new().await;
+    let path = "/gateways/gw-1/report.csv?period=month&date=2026-06-01";
+    let all = world.get(Who::Owner, path).await;
+    let hers = world.get(Who::Customer, path).await;
+    let last_reading = "2026-06-18T13:00:00Z";
+    assert!((sum(&all.body, "produced_wh") - rise(1000.0, "2026-05-31T22:00:00Z", last_reading)).abs() < 0.5);
+    assert!((sum(&hers.body, "produced_wh") - rise(1000.0, "2026-06-09T22:00:00Z", last_reading)).abs() < 0.5);
+    assert_eq!(column(&hers.body, "start_local")[0], "2026-06-10T00:00:00+02:00");
+
+    let page = world.get(Who::Customer, "/gateways/gw-1?period=month&date=2026-06-01").await;
+    assert!(page.body.contains("Your commission covers 10 Jun 2026, 00:00"), "{}", page.body);
+    let before = world.get(Who::Customer, "/gateways/gw-1?period=day&date=2026-06-05").await;
+    assert!(before.body.contains("does not reach into this period"));
+    assert!(!before.body.contains("96.0"));
+    assert!(!page.body.contains("/manage") && !page.body.contains("/locations/"), "no way to what is not hers");
+}
+
+#[tokio::test]
+async fn once_a_commission_has_ended_there_is_nothing_to_see() {
+    let world = World::new().await;
+    let list = world.get(Who::Customer, "/").await;
+    assert!(list.body.contains("gw-1") && !list.body.contains("gw-2") && !list.body.contains("gw-3"));
+    let end = format!("/customers/{ANAS}/commissions/{COMMISSION}/end");
+    assert_eq!(world.post(Who::Operator, &end, &[]).await.location(), format!("/customers/{ANAS}?done=ended"));
+    assert_eq!(world.post(Who::Operator, &end, &[]).await.status, StatusCode::CONFLICT);
+    for path in ["/gateways/gw-1", "/gateways/gw-1/report.csv", "/gateways/gw-1?period=month&date=2026-06-01"] {
+        assert_eq!(world.get(Who::Customer, path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let list = world.get(Who::Customer, "/").await;
+    assert!(!list.body.contains("gw-1") && list.body.contains("No gateway is commissioned to you"));
+}
+
+#[tokio::test]
+async fn a_planned_commission_shows_nothing_yet_and_can_be_taken_back() {
+    let world = World::new().await;
+    world.store.commission_end(CommissionId::parse(COMMISSION).unwrap(), start().plus_millis(-1)).await.unwrap();
+    let form = [("gateway", "gw-1"), ("from", "2026-07-01T00:00"), ("until", "")];
+    let path = format!("/customers/{ANAS}/commissions");
+    assert_eq!(world.post(Who::Owner, &path, &form).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(world.get(Who::Customer, "/gateways/gw-1").await.status, StatusCode::NOT_FOUND);
+    let owned = world.store.commission_list_by_gateway(&gateway("gw-1")).await.unwrap();
+    let planned = owned.iter().find(|commission| commission.window.from > start()).unwrap();
+    assert_eq!(planned.window.from, at("2026-06-30T22:00:00Z"), "midnight in Madrid");
+    let end = format!("/customers/{ANAS}/commissions/{}/end", planned.id);
+    assert_eq!(world.post(Who::Owner, &end, &[]).await.location(), format!("/customers/{ANAS}?done=cancelled"));
+    assert_eq!(world.store.commission_list_by_gateway(&gateway("gw-1")).await.unwrap().len(), owned.len() - 1);
+}
+
+#[tokio::test]
+async fn what_is_no_period_is_said_to_be_none() {
+    let world = World::new().await;
+    for (query, said) in [
+        ("?period=fortnight", "“fortnight” is no period"),
+        ("?date=yesterday", "“yesterday” is no day"),
+        ("?period=range&from=2026-06-03&to=2026-06-01", "Period ends before it begins."),
+        ("?period=%3Cscript%3E", "“&#60;script&#62;” is no period"),
+    ] {
+        let answer = world.get(Who::Owner, &format!("/gateways/gw-1{query}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(answer.body.contains(said), "{query}: {}", answer.body);
+    }
+    for odd in ["?done=<script>", "?period=&date=&from=&to=", "?unknown=1"] {
+        let path = format!("/gateways/gw-1{}", odd.replace('<', "%3C").replace('>', "%3E"));
+        assert_eq!(world.get(Who::Owner, &path).await.status, StatusCode::OK, "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn names_are_shown_and_never_run() {
+    let world = World::new().await;
+    let nasty = "<img src=x onerror=alert(1)>'\"";
+    let update = SensorUpdate { label: Some("=HYPERLINK(1)".to_owned()), role: SensorRole::Inverter, rated_w: None };
+    world.store.sensor_update(&gateway("gw-1"), &SensorId::parse("inverter-1").unwrap(), update).await.unwrap();
+    world.store.gateway_rename(&gateway("gw-1"), Some(nasty.to_owned())).await.unwrap();
+    world.post(Who::Owner, "/customers/new", &[("name", nasty)]).await;
+    world.post(Who::Owner, "/locations/new", &[("name", nasty), ("zone", "UTC")]).await;
+    world.store.gateway_knock(&gateway(nasty), "203.0.113.9:1", start()).await.unwrap();
+    for path in ["/", "/gateways/gw-1", "/gateways/gw-1/manage", "/waiting", "/waiting/commission", "/customers"] {
+        let answer = world.get(Who::Owner, path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert!(!answer.body.contains("<img src=x"), "{path}");
+        assert!(answer.body.contains("img src=x onerror=alert(1)"), "{path} shows the name");
+    }
+    let quarantined = world.get(Who::Owner, "/quarantine/00000000-0000-7000-8000-000600000001").await;
+    assert!(quarantined.body.contains("&#60;script&#62;alert(1)&#60;/script&#62;⟨FF⟩␀"), "{}", quarantined.body);
+    let csv = world.get(Who::Owner, "/gateways/gw-1/report.csv").await;
+    assert!(csv.body.lines().next().unwrap().contains("'=HYPERLINK(1)"), "{}", csv.body);
+}
