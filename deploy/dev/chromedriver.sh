@@ -43,8 +43,8 @@ start() {
   fi
   command -v chromedriver >/dev/null || { say "chromedriver is not installed: run deploy/dev/install.sh"; return 1; }
   if answers "$port"; then
-    say "something else answers on port $port"
-    return 1
+    say "using the chromedriver that answers on port $port"
+    return 0
   fi
   mkdir -p "$state"
   setsid chromedriver --port="$port" >"$log_file" 2>&1 </dev/null &

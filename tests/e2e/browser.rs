@@ -107,6 +107,21 @@ impl Browser {
         self.client.wait().at_most(PATIENCE).for_element(Locator::XPath(&path)).await.unwrap().text().await.unwrap()
     }
 
+    /// What the panel answers to the signed-in person, without the browser's help.
+    pub(crate) async fn download(&self, path: &str) -> String {
+        let cookies = self.client.get_all_cookies().await.unwrap();
+        let cookie: Vec<String> = cookies.iter().map(|cookie| format!("{}={}", cookie.name(), cookie.value())).collect();
+        let host = self.base.trim_start_matches("http://").to_owned();
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nCookie: {}\r\n\r\n", cookie.join("; "));
+        let mut stream = tokio::net::TcpStream::connect(&host).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{head}");
+        body.to_owned()
+    }
+
     pub(crate) async fn address(&self) -> String {
         self.client.current_url().await.unwrap().to_string()
     }
