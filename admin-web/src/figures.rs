@@ -125,6 +125,7 @@ pub(crate) fn completeness_tile(completeness: Completeness) -> Tile {
     match completeness.ratio() {
         None => tile(UNKNOWN.to_owned(), "Nothing was expected"),
         Some(ratio) if completeness.is_incomplete() => tile(format::percent(ratio), "Some data is missing").toned(Tone::Warn),
+        Some(ratio) if ratio < 1.0 => tile(format::percent(ratio), "Hardly anything is missing").toned(Tone::Good),
         Some(ratio) => tile(format::percent(ratio), "Nothing is missing").toned(Tone::Good),
     }
 }

@@ -1,12 +1,10 @@
 //! The fleet at a glance; to a customer, the gateways commissioned to it.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use heliograph_domain::{GatewayState, Location, LocationId, Reachability};
+use heliograph_domain::{GatewayState, Location, Reachability};
 use heliograph_report::chart::sparkline;
 use heliograph_report::{FleetOverview, FleetTotals, GatewayLine, fleet_overview, format};
 
@@ -130,46 +128,23 @@ fn day_curve(hours: &[Option<f64>]) -> String {
     sparkline(&day)
 }
 
-#[derive(Default)]
-struct SiteSums {
-    gateways: usize,
-    attention: usize,
-    power: Option<f64>,
-    energy: Option<f64>,
-}
-
-/// The locations with what their gateways give. The sums are of gateways, so
-/// that a location with a production meter behind another gateway's inverters
-/// is told by its own page.
+/// All locations, also those where nothing stands yet.
 fn sites(overview: &FleetOverview, locations: Vec<Location>) -> Vec<Site> {
-    let mut sums: BTreeMap<LocationId, SiteSums> = BTreeMap::new();
-    for line in overview.gateways.iter().filter(|line| line.state == GatewayState::Commissioned) {
-        let Some(location) = &line.location else { continue };
-        let sum = sums.entry(location.id).or_default();
-        sum.gateways += 1;
-        sum.attention += usize::from(line.reachability != Reachability::Online);
-        sum.power = plus(sum.power, line.power_now_w);
-        sum.energy = plus(sum.energy, line.energy_today_wh);
-    }
     let site = |location: Location| {
-        let sum = sums.remove(&location.id).unwrap_or_default();
+        let sums = overview.locations.iter().find(|line| line.location.id == location.id);
+        let here = |line: &&GatewayLine| line.location.as_ref().is_some_and(|place| place.id == location.id);
+        let gateways: Vec<&GatewayLine> =
+            overview.gateways.iter().filter(|line| line.state == GatewayState::Commissioned).filter(here).collect();
         Site {
             path: format!("/locations/{}", location.id),
-            name: location.name,
             zone: location.zone.to_string(),
             kwp: location.installed_kwp.map(|kwp| format!("{kwp} kWp")).unwrap_or_default(),
-            gateways: sum.gateways,
-            power: known(sum.power, format::power),
-            energy: known(sum.energy, format::energy),
-            attention: sum.attention,
+            power: known(sums.and_then(|sums| sums.power_now_w), format::power),
+            energy: known(sums.and_then(|sums| sums.energy_today_wh), format::energy),
+            attention: gateways.iter().filter(|line| line.reachability != Reachability::Online).count(),
+            gateways: gateways.len(),
+            name: location.name,
         }
     };
     locations.into_iter().map(site).collect()
-}
-
-fn plus(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a + b),
-        (a, b) => a.or(b),
-    }
 }

@@ -120,7 +120,7 @@ pub(crate) async fn show(
 }
 
 /// Bytes as a text in which everything shows: what is no UTF-8 as its number,
-/// control characters as their pictures, marks that reorder text as numbers.
+/// control characters and marks that reorder text too.
 fn visible(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -128,7 +128,7 @@ fn visible(bytes: &[u8]) -> String {
             match letter {
                 '\n' | '\t' => text.push(letter),
                 '\r' => {}
-                '\0'..='\u{1f}' => text.push(char::from_u32(0x2400 + u32::from(letter)).unwrap_or('␀')),
+                '\0'..='\u{1f}' => text.push_str(&format!("⟨{:02X}⟩", u32::from(letter))),
                 '\u{7f}'..='\u{9f}'
                 | '\u{200b}'..='\u{200f}'
                 | '\u{202a}'..='\u{202e}'
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn everything_in_raw_bytes_shows() {
-        assert_eq!(visible(b"<a>\r\n\0\xff\xc3\xa9</a>"), "<a>\n␀⟨FF⟩é</a>");
+        assert_eq!(visible(b"<a>\r\n\0\xff\xc3\xa9</a>"), "<a>\n⟨00⟩⟨FF⟩é</a>");
         assert_eq!(visible("a\u{202e}b".as_bytes()), "a⟨U+202E⟩b");
     }
 }

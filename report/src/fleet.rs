@@ -19,6 +19,8 @@ use crate::site::{GatewayHead, LocationRef, read_sensors, site_ledger};
 pub struct FleetOverview {
     /// The gateways, by name.
     pub gateways: Vec<GatewayLine>,
+    /// The locations where any of them stands, by name.
+    pub locations: Vec<LocationLine>,
     /// All of them together.
     pub totals: FleetTotals,
 }
@@ -47,6 +49,17 @@ pub struct GatewayLine {
     pub completeness: Completeness,
     /// Mean power of production by hour of today, W, for a sparkline.
     pub today_w: Vec<Option<f64>>,
+}
+
+/// What a location's gateways give together, by its own balance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocationLine {
+    /// The location.
+    pub location: LocationRef,
+    /// W.
+    pub power_now_w: Option<f64>,
+    /// Wh produced since its midnight.
+    pub energy_today_wh: Option<f64>,
 }
 
 /// The sums of a fleet. Gateways that wait or are retired count in no other
@@ -79,7 +92,7 @@ pub async fn fleet_overview(store: &ProviderStore, scope: &Scope, now: Timestamp
     let settings = store.settings_fetch().await?;
     let locations: BTreeMap<LocationId, Location> =
         store.location_list().await?.into_iter().map(|location| (location.id, location)).collect();
-    let mut fleet = FleetOverview { gateways: Vec::new(), totals: FleetTotals::default() };
+    let mut fleet = FleetOverview { gateways: Vec::new(), locations: Vec::new(), totals: FleetTotals::default() };
     let mut sites: BTreeMap<Option<LocationId>, Vec<SensorInput>> = BTreeMap::new();
     for record in store.gateway_list().await? {
         let Some(visible) = scope.window(&record.id, now) else { continue };
@@ -92,11 +105,19 @@ pub async fn fleet_overview(store: &ProviderStore, scope: &Scope, now: Timestamp
         sites.entry(location.map(|location| location.id)).or_default().extend(inputs);
     }
     for (location, inputs) in &sites {
-        let today = Today::at(location.and_then(|id| locations.get(&id)), &settings.zone, now);
-        let (power, energy) = (power_now(inputs, now), today.ledger(inputs).totals(today.window).produced);
-        fleet.totals.power_now_w = plus(fleet.totals.power_now_w, power);
-        fleet.totals.energy_today_wh = plus(fleet.totals.energy_today_wh, energy.map(|energy| energy.watt_hours));
+        let location = location.and_then(|id| locations.get(&id));
+        let today = Today::at(location, &settings.zone, now);
+        let power_now_w = power_now(inputs, now);
+        let energy_today_wh = today.ledger(inputs).totals(today.window).produced.map(|energy| energy.watt_hours);
+        fleet.totals.power_now_w = plus(fleet.totals.power_now_w, power_now_w);
+        fleet.totals.energy_today_wh = plus(fleet.totals.energy_today_wh, energy_today_wh);
+        fleet.locations.extend(location.map(|location| LocationLine {
+            location: LocationRef::to(location),
+            power_now_w,
+            energy_today_wh,
+        }));
     }
+    fleet.locations.sort_by(|a, b| a.location.name.cmp(&b.location.name).then_with(|| a.location.id.cmp(&b.location.id)));
     fleet.gateways.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
     Ok(fleet)
 }

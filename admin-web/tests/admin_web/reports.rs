@@ -127,7 +127,7 @@ async fn names_are_shown_and_never_run() {
         assert!(answer.body.contains("img src=x onerror=alert(1)"), "{path} shows the name");
     }
     let quarantined = world.get(Who::Owner, "/quarantine/00000000-0000-7000-8000-000600000001").await;
-    assert!(quarantined.body.contains("&#60;script&#62;alert(1)&#60;/script&#62;⟨FF⟩␀"), "{}", quarantined.body);
+    assert!(quarantined.body.contains("&#60;script&#62;alert(1)&#60;/script&#62;⟨FF⟩⟨00⟩"), "{}", quarantined.body);
     let csv = world.get(Who::Owner, "/gateways/gw-1/report.csv").await;
     assert!(csv.body.lines().next().unwrap().contains("'=HYPERLINK(1)"), "{}", csv.body);
 }

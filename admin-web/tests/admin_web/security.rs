@@ -1,7 +1,10 @@
 //! What goes out with every answer, and what errors say.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, StatusCode, header};
+use heliograph_admin_web::PanelSettings;
 
 use crate::world::{MAIL, Who, World, request};
 
@@ -62,6 +65,14 @@ async fn a_failing_store_shows_nothing_of_itself() {
     for inside in ["sqlite", "SQLite", "closed", ".db", "heliograph_", "src/"] {
         assert!(!answer.body.contains(inside), "{inside} in {}", answer.body);
     }
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_given_up() {
+    let settings = PanelSettings { request_timeout: Duration::ZERO, ..PanelSettings::default() };
+    let world = World::with_settings(settings).await;
+    let answer = world.get(Who::Owner, "/").await;
+    assert_eq!((answer.status, stable(&answer.headers).as_str()), (StatusCode::SERVICE_UNAVAILABLE, PAGE));
 }
 
 #[tokio::test]

@@ -37,6 +37,10 @@ async fn the_overview_counts_gateways_and_sums_what_they_produce() {
     assert_eq!((line("gw-2x").reachability, line("gw-2x").power_now_w), (Reachability::Late, None));
     // Auckland's day began at 12:00Z.
     assert_close(line("gw-3xx").energy_today_wh, 8.0);
+    let energies: Vec<f64> = fleet.locations.iter().filter_map(|line| line.energy_today_wh).collect();
+    assert_eq!(energies.len(), 2);
+    assert_close(energies.iter().copied().reduce(f64::max), 5_600.0 + 520.0);
+    assert_close(energies.iter().copied().reduce(f64::min), 8.0);
     let totals = fleet.totals;
     assert_eq!((totals.online, totals.late, totals.silent, totals.never, totals.waiting), (2, 1, 0, 1, 1));
     assert_close(totals.power_now_w, 404.0);
