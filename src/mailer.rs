@@ -33,7 +33,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.once {
         let done = heliograph_mailer::run_once(&store, &mail, &role::clock()).await.context("send mails")?;
         let mut out = std::io::stdout().lock();
-        writeln!(out, "made {}, not made {}, sent {}, to be tried again {}, given up {}", done.made, done.failed, done.sent, done.retried, done.given_up)?;
+        writeln!(
+            out,
+            "made {}, not made {}, sent {}, to be tried again {}, given up {}",
+            done.made, done.failed, done.sent, done.retried, done.given_up
+        )?;
     } else {
         let shutdown = role::shutdown_on_signals()?;
         ops::spawn(ops_address, &args.role.provider, store.clone(), shutdown.clone())?;

@@ -143,7 +143,8 @@ impl Owned {
         for (inputs, context) in sites.into_values() {
             let zone = context.location.as_ref().map_or(&settings.zone, |location| &location.zone);
             let position = context.location.as_ref().and_then(|location| location.position.as_ref());
-            let ledger = site_ledger(&inputs, position, period.window(zone), now);
+            let own: Vec<&GatewayId> = inputs.iter().map(|input| &input.gateway).collect();
+            let ledger = site_ledger(&inputs, position, period.window(zone), now, context.is_whole(&own));
             match &mut all {
                 Some(all) => all.add(&ledger),
                 None => all = Some(ledger.clone()),

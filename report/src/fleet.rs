@@ -161,7 +161,7 @@ impl<'a> Today<'a> {
 
     fn ledger(&self, inputs: &[SensorInput]) -> Ledger {
         let position = self.location.and_then(|location| location.position.as_ref());
-        site_ledger(inputs, position, self.window, self.now)
+        site_ledger(inputs, position, self.window, self.now, true)
     }
 
     fn line(&self, record: &GatewayRecord, visible: TimeWindow, inputs: &[SensorInput]) -> GatewayLine {

@@ -106,8 +106,8 @@ pub(crate) struct GatewayContext {
     pub(crate) record: GatewayRecord,
     pub(crate) location: Option<Location>,
     settings: ProviderSettings,
-    /// Whether it alone produces at its location.
-    alone: bool,
+    /// The other gateways with sensors that produce at its location.
+    other_producers: Vec<GatewayId>,
 }
 
 impl GatewayContext {
@@ -117,11 +117,11 @@ impl GatewayContext {
             Some(location) => Some(store.location_fetch(location).await?),
             None => None,
         };
-        let alone = match record.location {
-            Some(location) => !others_produce(store, location, &record.id).await?,
-            None => false,
+        let other_producers = match record.location {
+            Some(location) => other_producers(store, location, &record.id).await?,
+            None => Vec::new(),
         };
-        Ok(Self { record, location, settings, alone })
+        Ok(Self { record, location, settings, other_producers })
     }
 
     pub(crate) fn zone(&self) -> &Zone {
@@ -138,10 +138,10 @@ impl GatewayContext {
         let span = Span::of(period, self.zone());
         let inputs = read_sensors(store, &self.record.id, span.window, visible).await?;
         let terms = Terms::new(&self.settings, self.kwp(&inputs));
-        let site = Site::new(&inputs, self.position(), span.window, &span.buckets, now);
+        let site = Site::new(&inputs, self.position(), span.window, &span.buckets, now, self.is_whole(&[]));
         let before = Span::of(period.previous(), self.zone());
         let inputs_before = read_sensors(store, &self.record.id, before.window, visible).await?;
-        let ledger_before = site_ledger(&inputs_before, self.position(), before.window, now);
+        let ledger_before = site_ledger(&inputs_before, self.position(), before.window, now, self.is_whole(&[]));
         let known = |window: TimeWindow| {
             let totals = ledger_before.totals(window);
             totals.is_known().then(|| terms.figures(&totals))
@@ -168,6 +168,11 @@ impl GatewayContext {
         })
     }
 
+    /// Whether all that produces at its location is behind it or `others`.
+    pub(crate) fn is_whole(&self, others: &[&GatewayId]) -> bool {
+        self.other_producers.iter().all(|producer| others.contains(&producer))
+    }
+
     fn position(&self) -> Option<&Position> {
         self.location.as_ref().and_then(|location| location.position.as_ref())
     }
@@ -182,19 +187,20 @@ impl GatewayContext {
         if rated_kw > 0.0 {
             return Some(rated_kw);
         }
-        self.location.as_ref().filter(|_| self.alone).and_then(|location| location.installed_kwp)
+        self.location.as_ref().filter(|_| self.is_whole(&[])).and_then(|location| location.installed_kwp)
     }
 }
 
-/// Whether another gateway at a location has sensors that produce.
-async fn others_produce(store: &ProviderStore, location: LocationId, gateway: &GatewayId) -> Result<bool, StoreError> {
+/// The other gateways at a location that have sensors that produce.
+async fn other_producers(store: &ProviderStore, location: LocationId, gateway: &GatewayId) -> Result<Vec<GatewayId>, StoreError> {
+    let mut producers = Vec::new();
     for other in store.gateway_list().await? {
         if other.location == Some(location) && other.id != *gateway {
             let sensors = store.sensor_list(&other.id).await?;
             if sensors.iter().any(|sensor| matches!(sensor.role, SensorRole::Inverter | SensorRole::Production)) {
-                return Ok(true);
+                producers.push(other.id);
             }
         }
     }
-    Ok(false)
+    Ok(producers)
 }

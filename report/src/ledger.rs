@@ -62,7 +62,7 @@ impl Totals {
 impl Ledger {
     /// The books of one site.
     pub(crate) fn of_site(books: &[SensorBook<'_>], frame: Frame<'_>) -> Self {
-        let balance = Balance::of(books);
+        let balance = Balance::of(books, frame.whole);
         let mut ledger = Self::empty(frame.period);
         ledger.post_energies(&balance);
         ledger.post_powers(&balance);
@@ -422,7 +422,7 @@ mod tests {
             let inputs = inputs(&sensors, origin);
             let window = period.window(&zone);
             let light = Light::over(None, window);
-            let frame = Frame { period: window, now: origin.plus_millis(now_hours * 3_600_000), light: &light };
+            let frame = Frame { period: window, now: origin.plus_millis(now_hours * 3_600_000), light: &light, whole: true };
             let books: Vec<SensorBook<'_>> = inputs.iter().map(|input| SensorBook::new(input, frame)).collect();
             let ledger = Ledger::of_site(&books, frame);
             let whole = ledger.totals(window);
@@ -446,7 +446,7 @@ mod tests {
             let light = Light::over(None, day);
             let book = |sensor: &Any, period: TimeWindow| {
                 let inputs = inputs(std::slice::from_ref(sensor), Timestamp::parse_rfc3339("2026-10-18T00:00:00Z").unwrap());
-                let frame = Frame { period, now: Timestamp::MAX, light: &light };
+                let frame = Frame { period, now: Timestamp::MAX, light: &light, whole: true };
                 let books: Vec<SensorBook<'_>> = inputs.iter().map(|input| SensorBook::new(input, frame)).collect();
                 Ledger::of_site(&books, frame)
             };

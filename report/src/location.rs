@@ -104,9 +104,9 @@ pub async fn location_report(
     let terms = Terms::new(&store.settings_fetch().await?, location.installed_kwp.filter(|_| !hides_some));
 
     let inputs = read_parts(store, &parts, span.window).await?;
-    let site = Site::new(&inputs, location.position.as_ref(), span.window, &span.buckets, now);
+    let site = Site::new(&inputs, location.position.as_ref(), span.window, &span.buckets, now, !hides_some);
     let inputs_before = read_parts(store, &parts, before.window).await?;
-    let ledger_before = site_ledger(&inputs_before, location.position.as_ref(), before.window, now);
+    let ledger_before = site_ledger(&inputs_before, location.position.as_ref(), before.window, now, !hides_some);
     let known = |window: TimeWindow| {
         let totals = ledger_before.totals(window);
         totals.is_known().then(|| terms.figures(&totals))
@@ -169,7 +169,7 @@ async fn gateway_lines(
         }
         let Some(record) = records.get(&part.gateway) else { continue };
         let own: Vec<SensorInput> = inputs.iter().filter(|input| input.gateway == part.gateway).cloned().collect();
-        let ledger = site_ledger(&own, location.position.as_ref(), span.window, now);
+        let ledger = site_ledger(&own, location.position.as_ref(), span.window, now, false);
         let mut figures = terms.figures(&ledger.totals(span.window));
         figures.specific_yield_kwh_per_kwp = None;
         let head = GatewayHead::of(record, part.visible, now);

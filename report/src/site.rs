@@ -138,27 +138,35 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// `buckets` are those of the report, for the rows by sensor.
+    /// `buckets` are those of the report, for the rows by sensor; `whole` as in
+    /// [`Frame`].
     pub(crate) fn new(
         inputs: &[SensorInput],
         position: Option<&Position>,
         period: TimeWindow,
         buckets: &[Bucket],
         now: Timestamp,
+        whole: bool,
     ) -> Self {
         let light = Light::over(position, period);
-        let frame = Frame { period, now, light: &light };
+        let frame = Frame { period, now, light: &light, whole };
         let books: Vec<SensorBook<'_>> = inputs.iter().map(|input| SensorBook::new(input, frame)).collect();
-        let balance = Balance::of(&books);
+        let balance = Balance::of(&books, whole);
         let sensors = books.iter().map(|book| sensor_figures(book, &balance, period, buckets)).collect();
         Self { ledger: Ledger::of_site(&books, frame), sensors }
     }
 }
 
 /// A site's books alone, where no rows by sensor are wanted.
-pub(crate) fn site_ledger(inputs: &[SensorInput], position: Option<&Position>, period: TimeWindow, now: Timestamp) -> Ledger {
+pub(crate) fn site_ledger(
+    inputs: &[SensorInput],
+    position: Option<&Position>,
+    period: TimeWindow,
+    now: Timestamp,
+    whole: bool,
+) -> Ledger {
     let light = Light::over(position, period);
-    let frame = Frame { period, now, light: &light };
+    let frame = Frame { period, now, light: &light, whole };
     let books: Vec<SensorBook<'_>> = inputs.iter().map(|input| SensorBook::new(input, frame)).collect();
     Ledger::of_site(&books, frame)
 }

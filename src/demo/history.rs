@@ -23,6 +23,7 @@ pub(super) fn begin(now: Timestamp) -> Timestamp {
 pub(super) async fn write(store: &ProviderStore, site: &mut Site, now: Timestamp) -> anyhow::Result<()> {
     let mut time = window_of(site.time());
     let mut steps = Vec::with_capacity(INSTANTS);
+    let mut rated = false;
     loop {
         time = time.plus_millis(WINDOW_MS);
         let over = time > now;
@@ -34,6 +35,10 @@ pub(super) async fn write(store: &ProviderStore, site: &mut Site, now: Timestamp
                 documents(std::mem::take(&mut steps), now)?.into_iter().map(|document| store.document_write(document)).collect();
             for write in writes {
                 write.await?;
+            }
+            if !rated {
+                site.rate(store).await?;
+                rated = true;
             }
         }
         if over {

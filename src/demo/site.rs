@@ -1,7 +1,7 @@
 //! A simulated site: what its inverters, meter and weather station would show.
 
-use heliograph_domain::{GatewayId, Position, SensorId, Timestamp, Zone};
-use heliograph_store::{ProviderStore, StoreError};
+use heliograph_domain::{GatewayId, Position, SensorId, SensorRole, Timestamp, Zone};
+use heliograph_store::{ProviderStore, SensorUpdate, StoreError};
 
 use super::fleet::{self, GatewayPlan, LocationPlan, Story};
 use super::history::SENML_METRIC;
@@ -114,6 +114,20 @@ impl Site {
                             .for_each(|inverter| inverter.energy_wh = latest.value);
                     }
                     _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the rated power of the inverters, as soon as the store knows them.
+    pub(super) async fn rate(&self, store: &ProviderStore) -> anyhow::Result<()> {
+        for gateway in &self.gateways {
+            for inverter in &gateway.inverters {
+                let update = SensorUpdate { label: None, role: SensorRole::Inverter, rated_w: Some(inverter.kwp * 1000.0) };
+                match store.sensor_update(&gateway.id, &inverter.id, update).await {
+                    Ok(()) | Err(StoreError::NotFound(_)) => {}
+                    Err(error) => return Err(error.into()),
                 }
             }
         }

@@ -13,6 +13,9 @@ pub(crate) struct Frame<'a> {
     pub(crate) period: TimeWindow,
     pub(crate) now: Timestamp,
     pub(crate) light: &'a Light,
+    /// Whether all that produces at the site is among its sensors. Else a grid
+    /// meter cannot tell what is consumed.
+    pub(crate) whole: bool,
 }
 
 /// A sensor's own books.
@@ -106,10 +109,11 @@ pub(crate) struct Balance<'a> {
     pub(super) grid: Vec<&'a SensorBook<'a>>,
     pub(super) battery: Vec<&'a SensorBook<'a>>,
     pub(super) load: Vec<&'a SensorBook<'a>>,
+    whole: bool,
 }
 
 impl<'a> Balance<'a> {
-    pub(crate) fn of(books: &'a [SensorBook<'a>]) -> Self {
+    pub(crate) fn of(books: &'a [SensorBook<'a>], whole: bool) -> Self {
         let role = |role: SensorRole| books.iter().filter(|book| book.input.role == role).collect::<Vec<_>>();
         let (meters, inverters) = (role(SensorRole::Production), role(SensorRole::Inverter));
         let meters_count = meters.iter().any(|book| !book.flows.is_empty()) || inverters.is_empty();
@@ -117,7 +121,7 @@ impl<'a> Balance<'a> {
         // With a grid meter the balance says what is consumed; a load meter
         // then only divides it.
         let load = if measures_import(&grid) { Vec::new() } else { role(SensorRole::Load) };
-        Self { production: if meters_count { meters } else { inverters }, grid, battery: role(SensorRole::Battery), load }
+        Self { production: if meters_count { meters } else { inverters }, grid, battery: role(SensorRole::Battery), load, whole }
     }
 
     pub(crate) fn counts(&self, book: &SensorBook<'_>) -> bool {
@@ -128,10 +132,12 @@ impl<'a> Balance<'a> {
         [&self.production, &self.grid, &self.battery, &self.load].into_iter().flatten().copied()
     }
 
-    /// Whether consumption follows from the balance: import is measured and
-    /// production, where there is any, is known.
+    /// Whether consumption follows from the balance: import is measured, and
+    /// production, where there is any, is known, all of it.
     pub(super) fn is_closed(&self) -> bool {
-        measures_import(&self.grid) && (self.production.is_empty() || self.production.iter().any(|book| !book.flows.is_empty()))
+        self.whole
+            && measures_import(&self.grid)
+            && (self.production.is_empty() || self.production.iter().any(|book| !book.flows.is_empty()))
     }
 }
 

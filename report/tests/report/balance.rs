@@ -112,6 +112,25 @@ async fn a_gateway_has_no_specific_yield_where_others_produce_too_but_its_locati
 }
 
 #[tokio::test]
+async fn a_grid_meter_tells_consumption_only_beside_all_that_produces() {
+    let site = utc_site().await;
+    site.place("gw-2x", 1).await;
+    let times = ticks(the_day(), QUARTER);
+    let steady = |sensor, role, quantity, rise: f64| counter(sensor, role, quantity, rising(&times, 0.0, move |_| rise));
+    let inverter = steady("inv", SensorRole::Inverter, Quantity::EnergyProduced, 100.0);
+    let exported = steady("grid", SensorRole::Grid, Quantity::EnergyExported, 150.0);
+    let imported = steady("grid", SensorRole::Grid, Quantity::EnergyImported, 10.0);
+    site.write("gw-1", &[inverter.clone(), exported, imported]).await;
+    site.write("gw-2x", &[inverter]).await;
+    let one = site.report("gw-1", day(2026, 6, 10)).await.figures;
+    assert_eq!(one.consumed, None, "half of what was fed in came from the other gateway");
+    assert_close(one.exported.map(|e| e.watt_hours), 96.0 * 150.0);
+    let now = at("2026-07-01T00:00:00Z");
+    let all = location_report(&site.store, location_id(1), day(2026, 6, 10), &Scope::everything(), now).await.unwrap();
+    assert_close(all.figures.consumed.map(|e| e.watt_hours), 96.0 * (200.0 + 10.0 - 150.0));
+}
+
+#[tokio::test]
 async fn a_meter_at_one_gateway_stands_for_inverters_at_another_of_the_site() {
     let site = utc_site().await;
     site.place("gw-2x", 1).await;

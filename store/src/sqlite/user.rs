@@ -124,9 +124,8 @@ pub(crate) fn load_session(connection: &Connection, digest: KeyDigest, now: Time
 }
 
 pub(crate) fn prolong_session(batch: &Batch<'_>, digest: KeyDigest, expires: Timestamp) -> Result<bool, StoreError> {
-    let changed = batch
-        .connection
-        .execute("UPDATE session SET expires = ?2 WHERE digest = ?1", params![digest.0, expires.as_millis()])?;
+    let changed =
+        batch.connection.execute("UPDATE session SET expires = ?2 WHERE digest = ?1", params![digest.0, expires.as_millis()])?;
     Ok(changed == 1)
 }
 
