@@ -148,7 +148,7 @@ impl Settings {
                 match std::fs::read_to_string(&value) {
                     Ok(text) => {
                         (entry.value, entry.origin) =
-                            (text.trim_end_matches(['\n', '\r']).to_owned(), format!("{value}, named by {origin}"))
+                            (text.trim_end_matches(['\n', '\r']).to_owned(), format!("{value}, named by {origin}"));
                     }
                     Err(error) => self.problems.push(format!("{shown} ({origin}): {value}: {error}")),
                 }

@@ -39,6 +39,7 @@ pub(super) struct LocationPlan {
 }
 
 /// A gateway of the demo.
+#[derive(Clone, Copy)]
 pub(super) struct GatewayPlan {
     pub(super) id: &'static str,
     pub(super) label: &'static str,

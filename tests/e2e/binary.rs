@@ -4,16 +4,17 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, MutexGuard};
 
 pub(crate) const HELIOGRAPH: &str = env!("CARGO_BIN_EXE_heliograph");
 
 /// Ports 6001, 6002, 8081 and 8082 belong to one test at a time.
-static PORTS: Mutex<()> = Mutex::new(());
+static PORTS: Mutex<()> = Mutex::const_new(());
 
-pub(crate) fn well_known_ports() -> MutexGuard<'static, ()> {
-    PORTS.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) async fn well_known_ports() -> MutexGuard<'static, ()> {
+    PORTS.lock().await
 }
 
 /// Runs a command to its end.

@@ -15,7 +15,7 @@ fn open(folder: &std::path::Path, provider: &str) -> ProviderStore {
 
 #[tokio::test]
 async fn the_demo_runs_says_where_everything_is_and_ends_by_itself() {
-    let _ports = well_known_ports();
+    let _ports = well_known_ports().await;
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let mut demo = spawn(&["demo", "--for", "25s", "--dir", &data.display().to_string()], folder.path());

@@ -65,7 +65,7 @@ impl Drop for FleetOnEngine {
 
 #[tokio::test]
 async fn two_providers_from_apply_to_pages_and_mails() {
-    let _ports = well_known_ports();
+    let _ports = well_known_ports().await;
     let fleet = start_fleet();
     let date = due_date();
     let mut produced = Vec::new();
@@ -216,7 +216,7 @@ async fn read_panel(browser: &Browser, tenant: &Tenant, date: &str) -> String {
 /// Figures have a non-breaking space before their unit, which WebDriver and mail
 /// parsers show as they please.
 fn spaced(text: &str) -> String {
-    text.replace('\u{a0}', " ").replace('\u{202f}', " ")
+    text.replace(['\u{a0}', '\u{202f}'], " ")
 }
 
 /// The sum of the produced energy over all rows that the CSV has.
@@ -278,7 +278,9 @@ fn await_mail(folder: &Path, tenant: &Tenant, date: &str) -> String {
 }
 
 fn docker(arguments: &[&str]) -> Output {
-    Command::new("docker").args(arguments).output().expect("the docker client runs; install it: deploy/dev/install.sh")
+    Command::new("docker").args(arguments).output().unwrap_or_else(|error| {
+        panic!("the docker client does not run ({error}); install it: deploy/dev/install.sh")
+    })
 }
 
 fn script(name: &str, arguments: &[&str]) -> Output {
