@@ -130,7 +130,7 @@ const fn before(kind: PeriodKind) -> &'static str {
         PeriodKind::Week => "the week before",
         PeriodKind::Month => "the month before",
         PeriodKind::Year => "the year before",
-        PeriodKind::Range => "as many days before",
+        PeriodKind::Range => "the same number of days before",
     }
 }
 

@@ -22,7 +22,7 @@ impl Charts {
         };
         Self {
             wide: draw("chart-wide", 1060, 300).svg(&Palette::Page),
-            narrow: draw("chart-narrow", 340, 240).svg(&Palette::Page),
+            narrow: draw("chart-narrow", 400, 270).svg(&Palette::Page),
         }
     }
 }
