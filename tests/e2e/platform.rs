@@ -278,9 +278,10 @@ fn await_mail(folder: &Path, tenant: &Tenant, date: &str) -> String {
 }
 
 fn docker(arguments: &[&str]) -> Output {
-    Command::new("docker").args(arguments).output().unwrap_or_else(|error| {
-        panic!("the docker client does not run ({error}); install it: deploy/dev/install.sh")
-    })
+    Command::new("docker")
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("the docker client does not run ({error}); install it: deploy/dev/install.sh"))
 }
 
 fn script(name: &str, arguments: &[&str]) -> Output {
