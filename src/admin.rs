@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Address of the panel [default: 0.0.0.0:8080].
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Address that people type, such as https://panel.example.com.
+    /// Address that people type; with https, cookies are Secure.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     #[command(flatten)]
