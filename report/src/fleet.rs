@@ -102,7 +102,9 @@ pub async fn fleet_overview(store: &ProviderStore, scope: &Scope, now: Timestamp
         let line = today.line(&record, visible, &inputs);
         fleet.totals.count(&line);
         fleet.gateways.push(line);
-        sites.entry(location.map(|location| location.id)).or_default().extend(inputs);
+        if record.state == GatewayState::Commissioned {
+            sites.entry(location.map(|location| location.id)).or_default().extend(inputs);
+        }
     }
     for (location, inputs) in &sites {
         let location = location.and_then(|id| locations.get(&id));

@@ -21,6 +21,7 @@ pub(crate) mod settings;
 pub(crate) mod user;
 mod writer;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -149,14 +150,16 @@ fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".to_owned())
 }
 
-/// Makes the folder and proves that files can be written in it.
+/// Makes the folder and proves that files can be written in it. Roles in
+/// containers share a folder and all have process id 1, so the name of the proof
+/// is random.
 pub(crate) fn check_directory(directory: &Path) -> Result<(), StoreError> {
     let open = |error: std::io::Error| StoreError::Open {
         place: directory.display().to_string(),
         problem: format!("{error}; choose a folder that this user can write with --store sqlite:DIR"),
     };
     std::fs::create_dir_all(directory).map_err(open)?;
-    let probe = directory.join(format!(".heliograph-probe-{}", std::process::id()));
+    let probe = directory.join(format!(".heliograph-probe-{:016x}", RandomState::new().build_hasher().finish()));
     std::fs::write(&probe, b"").map_err(open)?;
     std::fs::remove_file(&probe).map_err(open)
 }

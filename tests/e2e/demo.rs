@@ -23,7 +23,11 @@ async fn the_demo_runs_says_where_everything_is_and_ends_by_itself() {
     let mut out = BufReader::new(demo.0.stdout.take().unwrap());
     let began = Instant::now();
     while !said.contains("Ctrl-C") {
-        assert!(out.read_line(&mut said).unwrap() > 0, "ended early after {said}");
+        if out.read_line(&mut said).unwrap() == 0 {
+            let mut why = String::new();
+            demo.0.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+            panic!("the demo ended early: {said}{why}");
+        }
     }
     println!("ready after {:.1} s in a test build\n{said}", began.elapsed().as_secs_f64());
     for named in

@@ -1,7 +1,7 @@
 //! Many writers at once: connections of one process, and processes.
 
-use heliograph_domain::TimeWindow;
-use heliograph_store::Store;
+use heliograph_domain::{ProviderId, TimeWindow};
+use heliograph_store::{Store, StoreUrl};
 
 use crate::backend::{gateway, on_every_backend, power};
 
@@ -65,4 +65,23 @@ async fn a_job_that_fails_takes_nothing_with_it() {
         assert_eq!(page.rows.len(), 40);
     })
     .await;
+}
+
+#[test]
+fn many_may_open_one_folder_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = std::thread::scope(|scope| {
+        let openers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..50).all(|_| {
+                        let root = Store::open(StoreUrl::sqlite(folder.path().join("data")));
+                        root.and_then(|root| root.provider(&ProviderId::parse("sunrise").unwrap())).is_ok()
+                    })
+                })
+            })
+            .collect();
+        openers.into_iter().all(|opener| opener.join().unwrap())
+    });
+    assert!(opened);
 }
