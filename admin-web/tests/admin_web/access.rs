@@ -171,16 +171,16 @@ fn every_route_stands_in_the_table() {
 
 #[tokio::test]
 async fn everybody_gets_what_is_theirs_and_nothing_else() {
-    let past = World::new().await;
-    let expires = past.now().plus_millis(3_600_000);
+    let world = World::new().await;
+    let expires = world.now().plus_millis(3_600_000);
     let viewer = heliograph_domain::UserId::new(id(5, 3));
-    past.store.login_link_create(digest("a-link"), viewer, expires).await.unwrap();
-    past.store.close().await;
+    world.store.login_link_create(digest("a-link"), viewer, expires).await.unwrap();
+    let past = world.into_past().await;
     let mut wrong = Vec::new();
     for (method, _, path, form, row) in table() {
         for (who, expected) in Who::ALL.into_iter().zip(row) {
             // What changes something is asked in a world of its own.
-            let world = World::copy_of(past.folder.path()).await;
+            let world = World::after(past.path());
             let answer = if method == Method::GET { world.get(who, &path).await } else { world.post(who, &path, form).await };
             let got = judge(answer.status, answer.location());
             if got != Some(expected) {

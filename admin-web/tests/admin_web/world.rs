@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -153,14 +154,32 @@ impl World {
         Self::over(folder, settings)
     }
 
-    /// Another world with the same past.
-    pub(crate) async fn copy_of(folder: &Path) -> Self {
-        let copy = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    /// Ends this world and keeps its past, in files that nobody has open.
+    /// SQLite itself writes them: beside a store that has only just been closed,
+    /// files still come and go.
+    pub(crate) async fn into_past(self) -> TempDir {
+        self.store.close().await;
+        let past = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "db") {
+                let copy = past.path().join(path.file_name().unwrap());
+                let database = rusqlite::Connection::open(&path).unwrap();
+                database.busy_timeout(Duration::from_secs(10)).unwrap();
+                database.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+            }
         }
-        Self::over(copy, PanelSettings::default())
+        past
+    }
+
+    /// A world with a past that [`Self::into_past`] kept.
+    pub(crate) fn after(past: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(past).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        Self::over(folder, PanelSettings::default())
     }
 
     fn over(folder: TempDir, settings: PanelSettings) -> Self {
