@@ -84,20 +84,21 @@ macro_rules! text_traits {
 text_traits!(ProviderId);
 
 macro_rules! label_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal $(, $check:path)?) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
         impl $name {
-            /// Parses 1 to 128 characters without control characters and
-            /// without white space at either end.
+            /// Parses 1 to 128 characters without control characters, without
+            /// any that are not seen and without white space at either end.
             ///
             /// # Errors
             /// When the text breaks that rule.
             pub fn parse(text: &str) -> Result<Self, ParseError> {
                 check_label($what, text, 128)?;
+                $($check($what, text)?;)?
                 Ok(Self(text.to_owned()))
             }
 
@@ -112,10 +113,20 @@ macro_rules! label_id {
     };
 }
 
+/// Refuses what a browser takes out of an address (RFC 3986 section 5.2.4): the
+/// page of such a thing could not be reached.
+fn check_path_segment(what: &'static str, text: &str) -> Result<(), ParseError> {
+    match text {
+        "." | ".." => Err(ParseError::new(what, format!("{text:?} cannot be part of a web address, choose another"))),
+        _ => Ok(()),
+    }
+}
+
 label_id!(
-    /// What a gateway calls itself when it pushes.
+    /// What a gateway calls itself when it pushes. Not `.` or `..`.
     GatewayId,
-    "gateway id"
+    "gateway id",
+    check_path_segment
 );
 label_id!(
     /// What a gateway calls one of its sensors.
@@ -245,7 +256,25 @@ mod tests {
         for bad in ["", " a", "a ", "a\nb", "a\0", "a\u{202E}b"] {
             assert!(GatewayId::parse(bad).is_err(), "{bad:?}");
         }
+        let unseen = "\u{AD}\u{61C}\u{180E}\u{200B}\u{200D}\u{200F}\u{2028}\u{2029}\u{202A}\u{2060}\u{2064}\u{2066}\u{FEFF}\u{E0000}\u{E007F}";
+        for c in unseen.chars() {
+            let text = format!("a{c}b");
+            assert!(GatewayId::parse(&text).is_err() && SensorId::parse(&text).is_err(), "{text:?}");
+            assert!(MetricName::parse(&text).is_err(), "{text:?}");
+        }
         assert!(SensorId::parse(&"ä".repeat(128)).is_ok());
         assert!(SensorId::parse(&"ä".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn gateways_are_never_named_like_a_step_in_a_path() {
+        for bad in [".", ".."] {
+            let message = GatewayId::parse(bad).unwrap_err().to_string();
+            assert_eq!(message, format!("gateway id {bad:?} cannot be part of a web address, choose another"));
+            assert!(SensorId::parse(bad).is_ok(), "{bad}");
+        }
+        for good in ["...", ".a", "a.", "../x"] {
+            assert!(GatewayId::parse(good).is_ok(), "{good}");
+        }
     }
 }

@@ -26,7 +26,7 @@ impl ParseError {
 }
 
 /// Checks a label that outsiders choose: 1 to `max` characters, no control
-/// characters, no white space at either end.
+/// characters, nothing that is not seen, no white space at either end.
 pub(crate) fn check_label(what: &'static str, text: &str, max: usize) -> Result<(), ParseError> {
     if text.is_empty() {
         return Err(ParseError::new(what, "is empty"));
@@ -35,7 +35,7 @@ pub(crate) fn check_label(what: &'static str, text: &str, max: usize) -> Result<
         return Err(ParseError::new(what, format!("is longer than {max} characters")));
     }
     if text.chars().any(|c| c.is_control() || is_unsafe_format(c)) {
-        return Err(ParseError::new(what, "contains a control character"));
+        return Err(ParseError::new(what, "contains a control character or one that is not seen"));
     }
     if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
         return Err(ParseError::new(what, "starts or ends with white space"));
@@ -43,10 +43,13 @@ pub(crate) fn check_label(what: &'static str, text: &str, max: usize) -> Result<
     Ok(())
 }
 
-/// Marks that reorder the text around them (Unicode TR 36): a name that uses
-/// them can make a page show something else than what is stored.
+/// Marks that reorder the text around them (Unicode TR 36) or that are not seen:
+/// a name that uses them can make a page show something else than what is stored,
+/// or look like another name.
 fn is_unsafe_format(c: char) -> bool {
-    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
+    matches!(c,
+        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
 }
 
 /// A mail address, lower-cased in its domain, at most 254 characters (RFC 5321).
