@@ -1,14 +1,23 @@
 //! Takes credentials out of bytes that will be kept or shown.
 
+mod runs;
+mod values;
+
+use std::ops::Range;
+
 use crate::xml;
+use runs::runs;
+use values::values;
 
 const MASK: &[u8] = b"***";
 
-/// The bytes with the values of `key` attributes masked, for quarantine and logs.
+/// The bytes with keys masked, for quarantine and logs. Linear in the bytes.
 ///
-/// In native documents, and in whatever can't be told not to be one, every `key`
-/// attribute is masked, also where the bytes are cut, broken or UTF-16. In other
-/// documents only that of the root is: elsewhere it may be data.
+/// Whatever looks like a generated key is masked everywhere. In native documents,
+/// and in whatever can't be told not to be one, so is every value of a name that
+/// is or ends in `key`: of attributes, behind a colon, and the text of elements,
+/// also where the bytes are cut, broken or UTF-16. In other documents only those
+/// up to the root's start tag are: elsewhere they may be data.
 #[must_use]
 pub fn mask_credentials(bytes: &[u8]) -> Vec<u8> {
     if bytes.contains(&0) {
@@ -21,78 +30,48 @@ pub fn mask_credentials(bytes: &[u8]) -> Vec<u8> {
     mask_keys(bytes, until)
 }
 
+/// The text with whatever looks like a generated key masked, for messages.
+/// Linear in the text.
+#[must_use]
+pub fn mask_text(text: &str) -> String {
+    let masked = without(text.as_bytes(), runs(text.as_bytes()));
+    String::from_utf8_lossy(&masked).into_owned()
+}
+
 fn may_be_native(bytes: &[u8]) -> bool {
     let holds = |word: &[u8]| bytes.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
     holds(b"push") || holds(b"hello")
 }
 
 fn mask_keys(bytes: &[u8], until: usize) -> Vec<u8> {
-    let mut masked = Vec::with_capacity(bytes.len());
-    let mut copied = 0;
-    while let Some(start) = next_value(bytes, copied, until) {
-        let end = value_end(bytes, start);
-        masked.extend_from_slice(bytes.get(copied..start).unwrap_or_default());
-        masked.extend_from_slice(MASK);
-        copied = end;
-    }
-    masked.extend_from_slice(bytes.get(copied..).unwrap_or_default());
-    masked
+    let mut ranges = values(bytes, until);
+    ranges.extend(runs(bytes));
+    ranges.sort_by_key(|range| range.start);
+    without(bytes, ranges.into_iter())
 }
 
-/// Where the value of the next `key` attribute begins, behind its quote.
-fn next_value(bytes: &[u8], from: usize, until: usize) -> Option<usize> {
-    let within = bytes.get(..until).unwrap_or(bytes);
-    let mut at = from;
-    loop {
-        at += memchr::memchr2_iter(b'k', b'K', within.get(at..)?).find(|k| {
-            within.get(at + k..).is_some_and(|rest| rest.get(..3).is_some_and(|word| word.eq_ignore_ascii_case(b"key")))
-        })?;
-        let starts_word =
-            at == 0 || !within.get(at - 1).is_some_and(|before| before.is_ascii_alphanumeric() || b"_-.".contains(before));
-        at += 3;
-        if starts_word && let Some(start) = value_start(bytes, at) {
-            return Some(start);
+/// The bytes with the mask in place of each range. Ranges ascend by their starts;
+/// those that touch become one.
+fn without(bytes: &[u8], ranges: impl Iterator<Item = Range<usize>>) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(bytes.len());
+    let mut end = None;
+    for range in ranges {
+        if end.is_none_or(|end| range.start > end) {
+            kept.extend_from_slice(bytes.get(end.unwrap_or(0)..range.start).unwrap_or_default());
+            kept.extend_from_slice(MASK);
         }
+        end = end.max(Some(range.end));
     }
-}
-
-/// Behind `=`, or behind a quote that stands where `=` is missing.
-fn value_start(bytes: &[u8], after_name: usize) -> Option<usize> {
-    let (equals, at) = match behind_space(bytes, after_name) {
-        at if bytes.get(at) == Some(&b'=') => (true, behind_space(bytes, at + 1)),
-        at => (false, at),
-    };
-    let quoted = matches!(bytes.get(at), Some(b'"' | b'\''));
-    match (quoted, equals) {
-        (true, _) => Some(at + 1),
-        (false, true) => Some(at),
-        (false, false) => None,
-    }
-}
-
-fn behind_space(bytes: &[u8], from: usize) -> usize {
-    from + bytes.get(from..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_whitespace()).count()
-}
-
-/// The end of a value: its closing quote, which in a document that is broken is
-/// only one with the end of an attribute behind it; without quotes, white space or
-/// `>`; else the end of the bytes.
-fn value_end(bytes: &[u8], start: usize) -> usize {
-    let rest = bytes.get(start..).unwrap_or_default();
-    let ends = |byte: u8| byte.is_ascii_whitespace() || byte == b'>';
-    let quote = start.checked_sub(1).and_then(|before| bytes.get(before)).copied().filter(|byte| matches!(byte, b'"' | b'\''));
-    let length = match quote {
-        Some(quote) => {
-            let closes = |at: &usize| rest.get(at + 1).is_none_or(|next| ends(*next) || matches!(next, b'/' | b'?'));
-            memchr::memchr_iter(quote, rest).find(closes)
-        }
-        None => rest.iter().position(|byte| ends(*byte)),
-    };
-    start + length.unwrap_or(rest.len())
+    kept.extend_from_slice(bytes.get(end.unwrap_or(0)..).unwrap_or_default());
+    kept
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use heliograph_domain::GatewayKey;
+
     use super::*;
 
     fn check(text: &str, expected: &str) {
@@ -105,9 +84,10 @@ mod tests {
         check("<push key='secret' gateway='a' key = \"two\"/>", "<push key='***' gateway='a' key = \"***\"/>");
         check("<p:push p:key='secret'/>", "<p:push p:key='***'/>");
         check("<PUSH KEY='secret'/>", "<PUSH KEY='***'/>");
-        check("<push keys='3' monkey='4' gate-key='5'/>", "<push keys='3' monkey='4' gate-key='5'/>");
+        check("<push keys='3' monkey='4' gate-key='5'/>", "<push keys='3' monkey='***' gate-key='***'/>");
         check("<push key=''/>", "<push key='***'/>");
-        check("<push key/><key>1</key>", "<push key/><key>1</key>");
+        check("<push key/><key>1</key>", "<push key/><key>***</key>");
+        check("<push><reading metric='turkey' unit='W'/></push>", "<push><reading metric='turkey' unit='W'/></push>");
     }
 
     #[test]
@@ -127,5 +107,79 @@ mod tests {
     fn data_of_other_documents_is_kept() {
         check("<WebBox><row key='P' v='1'/></WebBox>", "<WebBox><row key='P' v='1'/></WebBox>");
         check("<data key='secret'><row key='P'/></data>", "<data key='***'><row key='P'/></data>");
+    }
+
+    #[test]
+    fn texts_of_key_elements_are_masked() {
+        check("<hello gateway=\"G\"><key>REALKEY</key></hello>", "<hello gateway=\"G\"><key>***</key></hello>");
+        check("<hello><gateway-key>K</gateway-key></hello>", "<hello><gateway-key>***</gateway-key></hello>");
+        check("<gateway-key>K</gateway-key>", "<gateway-key>***</gateway-key>");
+        check("<hello><p:Key a='>'>K</p:Key ><b/></hello>", "<hello><p:Key a='>***</p:Key ><b/></hello>");
+        check("<hello><key><![CDATA[K]]><b>K</b></key><c/></hello>", "<hello><key>***</key><c/></hello>");
+        check("<hello><key/><b>1</b></hello>", "<hello><key/><b>1</b></hello>");
+        check("<hello><keys>1</keys><b key>1</b></hello>", "<hello><keys>1</keys><b key>1</b></hello>");
+        check("<hello>< key>SECRET", "<hello>< key>***");
+        check("<hello><key", "<hello><key");
+    }
+
+    #[test]
+    fn keys_behind_unusual_separators_are_masked() {
+        check("<hello key\u{A0}=\"K\"/>", "<hello key\u{A0}=\"***\"/>");
+        check("<hello key\u{2003}= \"K\"/>", "<hello key\u{2003}= \"***\"/>");
+        check("<hello key\u{200B}\"K\"/>", "<hello key\u{200B}\"***\"/>");
+        check("<hello key:\"K\"/>", "<hello key:\"***\"/>");
+        check("<hello key = = \"K\"/>", "<hello key = = \"***\"/>");
+        check("<hello key&#61;&#x20;'K'/>", "<hello key&#61;&#x20;'***'/>");
+        check("<hello k&#101;y=\"K\"/>", "<hello k&#101;y=\"***\"/>");
+        check("<hello &#x4B;&#0000101;y=\"K\"/>", "<hello &#x4B;&#0000101;y=\"***\"/>");
+        check("<hello/><!-- key: K -->", "<hello/><!-- key: *** -->");
+        check("<hello/><!-- key: \"K\" --><b c='1'/>", "<hello/><!-- key: \"***\" --><b c='1'/>");
+        check("<hello/>{\"key\": \"K\"}", "<hello/>{\"key\": \"***");
+        let latin = mask_credentials(b"<hello key\xA0='K'/>");
+        assert_eq!(latin, b"<hello key\xA0='***'/>");
+        let wide: Vec<u8> = "<hello key\u{2003}\u{A0}='SECRET'/>".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(!String::from_utf8_lossy(&mask_credentials(&wide)).replace('\0', "").contains("SECRET"));
+    }
+
+    #[test]
+    fn keys_with_quotes_inside_are_masked_to_their_end() {
+        check("<hello key=\"\" K\"/>", "<hello key=\"***\"/>");
+        check("<hello key='SECRET' REST'/>", "<hello key='***'/>");
+        check("<hello key='SECRET' REST' gateway='G'/>", "<hello key='***' gateway='G'/>");
+        check("<hello key='SECRET' gateway = \"G\"/>", "<hello key='***' gateway = \"G\"/>");
+        check("<hello a='key' key='/SECRET'/>", "<hello a='key'***'/>");
+    }
+
+    #[test]
+    fn whatever_looks_like_a_generated_key_is_masked_everywhere() {
+        let key = GatewayKey::from_random(&[0x9d; 20]);
+        let key = key.reveal();
+        check(&format!("<WebBox><row p='{key}' v='1'/></WebBox>"), "<WebBox><row p='***' v='1'/></WebBox>");
+        check(&format!("<WebBox><row>{}</row></WebBox>", key.to_uppercase()), "<WebBox><row>***</row></WebBox>");
+        check(&format!("<WebBox>gateway0-{key}, x{key}</WebBox>"), "<WebBox>***, x***</WebBox>");
+        check(&format!("<push gateway='{key}' key='{key} {key}'/>"), "<push gateway='***' key='***'/>");
+        let uuid = "<WebBox>0193d1e0-7c3a-7000-8000-0123456789ab</WebBox>";
+        check(uuid, uuid);
+        assert_eq!(mask_text(&format!("ä {key} ö{key}")), "ä *** ö***");
+        assert_eq!(mask_text("20261120-12000000-aaaaaaaa-bbbbbbb"), "20261120-12000000-aaaaaaaa-bbbbbbb");
+        assert_eq!(mask_text(""), "");
+    }
+
+    #[test]
+    fn floods_of_keys_are_masked_in_time_proportional_to_their_bytes() {
+        let time = |unit: &str, bytes: usize| {
+            let flood = format!("<push>{}", unit.repeat(bytes / unit.len()));
+            let begin = Instant::now();
+            assert!(!mask_credentials(flood.as_bytes()).is_empty());
+            begin.elapsed()
+        };
+        let floods =
+            ["key='", "key=\"a' ", "key=", "key:", "<key", "<key>", "<key></", "k&#0", "&#107;ey=", "zzzzzzzz-", "key", "'key' "];
+        for unit in floods {
+            let small = (0..3).map(|_| time(unit, 64 << 10)).min().unwrap().max(Duration::from_micros(100));
+            let large = (0..3).map(|_| time(unit, 1 << 20)).min().unwrap();
+            // 16 times the bytes: linear is 16 times as long, quadratic 256 times.
+            assert!(large < small * 80, "{unit}: {small:?} for 64 KiB, {large:?} for 1 MiB");
+        }
     }
 }

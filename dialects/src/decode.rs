@@ -4,6 +4,7 @@ use heliograph_domain::{
     GatewayId, GatewayKey, Kind, MetricName, Quantity, RefusalCode, SensorId, SensorRole, Timestamp, Unit, Zone, canonical_unit,
 };
 
+use crate::credentials::mask_text;
 use crate::dialect::Dialect;
 use crate::native;
 use crate::senml;
@@ -78,7 +79,7 @@ pub struct Refused {
     pub code: RefusalCode,
     /// The line of the document on which the reading begins, from 1.
     pub line: u64,
-    /// What is wrong, for a person.
+    /// What is wrong, for a person; generated keys in it are masked.
     pub reason: String,
 }
 
@@ -88,7 +89,7 @@ pub struct Refused {
 pub struct DecodeError {
     /// The code for the `nack`.
     pub code: RefusalCode,
-    /// What is wrong and where.
+    /// What is wrong and where; generated keys in it are masked.
     pub message: String,
     /// Its token, where it can be read, so that a `nack` can echo it.
     pub seq: Option<String>,
@@ -115,8 +116,11 @@ pub struct Salvaged {
 pub fn decode(bytes: &[u8], context: &Context<'_>) -> Result<Decoded, DecodeError> {
     let mut decoded = decode_inner(bytes, context).map_err(|(code, message)| {
         let Salvaged { seq, gateway } = salvage(bytes);
-        DecodeError { code, message, seq, gateway }
+        DecodeError { code, message: mask_text(&message), seq, gateway }
     })?;
+    for refused in &mut decoded.refused {
+        refused.reason = mask_text(&refused.reason);
+    }
     decoded.gateway = decoded.gateway.or_else(|| context.hello_gateway.cloned());
     Ok(decoded)
 }

@@ -5,6 +5,7 @@ mod scan;
 
 use heliograph_domain::RefusalCode;
 
+use crate::credentials::mask_text;
 use crate::limits::Limits;
 use scan::{Fault, Scan};
 
@@ -35,7 +36,8 @@ pub enum Frame {
 pub struct FrameError {
     /// `malformed`, `too-large`, `too-deep`, `doctype` or `encoding`.
     pub code: RefusalCode,
-    /// What is wrong and where, by byte and line of the document.
+    /// What is wrong and where, by byte and line of the document; generated
+    /// keys in it are masked.
     pub message: String,
 }
 
@@ -120,7 +122,7 @@ impl Framer {
         let before = seen.get(start..fault.at).unwrap_or_default();
         let line = 1 + memchr::memchr_iter(b'\n', before).count();
         let message = format!("{} (byte {}, line {line})", fault.what, before.len());
-        let error = FrameError { code: fault.code, message };
+        let error = FrameError { code: fault.code, message: mask_text(&message) };
         self.lost = Some(error.clone());
         error
     }

@@ -20,7 +20,7 @@ mod text;
 mod written_time;
 mod xml;
 
-pub use credentials::mask_credentials;
+pub use credentials::{mask_credentials, mask_text};
 pub use decode::{Context, DecodeError, Decoded, DecodedReading, DecodedSensor, Refused, Salvaged, canonical, decode, salvage};
 pub use dialect::Dialect;
 pub use framing::{Frame, FrameError, Framer};

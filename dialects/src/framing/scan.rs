@@ -8,6 +8,7 @@ use heliograph_domain::RefusalCode;
 use memchr::{memchr, memchr2, memmem};
 
 use super::is_space;
+use crate::credentials::mask_text;
 use crate::limits::Limits;
 
 /// What is wrong, and at which byte.
@@ -428,6 +429,10 @@ fn shown(byte: u8) -> String {
 
 /// A name for a message: printable, and not without end.
 fn cut(name: &[u8]) -> String {
-    let shown = name.get(..40).unwrap_or(name).escape_ascii().to_string();
-    if name.len() > 40 { format!("{shown}…") } else { shown }
+    // Before it is cut: half a key is still half a secret.
+    let shown = mask_text(&name.escape_ascii().to_string());
+    match shown.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", shown.get(..end).unwrap_or_default()),
+        None => shown,
+    }
 }

@@ -53,7 +53,8 @@ fn take(rest: &str, begin: usize) -> Result<(Attribute<'_>, usize), String> {
     let name = rest.get(begin..begin + length).unwrap_or_default();
     let equals = skip_space(bytes, begin + length);
     if bytes.get(equals) != Some(&b'=') {
-        return Err(format!("attribute {} has no value", crate::text::shown(name)));
+        // Its name may be the rest of a key with a quote in it.
+        return Err("an attribute has no value".to_owned());
     }
     let open = skip_space(bytes, equals + 1);
     let Some(quote @ (b'"' | b'\'')) = bytes.get(open) else {

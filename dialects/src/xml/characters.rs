@@ -32,7 +32,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
         let mut chars = part.chars();
         chars.next().is_some_and(starts_name) && chars.all(continues_name)
     });
-    if good { Ok(()) } else { Err(format!("{} is not a name", crate::text::shown(name))) }
+    if good { Ok(()) } else { Err("what stands where a name should is none".to_owned()) }
 }
 
 /// What a byte may be in a name.
@@ -93,7 +93,8 @@ fn continues_name(c: char) -> bool {
 }
 
 /// The character that a reference (without `&` and `;`) stands for. Entities
-/// other than the five predefined ones would need a DTD, which is never read.
+/// other than the five predefined ones would need a DTD, which is never read. What
+/// was written is not repeated, here as in names: it may be a key gone astray.
 pub(super) fn resolve(reference: &str) -> Result<char, String> {
     let character = match reference {
         "lt" => '<',
@@ -101,7 +102,7 @@ pub(super) fn resolve(reference: &str) -> Result<char, String> {
         "amp" => '&',
         "quot" => '"',
         "apos" => '\'',
-        _ => by_number(reference).ok_or_else(|| format!("reference {} is not known", crate::text::shown(reference)))?,
+        _ => by_number(reference).ok_or("a reference is neither to a character nor to lt, gt, amp, quot or apos")?,
     };
     Ok(character)
 }

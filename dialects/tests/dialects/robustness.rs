@@ -192,6 +192,40 @@ fn floods_take_time_in_proportion_to_their_bytes() {
 }
 
 #[test]
+fn messages_name_no_key() {
+    let key = "5dr8k2mz-77wq3xbn-0c1vnf4t-9hjse6ay";
+    let zone = Zone::utc();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
+    let refusal = |xml: &str| decode(xml.as_bytes(), &context).unwrap_err().to_string();
+    let broken = [
+        "<push gateway='g' key='&KEY;'/>",
+        "<push gateway='g'>&KEY;</push>",
+        "<push gateway='g' key='' KEY'/>",
+        "<push gateway='g' key='SECRET' KEY/>",
+        "<push gateway='g' KEY='1'/>",
+        "<push gateway='g' kKEY='1' kKEY='2'/>",
+        "<push gateway='g'></kKEY>",
+        "<kKEY/>",
+    ];
+    for xml in broken {
+        let message = refusal(&xml.replace("KEY", key));
+        assert!(!message.contains(&key[..8]), "{xml}: {message}");
+    }
+    for xml in &broken[..4] {
+        let message = refusal(&xml.replace("KEY", "OWN"));
+        assert!(!message.contains("OWN"), "{xml}: {message}");
+    }
+    for before in ["", "a-long-name-in-front-of-it-"] {
+        let stream = format!("<push></{before}{key}>");
+        let message = Framer::new(Limits::default()).next(stream.as_bytes()).unwrap_err().message;
+        assert!(message.contains("***") && !message.contains(&key[..8]), "{message}");
+    }
+    let xml = format!("<push gateway='g'><sensor id='s'><reading metric='m'>{key}</reading></sensor></push>");
+    let decoded = decode(xml.as_bytes(), &context).unwrap();
+    assert_eq!(decoded.refused[0].reason, "value \"***\" is not a finite decimal number");
+}
+
+#[test]
 fn a_number_without_end_is_one_refused_reading() {
     let zone = Zone::utc();
     let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
