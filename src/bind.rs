@@ -36,12 +36,10 @@ fn holder(port: u16) -> Option<String> {
         let mut files = std::fs::read_dir(process.path().join("fd")).ok()?.flatten();
         files.find(|file| std::fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))?;
         let command = std::fs::read(process.path().join("cmdline")).ok()?;
-        let words: Vec<String> = command
-            .split(|b| *b == 0)
-            .filter(|word| !word.is_empty())
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect();
-        Some(format!("process {id} ({})", words.join(" ")))
+        // The program and its subcommand: further arguments may be nobody's business.
+        let words = command.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+        let shown: Vec<String> = words.take(2).filter(|word| !word.is_empty() && !word.starts_with('-')).collect();
+        Some(format!("process {id} ({})", shown.join(" ")))
     })
 }
 

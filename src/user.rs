@@ -1,6 +1,7 @@
 //! `heliograph user`: the people who sign in to a provider's panel.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -19,8 +20,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Add somebody. With --password-stdin the password is read from standard
-    /// input; else a one-time link is printed, with which they choose their own.
+    /// Add somebody. A password that is piped in becomes theirs; without one a
+    /// one-time link is printed, with which they choose their own.
     Add(Add),
     /// List everybody.
     List(List),
@@ -42,7 +43,7 @@ struct Add {
     /// The customer whose data they see, with --role customer.
     #[arg(long, value_name = "ID")]
     customer: Option<CustomerId>,
-    /// Read the password from the first line of standard input.
+    /// Insist on a password from the first line of standard input.
     #[arg(long)]
     password_stdin: bool,
     #[command(flatten)]
@@ -69,7 +70,7 @@ async fn add(args: Add) -> anyhow::Result<ExitCode> {
     logging::init(&mut settings);
     let public_url: Option<String> = settings.optional("admin.public_url");
     let store = role::open(&args.role_args.provider, &mut settings)?;
-    let password = if args.password_stdin { Some(read_password()?) } else { None };
+    let password = read_password(args.password_stdin)?;
     let name = args.name.unwrap_or_else(|| args.email.as_str().split('@').next().unwrap_or_default().to_owned());
     let added = add_user(&store, args.email.clone(), name, args.user_role, args.customer, password, (role::clock())()).await?;
     let mut out = std::io::stdout().lock();
@@ -85,13 +86,27 @@ async fn add(args: Add) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_password() -> anyhow::Result<Secret> {
-    if std::io::stdin().is_terminal() {
+/// The first line of what is piped in, if anything is.
+fn read_password(insist: bool) -> anyhow::Result<Option<Secret>> {
+    if insist && std::io::stdin().is_terminal() {
         bail!("--password-stdin wants the password through a pipe, so that it is not shown while it is typed");
+    }
+    if !insist && !is_piped() {
+        return Ok(None);
     }
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).context("read the password from standard input")?;
-    Ok(Secret::new(line.trim_end_matches(['\n', '\r'])))
+    let password = line.trim_end_matches(['\n', '\r']);
+    if password.is_empty() && insist {
+        bail!("--password-stdin found no password on standard input");
+    }
+    Ok((!password.is_empty()).then(|| Secret::new(password)))
+}
+
+/// Whether standard input is a pipe or a file: not a terminal, not `/dev/null`,
+/// and not the socket of a remote shell, which would never end.
+fn is_piped() -> bool {
+    std::fs::metadata("/dev/stdin").is_ok_and(|input| input.is_file() || input.file_type().is_fifo())
 }
 
 async fn list(args: List) -> anyhow::Result<ExitCode> {

@@ -32,6 +32,13 @@ impl Answer {
         Self::Nack { seq, code, text: text.into() }
     }
 
+    /// The document's token.
+    pub(crate) fn into_seq(self) -> Option<String> {
+        match self {
+            Self::Ack { seq, .. } | Self::Nack { seq, .. } => seq,
+        }
+    }
+
     /// Whether the connection closes after this answer.
     pub(crate) fn closes(&self) -> bool {
         matches!(self, Self::Nack { code, .. } if code.closes())

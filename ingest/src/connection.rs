@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use heliograph_dialects::{Frame, FrameError, Framer};
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
 use crate::intake::{Intake, Peer};
+use crate::room::{Room, RoomForDocuments};
 use crate::settings::IngestSettings;
 
 /// Bytes asked for at once.
@@ -41,6 +42,7 @@ pub(crate) async fn serve(
     stream: TcpStream,
     address: SocketAddr,
     intake: Arc<Intake>,
+    room: RoomForDocuments,
     settings: IngestSettings,
     shutdown: CancellationToken,
 ) {
@@ -54,6 +56,8 @@ pub(crate) async fn serve(
         settings,
         framer: Framer::new(settings.limits),
         buffer: BytesMut::new(),
+        room: Room::of(room),
+        closing: false,
         pending: FuturesOrdered::new(),
         last_byte: now,
         document_since: None,
@@ -79,6 +83,9 @@ struct Connection {
     settings: IngestSettings,
     framer: Framer,
     buffer: BytesMut,
+    room: Room,
+    /// A verdict closes the connection: nothing further is taken from it.
+    closing: bool,
     pending: FuturesOrdered<Pending>,
     last_byte: Instant,
     document_since: Option<Instant>,
@@ -92,18 +99,22 @@ enum Stop {
     Idle,
     Bytes(FrameError),
     TooSlow,
+    NoRoom,
 }
 
 impl Connection {
     async fn run(&mut self, shutdown: &CancellationToken) -> std::io::Result<()> {
         let stop = loop {
-            let may_read = self.pending.len() < self.settings.in_flight;
+            let may_read = self.may_take();
             let deadline = self.deadline();
             tokio::select! {
                 biased;
                 Some(answered) = self.pending.next(), if !self.pending.is_empty() => {
                     if self.write(answered).await? {
                         return self.finish().await;
+                    }
+                    if let Some(stop) = self.frame() {
+                        break stop;
                     }
                 }
                 () = shutdown.cancelled() => break Stop::Draining,
@@ -117,7 +128,7 @@ impl Connection {
             }
         };
         self.answer_pending().await?;
-        if let Some(answer) = self.last_answer(stop).await {
+        if let Some(answer) = self.last_answer(stop).await.filter(|_| !self.closing) {
             self.write(Answered { answer, since: Instant::now() }).await?;
         }
         self.finish().await
@@ -133,47 +144,70 @@ impl Connection {
             Err(error) => return Err(error),
         };
         metrics::counter!("heliograph_ingest_bytes_total").increment(read as u64);
-        self.last_byte = Instant::now();
         self.document_bytes += read as u64;
         let stop = self.frame();
         if self.buffer.is_empty() {
             // An idle connection holds no buffer.
             self.buffer = BytesMut::new();
         }
-        if !self.framer.in_document() {
-            (self.document_since, self.document_bytes) = (None, 0);
-        } else if self.document_since.is_none() {
-            self.document_since = Some(self.last_byte);
+        if !self.room.make_for(self.buffer.len()) {
+            return Ok(Some(Stop::NoRoom));
         }
         Ok(stop)
     }
 
+    fn may_take(&self) -> bool {
+        !self.closing && self.pending.len() < self.settings.in_flight
+    }
+
+    /// Takes documents from the buffer, as many as may be under way at once.
     fn frame(&mut self) -> Option<Stop> {
-        loop {
+        while self.may_take() {
             match self.framer.next(&self.buffer) {
                 Ok(Frame::Incomplete { skip }) => {
                     self.buffer.advance(skip);
+                    self.note_progress();
                     return None;
                 }
                 Ok(Frame::Document { start, end }) => {
-                    let document = self.buffer.split_to(end);
-                    self.take(document.get(start..).unwrap_or_default());
+                    let mut document = self.buffer.split_to(end);
+                    document.advance(start);
+                    self.take(&document.freeze());
+                    self.last_byte = Instant::now();
                     (self.document_since, self.document_bytes) = (None, self.buffer.len() as u64);
                 }
                 Err(error) => return Some(Stop::Bytes(error)),
             }
         }
+        None
     }
 
-    fn take(&mut self, document: &[u8]) {
+    /// White space between documents is no sign of life.
+    fn note_progress(&mut self) {
+        if self.framer.in_document() {
+            self.last_byte = Instant::now();
+            self.document_since.get_or_insert(self.last_byte);
+        } else {
+            (self.document_since, self.document_bytes) = (None, 0);
+        }
+    }
+
+    fn take(&mut self, document: &Bytes) {
         let since = Instant::now();
         let (intake, peer) = (&self.intake, &mut self.peer);
-        let answer = if document.len() >= LARGE && is_multi_threaded() {
+        let taken = if document.len() >= LARGE && is_multi_threaded() {
             tokio::task::block_in_place(|| intake.take(peer, document))
         } else {
             intake.take(peer, document)
         };
-        self.pending.push_back(Box::pin(async move { Answered { answer: answer.await, since } }));
+        self.closing |= taken.closes;
+        // A large document keeps its room until it is answered.
+        let room = self.room.hand_over(document.len());
+        self.pending.push_back(Box::pin(async move {
+            let answer = taken.answer.await;
+            drop(room);
+            Answered { answer, since }
+        }));
     }
 
     /// When the peer will have been idle, or slow, for too long.
@@ -182,7 +216,7 @@ impl Connection {
             None => self.last_byte + self.settings.idle,
             Some(since) => {
                 let allowed = Duration::from_secs(self.document_bytes / self.settings.minimum_rate.max(1));
-                since + self.settings.grace.max(allowed)
+                (since + self.settings.grace.max(allowed)).min(self.last_byte + self.settings.stall)
             }
         }
     }
@@ -198,6 +232,10 @@ impl Connection {
                 let text = format!("the document came slower than {} bytes a second", self.settings.minimum_rate);
                 Some(Answer::nack(None, RefusalCode::RateLimited, text))
             }
+            Stop::NoRoom => {
+                let text = "too many large documents are on their way, try again later";
+                Some(Answer::nack(None, RefusalCode::RateLimited, text))
+            }
             Stop::EndOfStream if !self.framer.at_boundary() => {
                 let text = "the stream ended inside a document".to_owned();
                 Some(self.intake.refuse_bytes(&self.peer, &self.buffer, RefusalCode::Malformed, text).await)
@@ -208,7 +246,10 @@ impl Connection {
 
     async fn answer_pending(&mut self) -> std::io::Result<()> {
         while let Some(answered) = self.pending.next().await {
-            self.write(answered).await?;
+            if self.write(answered).await? {
+                self.pending.clear();
+                self.closing = true;
+            }
         }
         Ok(())
     }

@@ -27,8 +27,10 @@ pub(crate) enum Standing {
     Trusted,
     /// Known, and the key is missing or wrong.
     Imposter,
-    /// Nobody has commissioned it, or it was retired.
+    /// Nobody has commissioned it.
     Unknown,
+    /// It is no longer in use, whatever it sends.
+    Retired,
 }
 
 impl Directory {
@@ -39,12 +41,14 @@ impl Directory {
     }
 
     pub(crate) fn standing(&self, gateway: &GatewayId, key: Option<&KeyDigest>) -> Standing {
-        match self.gateways.get(gateway) {
-            Some(entry) if entry.state == GatewayState::Commissioned => {
+        let Some(entry) = self.gateways.get(gateway) else { return Standing::Unknown };
+        match entry.state {
+            GatewayState::Waiting => Standing::Unknown,
+            GatewayState::Retired => Standing::Retired,
+            GatewayState::Commissioned => {
                 let known = key.is_some_and(|key| entry.keys.iter().fold(false, |found, known| found | known.matches(key)));
                 if known { Standing::Trusted } else { Standing::Imposter }
             }
-            _ => Standing::Unknown,
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use heliograph_dialects::{Context, DecodeError, Decoded, Refused, canonical, decode, mask_credentials, salvage};
 use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways};
 use heliograph_store::{DocumentWrite, ProviderStore, QuarantineNew, SensorSeen, SeriesSeen, StoreError, Value};
@@ -21,15 +22,26 @@ const REASONS: usize = 100;
 pub(crate) struct Intake {
     pub(crate) store: ProviderStore,
     pub(crate) directory: DirectoryFeed,
-    pub(crate) lockout: Lockout,
+    /// Wrong keys by address.
+    pub(crate) wrong_keys: Lockout,
+    /// Entries in quarantine of strangers by address.
+    pub(crate) strangers: Lockout,
     pub(crate) clock: Clock,
 }
+
+/// Wrong keys of an address in a minute; more are answered and not kept.
+pub(crate) const WRONG_KEYS: u32 = 20;
+/// Refused documents of strangers at an address in a minute; more are answered
+/// and not kept.
+pub(crate) const STRANGERS: u32 = 120;
 
 /// What a connection has said of itself so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     hello: Option<Hello>,
+    /// Whether a right key was seen on this connection.
+    trusted: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -40,7 +52,11 @@ struct Hello {
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, hello: None }
+        Self { address, hello: None, trusted: false }
+    }
+
+    fn gateway(&self) -> Option<GatewayId> {
+        self.hello.as_ref().map(|hello| hello.gateway.clone())
     }
 }
 
@@ -48,45 +64,59 @@ impl Peer {
 enum Verdict {
     /// Nothing is written; this is the answer.
     Answer(Answer),
-    /// This is written, then answered.
-    Store(Box<DocumentWrite>, Answer),
+    /// This is written, then answered; the bytes are kept where it is refused.
+    Store(Box<DocumentWrite>, Bytes, Answer),
     /// This is kept for people to look at, then answered.
     Keep(QuarantineNew, Answer),
     /// As `Keep`, from a gateway that is to be listed as waiting.
     Knock(GatewayId, QuarantineNew, Answer),
 }
 
+impl Verdict {
+    /// Whether nothing further may be taken from the connection.
+    fn closes(&self) -> bool {
+        match self {
+            Self::Answer(answer) | Self::Keep(_, answer) | Self::Knock(_, _, answer) => answer.closes(),
+            Self::Store(..) => false,
+        }
+    }
+}
+
+/// A document that has been judged.
+pub(crate) struct Taken<F> {
+    /// Whether the connection closes after the answer.
+    pub(crate) closes: bool,
+    /// The answer, once what has to be written is safe.
+    pub(crate) answer: F,
+}
+
 impl Intake {
     /// Judges a document at once; the answer comes when what has to be written
     /// is safe. Judging stays in the order of the connection, writing overlaps.
-    pub(crate) fn take(self: &Arc<Self>, peer: &mut Peer, bytes: &[u8]) -> impl Future<Output = Answer> + Send + use<> {
+    pub(crate) fn take(self: &Arc<Self>, peer: &mut Peer, bytes: &Bytes) -> Taken<impl Future<Output = Answer> + Send + use<>> {
         let received = (self.clock)();
         let verdict = self.judge(peer, bytes, received);
+        let closes = verdict.closes();
         let intake = Arc::clone(self);
-        let address = peer.address;
-        async move { intake.carry_out(verdict, address, received).await }
+        let peer = peer.clone();
+        Taken { closes, answer: async move { intake.carry_out(verdict, &peer, received).await } }
     }
 
     /// The answer to bytes that are no document.
     pub(crate) async fn refuse_bytes(&self, peer: &Peer, bytes: &[u8], code: RefusalCode, message: String) -> Answer {
         let received = (self.clock)();
         let found = salvage(bytes);
-        let gateway = found.gateway.or_else(|| peer.hello.as_ref().map(|hello| hello.gateway.clone()));
+        let gateway = found.gateway.or_else(|| peer.gateway());
         let entry = quarantined(peer, gateway, received, code, message.clone(), bytes);
-        self.keep(entry).await;
-        Answer::nack(found.seq, code, message)
+        self.keep(peer, entry, Answer::nack(found.seq, code, message)).await
     }
 
-    fn judge(&self, peer: &mut Peer, bytes: &[u8], received: Timestamp) -> Verdict {
+    fn judge(&self, peer: &mut Peer, bytes: &Bytes, received: Timestamp) -> Verdict {
         let directory = self.directory.now();
-        if self.lockout.holds(peer.address.ip(), received) {
-            let text = "too many failed credentials from this address, try again in a minute";
-            return Verdict::Answer(Answer::nack(salvage(bytes).seq, RefusalCode::RateLimited, text));
-        }
         let decoded = match decode_for(&directory, peer, bytes, received) {
             Ok(decoded) => decoded,
             Err(DecodeError { code, message, seq, gateway }) => {
-                let gateway = gateway.or_else(|| peer.hello.as_ref().map(|hello| hello.gateway.clone()));
+                let gateway = gateway.or_else(|| peer.gateway());
                 let entry = quarantined(peer, gateway, received, code, message.clone(), bytes);
                 return Verdict::Keep(entry, Answer::nack(seq, code, message));
             }
@@ -98,7 +128,8 @@ impl Intake {
         };
         if peer.hello.as_ref().is_some_and(|hello| hello.gateway != gateway) {
             let text = "this connection said hello as another gateway";
-            return self.impostor(peer, &decoded, &gateway, received, bytes, text);
+            let entry = quarantined(peer, Some(gateway), received, RefusalCode::BadKey, text.to_owned(), bytes);
+            return Verdict::Keep(entry, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
         }
         let key = decoded.key.as_ref().map(directory::digest).or_else(|| peer.hello.as_ref().and_then(|hello| hello.key));
         match directory.standing(&gateway, key.as_ref()) {
@@ -106,12 +137,18 @@ impl Intake {
                 let text = if key.is_some() { "the key is wrong" } else { "the key is missing" };
                 self.impostor(peer, &decoded, &gateway, received, bytes, text)
             }
+            Standing::Retired => {
+                let text = format!("gateway {gateway} is no longer in use");
+                let entry = quarantined(peer, Some(gateway), received, RefusalCode::UnknownGateway, text.clone(), bytes);
+                Verdict::Keep(entry, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
+            }
             Standing::Unknown if directory.settings.unknown_gateways == UnknownGateways::Refused => {
                 let text = format!("gateway {gateway} is not commissioned yet");
                 let entry = quarantined(peer, Some(gateway.clone()), received, RefusalCode::UnknownGateway, text.clone(), bytes);
                 Verdict::Knock(gateway, entry, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
             }
-            Standing::Unknown | Standing::Trusted => {
+            standing @ (Standing::Unknown | Standing::Trusted) => {
+                peer.trusted |= standing == Standing::Trusted;
                 if decoded.is_hello {
                     peer.hello = Some(Hello { gateway, key });
                     return Verdict::Answer(Answer::Ack { seq: decoded.seq, readings: 0, rejected: 0 });
@@ -130,40 +167,62 @@ impl Intake {
         bytes: &[u8],
         text: &str,
     ) -> Verdict {
-        self.lockout.note(peer.address.ip(), received);
+        let address = peer.address.ip();
+        if self.wrong_keys.holds(address, received) {
+            let text = "too many wrong keys from this address, try again in a minute";
+            return Verdict::Answer(Answer::nack(decoded.seq.clone(), RefusalCode::RateLimited, text));
+        }
+        self.wrong_keys.note(address, received);
         let entry = quarantined(peer, Some(gateway.clone()), received, RefusalCode::BadKey, text.to_owned(), bytes);
         Verdict::Keep(entry, Answer::nack(decoded.seq.clone(), RefusalCode::BadKey, text))
     }
 
-    async fn carry_out(&self, verdict: Verdict, address: SocketAddr, received: Timestamp) -> Answer {
+    async fn carry_out(&self, verdict: Verdict, peer: &Peer, received: Timestamp) -> Answer {
         match verdict {
             Verdict::Answer(answer) => answer,
-            Verdict::Keep(entry, answer) => {
-                self.keep(entry).await;
-                answer
-            }
+            Verdict::Keep(entry, answer) => self.keep(peer, entry, answer).await,
             Verdict::Knock(gateway, entry, answer) => {
-                if let Err(error) = self.store.gateway_knock(&gateway, &address.to_string(), received).await {
+                if let Err(error) = self.store.gateway_knock(&gateway, &peer.address.to_string(), received).await {
                     tracing::warn!(%error, %gateway, "waiting gateway cannot be listed");
                 }
-                self.keep(entry).await;
-                answer
+                self.keep(peer, entry, answer).await
             }
-            Verdict::Store(document, answer) => {
-                let gateway = document.gateway.clone();
-                match self.store.document_write(*document).await {
-                    Ok(()) => answer,
-                    Err(error) => unavailable(&error, &gateway, answer),
-                }
+            Verdict::Store(document, bytes, answer) => self.store(peer, *document, &bytes, answer).await,
+        }
+    }
+
+    async fn store(&self, peer: &Peer, document: DocumentWrite, bytes: &[u8], answer: Answer) -> Answer {
+        let (gateway, received) = (document.gateway.clone(), document.received);
+        match self.store.document_write(document).await {
+            Ok(()) => answer,
+            Err(error @ StoreError::TooManySeries(_)) => {
+                let text = error.to_string();
+                let entry = quarantined(peer, Some(gateway), received, RefusalCode::Unsupported, text.clone(), bytes);
+                self.keep(peer, entry, Answer::nack(answer.into_seq(), RefusalCode::Unsupported, text)).await
+            }
+            Err(error) => {
+                tracing::error!(%error, %gateway, "document cannot be stored");
+                unavailable("document_write", answer)
             }
         }
     }
 
-    /// Keeps what was refused. The refusal stands whether or not that works.
-    async fn keep(&self, entry: QuarantineNew) {
-        if let Err(error) = self.store.quarantine_add(entry).await {
-            metrics::counter!("heliograph_store_errors_total", "operation" => "quarantine_add").increment(1);
-            tracing::error!(%error, "refused document cannot be kept");
+    /// Keeps what was refused, then gives the answer. Where it cannot be kept the
+    /// gateway is asked to send it again, unless the connection closes anyway.
+    async fn keep(&self, peer: &Peer, entry: QuarantineNew, answer: Answer) -> Answer {
+        if !entry.trusted {
+            let (address, received) = (peer.address.ip(), entry.received);
+            if self.strangers.holds(address, received) {
+                return answer;
+            }
+            self.strangers.note(address, received);
+        }
+        match self.store.quarantine_add(entry).await {
+            Ok(()) => answer,
+            Err(error) => {
+                tracing::error!(%error, "refused document cannot be kept");
+                if answer.closes() { answer } else { unavailable("quarantine_add", answer) }
+            }
         }
     }
 }
@@ -183,7 +242,7 @@ fn accept(
     decoded: Decoded,
     gateway: GatewayId,
     received: Timestamp,
-    bytes: &[u8],
+    bytes: &Bytes,
 ) -> Verdict {
     let policy = directory.settings.time_policy();
     let mut refused = decoded.refused;
@@ -220,7 +279,11 @@ fn accept(
     });
     let sensors = decoded.sensors.into_iter().map(|sensor| SensorSeen { id: sensor.id, role: sensor.role }).collect();
     let address = peer.address.to_string();
-    Verdict::Store(Box::new(DocumentWrite { gateway, received, address, sensors, series, values, quarantine }), answer)
+    Verdict::Store(
+        Box::new(DocumentWrite { gateway, received, address, sensors, series, values, quarantine }),
+        bytes.clone(),
+        answer,
+    )
 }
 
 fn reasons(refused: &[Refused]) -> String {
@@ -254,6 +317,7 @@ fn quarantined(
         code,
         reason,
         raw: mask_credentials(bytes),
+        trusted: peer.trusted,
     }
 }
 
@@ -264,13 +328,9 @@ fn uuid_at(time: Timestamp) -> Uuid {
     Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, millis / 1000, nanos))
 }
 
-/// The answer where the store cannot take the document: nothing of it was
-/// written, and the gateway is asked to send it again.
-fn unavailable(error: &StoreError, gateway: &GatewayId, answer: Answer) -> Answer {
-    metrics::counter!("heliograph_store_errors_total", "operation" => "document_write").increment(1);
-    tracing::error!(%error, %gateway, "document cannot be stored");
-    let seq = match answer {
-        Answer::Ack { seq, .. } | Answer::Nack { seq, .. } => seq,
-    };
-    Answer::nack(seq, RefusalCode::Unavailable, "the store cannot take this now, send it again")
+/// The answer where the store cannot take something: nothing of it was written,
+/// and the gateway is asked to send it again.
+fn unavailable(operation: &'static str, answer: Answer) -> Answer {
+    metrics::counter!("heliograph_store_errors_total", "operation" => operation).increment(1);
+    Answer::nack(answer.into_seq(), RefusalCode::Unavailable, "the store cannot take this now, send it again")
 }

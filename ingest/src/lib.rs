@@ -11,6 +11,7 @@ mod directory;
 mod intake;
 mod lockout;
 mod rollup_worker;
+mod room;
 mod server;
 mod settings;
 

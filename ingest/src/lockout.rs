@@ -1,4 +1,4 @@
-//! Addresses that fail too often with their credentials have to wait.
+//! What one address may do within a minute: fail with its key, fill the quarantine.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,47 +6,51 @@ use std::sync::{Mutex, PoisonError};
 
 use heliograph_domain::Timestamp;
 
-/// Failures within [`WINDOW_MS`] before an address is locked out.
-const FAILURES: u32 = 20;
-/// How long failures are remembered.
+/// How long deeds are remembered.
 const WINDOW_MS: i64 = 60_000;
 /// Addresses remembered at once; beyond it those whose time is over are dropped,
 /// then all.
 const ADDRESSES: usize = 10_000;
 
-/// Counts failed credentials by address, in bounded memory.
-#[derive(Debug, Default)]
+/// Counts deeds by address, in bounded memory.
+#[derive(Debug)]
 pub(crate) struct Lockout {
-    failures: Mutex<HashMap<IpAddr, Failures>>,
+    most: u32,
+    deeds: Mutex<HashMap<IpAddr, Deeds>>,
 }
 
 #[derive(Debug)]
-struct Failures {
+struct Deeds {
     since: Timestamp,
     count: u32,
 }
 
 impl Lockout {
-    /// Whether the address has to wait.
-    pub(crate) fn holds(&self, address: IpAddr, now: Timestamp) -> bool {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.get(&address).is_some_and(|failed| failed.count >= FAILURES && now.millis_since(failed.since) < WINDOW_MS)
+    /// At most so many deeds of an address within a minute.
+    pub(crate) fn after(most: u32) -> Self {
+        Self { most, deeds: Mutex::default() }
     }
 
-    /// Notes a failure.
+    /// Whether the address has to wait.
+    pub(crate) fn holds(&self, address: IpAddr, now: Timestamp) -> bool {
+        let deeds = self.deeds.lock().unwrap_or_else(PoisonError::into_inner);
+        deeds.get(&address).is_some_and(|done| done.count >= self.most && now.millis_since(done.since) < WINDOW_MS)
+    }
+
+    /// Notes a deed.
     pub(crate) fn note(&self, address: IpAddr, now: Timestamp) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() >= ADDRESSES {
-            failures.retain(|_, failed| now.millis_since(failed.since) < WINDOW_MS);
-            if failures.len() >= ADDRESSES {
-                failures.clear();
+        let mut deeds = self.deeds.lock().unwrap_or_else(PoisonError::into_inner);
+        if deeds.len() >= ADDRESSES {
+            deeds.retain(|_, done| now.millis_since(done.since) < WINDOW_MS);
+            if deeds.len() >= ADDRESSES {
+                deeds.clear();
             }
         }
-        let failed = failures.entry(address).or_insert(Failures { since: now, count: 0 });
-        if now.millis_since(failed.since) >= WINDOW_MS {
-            *failed = Failures { since: now, count: 0 };
+        let done = deeds.entry(address).or_insert(Deeds { since: now, count: 0 });
+        if now.millis_since(done.since) >= WINDOW_MS {
+            *done = Deeds { since: now, count: 0 };
         }
-        failed.count += 1;
+        done.count += 1;
     }
 }
 
@@ -55,12 +59,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_held_after_many_failures_and_let_go_after_a_minute() {
-        let (lockout, address) = (Lockout::default(), IpAddr::from([127, 0, 0, 1]));
+    fn an_address_is_held_after_many_deeds_and_let_go_after_a_minute() {
+        let (lockout, address) = (Lockout::after(20), IpAddr::from([127, 0, 0, 1]));
         let at = Timestamp::clamped;
-        for i in 0..FAILURES {
-            assert!(!lockout.holds(address, at(i64::from(i))));
-            lockout.note(address, at(i64::from(i)));
+        for i in 0..20 {
+            assert!(!lockout.holds(address, at(i)));
+            lockout.note(address, at(i));
         }
         assert!(lockout.holds(address, at(1_000)));
         assert!(!lockout.holds(IpAddr::from([127, 0, 0, 2]), at(1_000)));

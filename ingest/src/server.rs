@@ -1,6 +1,8 @@
 //! Accepting connections, and draining them.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use heliograph_store::{ProviderStore, StoreError};
@@ -12,9 +14,10 @@ use tokio_util::task::TaskTracker;
 use crate::Clock;
 use crate::connection;
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
-use crate::intake::Intake;
+use crate::intake::{self, Intake};
 use crate::lockout::Lockout;
 use crate::rollup_worker;
+use crate::room::RoomForDocuments;
 use crate::settings::IngestSettings;
 
 /// Peers beyond the limit that are being told so at once; further ones are
@@ -45,7 +48,13 @@ impl Ingest {
     /// When the store cannot be read.
     pub async fn open(store: ProviderStore, settings: IngestSettings, clock: Clock) -> Result<Self, IngestError> {
         let (directory, keeper) = DirectoryFeed::open(&store).await?;
-        let intake = Arc::new(Intake { store, directory, lockout: Lockout::default(), clock });
+        let intake = Arc::new(Intake {
+            store,
+            directory,
+            wrong_keys: Lockout::after(intake::WRONG_KEYS),
+            strangers: Lockout::after(intake::STRANGERS),
+            clock,
+        });
         Ok(Self { intake, keeper, settings })
     }
 
@@ -75,6 +84,8 @@ async fn accept(
 ) {
     let permits = Arc::new(Semaphore::new(settings.connections));
     let refusals = Arc::new(Semaphore::new(TURNED_AWAY));
+    let addresses = Arc::new(Addresses::default());
+    let room = RoomForDocuments::new(settings.room);
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
@@ -87,11 +98,13 @@ async fn accept(
             }
         };
         metrics::counter!("heliograph_ingest_connections_total").increment(1);
-        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            let (intake, shutdown) = (Arc::clone(intake), shutdown.clone());
+        let place = addresses.place(address.ip(), settings.connections_per_address);
+        let permit = place.and_then(|place| Some((place, Arc::clone(&permits).try_acquire_owned().ok()?)));
+        if let Some(permit) = permit {
+            let (intake, room, shutdown) = (Arc::clone(intake), room.clone(), shutdown.clone());
             tasks.spawn(async move {
                 metrics::gauge!("heliograph_ingest_connections").increment(1);
-                connection::serve(stream, address, intake, settings, shutdown).await;
+                connection::serve(stream, address, intake, room, settings, shutdown).await;
                 metrics::gauge!("heliograph_ingest_connections").decrement(1);
                 drop(permit);
             });
@@ -100,6 +113,40 @@ async fn accept(
                 connection::turn_away(stream).await;
                 drop(permit);
             });
+        }
+    }
+}
+
+/// How many connections each address has.
+#[derive(Debug, Default)]
+struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+/// One connection of an address, until it is dropped.
+struct Place {
+    addresses: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Addresses {
+    fn place(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place { addresses: Arc::clone(self), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
         }
     }
 }

@@ -11,6 +11,11 @@ pub struct IngestSettings {
     pub limits: Limits,
     /// Connections at once; one more is answered `rate-limited`.
     pub connections: usize,
+    /// Of these, connections from one address.
+    pub connections_per_address: usize,
+    /// Bytes of documents on their way beyond 64 KiB a connection, over all
+    /// connections.
+    pub room: usize,
     /// A connection without a document under way is closed after this.
     pub idle: Duration,
     /// Bytes a second that a document must arrive with, on average since its
@@ -18,6 +23,8 @@ pub struct IngestSettings {
     pub minimum_rate: u64,
     /// How long a document may take whatever its rate.
     pub grace: Duration,
+    /// A document of which no further byte comes for this long is cut.
+    pub stall: Duration,
     /// Documents of a connection that may wait for the store before reading stops.
     pub in_flight: usize,
     /// How long a drain may take.
@@ -29,9 +36,12 @@ impl Default for IngestSettings {
         Self {
             limits: Limits::default(),
             connections: 10_000,
+            connections_per_address: 5_000,
+            room: 256 * 1024 * 1024,
             idle: Duration::from_secs(600),
             minimum_rate: 64,
             grace: Duration::from_secs(20),
+            stall: Duration::from_secs(60),
             in_flight: 32,
             drain: Duration::from_secs(10),
         }

@@ -64,11 +64,16 @@ pub struct Value {
 }
 
 impl ProviderStore {
+    /// Series that one gateway may have. What is latest of each is one row, which
+    /// every document of the gateway rewrites.
+    pub const SERIES_OF_GATEWAY: usize = 2_000;
+
     /// Writes a document. When this returns, it survives what the ack level
     /// says. A gateway that is not known yet is listed as waiting.
     ///
     /// # Errors
-    /// When nothing of it was written.
+    /// When nothing of it was written; [`StoreError::TooManySeries`] where it
+    /// names new series beyond [`Self::SERIES_OF_GATEWAY`].
     pub async fn document_write(&self, document: DocumentWrite) -> Result<(), StoreError> {
         let Backend::Sqlite(db) = &self.backend;
         db.write(move |batch| sqlite::document::write(batch, &document)).await

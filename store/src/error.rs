@@ -25,6 +25,9 @@ pub enum StoreError {
     /// What was to be made exists already, or contradicts what does.
     #[error("{0}")]
     Conflict(String),
+    /// A gateway names more series than one may have.
+    #[error("gateway names more than {0} series")]
+    TooManySeries(usize),
     /// A row does not hold what this release wrote.
     #[error("store is damaged: {0}")]
     Damaged(String),

@@ -23,6 +23,9 @@ pub struct QuarantineNew {
     pub reason: String,
     /// Its bytes.
     pub raw: Vec<u8>,
+    /// Whether it came from a gateway that had proved itself. What strangers send
+    /// has less room, and never makes trusted entries go.
+    pub trusted: bool,
 }
 
 /// Something refused, as it is kept; `raw` is empty in lists.
@@ -44,10 +47,15 @@ pub struct QuarantineUsage {
 }
 
 impl ProviderStore {
-    /// Entries kept at most; the oldest make room.
+    /// Entries of trusted gateways kept at most; the oldest make room.
     pub const QUARANTINE_ROWS: u64 = 10_000;
-    /// Raw bytes kept at most; the oldest make room.
+    /// Their raw bytes kept at most; the oldest make room.
     pub const QUARANTINE_BYTES: u64 = 256 * 1024 * 1024;
+    /// Entries of strangers kept at most; the oldest of the address that has most
+    /// make room.
+    pub const STRANGERS_ROWS: u64 = 2_000;
+    /// Their raw bytes kept at most, likewise.
+    pub const STRANGERS_BYTES: u64 = 64 * 1024 * 1024;
 
     /// Keeps something refused.
     ///

@@ -20,7 +20,8 @@ pub struct SeriesRollups {
     pub role: SensorRole,
     /// The sensor's rated power in W.
     pub rated_w: Option<f64>,
-    /// The series.
+    /// The series; its latest and first reading as far as they may be seen, the
+    /// first one not before what may be seen begins.
     pub series: SeriesRecord,
     /// Its windows.
     pub windows: Vec<WindowRollup>,

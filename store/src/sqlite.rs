@@ -22,6 +22,7 @@ pub(crate) mod user;
 mod writer;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub(crate) struct Database {
 struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 impl Database {
@@ -65,7 +66,7 @@ impl Database {
             .name("store-writer".to_owned())
             .spawn(move || writer::run(&writer_path, ack, connection, queue))
             .map_err(|error| StoreError::Open { place: path.display().to_string(), problem: error.to_string() })?;
-        let readers = Readers { path: path.to_owned(), idle: Mutex::default(), permits: Semaphore::new(READERS) };
+        let readers = Readers { path: path.to_owned(), idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS)) };
         Ok(Self { jobs, readers: Arc::new(readers) })
     }
 
@@ -96,18 +97,17 @@ impl Database {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let readers = Arc::clone(&self.readers);
-        let permit = readers.permits.acquire().await.map_err(|_| closed())?;
-        let shared = Arc::clone(&self.readers);
-        let result = tokio::task::spawn_blocking(move || {
-            let connection = shared.take()?;
+        let permit = Arc::clone(&readers.permits).acquire_owned().await.map_err(|_| closed())?;
+        tokio::task::spawn_blocking(move || {
+            // The permit goes with the query, which runs on when its caller leaves.
+            let _permit = permit;
+            let connection = readers.take()?;
             let result = query(&connection);
-            shared.give_back(connection);
+            readers.give_back(connection);
             result
         })
         .await
-        .unwrap_or_else(|error| Err(StoreError::Unavailable(format!("read task ended early: {error}"))));
-        drop(permit);
-        result
+        .unwrap_or_else(|error| Err(StoreError::Unavailable(format!("read task ended early: {error}"))))
     }
 
     pub(crate) async fn close(&self) {
@@ -158,9 +158,10 @@ pub(crate) fn check_directory(directory: &Path) -> Result<(), StoreError> {
         place: directory.display().to_string(),
         problem: format!("{error}; choose a folder that this user can write with --store sqlite:DIR"),
     };
-    std::fs::create_dir_all(directory).map_err(open)?;
+    // Personal data and digests of secrets lie here: nobody else's business.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(open)?;
     let probe = directory.join(format!(".heliograph-probe-{:016x}", RandomState::new().build_hasher().finish()));
-    std::fs::write(&probe, b"").map_err(open)?;
+    std::fs::File::create_new(&probe).map_err(open)?;
     std::fs::remove_file(&probe).map_err(open)
 }
 

@@ -82,6 +82,46 @@ async fn a_document_that_names_no_gateway_needs_a_hello() {
 }
 
 #[tokio::test]
+async fn a_retired_gateway_is_refused_whatever_the_policy() {
+    let server = Server::with(IngestSettings::default(), UnknownGateways::Adopted).await;
+    let mut gateway = server.connect().await;
+    gateway.ask(&push("1", 0, &[1.0])).await;
+    server.store.gateway_retire(&"gw-0001".parse().unwrap(), crate::server::now()).await.unwrap();
+    for attempt in 0.. {
+        let answer = gateway.ask(&push("2", 0, &[9.0])).await;
+        if answer.contains("no longer in use") {
+            break;
+        }
+        assert!(attempt < 100, "{answer}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let keyless = push("3", 0, &[8.0]).replace(&format!(" key=\"{KEY}\""), "");
+    assert!(server.connect().await.ask(&keyless).await.contains("unknown-gateway"));
+    assert!(!server.values().await.contains(&8.0));
+}
+
+#[tokio::test]
+async fn wrong_keys_of_one_do_not_shut_others_of_its_address_out() {
+    let server = Server::start().await;
+    for _ in 0..30 {
+        let mut guesser = server.connect().await;
+        guesser.send(&push("1", 0, &[1.0]).replace(KEY, "guess")).await;
+        guesser.rest().await;
+    }
+    assert_eq!(server.connect().await.ask(&push("2", 0, &[1.0])).await, "<ack seq=\"2\" readings=\"1\"/>");
+}
+
+#[tokio::test]
+async fn nothing_is_taken_behind_a_wrong_key() {
+    let server = Server::start().await;
+    let mut gateway = server.connect().await;
+    gateway.send(&format!("{}{}", push("1", 0, &[1.0]).replace(KEY, "wrong"), push("2", 0, &[2.0]))).await;
+    let answers = gateway.rest().await;
+    assert_eq!(answers.lines().count(), 1, "{answers}");
+    assert!(server.values().await.is_empty());
+}
+
+#[tokio::test]
 async fn guessing_keys_is_slowed_down() {
     let server = Server::start().await;
     let mut limited = false;

@@ -131,10 +131,59 @@ async fn excess_connections_are_told_so() {
 }
 
 #[tokio::test]
+async fn a_flood_of_junk_keeps_what_gateways_had_refused() {
+    let server = Server::start().await;
+    let mut gateway = server.connect().await;
+    gateway.ask(&push("1", 0, &[f64::NAN])).await;
+    let mut stranger = server.connect().await;
+    let junk = "<a/>".repeat(1000);
+    stranger.send(&junk).await;
+    for _ in 0..1000 {
+        assert!(stranger.answer().await.contains("unsupported"));
+    }
+    let kept = server.quarantine().await;
+    assert!(kept.iter().any(|row| row.entry.trusted));
+    assert!(kept.len() < 200, "{} entries", kept.len());
+}
+
+#[tokio::test]
+async fn documents_that_never_end_share_a_bounded_room() {
+    let settings = IngestSettings { room: 1024 * 1024, ..IngestSettings::default() };
+    let server = Server::with(settings, UnknownGateways::Refused).await;
+    let half = format!("<a>{}", "x".repeat(600 * 1024));
+    let mut first = server.connect().await;
+    first.send(&half).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut second = server.connect().await;
+    // The server may close before it has read all of it.
+    let _ = tokio::io::AsyncWriteExt::write_all(&mut second.stream, half.as_bytes()).await;
+    let answer = second.answer().await;
+    assert!(answer.contains("rate-limited"), "{answer}");
+    drop(first);
+    assert_eq!(server.connect().await.ask(&push("1", 0, &[1.0])).await, "<ack seq=\"1\" readings=\"1\"/>");
+}
+
+#[tokio::test]
+async fn a_document_that_stops_in_the_middle_is_cut() {
+    let settings = IngestSettings { stall: Duration::from_millis(300), ..IngestSettings::default() };
+    let server = Server::with(settings, UnknownGateways::Refused).await;
+    let mut gateway = server.connect().await;
+    gateway.send(&format!("<a>{}", "x".repeat(100_000))).await;
+    assert!(gateway.rest().await.contains("rate-limited"));
+}
+
+#[tokio::test]
 async fn idle_and_slow_connections_are_let_go() {
-    let settings = IngestSettings { idle: Duration::from_millis(200), ..IngestSettings::default() };
+    let settings = IngestSettings { idle: Duration::from_millis(400), ..IngestSettings::default() };
     let server = Server::with(settings, UnknownGateways::Refused).await;
     assert_eq!(server.connect().await.rest().await, "");
+    // White space is no sign of life.
+    let mut blank = server.connect().await;
+    let began = std::time::Instant::now();
+    while tokio::io::AsyncWriteExt::write_all(&mut blank.stream, b" ").await.is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(20), "a connection that sends blanks stays");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

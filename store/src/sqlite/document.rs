@@ -9,6 +9,7 @@ use super::frame::{self, Extent, Slot};
 use super::{Batch, gateway, quarantine};
 use crate::document::{DocumentWrite, SensorSeen, SeriesSeen};
 use crate::error::StoreError;
+use crate::store::ProviderStore;
 
 /// What the writer remembers of gateways, so that a document costs no look-ups.
 /// Numbers and slots never change once they are committed; whatever fails
@@ -113,6 +114,9 @@ fn register(batch: &mut Batch<'_>, number: i64, sensor: &SensorSeen, series: &Se
         .connection
         .prepare_cached("SELECT coalesce(max(slot), -1) + 1 FROM series WHERE gateway = ?1")?
         .query_row([number], |row| row.get(0))?;
+    if slot as usize >= ProviderStore::SERIES_OF_GATEWAY {
+        return Err(StoreError::TooManySeries(ProviderStore::SERIES_OF_GATEWAY));
+    }
     batch
         .connection
         .prepare_cached("INSERT INTO series (gateway, slot, sensor, metric, unit, kind, quantity, chosen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)")?

@@ -46,7 +46,8 @@ pub(crate) fn knock(batch: &mut Batch<'_>, gateway: &GatewayId, address: &str, a
     Ok(())
 }
 
-/// Forgets the waiting gateways that knocked longest ago, so that one more fits.
+/// Forgets waiting gateways, so that one more fits: of the address that most of
+/// them knock from, the one that did so longest ago.
 fn make_room(batch: &mut Batch<'_>) -> Result<(), StoreError> {
     let waiting: usize = batch
         .connection
@@ -59,7 +60,8 @@ fn make_room(batch: &mut Batch<'_>) -> Result<(), StoreError> {
         .connection
         .prepare_cached(
             "SELECT number FROM gateway JOIN latest ON latest.gateway = number
-             WHERE state = 'waiting' AND documents = 0 ORDER BY seen LIMIT ?1",
+             WHERE state = 'waiting' AND documents = 0 AND NOT EXISTS (SELECT 1 FROM ownership o WHERE o.gateway = number)
+             ORDER BY count(*) OVER (PARTITION BY rtrim(address, '0123456789')) DESC, seen LIMIT ?1",
         )?
         .query_map([excess], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
@@ -83,10 +85,14 @@ pub(crate) fn commission(batch: &mut Batch<'_>, new: &GatewayCommissioning) -> R
 }
 
 /// Ends the placement that holds `from` and whatever was planned after it, and
-/// begins a new one.
+/// begins a new one. What has ended already is history and stays.
 pub(crate) fn place(batch: &mut Batch<'_>, number: i64, location: LocationId, from: Timestamp) -> Result<(), StoreError> {
     super::location::require(batch.connection, location)?;
     let start = from.as_millis();
+    let ended = "SELECT 1 FROM placement WHERE gateway = ?1 AND until > ?2";
+    if batch.connection.prepare_cached(ended)?.exists(params![number, start])? {
+        return Err(StoreError::Conflict("the gateway was somewhere else at that time already; choose a later one".to_owned()));
+    }
     batch.connection.execute("DELETE FROM placement WHERE gateway = ?1 AND start >= ?2", params![number, start])?;
     batch.connection.execute(
         "UPDATE placement SET until = ?2 WHERE gateway = ?1 AND start < ?2 AND (until IS NULL OR until > ?2)",
@@ -113,9 +119,8 @@ pub(crate) fn retire(batch: &mut Batch<'_>, gateway: &GatewayId, at: Timestamp) 
     batch
         .connection
         .execute("UPDATE gateway SET state = ?2 WHERE number = ?1", params![number, GatewayState::Retired.as_str()])?;
-    batch
-        .connection
-        .execute("UPDATE placement SET until = ?2 WHERE gateway = ?1 AND until IS NULL AND start < ?2", params![number, at])?;
+    batch.connection.execute("DELETE FROM placement WHERE gateway = ?1 AND start >= ?2", params![number, at])?;
+    batch.connection.execute("UPDATE placement SET until = ?2 WHERE gateway = ?1 AND until IS NULL", params![number, at])?;
     batch.connection.execute("UPDATE credential SET revoked = ?2 WHERE gateway = ?1 AND revoked IS NULL", params![number, at])?;
     batch.config_changed();
     Ok(())

@@ -54,11 +54,12 @@ pub(crate) fn settle(
 ) -> Result<(), StoreError> {
     let sent = (state == OutboxState::Sent).then(|| at.as_millis());
     let changed = batch.connection.execute(
-        "UPDATE outbox SET state = ?2, outcome = ?3, due = ?4, sent = ?5 WHERE id = ?1",
+        "UPDATE outbox SET state = ?2, outcome = ?3, due = ?4, sent = ?5 WHERE id = ?1 AND state = 'waiting'",
         params![id.to_string(), state.as_str(), outcome, at.as_millis(), sent],
     )?;
     batch.config_changed();
-    if changed == 1 { Ok(()) } else { Err(StoreError::NotFound("mail")) }
+    // A sender that was held up may find its mail settled by another: that stands.
+    if changed == 1 { Ok(()) } else { fetch(batch.connection, id).map(|_| ()) }
 }
 
 const COLUMNS: &str = "id, report, period, recipient, subject, message_id, state, attempts, created, due, outcome, sent";

@@ -8,11 +8,71 @@ use crate::error::StoreError;
 use crate::quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
 use crate::store::ProviderStore;
 
+/// A share of the quarantine, with its own bounds.
+struct Share {
+    rows: &'static str,
+    bytes: &'static str,
+    max: QuarantineUsage,
+    /// Who makes room: the oldest of all, or of the address that has most. An
+    /// address ends in its port, which says nothing.
+    oldest: &'static str,
+}
+
+const TRUSTED: Share = Share {
+    rows: "quarantine_rows_trusted",
+    bytes: "quarantine_bytes_trusted",
+    max: QuarantineUsage { rows: ProviderStore::QUARANTINE_ROWS, bytes: ProviderStore::QUARANTINE_BYTES },
+    oldest: "SELECT id, bytes FROM quarantine WHERE trusted = 1 ORDER BY received, id LIMIT 1",
+};
+const STRANGERS: Share = Share {
+    rows: "quarantine_rows_strangers",
+    bytes: "quarantine_bytes_strangers",
+    max: QuarantineUsage { rows: ProviderStore::STRANGERS_ROWS, bytes: ProviderStore::STRANGERS_BYTES },
+    oldest: "SELECT id, bytes FROM quarantine WHERE trusted = 0 AND rtrim(address, '0123456789') =
+             (SELECT rtrim(address, '0123456789') FROM quarantine WHERE trusted = 0 GROUP BY 1 ORDER BY count(*) DESC, sum(bytes) DESC LIMIT 1)
+             ORDER BY received, id LIMIT 1",
+};
+
+impl Share {
+    const fn of(trusted: bool) -> &'static Self {
+        if trusted { &TRUSTED } else { &STRANGERS }
+    }
+
+    fn usage(&self, connection: &Connection) -> Result<QuarantineUsage, StoreError> {
+        let (rows, bytes) = (settings::counter(connection, self.rows)?, settings::counter(connection, self.bytes)?);
+        Ok(QuarantineUsage { rows, bytes })
+    }
+
+    fn count(&self, batch: &Batch<'_>, rows: i64, bytes: i64) -> Result<(), StoreError> {
+        for (name, change) in [(self.rows, rows), (self.bytes, bytes)] {
+            batch
+                .connection
+                .prepare_cached("UPDATE counter SET value = value + ?2 WHERE name = ?1")?
+                .execute(params![name, change])?;
+        }
+        Ok(())
+    }
+
+    fn prune(&self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        loop {
+            let now = self.usage(batch.connection)?;
+            if now.rows <= self.max.rows && now.bytes <= self.max.bytes {
+                return Ok(());
+            }
+            let (id, bytes): (String, i64) =
+                batch.connection.prepare_cached(self.oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            batch.connection.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
+            self.count(batch, -1, -bytes)?;
+        }
+    }
+}
+
 pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew) -> Result<(), StoreError> {
     batch
         .connection
         .prepare_cached(
-            "INSERT INTO quarantine (id, received, gateway, address, code, reason, bytes, raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO quarantine (id, received, gateway, address, code, reason, bytes, raw, trusted)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             entry.id.to_string(),
@@ -23,42 +83,18 @@ pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew) -> Result<(), St
             entry.reason,
             entry.raw.len(),
             entry.raw,
+            entry.trusted,
         ])?;
-    count(batch, 1, entry.raw.len() as i64)?;
-    prune(batch)?;
+    let share = Share::of(entry.trusted);
+    share.count(batch, 1, entry.raw.len() as i64)?;
+    share.prune(batch)?;
     batch.data_changed();
     Ok(())
 }
 
-fn count(batch: &Batch<'_>, rows: i64, bytes: i64) -> Result<(), StoreError> {
-    for (name, change) in [("quarantine_rows", rows), ("quarantine_bytes", bytes)] {
-        batch
-            .connection
-            .prepare_cached("UPDATE counter SET value = value + ?2 WHERE name = ?1")?
-            .execute(params![name, change])?;
-    }
-    Ok(())
-}
-
-/// The oldest entries make room until both bounds hold.
-fn prune(batch: &Batch<'_>) -> Result<(), StoreError> {
-    loop {
-        let now = usage(batch.connection)?;
-        if now.rows <= ProviderStore::QUARANTINE_ROWS && now.bytes <= ProviderStore::QUARANTINE_BYTES {
-            return Ok(());
-        }
-        let (id, bytes): (String, i64) = batch
-            .connection
-            .prepare_cached("SELECT id, bytes FROM quarantine ORDER BY received, id LIMIT 1")?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        batch.connection.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
-        count(batch, -1, -bytes)?;
-    }
-}
-
 pub(crate) fn list(connection: &Connection, before: Option<Timestamp>, limit: usize) -> Result<Vec<QuarantineRow>, StoreError> {
     let mut query = connection.prepare_cached(
-        "SELECT id, received, gateway, address, code, reason, bytes, x'' FROM quarantine
+        "SELECT id, received, gateway, address, code, reason, bytes, x'', trusted FROM quarantine
          WHERE ?1 IS NULL OR received < ?1 ORDER BY received DESC, id DESC LIMIT ?2",
     )?;
     let mut rows = query.query(params![before.map(Timestamp::as_millis), limit])?;
@@ -70,17 +106,16 @@ pub(crate) fn list(connection: &Connection, before: Option<Timestamp>, limit: us
 }
 
 pub(crate) fn fetch(connection: &Connection, id: QuarantineId) -> Result<QuarantineRow, StoreError> {
-    let mut query = connection
-        .prepare_cached("SELECT id, received, gateway, address, code, reason, bytes, raw FROM quarantine WHERE id = ?1")?;
+    let mut query = connection.prepare_cached(
+        "SELECT id, received, gateway, address, code, reason, bytes, raw, trusted FROM quarantine WHERE id = ?1",
+    )?;
     let mut rows = query.query([id.to_string()])?;
     rows.next()?.map_or(Err(StoreError::NotFound("quarantine entry")), entry)
 }
 
 pub(crate) fn usage(connection: &Connection) -> Result<QuarantineUsage, StoreError> {
-    Ok(QuarantineUsage {
-        rows: settings::counter(connection, "quarantine_rows")?,
-        bytes: settings::counter(connection, "quarantine_bytes")?,
-    })
+    let (trusted, strangers) = (TRUSTED.usage(connection)?, STRANGERS.usage(connection)?);
+    Ok(QuarantineUsage { rows: trusted.rows + strangers.rows, bytes: trusted.bytes + strangers.bytes })
 }
 
 fn entry(row: &Row<'_>) -> Result<QuarantineRow, StoreError> {
@@ -93,6 +128,7 @@ fn entry(row: &Row<'_>) -> Result<QuarantineRow, StoreError> {
             code: RefusalCode::parse(&row.get::<_, String>(4)?)?,
             reason: row.get(5)?,
             raw: row.get(7)?,
+            trusted: row.get(8)?,
         },
         bytes: row.get(6)?,
     })

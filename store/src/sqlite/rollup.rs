@@ -6,7 +6,7 @@ use heliograph_domain::{
     GatewayId, Rollup, RollupFlags, RollupRule, Sample, SensorId, SensorRole, TimeWindow, Timestamp, WINDOW_MS, affected_windows,
     roll_up, roll_up_span, window_of,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::frame::{self, Extent, Slot};
 use super::sensor::StoredSeries;
@@ -14,8 +14,10 @@ use super::{Batch, gateway, sensor};
 use crate::error::StoreError;
 use crate::rollup::{SeriesRollups, WindowRollup};
 
-/// Marks settled in one transaction: other writers wait meanwhile.
-const MARKS_AT_ONCE: usize = 2_000;
+/// Windows of series settled in one transaction: other writers wait meanwhile.
+const WORK_AT_ONCE: usize = 8_000;
+/// Gateways settled in one transaction.
+const GATEWAYS_AT_ONCE: usize = 200;
 /// Marks further apart than this are settled apart, so that the frames between
 /// them need not be read.
 const APART_MS: i64 = 6 * 3_600_000;
@@ -25,24 +27,41 @@ pub(crate) fn is_dirty(connection: &Connection, id: &GatewayId) -> Result<bool, 
     Ok(connection.prepare_cached("SELECT 1 FROM dirty WHERE gateway = ?1")?.exists([number])?)
 }
 
-/// Settles the marks of one gateway, or of whichever has some. Runs inside the
-/// writer's transaction, so that no reading can change between being rolled up
-/// and its mark being cleared.
+/// Settles marks of one gateway, or of whichever have some, in no fixed order so
+/// that none waits for all others. Runs inside the writer's transaction, so that
+/// no reading can change between being rolled up and its mark being cleared.
 pub(crate) fn settle(batch: &mut Batch<'_>, only: Option<&GatewayId>) -> Result<usize, StoreError> {
-    let number = match only {
-        Some(id) => Some(gateway::number(batch.connection, id)?),
-        None => {
-            batch.connection.prepare_cached("SELECT gateway FROM dirty LIMIT 1")?.query_row([], |row| row.get(0)).optional()?
-        }
+    let numbers = match only {
+        Some(id) => vec![gateway::number(batch.connection, id)?],
+        None => batch
+            .connection
+            .prepare_cached("SELECT gateway FROM dirty GROUP BY gateway ORDER BY random() LIMIT ?1")?
+            .query_map([GATEWAYS_AT_ONCE], |row| row.get(0))?
+            .collect::<Result<_, _>>()?,
     };
-    let Some(number) = number else { return Ok(0) };
+    let (mut work, mut settled) = (WORK_AT_ONCE, 0);
+    for number in numbers {
+        let (done, cost) = settle_gateway(batch, number, work)?;
+        settled += done;
+        work = work.saturating_sub(cost);
+        if work == 0 {
+            break;
+        }
+    }
+    Ok(settled)
+}
+
+/// Settles marks of a gateway, at least one and beyond that as many as `work`
+/// windows of its series allow; answers how many, and what they cost.
+fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(usize, usize), StoreError> {
+    let series = sensor::series(batch.connection, number)?;
+    let limit = (work / series.len().max(1)).max(1);
     let marks: Vec<Timestamp> = batch
         .connection
         .prepare_cached("SELECT start FROM dirty WHERE gateway = ?1 ORDER BY start LIMIT ?2")?
-        .query_map(params![number, MARKS_AT_ONCE], |row| row.get(0).map(Timestamp::clamped))?
+        .query_map(params![number, limit], |row| row.get(0).map(Timestamp::clamped))?
         .collect::<Result<_, _>>()?;
-    let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok(0) };
-    let series = sensor::series(batch.connection, number)?;
+    let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok((0, 0)) };
     for run in marks.chunk_by(|a, b| b.millis_since(*a) <= APART_MS) {
         settle_run(batch.connection, number, &series, run)?;
     }
@@ -52,7 +71,7 @@ pub(crate) fn settle(batch: &mut Batch<'_>, only: Option<&GatewayId>) -> Result<
         last.as_millis()
     ])?;
     batch.data_changed();
-    Ok(marks.len())
+    Ok((marks.len(), marks.len() * series.len().max(1)))
 }
 
 fn settle_run(connection: &Connection, number: i64, series: &[StoredSeries], marks: &[Timestamp]) -> Result<(), StoreError> {
@@ -148,7 +167,14 @@ fn reach(
     beyond: impl Fn(&Extent, Timestamp) -> bool,
 ) -> Result<Samples, StoreError> {
     let mut found = Samples::new();
-    let exhausted = |series: &StoredSeries, walked_to| series.extent.is_some_and(|extent| beyond(&extent, walked_to));
+    let exhausted = |series: &StoredSeries, walked_to: Timestamp| {
+        // Between readings that are not linked nothing passes but what a counter
+        // rose: of others only the nearest links count, with room for the
+        // windows at both their ends.
+        let links = 3 * series.rule.max_gap_ms + 2 * WINDOW_MS;
+        let too_far = !series.rule.kind.accumulates() && walked_to.millis_since(from).abs() > links;
+        too_far || series.extent.is_some_and(|extent| beyond(&extent, walked_to))
+    };
     let mut open: Vec<&StoredSeries> = series.iter().copied().filter(|series| !exhausted(series, from)).collect();
     let mut query = connection.prepare_cached(sql)?;
     let mut rows = query.query(params![number, from.as_millis()])?;
@@ -218,7 +244,9 @@ pub(crate) fn list(
         .map(|sensor| (sensor.id.clone(), (sensor.name().to_owned(), sensor.role, sensor.rated_w)))
         .collect();
     let mut all = Vec::new();
-    for series in sensor::series(connection, number)? {
+    for mut series in sensor::series(connection, number)? {
+        series.record.latest = series.record.latest.filter(|sample| visible.contains(sample.at));
+        series.record.first = series.record.first.map(|first| first.max(visible.from)).filter(|first| visible.contains(*first));
         let windows = match period.intersect(&visible) {
             Some(shared) => windows(connection, number, &series, shared, visible)?,
             None => Vec::new(),
@@ -290,12 +318,12 @@ struct Edges {
 impl Edges {
     fn of(connection: &Connection, number: i64, series: &StoredSeries, visible: TimeWindow) -> Result<Self, StoreError> {
         let head = visible_samples(connection, number, series, visible, End::First)?;
-        let tail = visible_samples(connection, number, series, visible, End::Last)?;
-        let begin_until = head.boundary.map_or(visible.end(), |start| start.plus_millis(WINDOW_MS));
-        let end_from = match (visible.until, tail.boundary) {
-            (Some(_), Some(start)) => start.max(begin_until),
-            _ => Timestamp::MAX,
+        let tail = match visible.until {
+            Some(_) => visible_samples(connection, number, series, visible, End::Last)?,
+            None => EndSamples { samples: Vec::new(), boundary: None },
         };
+        let begin_until = head.boundary.map_or(visible.end(), |start| start.plus_millis(WINDOW_MS));
+        let end_from = tail.boundary.map_or(Timestamp::MAX, |start| start.max(begin_until));
         let mut windows = Self::roll(series, visible, visible.from, begin_until.min(visible.end()), &head.samples);
         windows.extend(Self::roll(series, visible, end_from, visible.end(), &tail.samples));
         Ok(Self { begin_until, end_from, windows })

@@ -5,10 +5,11 @@
 //! everything else is a row a thing. Migrations only add: an older release can
 //! go on with what a newer one has written.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use super::BUSY_TIMEOUT;
@@ -17,7 +18,8 @@ use crate::url::AckLevel;
 
 const FIRST: &str = "
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO counter VALUES ('config', 0), ('data', 0), ('dirty', 0), ('quarantine_bytes', 0), ('quarantine_rows', 0);
+INSERT INTO counter VALUES ('config', 0), ('data', 0), 
+    ('quarantine_bytes_trusted', 0), ('quarantine_rows_trusted', 0), ('quarantine_bytes_strangers', 0), ('quarantine_rows_strangers', 0);
 
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
@@ -98,9 +100,10 @@ CREATE INDEX session_by_expiry ON session (expires);
 
 CREATE TABLE quarantine (
     id TEXT PRIMARY KEY, received INTEGER NOT NULL, gateway TEXT, address TEXT NOT NULL,
-    code TEXT NOT NULL, reason TEXT NOT NULL, bytes INTEGER NOT NULL, raw BLOB NOT NULL
+    code TEXT NOT NULL, reason TEXT NOT NULL, bytes INTEGER NOT NULL, raw BLOB NOT NULL, trusted INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX quarantine_by_age ON quarantine (received, id);
+CREATE INDEX quarantine_by_trust ON quarantine (trusted, received, id);
 
 CREATE TABLE outbox (
     id TEXT PRIMARY KEY, report TEXT NOT NULL, period TEXT NOT NULL, recipient TEXT NOT NULL,
@@ -123,6 +126,7 @@ pub(super) fn open_migrated(path: &Path, ack: AckLevel) -> Result<Connection, St
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .open(path.with_extension("db.lock"))
         .and_then(|file| file.lock().map(|()| file))
         .map_err(|error| failed(format!("cannot be locked: {error}")))?;
@@ -141,7 +145,9 @@ pub(super) fn open_migrated(path: &Path, ack: AckLevel) -> Result<Connection, St
 /// Opens a file for writing that is there and migrated already.
 pub(super) fn open(path: &Path, ack: AckLevel) -> Result<Connection, StoreError> {
     let failed = |error: rusqlite::Error| StoreError::Open { place: path.display().to_string(), problem: error.to_string() };
-    let connection = Connection::open(path).map_err(failed)?;
+    make_private(path).map_err(|error| StoreError::Open { place: path.display().to_string(), problem: error.to_string() })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     let synchronous = match ack {
@@ -153,6 +159,16 @@ pub(super) fn open(path: &Path, ack: AckLevel) -> Result<Connection, StoreError>
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
+}
+
+/// Makes the file before SQLite does, for its owner alone; the files beside it
+/// inherit that. A file of another owner stays as it is.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        drop(file.set_permissions(Permissions::from_mode(0o600)));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

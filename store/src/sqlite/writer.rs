@@ -1,5 +1,6 @@
 //! The writer thread: jobs in, one commit for as many as were waiting.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,12 @@ pub(super) fn run(path: &Path, ack: AckLevel, connection: Connection, mut queue:
                 continue;
             }
         };
-        match run_batch(&open, &mut gateways, first, &mut queue) {
+        let run = AssertUnwindSafe(|| run_batch(&open, &mut gateways, first, &mut queue));
+        let outcome = catch_unwind(run).unwrap_or_else(|_| {
+            tracing::error!("a write panicked, its transaction is undone");
+            Outcome::Failed
+        });
+        match outcome {
             Outcome::Committed { last: true } => return,
             Outcome::Committed { last: false } => connection = Some(open),
             // After a failed commit the file's state in the page cache is not

@@ -1,7 +1,7 @@
 //! Documents in, readings out.
 
 use heliograph_domain::{MetricName, TimeWindow, Timestamp, Unit};
-use heliograph_store::{ProviderStore, SeriesSeen, Value};
+use heliograph_store::{ProviderStore, SeriesSeen, StoreError, Value};
 
 use crate::backend::{document, gateway, minute, on_every_backend, power};
 
@@ -121,6 +121,23 @@ async fn a_document_that_contradicts_itself_is_refused_whole() {
         assert!(store.gateway_list().await.unwrap().is_empty());
         store.document_write(power("gw-1", &[(0, 2.0)])).await.unwrap();
         assert_eq!(values(&store, "gw-1").await, [(minute(0), 2.0)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gateway_has_a_bounded_number_of_series() {
+    on_every_backend(|store| async move {
+        let mut many = power("gw-1", &[(0, 1.0)]);
+        many.series = (0..=ProviderStore::SERIES_OF_GATEWAY)
+            .map(|i| SeriesSeen { metric: MetricName::parse(&format!("m{i}")).unwrap(), ..many.series[0].clone() })
+            .collect();
+        assert!(matches!(store.document_write(many.clone()).await, Err(StoreError::TooManySeries(_))));
+        many.series.pop();
+        store.document_write(many).await.unwrap();
+        let one_more = store.document_write(power("gw-1", &[(1, 1.0)])).await;
+        assert!(matches!(one_more, Err(StoreError::TooManySeries(_))));
+        store.document_write(document("gw-1", "inverter-1", "m7", "W", &[(minute(2), 2.0)])).await.unwrap();
     })
     .await;
 }

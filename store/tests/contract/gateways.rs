@@ -96,6 +96,45 @@ async fn a_moved_gateway_keeps_its_earlier_place_for_the_time_before() {
 }
 
 #[tokio::test]
+async fn where_a_gateway_was_is_history_that_stays() {
+    on_every_backend(|store| async move {
+        let (first, second) = (location(1, "UTC"), location(2, "UTC"));
+        store.location_save(first.clone()).await.unwrap();
+        store.location_save(second.clone()).await.unwrap();
+        commission(&store, "gw-1", &first, 1).await;
+        store.gateway_retire(&gateway("gw-1"), minute(60)).await.unwrap();
+        let before = store.placement_list().await.unwrap();
+        let too_early = store.gateway_move(&gateway("gw-1"), second.id, minute(30)).await;
+        assert!(matches!(too_early, Err(StoreError::Conflict(_))));
+        assert_eq!(store.placement_list().await.unwrap(), before);
+        store.gateway_move(&gateway("gw-1"), second.id, minute(60)).await.unwrap();
+        assert_eq!(store.placement_list().await.unwrap().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_address_cannot_push_others_off_the_waiting_list() {
+    on_every_backend(|store| async move {
+        store.gateway_knock(&gateway("honest"), "10.0.0.1:5", minute(0)).await.unwrap();
+        let knocks: Vec<_> = (0..ProviderStore::WAITING_GATEWAYS + 100)
+            .map(|i| {
+                let store = store.store.clone();
+                tokio::spawn(async move {
+                    store.gateway_knock(&gateway(&format!("x-{i}")), &format!("10.0.0.9:{i}"), minute(1)).await
+                })
+            })
+            .collect();
+        for knock in knocks {
+            knock.await.unwrap().unwrap();
+        }
+        assert!(store.gateway_fetch(&gateway("honest")).await.is_ok());
+        assert_eq!(store.gateway_list().await.unwrap().len(), ProviderStore::WAITING_GATEWAYS);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn keys_are_added_and_revoked_one_by_one() {
     on_every_backend(|store| async move {
         let site = location(1, "UTC");

@@ -15,7 +15,33 @@ fn refused(number: u128, raw: Vec<u8>) -> QuarantineNew {
         code: RefusalCode::Malformed,
         reason: "line 3: <b> is closed by </a>".into(),
         raw,
+        trusted: true,
     }
+}
+
+fn from_stranger(number: u128, address: &str) -> QuarantineNew {
+    QuarantineNew { address: format!("{address}:{number}"), trusted: false, ..refused(number, b"<a/>".to_vec()) }
+}
+
+#[tokio::test]
+async fn a_flood_of_one_stranger_makes_nobody_elses_entries_go() {
+    on_every_backend(|store| async move {
+        store.quarantine_add(refused(1, b"<push/>".to_vec())).await.unwrap();
+        store.quarantine_add(from_stranger(2, "10.0.0.1")).await.unwrap();
+        let flood: Vec<_> = (3..ProviderStore::STRANGERS_ROWS as u128 + 500)
+            .map(|number| {
+                let store = store.store.clone();
+                tokio::spawn(async move { store.quarantine_add(from_stranger(number, "10.0.0.9")).await })
+            })
+            .collect();
+        for add in flood {
+            add.await.unwrap().unwrap();
+        }
+        assert_eq!(store.quarantine_usage().await.unwrap().rows, 1 + ProviderStore::STRANGERS_ROWS);
+        assert!(store.quarantine_fetch(refused(1, vec![]).id).await.is_ok());
+        assert!(store.quarantine_fetch(refused(2, vec![]).id).await.is_ok());
+    })
+    .await;
 }
 
 #[tokio::test]

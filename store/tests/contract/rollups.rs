@@ -247,6 +247,24 @@ async fn reading_rollups_settles_what_has_changed() {
 }
 
 #[tokio::test]
+async fn first_and_latest_say_nothing_of_what_may_not_be_seen() {
+    on_every_backend(|store| async move {
+        store.document_write(power("gw-1", &[(0, 1.0), (30, 2.0), (60, 3.0)])).await.unwrap();
+        let see = |visible| {
+            let store = store.store.clone();
+            async move { store.rollup_list(&gateway("gw-1"), TimeWindow::ALWAYS, visible).await.unwrap().remove(0).series }
+        };
+        let later = see(TimeWindow { from: minute(10), until: None }).await;
+        assert_eq!((later.first, later.latest.map(|sample| sample.at)), (Some(minute(10)), Some(minute(60))));
+        let earlier = see(TimeWindow::between(minute(0), minute(45))).await;
+        assert_eq!((earlier.first, earlier.latest), (Some(minute(0)), None));
+        let never = see(TimeWindow::between(minute(-20), minute(-10))).await;
+        assert_eq!((never.first, never.latest), (None, None));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_owner_sees_a_cut_window_in_part() {
     on_every_backend(|store| async move {
         store.document_write(power("gw-1", &(0..=60).map(|i| (i, 600.0)).collect::<Vec<_>>())).await.unwrap();

@@ -59,6 +59,22 @@ fn a_place_that_cannot_be_a_store_is_named_in_one_line() {
 }
 
 #[test]
+fn a_store_is_readable_to_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("data");
+    let root = Store::open(StoreUrl::sqlite(&place)).unwrap();
+    let _store = root.provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
+    let mut seen = 0;
+    for path in std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()).chain([place.clone()]) {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 3, "{seen} files");
+}
+
+#[test]
 fn a_file_that_is_no_store_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sunrise.db");
