@@ -303,6 +303,7 @@ async fn seed_refused(store: &ProviderStore, now: Timestamp) -> Result<(), Failu
             code,
             reason: reason.to_owned(),
             raw: raw.to_vec(),
+            trusted: gateway.is_some(),
         };
         store.quarantine_add(entry).await?;
     }

@@ -326,6 +326,7 @@ async fn seed(store: &ProviderStore) {
         code: RefusalCode::Malformed,
         reason: "end tag <x> expected".to_owned(),
         raw: b"<push><script>alert(1)</script>\xff\0".to_vec(),
+        trusted: false,
     };
     store.quarantine_add(refused).await.unwrap();
     let message = "MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n\
