@@ -33,7 +33,9 @@ impl EnergySource {
 pub struct Energy {
     /// Wh.
     pub watt_hours: f64,
-    /// Where it comes from; of a sum, the least exact of its parts.
+    /// Where it comes from; of a sum, the least exact of its parts. What stood
+    /// in before the first reading of the source that is there at the end of the
+    /// period goes by the name of that one.
     pub source: EnergySource,
     /// Part of it rose while nothing was heard: right in sum, not in time.
     pub estimated: bool,
@@ -125,7 +127,9 @@ pub struct Figures {
     /// Energy fed into the grid.
     pub exported: Option<Energy>,
     /// Energy consumed: production + import − export + discharge − charge where
-    /// there is a grid meter, else what load meters say.
+    /// there is a grid meter, else what load meters say. Not known before the
+    /// first readings of the grid meter and of what produces, nor while a grid
+    /// meter without a counter is silent.
     pub consumed: Option<Energy>,
     /// The highest power of production.
     pub peak: Option<Peak>,

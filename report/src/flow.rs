@@ -2,9 +2,11 @@
 //!
 //! Per sensor and direction one source is chosen for the whole period: a counter
 //! where one has data, else interval energies, else the time integral of power.
-//! So nothing is counted twice where a sensor sends both.
+//! What is next in that order stands in before the quarter of the chosen one's
+//! very first reading, and nowhere else: so nothing is counted twice where a
+//! sensor sends both, also not what a counter catches up after a gap.
 
-use heliograph_domain::{GatewayId, Kind, Quantity, SensorId, SensorRole, TimeWindow, Timestamp};
+use heliograph_domain::{GatewayId, Kind, Quantity, SensorId, SensorRole, TimeWindow, Timestamp, WINDOW_MS, window_of};
 use heliograph_store::{SeriesRecord, SeriesRollups, WindowRollup};
 
 use crate::energy::EnergySource;
@@ -45,6 +47,8 @@ pub(crate) struct FlowPoint {
     pub(crate) start: Timestamp,
     pub(crate) watt_hours: f64,
     pub(crate) covered_ms: u32,
+    /// For how long from its start it speaks: an interval may last an hour.
+    lasts_ms: i64,
     pub(crate) estimated: bool,
     pub(crate) flagged: bool,
 }
@@ -53,7 +57,12 @@ pub(crate) struct FlowPoint {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Flow {
     pub(crate) direction: Direction,
+    /// The source at its end, where another one stood in before.
     pub(crate) source: EnergySource,
+    /// The quarter of the first reading ever that may be seen.
+    pub(crate) since: Timestamp,
+    /// From when on a counter gives it, which makes up for gaps later.
+    counter_since: Option<Timestamp>,
     pub(crate) points: Vec<FlowPoint>,
 }
 
@@ -123,17 +132,24 @@ impl SensorInput {
 
     fn flow(&self, direction: Direction) -> Option<Flow> {
         let quantity = direction.quantity();
-        COUNTERS
-            .iter()
-            .find_map(|kind| self.energy_flow(direction, *kind, quantity, 1.0))
-            .or_else(|| self.energy_flow(direction, Kind::NetCounter, direction.opposite()?.quantity(), -1.0))
-            .or_else(|| self.energy_flow(direction, Kind::IntervalEnergy, quantity, 1.0))
-            .or_else(|| self.power_flow(direction))
+        let mut candidates: Vec<Flow> =
+            COUNTERS.iter().flat_map(|kind| self.energy_flows(direction, *kind, quantity, 1.0)).collect();
+        if let Some(opposite) = direction.opposite() {
+            candidates.extend(self.energy_flows(direction, Kind::NetCounter, opposite.quantity(), -1.0));
+        }
+        candidates.extend(self.energy_flows(direction, Kind::IntervalEnergy, quantity, 1.0));
+        candidates.extend(self.power_flow(direction));
+        candidates.into_iter().reduce(Flow::preceded_by)
     }
 
-    /// From the first series of a kind and quantity that has data. What a
-    /// counter fell belongs to the opposite direction (`sign` −1).
-    fn energy_flow(&self, direction: Direction, kind: Kind, quantity: Quantity, sign: f64) -> Option<Flow> {
+    /// The quarter of a series' first reading that may be seen.
+    fn since(&self, record: &SeriesRecord) -> Timestamp {
+        record.first.map_or(Timestamp::MIN, |first| window_of(first.max(self.visible.from)))
+    }
+
+    /// From each series of a kind and quantity that has data. What a counter
+    /// fell belongs to the opposite direction (`sign` −1).
+    fn energy_flows(&self, direction: Direction, kind: Kind, quantity: Quantity, sign: f64) -> Vec<Flow> {
         let source = if kind == Kind::IntervalEnergy { EnergySource::Interval } else { EnergySource::Counter };
         let mut fitting: Vec<_> = self
             .series
@@ -141,35 +157,66 @@ impl SensorInput {
             .filter(|(record, _)| record.kind == kind && record.quantity == quantity && record.unit.as_str() == "Wh")
             .collect();
         fitting.sort_by_key(|(record, _)| totality(record.metric.as_str()));
-        fitting.into_iter().find_map(|(_, windows)| {
+        let flows = fitting.into_iter().filter_map(|(record, windows)| {
             let known = |window: &&WindowRollup| is_measured(window) || (kind == Kind::IntervalEnergy && window.rollup.count > 0);
+            let lasts_ms = if kind == Kind::IntervalEnergy { rhythm_ms(windows) } else { WINDOW_MS };
             let points = windows.iter().filter(known).map(|window| FlowPoint {
                 start: window.start,
                 watt_hours: (sign * window.rollup.increase).max(0.0),
                 covered_ms: window.rollup.covered_ms,
+                lasts_ms,
                 estimated: window.rollup.flags.estimated,
                 flagged: window.rollup.flags.implausible,
             });
-            Flow { direction, source, points: points.collect() }.with_data()
-        })
+            let since = self.since(record);
+            let counter_since = (source == EnergySource::Counter).then_some(since);
+            Flow { direction, source, since, counter_since, points: points.collect() }.with_data()
+        });
+        flows.collect()
     }
 
     fn power_flow(&self, direction: Direction) -> Option<Flow> {
-        let (_, windows) = self.power_gauge()?;
+        let (record, windows) = self.power_gauge()?;
         let points = windows.iter().filter(|window| window.rollup.covered_ms > 0).map(|window| FlowPoint {
             start: window.start,
             watt_hours: if direction.is_negative_power() { -window.rollup.negative } else { window.rollup.positive },
             covered_ms: window.rollup.covered_ms,
+            lasts_ms: WINDOW_MS,
             estimated: false,
             flagged: window.rollup.flags.implausible,
         });
-        Flow { direction, source: EnergySource::Power, points: points.collect() }.with_data()
+        let (source, since) = (EnergySource::Power, self.since(record));
+        Flow { direction, source, since, counter_since: None, points: points.collect() }.with_data()
     }
 }
 
 impl Flow {
     fn with_data(self) -> Option<Self> {
         (!self.points.is_empty()).then_some(self)
+    }
+
+    /// With what another source knows of the time before its first reading.
+    fn preceded_by(mut self, mut earlier: Self) -> Self {
+        earlier.points.retain(|point| point.start < self.since);
+        if earlier.points.is_empty() {
+            return self;
+        }
+        self.since = self.since.min(earlier.since);
+        self.counter_since = [self.counter_since, earlier.counter_since].into_iter().flatten().min();
+        earlier.points.append(&mut self.points);
+        Self { points: earlier.points, ..self }
+    }
+
+    /// Whether a counter gives it at an instant.
+    pub(crate) fn is_counted(&self, start: Timestamp) -> bool {
+        self.counter_since.is_some_and(|since| since <= start)
+    }
+
+    /// Whether a point speaks of the quarter that begins then.
+    pub(crate) fn has_point(&self, start: Timestamp) -> bool {
+        let next = self.points.partition_point(|point| point.start <= start);
+        let point = next.checked_sub(1).and_then(|index| self.points.get(index));
+        point.is_some_and(|point| start.millis_since(point.start) < point.lasts_ms)
     }
 }
 
@@ -230,6 +277,14 @@ const COUNTERS: [Kind; 3] = [Kind::Counter, Kind::NetCounter, Kind::DayCounter];
 
 fn is_measured(window: &WindowRollup) -> bool {
     window.rollup.covered_ms > 0 || window.rollup.increase != 0.0
+}
+
+/// How long the intervals of a series are, as far as it matters: the shortest
+/// step between two that were sent, an hour at most.
+fn rhythm_ms(windows: &[WindowRollup]) -> i64 {
+    let sent: Vec<Timestamp> = windows.iter().filter(|window| window.rollup.count > 0).map(|window| window.start).collect();
+    let steps = sent.iter().zip(sent.iter().skip(1)).map(|(a, b)| b.millis_since(*a));
+    steps.min().unwrap_or(WINDOW_MS).clamp(WINDOW_MS, 4 * WINDOW_MS)
 }
 
 fn has_cover(windows: &[WindowRollup]) -> bool {

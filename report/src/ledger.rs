@@ -13,7 +13,7 @@ use crate::flow::Direction;
 
 pub(crate) use balance::{Balance, Frame, SensorBook};
 
-use balance::higher;
+use balance::{Share, higher};
 use grid::Grid;
 
 /// What is known of one quarter of an hour.
@@ -66,11 +66,7 @@ impl Ledger {
         let mut ledger = Self::empty(frame.period);
         ledger.post_energies(&balance);
         ledger.post_powers(&balance);
-        let mut covering: Vec<&SensorBook<'_>> = balance.counted().collect();
-        if covering.is_empty() {
-            covering = books.iter().collect();
-        }
-        ledger.post_coverage(&covering);
+        ledger.post_coverage(&balance, books);
         ledger
     }
 
@@ -88,12 +84,13 @@ impl Ledger {
         Grid { first: self.first, len: self.cells.len() }
     }
 
-    fn post(&mut self, books: &[&SensorBook<'_>], direction: Direction, write: impl Fn(&mut Cell, Energy)) {
+    fn post(&mut self, share: &Share<'_>, direction: Direction, write: impl Fn(&mut Cell, Energy)) {
         let grid = self.grid();
-        for flow in books.iter().filter_map(|book| book.flow(direction)) {
-            for point in &flow.points {
+        for flow in share.books.iter().filter_map(|book| book.flow(direction)) {
+            for point in flow.points.iter().filter(|point| share.window.contains(point.start)) {
                 if let Some(cell) = grid.index(point.start).and_then(|index| self.cells.get_mut(index)) {
-                    write(cell, flow.energy(point));
+                    let energy = flow.energy(point);
+                    write(cell, Energy { source: share.source.unwrap_or(energy.source), ..energy });
                 }
             }
         }
@@ -101,59 +98,62 @@ impl Ledger {
 
     fn post_energies(&mut self, balance: &Balance<'_>) {
         let add = |slot: &mut Option<Energy>, energy| *slot = Energy::sum(*slot, Some(energy));
-        self.post(&balance.production, Direction::Produced, |cell, energy| add(&mut cell.produced, energy));
+        for share in &balance.production {
+            self.post(share, Direction::Produced, |cell, energy| add(&mut cell.produced, energy));
+        }
         self.post(&balance.grid, Direction::Imported, |cell, energy| add(&mut cell.imported, energy));
         self.post(&balance.grid, Direction::Exported, |cell, energy| add(&mut cell.exported, energy));
-        if balance.is_closed() {
+        if balance.closed_from.is_some() {
             self.post(&balance.battery, Direction::Discharged, |cell, energy| add(&mut cell.consumed, energy));
             self.post(&balance.battery, Direction::Charged, |cell, energy| add(&mut cell.consumed, energy.negated()));
-            for cell in &mut self.cells {
+            let grid = self.grid();
+            for (index, cell) in self.cells.iter_mut().enumerate() {
                 let sources = [cell.produced, cell.imported, cell.exported.map(Energy::negated)];
-                cell.consumed = sources.into_iter().fold(cell.consumed, Energy::sum);
+                let consumed = sources.into_iter().fold(cell.consumed, Energy::sum);
+                cell.consumed = consumed.filter(|_| balance.is_closed(grid.start(index)));
             }
-        } else {
-            self.post(&balance.load, Direction::Consumed, |cell, energy| add(&mut cell.consumed, energy));
         }
+        self.post(&balance.load, Direction::Consumed, |cell, energy| add(&mut cell.consumed, energy));
     }
 
     fn post_powers(&mut self, balance: &Balance<'_>) {
-        for book in &balance.production {
-            for (index, watts) in self.mean_powers(book, false) {
-                self.add_power(index, watts, |cell| &mut cell.power_w);
+        for share in &balance.production {
+            let gauges = share.books.iter().filter(|book| book.input.power_gauge().is_some()).count();
+            for book in &share.books {
+                self.add_powers(self.mean_powers(book, false), share.window, |cell| &mut cell.power_w);
+                self.add_powers(self.gauge_powers(book, gauges == 1), share.window, |cell| &mut cell.peak_w);
             }
         }
-        let gauges = balance.production.iter().filter(|book| book.input.power_gauge().is_some()).count();
-        for book in &balance.production {
-            for (index, watts) in self.gauge_powers(book, gauges == 1) {
-                self.add_power(index, watts, |cell| &mut cell.peak_w);
+        if let Some(from) = balance.closed_from {
+            let closed = TimeWindow { from, until: None };
+            self.post_load(&balance.grid, closed, true, false);
+            self.post_load(&balance.battery, closed, true, true);
+            for share in &balance.production {
+                self.post_load(share, closed, false, true);
             }
         }
-        if balance.is_closed() {
-            self.post_load(&balance.grid, true, false);
-            self.post_load(&balance.battery, true, true);
-            self.post_load(&balance.production, false, true);
-        } else {
-            self.post_load(&balance.load, false, false);
+        self.post_load(&balance.load, TimeWindow::ALWAYS, false, false);
+    }
+
+    /// Adds to the power of consumption within a window; `only_known`: where
+    /// some is known already, so that production alone is not taken for
+    /// consumption while the grid meter is silent.
+    fn post_load(&mut self, share: &Share<'_>, window: TimeWindow, signed: bool, only_known: bool) {
+        let Some(window) = window.intersect(&share.window) else { return };
+        for book in &share.books {
+            let mut powers = self.mean_powers(book, signed);
+            powers.retain(|(index, _)| !only_known || self.cells.get(*index).is_some_and(|cell| cell.load_w.is_some()));
+            self.add_powers(powers, window, |cell| &mut cell.load_w);
         }
     }
 
-    /// Adds to the power of consumption; `only_known`: where some is known
-    /// already, so that production alone is not taken for consumption while the
-    /// grid meter is silent.
-    fn post_load(&mut self, books: &[&SensorBook<'_>], signed: bool, only_known: bool) {
-        for book in books {
-            for (index, watts) in self.mean_powers(book, signed) {
-                if !only_known || self.cells.get(index).is_some_and(|cell| cell.load_w.is_some()) {
-                    self.add_power(index, watts, |cell| &mut cell.load_w);
-                }
+    fn add_powers(&mut self, powers: Vec<(usize, f64)>, window: TimeWindow, slot: impl Fn(&mut Cell) -> &mut Option<f64>) {
+        let grid = self.grid();
+        for (index, watts) in powers.into_iter().filter(|(index, _)| window.contains(grid.start(*index))) {
+            if let Some(cell) = self.cells.get_mut(index) {
+                let slot = slot(cell);
+                *slot = Some(slot.unwrap_or(0.0) + watts);
             }
-        }
-    }
-
-    fn add_power(&mut self, index: usize, watts: f64, slot: impl Fn(&mut Cell) -> &mut Option<f64>) {
-        if let Some(cell) = self.cells.get_mut(index) {
-            let slot = slot(cell);
-            *slot = Some(slot.unwrap_or(0.0) + watts);
         }
     }
 
@@ -188,13 +188,22 @@ impl Ledger {
         powers.collect()
     }
 
-    fn post_coverage(&mut self, books: &[&SensorBook<'_>]) {
-        for book in books {
-            for (cell, coverage) in self.cells.iter_mut().zip(&book.coverage) {
-                cell.completeness = cell.completeness.sum(coverage.completeness());
-                cell.expected_ms = cell.expected_ms.max(coverage.expected_ms);
-                cell.covered_ms = cell.covered_ms.max(coverage.covered_ms);
-            }
+    /// Of the sensors that count while they do, or of all where none does.
+    fn post_coverage(&mut self, balance: &Balance<'_>, books: &[SensorBook<'_>]) {
+        if balance.shares().all(|share| share.books.is_empty()) {
+            books.iter().for_each(|book| self.cover(book, TimeWindow::ALWAYS));
+        }
+        for share in balance.shares() {
+            share.books.iter().for_each(|book| self.cover(book, share.window));
+        }
+    }
+
+    fn cover(&mut self, book: &SensorBook<'_>, window: TimeWindow) {
+        let coverage = self.cells.iter_mut().zip(&book.coverage).filter(|(_, coverage)| window.contains(coverage.start));
+        for (cell, coverage) in coverage {
+            cell.completeness = cell.completeness.sum(coverage.completeness());
+            cell.expected_ms = cell.expected_ms.max(coverage.expected_ms);
+            cell.covered_ms = cell.covered_ms.max(coverage.covered_ms);
         }
     }
 

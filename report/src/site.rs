@@ -43,7 +43,7 @@ pub struct SensorFigures {
     /// Its rated power in W, if known.
     pub rated_w: Option<f64>,
     /// Whether its energies enter the site's figures: inverters do not where
-    /// production meters stand behind them.
+    /// production meters stand behind them at the end of the period.
     pub counted: bool,
     /// Its energies, in the order of [`Direction`].
     pub energies: Vec<(Direction, Energy)>,

@@ -3,7 +3,7 @@
 use heliograph_domain::{SensorRole, TimeWindow, Timestamp, window_of};
 
 use super::grid::Grid;
-use crate::energy::{Completeness, Energy, Peak};
+use crate::energy::{Completeness, Energy, EnergySource, Peak};
 use crate::expect::{Coverage, Expectation, Light, gaps};
 use crate::flow::{Direction, Flow, FlowPoint, SensorInput};
 
@@ -102,47 +102,95 @@ impl Flow {
     }
 }
 
+/// Sensors that stand for something during a time.
+pub(super) struct Share<'a> {
+    pub(super) books: Vec<&'a SensorBook<'a>>,
+    /// The quarters in which they do.
+    pub(super) window: TimeWindow,
+    /// What to call the source of their energies, where they stand in for others.
+    pub(super) source: Option<EnergySource>,
+}
+
+impl<'a> Share<'a> {
+    fn always(books: Vec<&'a SensorBook<'a>>) -> Self {
+        Self { books, window: TimeWindow::ALWAYS, source: None }
+    }
+
+    /// Until something better is there, if ever.
+    fn before(books: Vec<&'a SensorBook<'a>>, until: Option<Timestamp>) -> Self {
+        Self { window: TimeWindow { until, ..TimeWindow::ALWAYS }, ..Self::always(books) }
+    }
+}
+
 /// Which sensors of a site stand for what, so that nothing counts twice.
 pub(crate) struct Balance<'a> {
-    /// Production meters where any has data, else inverters.
-    pub(super) production: Vec<&'a SensorBook<'a>>,
-    pub(super) grid: Vec<&'a SensorBook<'a>>,
-    pub(super) battery: Vec<&'a SensorBook<'a>>,
-    pub(super) load: Vec<&'a SensorBook<'a>>,
-    whole: bool,
+    /// Production meters where any has data, else inverters; before the first
+    /// reading of such a meter, the inverters.
+    pub(super) production: Vec<Share<'a>>,
+    pub(super) grid: Share<'a>,
+    pub(super) battery: Share<'a>,
+    /// Load meters, before import is measured.
+    pub(super) load: Share<'a>,
+    /// From when on consumption follows from the balance: import is measured,
+    /// and production, where there is any, is known, all of it.
+    pub(super) closed_from: Option<Timestamp>,
 }
 
 impl<'a> Balance<'a> {
     pub(crate) fn of(books: &'a [SensorBook<'a>], whole: bool) -> Self {
         let role = |role: SensorRole| books.iter().filter(|book| book.input.role == role).collect::<Vec<_>>();
-        let (meters, inverters) = (role(SensorRole::Production), role(SensorRole::Inverter));
-        let meters_count = meters.iter().any(|book| !book.flows.is_empty()) || inverters.is_empty();
+        let production = production(role(SensorRole::Production), role(SensorRole::Inverter));
         let grid = role(SensorRole::Grid);
-        // With a grid meter the balance says what is consumed; a load meter
-        // then only divides it.
-        let load = if measures_import(&grid) { Vec::new() } else { role(SensorRole::Load) };
-        Self { production: if meters_count { meters } else { inverters }, grid, battery: role(SensorRole::Battery), load, whole }
+        let import_since = since(&grid, Direction::Imported);
+        let produced_since = production.iter().filter_map(|share| since(&share.books, Direction::Produced)).min();
+        let closed_from = if production.iter().all(|share| share.books.is_empty()) {
+            import_since
+        } else {
+            import_since.zip(produced_since).map(|(import, produced)| import.max(produced))
+        };
+        Self {
+            production,
+            grid: Share::always(grid),
+            battery: Share::always(role(SensorRole::Battery)),
+            // With a grid meter the balance says what is consumed; a load meter
+            // then only divides it.
+            load: Share::before(role(SensorRole::Load), import_since),
+            closed_from: closed_from.filter(|_| whole),
+        }
     }
 
+    /// Whether a sensor enters the figures to the end of the period.
     pub(crate) fn counts(&self, book: &SensorBook<'_>) -> bool {
-        self.counted().any(|counted| std::ptr::eq(counted.input, book.input))
+        let mut lasting = self.shares().filter(|share| share.window.until.is_none());
+        lasting.any(|share| share.books.iter().any(|counted| std::ptr::eq(counted.input, book.input)))
     }
 
-    pub(super) fn counted(&self) -> impl Iterator<Item = &'a SensorBook<'a>> + use<'a, '_> {
-        [&self.production, &self.grid, &self.battery, &self.load].into_iter().flatten().copied()
+    pub(super) fn shares(&self) -> impl Iterator<Item = &Share<'a>> {
+        self.production.iter().chain([&self.grid, &self.battery, &self.load])
     }
 
-    /// Whether consumption follows from the balance: import is measured, and
-    /// production, where there is any, is known, all of it.
-    pub(super) fn is_closed(&self) -> bool {
-        self.whole
-            && measures_import(&self.grid)
-            && (self.production.is_empty() || self.production.iter().any(|book| !book.flows.is_empty()))
+    /// Whether what was consumed in a quarter follows from the balance: the grid
+    /// meter says something of it, or its counter will.
+    pub(super) fn is_closed(&self, start: Timestamp) -> bool {
+        let counted = |book: &SensorBook<'_>| book.flow(Direction::Imported).is_some_and(|flow| flow.is_counted(start));
+        let heard = |book: &SensorBook<'_>| book.flows.iter().any(|flow| flow.has_point(start));
+        self.closed_from.is_some_and(|from| from <= start) && self.grid.books.iter().any(|book| counted(book) || heard(book))
     }
 }
 
-fn measures_import(grid: &[&SensorBook<'_>]) -> bool {
-    grid.iter().any(|book| book.flow(Direction::Imported).is_some())
+fn production<'a>(meters: Vec<&'a SensorBook<'a>>, inverters: Vec<&'a SensorBook<'a>>) -> Vec<Share<'a>> {
+    if inverters.is_empty() {
+        return vec![Share::always(meters)];
+    }
+    let Some(metered) = since(&meters, Direction::Produced) else { return vec![Share::always(inverters)] };
+    let source = meters.iter().filter_map(|book| book.flow(Direction::Produced)).map(|flow| flow.source).max();
+    let meters = Share { window: TimeWindow { from: metered, until: None }, ..Share::always(meters) };
+    vec![meters, Share { source, ..Share::before(inverters, Some(metered)) }]
+}
+
+/// From when on any of several sensors gives a flow.
+fn since(books: &[&SensorBook<'_>], direction: Direction) -> Option<Timestamp> {
+    books.iter().filter_map(|book| book.flow(direction)).map(|flow| flow.since).min()
 }
 
 /// The higher of two peaks, the earlier of equal ones.

@@ -11,4 +11,5 @@ mod energies;
 mod fleet;
 mod site;
 mod table;
+mod takeover;
 mod visibility;

@@ -1,0 +1,138 @@
+//! Meters that appear in the middle of a period: nothing of before is lost,
+//! nothing counts twice, and day reports add up to the month.
+
+use heliograph_domain::{Kind, Quantity, SensorRole, TimeWindow, Timestamp};
+use heliograph_report::{EnergySource, Figures};
+
+use crate::site::{QUARTER, Site, Written, assert_close, at, counter, day, month, power, rising, ticks};
+
+const PRODUCED: Quantity = Quantity::EnergyProduced;
+const IMPORTED: Quantity = Quantity::EnergyImported;
+const INVERTER: SensorRole = SensorRole::Inverter;
+
+/// The readings of all tests lie within 9 to 12 June.
+fn from(start: &str) -> Vec<Timestamp> {
+    ticks(TimeWindow::between(at(start), at("2026-06-12T00:00:00Z")), QUARTER)
+}
+
+fn steady(sensor: &'static str, role: SensorRole, quantity: Quantity, start: &str, rise: f64) -> Written {
+    counter(sensor, role, quantity, rising(&from(start), 500.0, move |_| rise))
+}
+
+async fn utc_site(series: &[Written]) -> Site {
+    let site = Site::new();
+    site.location(1, "UTC").await;
+    site.place("gw-1", 1).await;
+    site.write("gw-1", series).await;
+    site
+}
+
+/// The figures of June, after checking that those of its days add up to them.
+async fn june(site: &Site) -> Figures {
+    let whole = site.report("gw-1", month(2026, 6)).await.figures;
+    let (mut produced, mut consumed) = (0.0, 0.0);
+    for number in 8..=12 {
+        let figures = site.report("gw-1", day(2026, 6, number)).await.figures;
+        produced += figures.produced_wh().unwrap_or(0.0);
+        consumed += figures.consumed.map_or(0.0, |energy| energy.watt_hours);
+    }
+    assert_close(Some(whole.produced_wh().unwrap_or(0.0)), produced);
+    assert_close(Some(whole.consumed.map_or(0.0, |energy| energy.watt_hours)), consumed);
+    whole
+}
+
+#[tokio::test]
+async fn inverters_count_until_a_production_meter_appears() {
+    let site = utc_site(&[
+        power("inv", INVERTER, from("2026-06-09T00:00:00Z").into_iter().map(|time| (time, 400.0)).collect()),
+        steady("meter", SensorRole::Production, PRODUCED, "2026-06-10T12:00:00Z", 97.0),
+    ])
+    .await;
+    let figures = june(&site).await;
+    assert_close(figures.produced_wh(), 144.0 * 100.0 + 144.0 * 97.0);
+    assert_eq!(figures.produced.unwrap().source, EnergySource::Counter);
+    let report = site.report("gw-1", month(2026, 6)).await;
+    let counted: Vec<_> = report.sensors.iter().filter(|sensor| sensor.counted).map(|sensor| sensor.id.as_str()).collect();
+    assert_eq!(counted, ["meter"]);
+    let produced: Vec<_> = report.buckets.iter().filter_map(|bar| bar.produced).map(|energy| energy.watt_hours).collect();
+    assert_eq!(produced.len(), 3);
+    assert_close(Some(produced[0]), 96.0 * 100.0);
+}
+
+#[tokio::test]
+async fn a_time_that_inverters_missed_before_the_meter_is_missing() {
+    let mut values: Vec<_> = from("2026-06-09T00:00:00Z").into_iter().map(|time| (time, 400.0)).collect();
+    values.retain(|(time, _)| *time <= at("2026-06-09T06:00:00Z") || at("2026-06-09T18:00:00Z") <= *time);
+    let site = utc_site(&[
+        power("inv", INVERTER, values),
+        steady("meter", SensorRole::Production, PRODUCED, "2026-06-10T00:00:00Z", 97.0),
+    ])
+    .await;
+    let report = site.report("gw-1", day(2026, 6, 9)).await;
+    assert_close(report.figures.completeness.ratio(), 0.5);
+    let bars = site.report("gw-1", month(2026, 6)).await.buckets;
+    assert_close(bars[8].completeness.ratio(), 0.5);
+}
+
+#[tokio::test]
+async fn power_counts_until_the_counter_of_the_same_sensor_appears_and_not_in_its_gaps() {
+    let mut counts = rising(&from("2026-06-10T12:07:00Z"), 9_000.0, |_| 110.0);
+    let kept = counts.last().copied().map(|(_, last)| last - 9_000.0);
+    counts.retain(|(time, _)| *time < at("2026-06-11T06:00:00Z") || at("2026-06-11T09:00:00Z") < *time);
+    let powers = from("2026-06-09T00:00:00Z").into_iter().map(|time| (time, 400.0)).collect();
+    let site = utc_site(&[counter("inv", INVERTER, PRODUCED, counts), power("inv", INVERTER, powers)]).await;
+    let figures = june(&site).await;
+    assert_close(figures.produced_wh(), 144.0 * 100.0 + kept.unwrap());
+    assert_eq!(figures.produced.unwrap().source, EnergySource::Counter);
+}
+
+#[tokio::test]
+async fn consumption_is_not_known_before_the_grid_meter() {
+    let site = utc_site(&[
+        steady("inv", INVERTER, PRODUCED, "2026-06-09T00:00:00Z", 100.0),
+        steady("grid", SensorRole::Grid, IMPORTED, "2026-06-10T12:00:00Z", 30.0),
+    ])
+    .await;
+    assert_close(june(&site).await.consumed.map(|energy| energy.watt_hours), 144.0 * 130.0);
+    assert_eq!(site.report("gw-1", month(2026, 6)).await.buckets[8].consumed, None);
+}
+
+#[tokio::test]
+async fn consumption_is_not_known_before_the_inverter_beside_a_grid_meter() {
+    let site = utc_site(&[
+        steady("inv", INVERTER, PRODUCED, "2026-06-10T12:00:00Z", 100.0),
+        steady("grid", SensorRole::Grid, IMPORTED, "2026-06-09T00:00:00Z", 30.0),
+    ])
+    .await;
+    assert_close(june(&site).await.consumed.map(|energy| energy.watt_hours), 144.0 * 130.0);
+}
+
+#[tokio::test]
+async fn load_meters_say_what_is_consumed_until_a_grid_meter_appears() {
+    let site = utc_site(&[
+        steady("oven", SensorRole::Load, Quantity::EnergyConsumed, "2026-06-09T00:00:00Z", 44.0),
+        steady("grid", SensorRole::Grid, IMPORTED, "2026-06-10T12:00:00Z", 50.0),
+    ])
+    .await;
+    assert_close(june(&site).await.consumed.map(|energy| energy.watt_hours), 144.0 * 44.0 + 144.0 * 50.0);
+}
+
+#[tokio::test]
+async fn consumption_is_not_known_while_a_grid_meter_without_a_counter_is_silent() {
+    let mut values: Vec<_> = from("2026-06-09T00:00:00Z").into_iter().map(|time| (time, -200.0)).collect();
+    values.retain(|(time, _)| *time <= at("2026-06-10T18:00:00Z") || at("2026-06-11T06:00:00Z") <= *time);
+    let site =
+        utc_site(&[steady("inv", INVERTER, PRODUCED, "2026-06-09T00:00:00Z", 100.0), power("grid", SensorRole::Grid, values)])
+            .await;
+    let figures = june(&site).await;
+    assert_close(figures.consumed.map(|energy| energy.watt_hours), (3.0 * 96.0 - 48.0) * 50.0);
+}
+
+#[tokio::test]
+async fn consumption_is_known_within_the_hourly_intervals_of_a_grid_meter() {
+    let values = from("2026-06-09T00:00:00Z").into_iter().step_by(4).filter(|time| *time < at("2026-06-12T00:00:00Z"));
+    let values: Vec<_> = values.map(|time| (time, 80.0)).collect();
+    let grid = Written { sensor: "grid", role: SensorRole::Grid, kind: Kind::IntervalEnergy, quantity: IMPORTED, values };
+    let site = utc_site(&[steady("inv", INVERTER, PRODUCED, "2026-06-09T00:00:00Z", 100.0), grid]).await;
+    assert_close(june(&site).await.consumed.map(|energy| energy.watt_hours), 72.0 * 80.0 + 288.0 * 100.0);
+}
