@@ -12,8 +12,9 @@ use crate::gateway::GatewayReport;
 /// Wh. What is not known is empty. Bars outside of what the reader may see are
 /// left out.
 ///
-/// Names that a spreadsheet would take for a formula (`=`, `+`, `-`, `@`, tab,
-/// carriage return first) get an apostrophe in front.
+/// Names that a spreadsheet would take for a formula (`=`, `+`, `-`, `@`
+/// first) get an apostrophe in front; what a spreadsheet may
+/// split at (`;`, `|`, tab, line ends) becomes a space in them.
 #[must_use]
 pub fn gateway_csv(report: &GatewayReport) -> String {
     let mut table = WriterBuilder::new().flexible(true).terminator(Terminator::CRLF).from_writer(Vec::new());
@@ -58,10 +59,13 @@ fn watt_hours(energy: Option<Energy>) -> String {
     energy.map_or_else(String::new, |energy| format!("{:.3}", energy.watt_hours))
 }
 
-/// A cell that no spreadsheet takes for a formula.
+/// A cell that no spreadsheet takes for a formula, whole or split: separators
+/// other than the comma, and line ends, become spaces.
 #[must_use]
 pub fn neutral(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
+    let whole = text.replace([';', '|', '\t', '\r', '\n'], " ");
+    let first = whole.trim_start().chars().next();
+    if first.is_some_and(|first| "=+-@".contains(first)) { format!("'{whole}") } else { whole }
 }
 
 #[cfg(test)]
@@ -70,9 +74,12 @@ mod tests {
 
     #[test]
     fn cells_that_look_like_formulas_are_neutralised() {
-        for bad in ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"] {
+        for bad in ["=1+1", "+1", "-1", "@SUM(A1)", " =1"] {
             assert_eq!(neutral(bad), format!("'{bad}"));
         }
+        assert_eq!(neutral("\t=1"), "' =1");
+        assert_eq!(neutral("a;=cmd|'/C calc'!A0"), "a =cmd '/C calc'!A0");
+        assert_eq!(neutral("a\t=1\r\n=2\n-3"), "a =1  =2 -3");
         assert_eq!(neutral("inverter-1"), "inverter-1");
     }
 }
