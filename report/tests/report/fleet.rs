@@ -46,3 +46,30 @@ async fn the_overview_counts_gateways_and_sums_what_they_produce() {
     assert_close(totals.power_now_w, 404.0);
     assert_close(totals.energy_today_wh, 5_600.0 + 520.0 + 8.0);
 }
+
+#[tokio::test]
+async fn gateways_that_wait_or_are_retired_count_neither_power_nor_energy() {
+    let site = Site::new();
+    site.location(1, "UTC").await;
+    for id in ["gw-1", "gw-2x"] {
+        site.place(id, 1).await;
+    }
+    let now = at("2026-06-10T14:10:00Z");
+    let times = ticks(TimeWindow::between(at("2026-06-10T00:00:00Z"), at("2026-06-10T14:00:00Z")), QUARTER);
+    let inverter = [
+        counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, rising(&times, 0.0, |_| 100.0)),
+        power("inv", SensorRole::Inverter, times.iter().map(|time| (*time, 400.0)).collect()),
+    ];
+    site.store.gateway_knock(&gateway("gw-3xx"), "192.0.2.9:1", at("2026-06-09T23:00:00Z")).await.unwrap();
+    for id in ["gw-1", "gw-2x", "gw-3xx"] {
+        site.write(id, &inverter).await;
+    }
+    site.store.gateway_retire(&gateway("gw-2x"), now).await.unwrap();
+
+    let fleet = fleet_overview(&site.store, &Scope::everything(), now).await.unwrap();
+    let waiting = fleet.gateways.iter().find(|line| line.id.as_str() == "gw-3xx").unwrap();
+    assert_close(waiting.power_now_w, 400.0);
+    assert_eq!((fleet.totals.online, fleet.totals.waiting, fleet.totals.retired), (1, 1, 1));
+    assert_close(fleet.totals.power_now_w, 400.0);
+    assert_close(fleet.totals.energy_today_wh, 56.0 * 100.0);
+}
