@@ -1,7 +1,11 @@
-//! Limits on failed attempts to sign in, by address and by account, in a fixed
-//! amount of memory.
+//! Limits on failed attempts to sign in, by address, by account and by both
+//! together, in a fixed amount of memory.
 //!
-//! Buckets stand in two tables of fixed size at a place that a keyed hash
+//! What one address may try at one account is narrow; what all of them may try
+//! at it is wide, so that somebody far away who knows an address does not keep
+//! its owner out.
+//!
+//! Buckets stand in three tables of fixed size at a place that a keyed hash
 //! chooses. Two that share a place share their tokens: with as many failures as
 //! it takes to matter, the panel refuses too much rather than too little.
 
@@ -24,7 +28,9 @@ struct Rate {
 /// People of one household or office fail together.
 const BY_ADDRESS: Rate = Rate { burst: 30.0, refill_ms: 3_000.0 };
 /// Somebody who has forgotten a password tries fewer times than this.
-const BY_ACCOUNT: Rate = Rate { burst: 10.0, refill_ms: 60_000.0 };
+const BY_BOTH: Rate = Rate { burst: 10.0, refill_ms: 60_000.0 };
+/// Guessing from many addresses at once ends here.
+const BY_ACCOUNT: Rate = Rate { burst: 100.0, refill_ms: 6_000.0 };
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
@@ -32,18 +38,19 @@ struct Bucket {
     at: Timestamp,
 }
 
-/// The two tables.
+/// The three tables.
 #[derive(Debug)]
 pub(crate) struct LoginLimits {
     hasher: RandomState,
     addresses: Mutex<Vec<Bucket>>,
     accounts: Mutex<Vec<Bucket>>,
+    both: Mutex<Vec<Bucket>>,
 }
 
 impl Default for LoginLimits {
     fn default() -> Self {
         let empty = || Mutex::new(vec![Bucket { used: 0.0, at: Timestamp::MIN }; PLACES]);
-        Self { hasher: RandomState::new(), addresses: empty(), accounts: empty() }
+        Self { hasher: RandomState::new(), addresses: empty(), accounts: empty(), both: empty() }
     }
 }
 
@@ -54,15 +61,28 @@ impl LoginLimits {
     /// # Errors
     /// With the seconds to wait.
     pub(crate) fn attempt(&self, address: IpAddr, account: &str, now: Timestamp) -> Result<(), u64> {
-        let wait = take(&self.addresses, self.place(network(address)), BY_ADDRESS, now);
-        let wait = wait.max(take(&self.accounts, self.place(account.to_lowercase()), BY_ACCOUNT, now));
-        if wait == 0 { Ok(()) } else { Err(wait) }
+        let (network, account) = (network(address), account.to_lowercase());
+        // The narrower first: where it refuses, the wider ones are not used up.
+        let tables = [
+            (&self.both, self.place((network, &account)), BY_BOTH),
+            (&self.addresses, self.place(network), BY_ADDRESS),
+            (&self.accounts, self.place(&account), BY_ACCOUNT),
+        ];
+        for (table, place, rate) in tables {
+            match take(table, place, rate, now) {
+                0 => {}
+                wait => return Err(wait),
+            }
+        }
+        Ok(())
     }
 
     /// Gives the tokens of an attempt back that succeeded.
     pub(crate) fn succeeded(&self, address: IpAddr, account: &str) {
-        give_back(&self.addresses, self.place(network(address)));
-        give_back(&self.accounts, self.place(account.to_lowercase()));
+        let (network, account) = (network(address), account.to_lowercase());
+        give_back(&self.both, self.place((network, &account)));
+        give_back(&self.addresses, self.place(network));
+        give_back(&self.accounts, self.place(&account));
     }
 
     fn place(&self, key: impl Hash) -> usize {
@@ -71,7 +91,7 @@ impl LoginLimits {
 }
 
 /// Whoever has an IPv6 address has at least the 2⁶⁴ of its network.
-fn network(address: IpAddr) -> u64 {
+pub(crate) fn network(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(v4) => u64::from(v4.to_bits()),
         IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or(0),
@@ -111,14 +131,33 @@ mod tests {
     }
 
     #[test]
-    fn an_account_takes_ten_failures_and_then_one_a_minute() {
+    fn one_address_has_ten_failures_at_one_account_and_then_one_a_minute() {
         let limits = LoginLimits::default();
-        for attempt in 0..10 {
+        for _ in 0..10 {
+            assert_eq!(limits.attempt(address(1), "Anna@example.com", minute(0)), Ok(()));
+        }
+        assert_eq!(limits.attempt(address(1), "anna@example.com", minute(0)), Err(60));
+        assert_eq!(limits.attempt(address(1), "anna@example.com", minute(1)), Ok(()));
+        assert!(limits.attempt(address(1), "anna@example.com", minute(1)).is_err());
+    }
+
+    #[test]
+    fn who_fails_at_an_account_does_not_keep_its_owner_out() {
+        let limits = LoginLimits::default();
+        for _ in 0..1000 {
+            let _refused_or_not = limits.attempt(address(1), "anna@example.com", minute(0));
+        }
+        assert_eq!(limits.attempt(address(2), "anna@example.com", minute(0)), Ok(()));
+    }
+
+    #[test]
+    fn an_account_takes_a_hundred_failures_from_all_addresses_together() {
+        let limits = LoginLimits::default();
+        for attempt in 0..100 {
             assert_eq!(limits.attempt(address(attempt), "Anna@example.com", minute(0)), Ok(()));
         }
-        assert_eq!(limits.attempt(address(50), "anna@example.com", minute(0)), Err(60));
-        assert_eq!(limits.attempt(address(51), "anna@example.com", minute(1)), Ok(()));
-        assert!(limits.attempt(address(52), "anna@example.com", minute(1)).is_err());
+        assert_eq!(limits.attempt(address(150), "anna@example.com", minute(0)), Err(6));
+        assert_eq!(limits.attempt(address(151), "anna@example.com", minute(1)), Ok(()));
     }
 
     #[test]
