@@ -24,7 +24,7 @@ use crate::session;
 use crate::shell::Brand;
 use crate::token;
 
-pub(crate) use limit::LoginLimits;
+pub(crate) use limit::{LoginLimits, network};
 
 /// One text whether the account exists or not, has a password or not.
 const NOT_RECOGNISED: &str = "Mail address and password do not belong together.";

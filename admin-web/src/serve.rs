@@ -1,5 +1,8 @@
-//! Connections: accepted up to a limit, given up when they dawdle, drained at
-//! the end.
+//! Connections: accepted up to a limit in all and one for each address, given up
+//! when they dawdle, drained at the end.
+
+mod crowd;
+mod stall;
 
 use std::io;
 use std::sync::Arc;
@@ -18,17 +21,31 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use self::crowd::Crowd;
+use self::stall::StallGuard;
 use crate::panel::{Clock, PanelSettings, Peer};
 use crate::router::router;
 
 /// Head of a request, or the wait for the next one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// A connection that serves nobody any more is closed after this long.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
 /// How long requests may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a connection is put up with.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// After this long it is asked to end.
+    lifetime: Duration,
+    /// How long it may take to end.
+    farewell: Duration,
+    /// How long an answer may wait for somebody to read on.
+    stall: Duration,
+}
+
+const PATIENCE: Patience =
+    Patience { lifetime: Duration::from_secs(600), farewell: Duration::from_secs(10), stall: Duration::from_secs(60) };
 
 /// Why the panel cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +70,8 @@ pub async fn run(
     let address = listener.local_addr().map_err(PanelError::Listener)?;
     tracing::info!(provider = %store.provider(), %address, "panel serves");
     let permits = Arc::new(Semaphore::new(settings.max_connections));
+    // Behind a proxy all come from one address, and it is the proxy that limits.
+    let crowd = (!settings.behind_proxy).then(|| Crowd::new(settings.max_connections));
     let router = router(store, settings, clock);
     let connections = TaskTracker::new();
     loop {
@@ -67,10 +86,15 @@ pub async fn run(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let serving = serve(stream, Peer(peer), router.clone(), shutdown.clone());
+                let seat = crowd.as_ref().map(|crowd| crowd.seat(peer.ip()));
+                if matches!(seat, Some(None)) {
+                    tracing::debug!(address = %peer.ip(), "connection refused: its address has too many");
+                    continue;
+                }
+                let serving = serve(stream, Peer(peer), router.clone(), shutdown.clone(), PATIENCE);
                 connections.spawn(async move {
                     serving.await;
-                    drop(permit);
+                    drop((permit, seat));
                 });
             }
             Err(error) => {
@@ -86,7 +110,7 @@ pub async fn run(
     Ok(())
 }
 
-async fn serve(stream: TcpStream, peer: Peer, router: Router, shutdown: CancellationToken) {
+async fn serve(stream: TcpStream, peer: Peer, router: Router, shutdown: CancellationToken, patience: Patience) {
     let router = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request
@@ -95,13 +119,16 @@ async fn serve(stream: TcpStream, peer: Peer, router: Router, shutdown: Cancella
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(StallGuard::new(stream, patience.stall)), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
-        () = ending(&shutdown) => {
+        () = ending(&shutdown, patience.lifetime) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match tokio::time::timeout(patience.farewell, connection).await {
+                Ok(outcome) => outcome,
+                Err(_) => return tracing::debug!("connection cut: it did not end when asked to"),
+            }
         }
     };
     if let Err(error) = outcome {
@@ -109,9 +136,71 @@ async fn serve(stream: TcpStream, peer: Peer, router: Router, shutdown: Cancella
     }
 }
 
-async fn ending(shutdown: &CancellationToken) {
+async fn ending(shutdown: &CancellationToken, lifetime: Duration) {
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = tokio::time::sleep(CONNECTION_LIFETIME) => {}
+        () = tokio::time::sleep(lifetime) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+    const SHORT: Duration = Duration::from_millis(200);
+    /// More than the buffers of a socket take.
+    const LARGE: usize = 32 << 20;
+
+    /// A connection that has asked for a large answer, and its server's end.
+    async fn asked(patience: Patience) -> (TcpStream, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let router = Router::new().route("/", get(async || vec![b'x'; LARGE]));
+        let server = tokio::spawn(serve(stream, Peer(peer), router, CancellationToken::new(), patience));
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        (client, server)
+    }
+
+    async fn ends_soon(server: tokio::task::JoinHandle<()>) {
+        tokio::time::timeout(Duration::from_secs(10), server).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_never_reads_the_answer_is_cut_off() {
+        let (_client, server) = asked(Patience { lifetime: LONG, farewell: LONG, stall: SHORT }).await;
+        ends_soon(server).await;
+    }
+
+    #[tokio::test]
+    async fn who_does_not_end_when_asked_to_is_cut_off() {
+        let (_client, server) = asked(Patience { lifetime: SHORT, farewell: SHORT, stall: LONG }).await;
+        ends_soon(server).await;
+    }
+
+    #[tokio::test]
+    async fn who_reads_slowly_gets_everything() {
+        let stall = Duration::from_secs(2);
+        let (mut client, server) = asked(Patience { lifetime: LONG, farewell: LONG, stall }).await;
+        let began = Instant::now();
+        let mut read = 0;
+        let mut buffer = vec![0; 4 << 20];
+        while read < 2 * LARGE {
+            // All in all much longer than the patience, each pause shorter.
+            if began.elapsed() < stall + stall / 2 {
+                tokio::time::sleep(stall / 8).await;
+            }
+            let count = client.read(&mut buffer).await.unwrap();
+            assert!(count > 0, "cut off after {read} bytes");
+            read += count;
+        }
+        drop(client);
+        ends_soon(server).await;
     }
 }
