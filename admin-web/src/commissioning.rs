@@ -184,7 +184,7 @@ pub(crate) async fn submit(
     }
     let key = token::random_gateway_key();
     let credential = CredentialNew { id: new.credential, digest: token::digest(key.reveal()) };
-    let from = new.from.or(known.map(|gateway| gateway.first_seen)).unwrap_or(now);
+    let from = new.from.unwrap_or_else(|| start_of(known.as_ref(), now));
     let commissioning = GatewayCommissioning {
         gateway: new.gateway.clone(),
         label: new.label,
@@ -201,6 +201,13 @@ pub(crate) async fn submit(
     tracing::info!(user = %actor.user.id, gateway = %new.gateway, "gateway commissioned");
     let shell = Shell::of(&panel, &actor, Section::Waiting).await?;
     Ok(KeyPage::new(shell, &new.gateway, key.reveal()).into_response())
+}
+
+/// Since when a gateway stands where it is put, if nobody says: a waiting one
+/// since it first called, so that what it has sent counts. A retired one has
+/// stood elsewhere in between, and that must not be overwritten.
+fn start_of(known: Option<&GatewayRecord>, now: Timestamp) -> Timestamp {
+    known.filter(|gateway| gateway.state == GatewayState::Waiting).map_or(now, |gateway| gateway.first_seen)
 }
 
 /// The refusal of a form that is sent a second time.

@@ -49,6 +49,32 @@ async fn commissioning_shows_the_key_once_and_keeps_its_digest() {
 }
 
 #[tokio::test]
+async fn without_a_date_only_a_waiting_gateway_stands_there_since_it_was_first_heard() {
+    let world = World::new().await;
+    let commission = async |name: &str, credential: &str| {
+        let form = [("gateway", name), ("location", LOCATION), ("credential", credential)];
+        world.post(Who::Operator, "/waiting/commission", &form).await.status
+    };
+    let placed = async |name: &str| {
+        let mut windows: Vec<_> = world.store.placement_list().await.unwrap();
+        windows.retain(|placement| placement.gateway == gateway(name));
+        windows.sort_by_key(|placement| placement.window.from);
+        windows.into_iter().map(|placement| (placement.window.from, placement.window.until)).collect::<Vec<_>>()
+    };
+    let first_heard = world.store.gateway_fetch(&gateway("gw-3")).await.unwrap().first_seen;
+    assert!(first_heard < world.now());
+    assert_eq!(commission("gw-3", NEW_KEY).await, StatusCode::OK);
+    assert_eq!(placed("gw-3").await, [(first_heard, None)]);
+
+    let installed = placed("gw-2").await[0].0;
+    let retired = world.now();
+    assert_eq!(world.post(Who::Owner, "/gateways/gw-2/retire", &[]).await.status, StatusCode::SEE_OTHER);
+    world.pass(60);
+    assert_eq!(commission("gw-2", "00000000-0000-7000-8000-000400000098").await, StatusCode::OK);
+    assert_eq!(placed("gw-2").await, [(installed, Some(retired)), (world.now(), None)], "where it stood before is kept");
+}
+
+#[tokio::test]
 async fn one_more_key_is_made_once_however_often_its_form_is_sent() {
     let world = World::new().await;
     let before = digests(&world, "gw-1").await;
