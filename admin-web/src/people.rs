@@ -154,6 +154,7 @@ pub(crate) async fn create(
 pub(crate) fn add_problems(error: AddUserError) -> Result<Problems, Refusal> {
     let mut problems = Problems::default();
     match error {
+        AddUserError::Name(problem) => problems.add("name", format!("The name {problem}.")),
         AddUserError::Taken(_) => problems.add("email", "Somebody signs in with this address already."),
         AddUserError::NoCustomer | AddUserError::CustomerAndRole => problems.add("customer", "There is no such customer."),
         AddUserError::Store(error) => return Err(error.into()),

@@ -3,6 +3,7 @@
 use heliograph_domain::{CustomerId, EmailAddress, Secret, Timestamp, UserId, UserRole};
 use heliograph_store::{ProviderStore, StoreError, UserRecord};
 
+use crate::form::parse_name;
 use crate::password::{HashError, PasswordProblem, check_password, hash_password};
 use crate::token;
 
@@ -22,6 +23,9 @@ pub struct AddedUser {
 /// Why nobody was added.
 #[derive(Debug, thiserror::Error)]
 pub enum AddUserError {
+    /// The name is not 1 to 80 characters on one line.
+    #[error("the name {0}")]
+    Name(&'static str),
     /// The password is not taken.
     #[error("password {0}")]
     Password(PasswordProblem),
@@ -45,7 +49,7 @@ pub enum AddUserError {
 /// Adds somebody, with a password or else with a one-time link.
 ///
 /// # Errors
-/// When the address is taken, the password is not good enough, or role and
+/// When the name cannot be shown, the address is taken, the password is not good enough, or role and
 /// customer do not fit together; see [`AddUserError`].
 pub async fn add_user(
     store: &ProviderStore,
@@ -59,6 +63,7 @@ pub async fn add_user(
     if (role == UserRole::Customer) != customer.is_some() {
         return Err(AddUserError::CustomerAndRole);
     }
+    let name = parse_name(&name).map_err(AddUserError::Name)?;
     let password_hash = match password {
         Some(password) => {
             check_password(&password, &email).map_err(AddUserError::Password)?;

@@ -126,6 +126,25 @@ async fn behind_a_proxy_only_the_address_that_it_adds_counts() {
 }
 
 #[tokio::test]
+async fn who_fails_at_an_account_from_elsewhere_does_not_lock_it() {
+    let world = World::with_settings(PanelSettings { behind_proxy: true, ..PanelSettings::default() }).await;
+    let attempt = async |from: &str, password: &str| {
+        let request = request(Method::POST, "/login", Who::Nobody)
+            .header("x-forwarded-for", from)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let form = encode(&[("email", "mara@example.com"), ("password", password)]);
+        world.send(request.body(Body::from(form)).unwrap()).await.status
+    };
+    for _ in 0..10 {
+        assert_eq!(attempt("203.0.113.5", "wrong").await, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    for _ in 0..200 {
+        assert_eq!(attempt("203.0.113.5", "wrong").await, StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!(attempt("203.0.113.6", PASSWORD).await, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
 async fn a_token_that_somebody_brings_along_never_becomes_a_session() {
     let world = World::new().await;
     let request = request(Method::POST, "/login", Who::Nobody)
@@ -277,6 +296,11 @@ async fn people_are_added_by_rules_of_their_own() {
     assert!(matches!(add("a@example.com", UserRole::Viewer, None, Some("short")).await, Err(AddUserError::Password(_))));
     let unknown = heliograph_domain::CustomerId::new(id(2, 99));
     assert!(matches!(add("a@example.com", UserRole::Customer, Some(unknown), None).await, Err(AddUserError::NoCustomer)));
+    for name in ["", " ", "Nia\u{1b}[2J", "Nia\r\nBcc: x", &"x".repeat(81)] {
+        let email = EmailAddress::parse("a@example.com").unwrap();
+        let added = users::add_user(&world.store, email, name.to_owned(), UserRole::Viewer, None, None, world.now()).await;
+        assert!(matches!(added, Err(AddUserError::Name(_))), "{name:?}: {added:?}");
+    }
     let added = add("a@example.com", UserRole::Viewer, None, Some("a quiet rainy garden")).await.unwrap();
     assert!(added.one_time_link_token.is_none());
     assert_eq!(world.sign_in("a@example.com", "a quiet rainy garden").await.status, StatusCode::SEE_OTHER);
