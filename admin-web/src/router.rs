@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::handler::Handler;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderName, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
@@ -114,6 +114,7 @@ pub fn router(store: ProviderStore, settings: PanelSettings, clock: Clock) -> Ro
     let panel = Panel::new(store, settings, clock);
     let pages = routes().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.methods));
     let around = ServiceBuilder::new()
+        .map_request(without_foreign_id)
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(middleware::from_fn_with_state(panel.clone(), in_span))
@@ -143,6 +144,13 @@ fn origin_of(url: &str) -> Option<&str> {
     let authority = url.find("://")? + 3;
     let end = url.get(authority..)?.find('/').map_or(url.len(), |slash| authority + slash);
     url.get(..end)
+}
+
+/// Takes away an id that the client made up, so that each request has one of
+/// ours: what stands in the log is then unique and free of foreign text.
+fn without_foreign_id(mut request: Request) -> Request {
+    request.headers_mut().remove(HeaderName::from_static("x-request-id"));
+    request
 }
 
 /// Gives all log lines of a request its provider and id, and notes how it went.

@@ -68,6 +68,16 @@ async fn a_failing_store_shows_nothing_of_itself() {
 }
 
 #[tokio::test]
+async fn a_request_has_an_id_of_ours_whatever_the_client_calls_it() {
+    let world = World::new().await;
+    let mine = "5e1f0000-0000-4000-8000-000000000000";
+    let request = request(Method::GET, "/login", Who::Nobody).header("x-request-id", mine);
+    let answer = world.send(request.body(Body::empty()).unwrap()).await;
+    assert_ne!(answer.header("x-request-id"), mine);
+    assert!(uuid::Uuid::parse_str(answer.header("x-request-id")).is_ok(), "{:?}", answer.headers);
+}
+
+#[tokio::test]
 async fn a_request_that_takes_too_long_is_given_up() {
     let settings = PanelSettings { request_timeout: Duration::ZERO, ..PanelSettings::default() };
     let world = World::with_settings(settings).await;
