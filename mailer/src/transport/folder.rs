@@ -1,7 +1,9 @@
 //! Mails as files, for demos and for people who look before they send.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use heliograph_store::OutboxMail;
@@ -46,10 +48,19 @@ fn write_both(folder: &Path, name: &str, message: &[u8]) -> io::Result<PathBuf> 
     Ok(path)
 }
 
-/// Writes beside, then renames: nobody ever sees half a file.
+/// Writes beside, then renames: nobody ever sees half a file. Mails are personal:
+/// the file is its owner's alone, also where an interrupted attempt left one.
 fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
     let (beside, path) = (folder.join(format!(".{name}.tmp")), folder.join(name));
-    let mut file = File::create(&beside)?;
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    let mut file = options.open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&beside, &path)?;
