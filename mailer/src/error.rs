@@ -25,3 +25,11 @@ pub enum MailerError {
     #[error("compose the mail: {0}")]
     Compose(String),
 }
+
+impl MailerError {
+    /// Whether the store gives nothing to anybody now, so that going on with
+    /// another customer is of no use.
+    pub(crate) const fn is_outage(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable(_)) | Self::Report(ReportError::Store(StoreError::Unavailable(_))))
+    }
+}

@@ -24,7 +24,8 @@ const CHART_SCALE: f32 = 2.5;
 const CHART_DAYS_BEFORE: i64 = 6;
 
 /// Puts into the outbox what is due and not there. A customer whose mail cannot
-/// be made is counted and left for the next run; a store that fails ends this one.
+/// be made is counted and left for the next run; only a store that gives nothing
+/// at all ends this one.
 pub(crate) async fn make_due(run: &Run<'_>, summary: &mut RunSummary) -> Result<(), MailerError> {
     let provider = run.store.settings_fetch().await?;
     for customer in run.store.customer_list().await? {
@@ -33,7 +34,7 @@ pub(crate) async fn make_due(run: &Run<'_>, summary: &mut RunSummary) -> Result<
         }
         match make_for(run, &provider, &customer).await {
             Ok(made) => summary.made += made,
-            Err(MailerError::Store(error)) => return Err(error.into()),
+            Err(error) if error.is_outage() => return Err(error),
             Err(error) => {
                 summary.failed += 1;
                 tracing::error!(customer = %customer.id, error = chain(&error), "mail cannot be made");

@@ -1,6 +1,6 @@
 //! Mails as files: what they say, that they are whole, and that each is there once.
 
-use heliograph_domain::TimeWindow;
+use heliograph_domain::{Location, LocationId, TimeWindow, Zone};
 use heliograph_mailer::{RunSummary, preview, run_once};
 use heliograph_report::format;
 use heliograph_store::OutboxState;
@@ -195,4 +195,42 @@ async fn a_folder_that_cannot_be_written_leaves_the_mail_waiting_with_the_reason
     std::fs::remove_file(plant.folder()).unwrap();
     hand.advance_minutes(3);
     assert_eq!(run_once(&plant.store, &plant.to_folder(), &hand.clock()).await.unwrap().sent, 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let plant = Plant::with_one_mail().await;
+    run_once(&plant.store, &plant.to_folder(), &Hand::new("2026-11-21T06:00:00Z").clock()).await.unwrap();
+    for extension in ["eml", "html"] {
+        let found = files(&plant.folder(), extension);
+        assert_eq!(found.len(), 1);
+        assert_eq!(std::fs::metadata(&found[0]).unwrap().permissions().mode() & 0o777, 0o600, "{extension}");
+    }
+}
+
+#[tokio::test]
+async fn a_customer_whose_data_are_damaged_keeps_no_mail_from_others() {
+    let mut plant = Plant::with_one_mail().await;
+    let gateway = heliograph_domain::GatewayId::parse("gw-0002").unwrap();
+    let elsewhere = Location {
+        id: LocationId::new(uuid::Uuid::from_u128(77)),
+        name: "Quinta".to_owned(),
+        zone: Zone::parse("Atlantic/Madeira").unwrap(),
+        position: None,
+        installed_kwp: None,
+    };
+    // Comes before the other customer in any list by name.
+    plant.customer(2, "Aaron", "aaron@customer.example").await;
+    plant.gateway(2, "South roof").await;
+    plant.store.location_save(elsewhere.clone()).await.unwrap();
+    plant.store.gateway_move(&gateway, elsewhere.id, at("2026-01-01T00:00:01Z")).await.unwrap();
+    plant.commission(2, 2, "2026-11-01T00:00:00Z").await;
+    plant.damage("Atlantic/Madeira", "Atlantic/Nowhere").await;
+
+    let clock = Hand::new("2026-11-21T06:00:00Z").clock();
+    let summary = run_once(&plant.store, &plant.to_folder(), &clock).await.unwrap();
+    assert_eq!(summary, RunSummary { made: 1, sent: 1, failed: 1, ..RunSummary::default() });
+    assert_eq!(plant.store.outbox_list(10).await.unwrap()[0].key.recipient.as_str(), "anna@customer.example");
 }

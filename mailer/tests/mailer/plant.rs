@@ -192,6 +192,29 @@ impl Plant {
         self.store = open(self.dir.path());
     }
 
+    /// Replaces a text in the store's file, as a failing disk does, by another
+    /// one of the same length.
+    pub async fn damage(&mut self, text: &str, by: &str) {
+        assert_eq!(text.len(), by.len());
+        self.store.close().await;
+        let path = self.dir.path().join("sunrise.db");
+        // The last connection moves what was written into the file as it closes.
+        for _ in 0..500 {
+            if !self.dir.path().join("sunrise.db-wal").exists() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        let places: Vec<usize> = (0..bytes.len()).filter(|place| bytes[*place..].starts_with(text.as_bytes())).collect();
+        assert!(!places.is_empty(), "{text} is not in the file");
+        for place in places {
+            bytes[place..place + by.len()].copy_from_slice(by.as_bytes());
+        }
+        std::fs::write(&path, bytes).unwrap();
+        self.store = open(self.dir.path());
+    }
+
     pub fn folder(&self) -> std::path::PathBuf {
         self.dir.path().join("mails")
     }
