@@ -184,8 +184,9 @@ pub fn roll_up_span(rule: &RollupRule, start: Timestamp, end: Timestamp, samples
     (seen || rollup.covered_ms > 0).then_some(rollup)
 }
 
-/// The windows that readings in the window `start` have a part in: itself,
-/// those of its context, and those that lie between linked readings.
+/// The windows that readings in the window `start` have a part in: itself, those
+/// between its readings and others linked to them and, of counters, those of its
+/// context.
 ///
 /// `samples` as for [`roll_up`].
 #[must_use]
@@ -196,11 +197,13 @@ pub fn affected_windows(rule: &RollupRule, start: Timestamp, samples: &[Sample])
     let near = samples.get(first..last).unwrap_or_default();
 
     let mut windows = vec![start];
-    windows.extend(near.iter().map(|sample| window_of(sample.at)));
+    if rule.kind.accumulates() {
+        windows.extend(near.iter().map(|sample| window_of(sample.at)));
+    }
     for (a, b) in near.iter().zip(near.iter().skip(1)) {
         if rule.links(*a, *b) {
-            let mut between = window_of(a.at).plus_millis(WINDOW_MS);
-            while between < b.at {
+            let mut between = window_of(a.at);
+            while between <= b.at {
                 windows.push(between);
                 between = between.plus_millis(WINDOW_MS);
             }

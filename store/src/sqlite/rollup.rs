@@ -167,13 +167,13 @@ fn reach(
     beyond: impl Fn(&Extent, Timestamp) -> bool,
 ) -> Result<Samples, StoreError> {
     let mut found = Samples::new();
-    let exhausted = |series: &StoredSeries, walked_to: Timestamp| {
-        // Between readings that are not linked nothing passes but what a counter
-        // rose: of others only the nearest links count, with room for the
-        // windows at both their ends.
+    let exhausted = |series: &StoredSeries, walked_to: Timestamp| series.extent.is_some_and(|extent| beyond(&extent, walked_to));
+    // Between readings that are not linked nothing passes but what a counter rose:
+    // of others only the nearest links count, with room for the windows at both
+    // their ends. What lies further away must not be among the samples at all.
+    let too_far = |series: &StoredSeries, at: Timestamp| {
         let links = 3 * series.rule.max_gap_ms + 2 * WINDOW_MS;
-        let too_far = !series.rule.kind.accumulates() && walked_to.millis_since(from).abs() > links;
-        too_far || series.extent.is_some_and(|extent| beyond(&extent, walked_to))
+        !series.rule.kind.accumulates() && at.millis_since(from).abs() > links
     };
     let mut open: Vec<&StoredSeries> = series.iter().copied().filter(|series| !exhausted(series, from)).collect();
     let mut query = connection.prepare_cached(sql)?;
@@ -184,6 +184,9 @@ fn reach(
         let data = row.get_ref(1)?.as_blob().map_err(super::damaged)?;
         let mut failure = None;
         open.retain(|series| {
+            if too_far(series, at) {
+                return false;
+            }
             let samples = found.entry(series.slot).or_default();
             match frame::find(data, series.slot) {
                 Ok(Some(value)) => samples.push(Sample { at, value }),
