@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use heliograph_domain::{TimeWindow, Timestamp};
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::error::StoreError;
 use crate::url::AckLevel;
@@ -48,6 +48,8 @@ const READERS: usize = 4;
 pub(crate) struct Database {
     jobs: mpsc::Sender<Job>,
     readers: Arc<Readers>,
+    /// Turns true when the writer has closed its connection.
+    ended: watch::Receiver<bool>,
 }
 
 #[derive(Debug)]
@@ -61,13 +63,17 @@ impl Database {
     pub(crate) fn open(path: &Path, ack: AckLevel) -> Result<Self, StoreError> {
         let connection = schema::open_migrated(path, ack)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
+        let (end, ended) = watch::channel(false);
         let writer_path = path.to_owned();
         std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer::run(&writer_path, ack, connection, queue))
+            .spawn(move || {
+                writer::run(&writer_path, ack, connection, queue);
+                end.send_replace(true);
+            })
             .map_err(|error| StoreError::Open { place: path.display().to_string(), problem: error.to_string() })?;
         let readers = Readers { path: path.to_owned(), idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS)) };
-        Ok(Self { jobs, readers: Arc::new(readers) })
+        Ok(Self { jobs, readers: Arc::new(readers), ended })
     }
 
     /// Runs a job in the next transaction; answers after its commit.
@@ -112,16 +118,16 @@ impl Database {
 
     pub(crate) async fn close(&self) {
         self.readers.permits.close();
-        let (answer, ended) = oneshot::channel::<()>();
-        // The writer ends when this job tells it to; its end drops the sender.
-        let last: Job = Box::new(move |batch| {
+        let last: Job = Box::new(|batch| {
             if let Ok(batch) = batch {
                 batch.end_after_this();
             }
-            (false, Box::new(move |_| drop(answer)))
+            (false, Box::new(drop))
         });
+        let mut ended = self.ended.clone();
         if self.jobs.send(last).await.is_ok() {
-            drop(ended.await);
+            // An error means that the thread is gone, which is as good.
+            drop(ended.wait_for(|ended| *ended).await);
         }
         self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -74,12 +74,14 @@ fn an_owner_is_added_by_password_or_by_link() {
     let add = ["user", "add", "--provider", "sunrise", "--role", "owner", "--email"];
     let with_password = [&add[..], &["o@sunrise.example", "--password-stdin"]].concat();
     assert!(run_with_input(&with_password, folder.path(), "a long enough phrase\n").contains("o@sunrise.example"));
+    let piped = run_with_input(&[&add[..], &["q@sunrise.example"]].concat(), folder.path(), "another long phrase\n");
+    assert!(!piped.contains("/welcome/"), "{piped}");
     let link = run_with_input(&[&add[..], &["p@sunrise.example"]].concat(), folder.path(), "");
     assert!(link.contains("/welcome/"), "{link}");
     let again = run(&[&add[..], &["p@sunrise.example"]].concat(), folder.path());
     check(&again, 1, &["p@sunrise.example"]);
     let listed = run_with_input(&["user", "list", "--provider", "sunrise"], folder.path(), "");
-    assert_eq!(listed.lines().count(), 2, "{listed}");
+    assert_eq!(listed.lines().count(), 3, "{listed}");
 }
 
 #[test]
