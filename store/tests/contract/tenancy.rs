@@ -66,7 +66,7 @@ fn a_store_is_readable_to_its_owner_alone() {
     let root = Store::open(StoreUrl::sqlite(&place)).unwrap();
     let _store = root.provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
     let mut seen = 0;
-    for path in std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()).chain([place.clone()]) {
+    for path in std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()).chain([place]) {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
         seen += 1;
