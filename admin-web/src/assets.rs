@@ -9,13 +9,12 @@ use std::sync::LazyLock;
 use axum::extract::{Query, State};
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use heliograph_domain::Colour;
+use heliograph_domain::{Colour, KeyDigest};
 use heliograph_report::chart::CHART_CSS;
 use serde::Deserialize;
 
 use crate::error::Refusal;
 use crate::panel::Panel;
-use crate::token;
 
 /// The rules that charts come with, then the panel's own.
 static STYLE: LazyLock<String> = LazyLock::new(|| format!("{CHART_CSS}{}", include_str!("../assets/panel.css")));
@@ -41,7 +40,7 @@ pub(crate) fn theme_version(colour: &Colour) -> String {
 }
 
 fn version(text: &str) -> String {
-    token::digest(text).0.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    KeyDigest::of(text).0.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `GET /assets/panel.css`

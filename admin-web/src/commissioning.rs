@@ -7,7 +7,7 @@ use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use heliograph_domain::{CredentialId, GatewayId, GatewayState, Location, LocationId, Timestamp};
+use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, Location, LocationId, Timestamp};
 use heliograph_store::{CredentialNew, GatewayCommissioning, GatewayRecord, StoreError};
 use serde::Deserialize;
 
@@ -183,7 +183,7 @@ pub(crate) async fn submit(
         return page(&panel, &actor, form, problems, StatusCode::CONFLICT).await;
     }
     let key = token::random_gateway_key();
-    let credential = CredentialNew { id: new.credential, digest: token::digest(key.reveal()) };
+    let credential = CredentialNew { id: new.credential, digest: KeyDigest::of(key.reveal()) };
     let from = new.from.unwrap_or_else(|| start_of(known.as_ref(), now));
     let commissioning = GatewayCommissioning {
         gateway: new.gateway.clone(),

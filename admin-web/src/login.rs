@@ -11,7 +11,7 @@ use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{EmailAddress, Secret, UserId};
+use heliograph_domain::{EmailAddress, KeyDigest, Secret, UserId};
 use heliograph_store::UserRecord;
 use serde::Deserialize;
 
@@ -22,7 +22,6 @@ use crate::panel::{Panel, Peer};
 use crate::password::{check_password, hash_password, verify_password};
 use crate::session;
 use crate::shell::Brand;
-use crate::token;
 
 pub(crate) use limit::{LoginLimits, network};
 
@@ -158,7 +157,7 @@ pub(crate) async fn accept(
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, welcome_page(&panel, user, problems).await).into_response());
     }
     let hash = hash_password(Secret::new(form.password)).await?;
-    let redeemed = panel.store().login_link_redeem(token::digest(&link), panel.now()).await?;
+    let redeemed = panel.store().login_link_redeem(KeyDigest::of(&link), panel.now()).await?;
     if redeemed != Some(user.id) {
         return Err(Refusal::NotFound);
     }
@@ -180,7 +179,7 @@ pub(crate) fn new_password_problems(user: &UserRecord, password: &str, again: &s
 }
 
 async fn invited(panel: &Panel, link: &str) -> Result<UserRecord, Refusal> {
-    let user: UserId = panel.store().login_link_peek(token::digest(link), panel.now()).await?.ok_or(Refusal::NotFound)?;
+    let user: UserId = panel.store().login_link_peek(KeyDigest::of(link), panel.now()).await?.ok_or(Refusal::NotFound)?;
     Ok(panel.store().user_fetch(user).await?)
 }
 

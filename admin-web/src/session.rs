@@ -32,7 +32,7 @@ pub(crate) async fn begin(panel: &Panel, headers: &HeaderMap, user: UserId) -> R
     panel.store().session_expire(now).await?;
     let token = token::random_token();
     let row = SessionRow {
-        digest: token::digest(token.reveal()),
+        digest: KeyDigest::of(token.reveal()),
         user: Some(user),
         data: now.as_millis().to_be_bytes().to_vec(),
         expires: expiry(panel.settings(), now, now),
@@ -100,7 +100,7 @@ fn presented(panel: &Panel, headers: &HeaderMap) -> Option<KeyDigest> {
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(key, token)| *key == name && !token.is_empty())
-        .map(|(_, token)| token::digest(token))
+        .map(|(_, token)| KeyDigest::of(token))
 }
 
 fn cookie(panel: &Panel, token: &str, more: &str) -> Result<HeaderValue, Refusal> {

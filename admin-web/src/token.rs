@@ -2,8 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use heliograph_domain::{GatewayKey, KeyDigest, Secret, Timestamp};
-use sha2::{Digest as _, Sha256};
+use heliograph_domain::{GatewayKey, Secret, Timestamp, time_ordered_uuid};
 use uuid::Uuid;
 
 /// 256 random bits, spelled for addresses and cookies.
@@ -16,13 +15,7 @@ pub(crate) fn random_gateway_key() -> GatewayKey {
     GatewayKey::from_random(&rand::random::<[u8; 20]>())
 }
 
-/// What is kept of a token or key.
-pub(crate) fn digest(text: &str) -> KeyDigest {
-    KeyDigest(Sha256::digest(text.as_bytes()).into())
-}
-
 /// A fresh id (RFC 9562 version 7) of this time.
 pub(crate) fn fresh_uuid(now: Timestamp) -> Uuid {
-    let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random::<[u8; 10]>()).into_uuid()
+    time_ordered_uuid(now, &rand::random())
 }

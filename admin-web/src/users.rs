@@ -1,6 +1,6 @@
 //! Adding people, from the panel and from the command line alike.
 
-use heliograph_domain::{CustomerId, EmailAddress, Secret, Timestamp, UserId, UserRole};
+use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Secret, Timestamp, UserId, UserRole};
 use heliograph_store::{ProviderStore, StoreError, UserRecord};
 
 use crate::form::parse_name;
@@ -90,6 +90,6 @@ pub async fn add_user(
 /// [`StoreError::NotFound`] where there is nobody.
 pub async fn link_user(store: &ProviderStore, user: UserId, now: Timestamp) -> Result<Secret, StoreError> {
     let token = token::random_token();
-    store.login_link_create(token::digest(token.reveal()), user, now.plus_millis(LINK_HOURS * 3_600_000)).await?;
+    store.login_link_create(KeyDigest::of(token.reveal()), user, now.plus_millis(LINK_HOURS * 3_600_000)).await?;
     Ok(token)
 }

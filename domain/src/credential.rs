@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::text::{ParseError, check_label};
 
 /// A text that must not be shown.
@@ -75,6 +77,13 @@ impl GatewayKey {
 pub struct KeyDigest(pub [u8; 32]);
 
 impl KeyDigest {
+    /// The digest of a key or token. Whoever keeps one and whoever checks one ask
+    /// here, so that they agree.
+    #[must_use]
+    pub fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
     /// Compares without telling by its duration how much was equal.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {

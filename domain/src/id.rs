@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::text::{ParseError, check_label};
+use crate::time::Timestamp;
 
 /// A tenant's id: `[a-z0-9][a-z0-9_]{0,30}`. Its keyspace, files and containers
 /// are named after it, so it holds nothing that any of them would have to quote.
@@ -233,6 +234,13 @@ uuid_id!(
     OutboxId,
     "outbox id"
 );
+
+/// A version 7 UUID (RFC 9562) of an instant, so that rows sort by age.
+#[must_use]
+pub fn time_ordered_uuid(time: Timestamp, random: &[u8; 10]) -> Uuid {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, random).into_uuid()
+}
 
 #[cfg(test)]
 mod tests {

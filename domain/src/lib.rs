@@ -31,7 +31,7 @@ pub use customer::{Commission, Customer};
 pub use gateway::{GatewayState, Reachability, UnknownGateways};
 pub use id::{
     ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MetricName, OutboxId, PointId,
-    ProviderId, QuarantineId, SensorId, UserId,
+    ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
 };
 pub use location::{InstalledArray, Location, Position};
 pub use point::{Binding, Correction, CorrectionKind, Point};

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heliograph_domain::{GatewayId, GatewayKey, GatewayState, KeyDigest, ProviderSettings, Zone};
+use heliograph_domain::{GatewayId, GatewayState, KeyDigest, ProviderSettings, Zone};
 use heliograph_store::{DirectoryEntry, ProviderStore, StoreError, Versions};
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -56,11 +55,6 @@ impl Directory {
     pub(crate) fn zone(&self, gateway: Option<&GatewayId>) -> &Zone {
         gateway.and_then(|id| self.gateways.get(id)).and_then(|entry| entry.zone.as_ref()).unwrap_or(&self.settings.zone)
     }
-}
-
-/// What is kept of a key.
-pub(crate) fn digest(key: &GatewayKey) -> KeyDigest {
-    KeyDigest(Sha256::digest(key.reveal().as_bytes()).into())
 }
 
 /// The latest snapshot, renewed within a second or two of a change.

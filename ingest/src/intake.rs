@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heliograph_dialects::{Context, DecodeError, Decoded, Refused, canonical, decode, mask_credentials, salvage};
-use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways};
+use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways, time_ordered_uuid};
 use heliograph_store::{DocumentWrite, ProviderStore, QuarantineNew, SensorSeen, SeriesSeen, StoreError, Value};
-use uuid::{NoContext, Uuid};
 
 use crate::Clock;
 use crate::answer::Answer;
-use crate::directory::{self, Directory, DirectoryFeed, Standing};
+use crate::directory::{Directory, DirectoryFeed, Standing};
 use crate::lockout::Lockout;
 
 /// Reasons listed for a document with refused readings.
@@ -131,7 +130,11 @@ impl Intake {
             let entry = quarantined(peer, Some(gateway), received, RefusalCode::BadKey, text.to_owned(), bytes);
             return Verdict::Keep(entry, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
         }
-        let key = decoded.key.as_ref().map(directory::digest).or_else(|| peer.hello.as_ref().and_then(|hello| hello.key));
+        let key = decoded
+            .key
+            .as_ref()
+            .map(|key| KeyDigest::of(key.reveal()))
+            .or_else(|| peer.hello.as_ref().and_then(|hello| hello.key));
         match directory.standing(&gateway, key.as_ref()) {
             Standing::Imposter => {
                 let text = if key.is_some() { "the key is wrong" } else { "the key is missing" };
@@ -310,7 +313,7 @@ fn quarantined(
     bytes: &[u8],
 ) -> QuarantineNew {
     QuarantineNew {
-        id: QuarantineId::new(uuid_at(received)),
+        id: QuarantineId::new(time_ordered_uuid(received, &rand::random())),
         received,
         gateway: gateway.map(String::from),
         address: peer.address.to_string(),
@@ -319,13 +322,6 @@ fn quarantined(
         raw: mask_credentials(bytes),
         trusted: peer.trusted,
     }
-}
-
-/// A version 7 UUID of an instant, so that rows sort by age.
-fn uuid_at(time: Timestamp) -> Uuid {
-    let millis = u64::try_from(time.as_millis()).unwrap_or(0);
-    let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
-    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, millis / 1000, nanos))
 }
 
 /// The answer where the store cannot take something: nothing of it was written,

@@ -4,7 +4,9 @@
 //! says that it was made, so that a restart, a second replica or a second run
 //! makes it no second time.
 
-use heliograph_domain::{Colour, Commission, Customer, EmailAddress, OutboxId, Period, ProviderSettings, Timestamp, Zone};
+use heliograph_domain::{
+    Colour, Commission, Customer, EmailAddress, OutboxId, Period, ProviderSettings, Timestamp, Zone, time_ordered_uuid,
+};
 use heliograph_report::chart::{ChartOptions, energy_chart};
 use heliograph_report::{CustomerSummary, customer_summary};
 use heliograph_store::{OutboxKey, OutboxNew, ProviderStore, StoreError};
@@ -184,6 +186,5 @@ async fn png(report: &CustomerSummary, accent: Colour) -> Option<Vec<u8>> {
 
 /// A version 7 UUID of the given time.
 fn new_id(now: Timestamp) -> OutboxId {
-    let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-    OutboxId::new(uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid())
+    OutboxId::new(time_ordered_uuid(now, &rand::random()))
 }

@@ -8,7 +8,6 @@ use heliograph_domain::{
     ProviderSettings, SensorId, Timestamp, Zone,
 };
 use heliograph_store::{CredentialNew, GatewayCommissioning, ProviderStore};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::site::Site;
@@ -247,8 +246,7 @@ async fn add_location(store: &ProviderStore, plan: &LocationPlan) -> anyhow::Res
 
 async fn give_key(store: &ProviderStore, plan: &GatewayPlan, location: LocationId, now: Timestamp) -> anyhow::Result<GatewayKey> {
     let key = GatewayKey::from_random(&rand::random());
-    let digest = KeyDigest(Sha256::digest(key.reveal().as_bytes()).into());
-    let credential = CredentialNew { id: CredentialId::new(Uuid::now_v7()), digest };
+    let credential = CredentialNew { id: CredentialId::new(Uuid::now_v7()), digest: KeyDigest::of(key.reveal()) };
     let gateway = GatewayId::parse(plan.id)?;
     if store.gateway_fetch(&gateway).await.is_ok() {
         for old in store.credential_list(&gateway).await?.into_iter().filter(|old| old.revoked.is_none()) {

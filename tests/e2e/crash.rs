@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use heliograph_domain::{CredentialId, GatewayId, GatewayKey, KeyDigest, Location, LocationId, ProviderId, Timestamp, Zone};
+use heliograph_domain::{CredentialId, GatewayId, KeyDigest, Location, LocationId, ProviderId, Timestamp, Zone};
 use heliograph_store::{CredentialNew, GatewayCommissioning, Store, StoreUrl};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::binary::{Process, connect, free_address, spawn};
@@ -85,7 +84,7 @@ async fn commission(folder: &Path) {
     let zone = Zone::utc();
     store.location_save(Location { id: location, name: "Roof".into(), zone, position: None, installed_kwp: None }).await.unwrap();
     let at = Timestamp::clamped(0);
-    let digest = KeyDigest(Sha256::digest(GatewayKey::parse(KEY).unwrap().reveal()).into());
+    let digest = KeyDigest::of(KEY);
     for lane in 0..LANES {
         let gateway = GatewayId::parse(&format!("gw-{lane}")).unwrap();
         let credential = CredentialNew { id: CredentialId::new(Uuid::from_u128(lane as u128)), digest };

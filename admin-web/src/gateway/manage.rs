@@ -7,7 +7,7 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{CredentialId, GatewayId, GatewayState, Location, SensorId, SensorRole, Timestamp, Zone};
+use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, Location, SensorId, SensorRole, Timestamp, Zone};
 use heliograph_store::{CredentialNew, CredentialRecord, GatewayRecord, SensorRecord, SensorUpdate, StoreError};
 use serde::Deserialize;
 
@@ -311,7 +311,7 @@ pub(crate) async fn add_key(
     let now = panel.now();
     let id = CredentialId::parse(&entered.credential).map_err(|_| Refusal::BadRequest("The form names no key.".to_owned()))?;
     let key = token::random_gateway_key();
-    let credential = CredentialNew { id, digest: token::digest(key.reveal()) };
+    let credential = CredentialNew { id, digest: KeyDigest::of(key.reveal()) };
     match panel.store().credential_add(&gateway.id, credential, now).await {
         Ok(()) => {}
         Err(StoreError::Conflict(_)) => return Err(key_was_shown()),

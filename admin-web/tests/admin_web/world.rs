@@ -23,7 +23,6 @@ use heliograph_store::{
     CredentialNew, DocumentWrite, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore, QuarantineNew, SensorSeen,
     SeriesSeen, SessionRow, Store, StoreUrl, UserRecord, Value,
 };
-use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -94,7 +93,7 @@ pub(crate) fn id(kind: u128, number: u128) -> Uuid {
 }
 
 pub(crate) fn digest(text: &str) -> KeyDigest {
-    KeyDigest(Sha256::digest(text.as_bytes()).into())
+    KeyDigest::of(text)
 }
 
 pub(crate) fn gateway(text: &str) -> GatewayId {

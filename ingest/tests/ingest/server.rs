@@ -10,7 +10,6 @@ use heliograph_domain::{
 };
 use heliograph_ingest::{Ingest, IngestSettings};
 use heliograph_store::{CredentialNew, GatewayCommissioning, ProviderStore, QuarantineRow, ReadingRow, Store, StoreUrl};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -93,10 +92,7 @@ pub(crate) async fn commission(store: &ProviderStore, gateway: &str, zone: &str,
             label: None,
             location: location.id,
             from: Timestamp::clamped(0),
-            credential: CredentialNew {
-                id: CredentialId::new(Uuid::from_u128(number)),
-                digest: KeyDigest(Sha256::digest(key.reveal()).into()),
-            },
+            credential: CredentialNew { id: CredentialId::new(Uuid::from_u128(number)), digest: KeyDigest::of(key.reveal()) },
             at: now(),
         })
         .await
