@@ -50,7 +50,8 @@ impl MailRow {
             id: row.id.to_string(),
             subject: row.subject,
             recipient: row.key.recipient.to_string(),
-            report: row.key.report,
+            // Behind the slash stands whose it is, which the subject and address say.
+            report: row.key.report.split('/').next().unwrap_or_default().to_owned(),
             period: row.key.period,
             state,
             class: tone.class(),
