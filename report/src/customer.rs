@@ -10,7 +10,7 @@ use heliograph_store::{ProviderStore, StoreError};
 use jiff::civil;
 
 use crate::chart::{Chart, ChartOptions, energy_chart};
-use crate::energy::{BucketFigures, Energy, Figures};
+use crate::energy::{BucketFigures, Energy, Figures, plus};
 use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::gateway::{GatewayContext, GatewayReport, change};
@@ -202,10 +202,6 @@ impl Books {
 
 impl BucketFigures {
     fn add(&mut self, other: &Self) {
-        let plus = |a: Option<f64>, b: Option<f64>| match (a, b) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        };
         self.produced = Energy::sum(self.produced, other.produced);
         self.imported = Energy::sum(self.imported, other.imported);
         self.exported = Energy::sum(self.exported, other.exported);

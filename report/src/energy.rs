@@ -202,3 +202,11 @@ impl BucketFigures {
         }
     }
 }
+
+/// The sum of what is known; `None` where nothing is.
+pub(crate) fn plus(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a + b),
+        (a, b) => a.or(b),
+    }
+}

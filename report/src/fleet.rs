@@ -7,7 +7,7 @@ use heliograph_domain::{
 };
 use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
 
-use crate::energy::Completeness;
+use crate::energy::{Completeness, plus};
 use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::ledger::Ledger;
@@ -209,11 +209,4 @@ fn fresh_power(input: &SensorInput, now: Timestamp) -> Option<f64> {
     let (record, _) = input.power_gauge()?;
     let latest = record.latest.filter(|sample| input.visible.contains(sample.at))?;
     (now.millis_since(latest.at) <= Reachability::LATE_AFTER_MS).then_some(latest.value.max(0.0))
-}
-
-fn plus(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a + b),
-        (a, b) => a.or(b),
-    }
 }

@@ -7,7 +7,7 @@ mod grid;
 
 use heliograph_domain::TimeWindow;
 
-use crate::energy::{Completeness, Energy, Peak};
+use crate::energy::{Completeness, Energy, Peak, plus};
 use crate::expect::{Coverage, gaps};
 use crate::flow::Direction;
 
@@ -265,10 +265,6 @@ impl Ledger {
 
 impl Cell {
     fn add(&mut self, other: &Self) {
-        let plus = |a: Option<f64>, b: Option<f64>| match (a, b) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        };
         self.produced = Energy::sum(self.produced, other.produced);
         self.imported = Energy::sum(self.imported, other.imported);
         self.exported = Energy::sum(self.exported, other.exported);
