@@ -6,13 +6,35 @@ use heliograph_dialects::Limits;
 use heliograph_domain::{RefusalCode, UnknownGateways};
 use heliograph_ingest::IngestSettings;
 
-use crate::server::{KEY, Server, push};
+use crate::server::{Gateway, KEY, Server, push};
+
+/// A connection in the middle of a document while another one sends bad input.
+struct Neighbour {
+    gateway: Gateway,
+    rest: String,
+}
+
+impl Neighbour {
+    async fn begin(server: &Server) -> Self {
+        let mut document = push("1", 0, &[1.0]);
+        let rest = document.split_off(50);
+        let mut gateway = server.connect().await;
+        gateway.send(&document).await;
+        Self { gateway, rest }
+    }
+
+    /// Its document is acked as if nothing had happened, and so is the next one
+    /// on the same connection.
+    async fn goes_on(mut self) {
+        assert_eq!(self.gateway.ask(&self.rest).await, "<ack seq=\"1\" readings=\"1\"/>");
+        assert_eq!(self.gateway.ask(&push("2", 5, &[5.0])).await, "<ack seq=\"2\" readings=\"1\"/>");
+    }
+}
 
 /// Sends bytes that end the connection, beside a gateway that goes on.
 async fn refused(bytes: &str, code: RefusalCode, limits: Limits) {
     let server = Server::with(IngestSettings { limits, ..IngestSettings::default() }, UnknownGateways::Refused).await;
-    let mut other = server.connect().await;
-    other.send(&push("1", 0, &[1.0])[..50]).await;
+    let neighbour = Neighbour::begin(&server).await;
     let mut gateway = server.connect().await;
     gateway.send(&push("0", 1, &[2.0])).await;
     gateway.send(bytes).await;
@@ -29,8 +51,50 @@ async fn refused(bytes: &str, code: RefusalCode, limits: Limits) {
     assert!(!kept[0].entry.raw.is_empty());
     assert!(!String::from_utf8_lossy(&kept[0].entry.raw).contains(KEY));
 
-    assert_eq!(other.ask(&push("1", 0, &[1.0])[50..]).await, "<ack seq=\"1\" readings=\"1\"/>");
-    assert_eq!(server.values().await, [1.0, 2.0]);
+    neighbour.goes_on().await;
+    assert_eq!(server.values().await, [1.0, 2.0, 5.0]);
+}
+
+/// Sends a document that is answered and leaves its connection open, beside a
+/// gateway that goes on.
+async fn answered(document: &str, answer: &str, code: RefusalCode) {
+    let server = Server::start().await;
+    let neighbour = Neighbour::begin(&server).await;
+    let mut gateway = server.connect().await;
+    let said = gateway.ask(document).await;
+    assert!(said.starts_with(answer), "{said}");
+
+    let kept = server.quarantine().await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].entry.code, code);
+    assert!(kept[0].entry.reason.len() > code.to_string().len(), "{}", kept[0].entry.reason);
+    let raw = String::from_utf8_lossy(&kept[0].entry.raw);
+    assert!(raw.contains("seq=\"9\"") && !raw.contains(KEY), "{raw}");
+
+    neighbour.goes_on().await;
+    assert_eq!(gateway.ask(&push("10", 2, &[2.0])).await, "<ack seq=\"10\" readings=\"1\"/>");
+    assert_eq!(server.values().await, [1.0, 2.0, 5.0]);
+}
+
+#[tokio::test]
+async fn an_unknown_gateway_leaves_the_others_alone() {
+    let stranger = push("9", 3, &[3.0]).replace("gw-0001", "gw-stranger");
+    answered(&stranger, "<nack seq=\"9\" code=\"unknown-gateway\" retry=\"true\">", RefusalCode::UnknownGateway).await;
+}
+
+#[tokio::test]
+async fn a_value_that_is_no_number_leaves_the_others_alone() {
+    answered(&push("9", 3, &[f64::NAN]), "<ack seq=\"9\" readings=\"0\" rejected=\"1\"/>", RefusalCode::BadValue).await;
+}
+
+#[tokio::test]
+async fn a_time_in_the_far_future_leaves_the_others_alone() {
+    // The server's clock stands at noon of the 20th; up to 24 hours ahead is taken.
+    for time in ["2026-11-21T12:00:01Z", "2126-11-20T12:00:00Z"] {
+        let ahead = push("9", 3, &[3.0]).replace("2026-11-20T00:03:00Z", time);
+        assert!(ahead.contains(time));
+        answered(&ahead, "<ack seq=\"9\" readings=\"0\" rejected=\"1\"/>", RefusalCode::TimeInFuture).await;
+    }
 }
 
 #[tokio::test]
