@@ -1,6 +1,6 @@
 //! The binary under test, and what it takes to run it.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -58,6 +58,16 @@ pub(crate) fn spawn(arguments: &[&str], folder: &Path) -> Process {
         .spawn()
         .unwrap();
     Process(child)
+}
+
+/// Asks a process to end, as an operator would, and answers what it has logged.
+pub(crate) fn terminate(process: &mut Process) -> String {
+    let asked = Command::new("kill").args(["-TERM", &process.0.id().to_string()]).status().unwrap();
+    assert!(asked.success());
+    let mut logged = String::new();
+    process.0.stderr.take().unwrap().read_to_string(&mut logged).unwrap();
+    assert!(process.0.wait().unwrap().success(), "{logged}");
+    logged
 }
 
 /// An address that nobody listens on.

@@ -11,11 +11,11 @@ use heliograph_domain::{CredentialId, GatewayId, KeyDigest, Location, LocationId
 use heliograph_store::{CredentialNew, GatewayCommissioning, Store, StoreUrl};
 use uuid::Uuid;
 
-use crate::binary::{Process, connect, free_address, spawn};
+use crate::binary::{Process, connect, free_address, spawn, terminate};
 use crate::oracle::{self, Sent};
 
 const KEY: &str = "crash-test-key";
-const LANES: usize = 4;
+pub(crate) const LANES: usize = 4;
 const ROUNDS: u32 = 5;
 
 #[tokio::test]
@@ -66,19 +66,17 @@ async fn what_was_acked_before_a_kill_is_there_once() {
     println!("{total} documents over {ROUNDS} kills");
     assert!(total > LANES * 10, "hardly anything was pushed: {total} documents");
 
-    let terminated = std::process::Command::new("kill").args(["-TERM", &ingest.0.id().to_string()]).status().unwrap();
-    assert!(terminated.success());
     let began = Instant::now();
-    assert!(ingest.0.wait().unwrap().success());
+    terminate(&mut ingest);
     assert!(began.elapsed() < Duration::from_secs(15));
 }
 
-fn start(folder: &Path, address: SocketAddr) -> Process {
+pub(crate) fn start(folder: &Path, address: SocketAddr) -> Process {
     let store = format!("sqlite:{}", folder.display());
     spawn(&["ingest", "--provider", "sunrise", "--listen", &address.to_string(), "--store", &store], folder)
 }
 
-async fn commission(folder: &Path) {
+pub(crate) async fn commission(folder: &Path) {
     let store = Store::open(StoreUrl::sqlite(folder)).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
     let location = LocationId::new(Uuid::from_u128(1));
     let zone = Zone::utc();
@@ -97,7 +95,7 @@ async fn commission(folder: &Path) {
 }
 
 /// Pushes one document after the other until told to stop or cut off.
-fn push(address: SocketAddr, lane: usize, mut sent: Vec<Sent>, stop: &AtomicBool) -> Vec<Sent> {
+pub(crate) fn push(address: SocketAddr, lane: usize, mut sent: Vec<Sent>, stop: &AtomicBool) -> Vec<Sent> {
     let Ok(stream) = TcpStream::connect(address) else { return sent };
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut line = BufReader::new(stream);

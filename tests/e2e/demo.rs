@@ -2,12 +2,27 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::process::ChildStdout;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use heliograph_domain::{GatewayId, GatewayState, ProviderId, Reachability, Timestamp};
 use heliograph_store::{ProviderStore, Store, StoreUrl};
 
 use crate::binary::{connect, run, spawn, well_known_ports};
+
+/// What is promised to whoever starts the demo is 15 s, with the optimised build
+/// that `make demo` runs; `make bench` holds it to that. A test build computes its
+/// 90 days of history several times slower and shares the machine with the tests
+/// beside it, so that here it only has to be ready before patience ends.
+const READY_WITHIN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 45 } else { 15 });
+
+/// The lines as they come, so that one that never comes can be missed.
+fn lines(out: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    receiver
+}
 
 fn open(folder: &std::path::Path, provider: &str) -> ProviderStore {
     Store::open(StoreUrl::sqlite(folder)).unwrap().provider(&ProviderId::parse(provider).unwrap()).unwrap()
@@ -18,18 +33,22 @@ async fn the_demo_runs_says_where_everything_is_and_ends_by_itself() {
     let _ports = well_known_ports().await;
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
+    let began = Instant::now();
     let mut demo = spawn(&["demo", "--for", "25s", "--dir", &data.display().to_string()], folder.path());
     let mut said = String::new();
-    let mut out = BufReader::new(demo.0.stdout.take().unwrap());
-    let began = Instant::now();
+    let out = lines(demo.0.stdout.take().unwrap());
     while !said.contains("Ctrl-C") {
-        if out.read_line(&mut said).unwrap() == 0 {
-            let mut why = String::new();
-            demo.0.stderr.take().unwrap().read_to_string(&mut why).unwrap();
-            panic!("the demo ended early: {said}{why}");
+        match out.recv_timeout(READY_WITHIN.saturating_sub(began.elapsed())) {
+            Ok(line) => said = said + &line + "\n",
+            Err(RecvTimeoutError::Timeout) => panic!("the demo is not ready after {READY_WITHIN:?}: {said}"),
+            Err(RecvTimeoutError::Disconnected) => {
+                let mut why = String::new();
+                demo.0.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+                panic!("the demo ended early: {said}{why}");
+            }
         }
     }
-    println!("ready after {:.1} s in a test build\n{said}", began.elapsed().as_secs_f64());
+    println!("ready after {:.1} s\n{said}", began.elapsed().as_secs_f64());
     for named in
         ["127.0.0.1:6001", "127.0.0.1:8081", "127.0.0.1:6002", "127.0.0.1:8082", "owner@sunrise.example", "password", "mails"]
     {
@@ -49,8 +68,7 @@ async fn the_demo_runs_says_where_everything_is_and_ends_by_itself() {
         assert!(page.contains("200 OK") && page.contains("<form"), "{page}");
     }
 
-    let mut rest = String::new();
-    out.read_to_string(&mut rest).unwrap();
+    assert!(out.iter().any(|line| line.contains("ending")));
     assert!(demo.0.wait().unwrap().success());
 
     for provider in ["sunrise", "meridian"] {

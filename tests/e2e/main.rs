@@ -12,3 +12,4 @@ mod day;
 mod demo;
 mod oracle;
 mod platform;
+mod together;
