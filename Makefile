@@ -39,8 +39,10 @@ build:
 unit:
 	$(STATIC) cargo test --workspace --locked
 
+# The end-to-end test of the demo holds an optimised build to its 15 seconds.
 bench:
 	cargo bench --workspace --locked
+	cargo test --release --locked --test e2e demo:: -- --nocapture
 
 image:
 	$(STATIC) cargo build --release --locked
