@@ -30,7 +30,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("store.url", "sqlite:./data", "where the data is: sqlite:DIR[?ack=power-loss|process-crash]"),
     setting("ops.listen", "", "address of /metrics, /healthz and /readyz"),
     setting("log.format", "auto", "text, json or auto: text on a terminal, else json"),
-    setting("log.filter", "info,rusqlite_migration=warn", "what is logged, such as info,heliograph_ingest=debug"),
+    setting("log.filter", "info", "what is logged, such as info,heliograph_ingest=debug"),
     setting("ingest.listen", "0.0.0.0:6000", "address that gateways push to"),
     setting("ingest.connections", "10000", "connections at once"),
     setting("ingest.connections_per_address", "5000", "of these, connections from one address"),

@@ -2,15 +2,20 @@
 //!
 //! Times are milliseconds UTC, ids of things people make are UUIDs as text.
 //! A `frame` holds all values of one gateway at one instant (see `frame.rs`);
-//! everything else is a row a thing. Migrations only add: an older release can
-//! go on with what a newer one has written.
+//! everything else is a row a thing.
+//!
+//! A release has one schema version. Its migration only adds, so that the
+//! release before goes on reading and writing a migrated file, and an upgrade
+//! can be taken back. Two numbers say so: the counter `schema` is the version of
+//! the file, `user_version` the oldest one that a binary has to know to use it.
+//! Migration libraries keep the first number only, and would lock the release
+//! before out.
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
-use rusqlite_migration::{M, Migrations};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::BUSY_TIMEOUT;
 use crate::error::StoreError;
@@ -114,8 +119,79 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_due ON outbox (state, due);
 ";
 
-fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST)])
+/// What follows the reports when hardware changes, rollups of local days and
+/// months, the audit trail, and a checksum a frame.
+///
+/// The release before knows nothing of checksums: where it rewrites a frame, the
+/// trigger clears what was the checksum of the old bytes.
+const SECOND: &str = "
+CREATE TABLE record (kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+
+CREATE TABLE span (
+    gateway INTEGER NOT NULL, slot INTEGER NOT NULL, step TEXT NOT NULL, start INTEGER NOT NULL,
+    until INTEGER NOT NULL, zone TEXT NOT NULL,
+    count INTEGER NOT NULL, min REAL NOT NULL, max REAL NOT NULL, first REAL NOT NULL, last REAL NOT NULL,
+    covered_ms INTEGER NOT NULL, positive REAL NOT NULL, negative REAL NOT NULL, increase REAL NOT NULL,
+    flags INTEGER NOT NULL, PRIMARY KEY (gateway, slot, step, start)
+) WITHOUT ROWID;
+
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+    object TEXT NOT NULL, detail TEXT NOT NULL, hash BLOB NOT NULL
+);
+
+ALTER TABLE frame ADD COLUMN crc INTEGER;
+CREATE TRIGGER frame_rewritten AFTER UPDATE OF data ON frame
+WHEN NEW.crc IS NOT NULL AND NEW.crc IS OLD.crc AND NEW.data IS NOT OLD.data
+BEGIN UPDATE frame SET crc = NULL WHERE gateway = NEW.gateway AND time = NEW.time; END;
+";
+
+/// The migrations to each schema version, the first one first.
+const STEPS: &[&str] = &[FIRST, SECOND];
+
+/// The version of this release's schema.
+pub(super) const VERSION: i64 = STEPS.len() as i64;
+
+/// The oldest version that a binary has to know to use a file of `version`: the
+/// release before does.
+const fn oldest_compatible(version: i64) -> i64 {
+    if version > 1 { version - 1 } else { 1 }
+}
+
+enum MigrationError {
+    TooNew,
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for MigrationError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Brings a file to this release's version; one of a newer release stays as it is
+/// where that release allows it.
+fn migrate(connection: &mut Connection) -> Result<(), MigrationError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let oldest: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if oldest > VERSION {
+        return Err(MigrationError::TooNew);
+    }
+    let version = if oldest == 0 { 0 } else { stored_version(&transaction)? };
+    for step in STEPS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
+        transaction.execute_batch(step)?;
+    }
+    if version < VERSION {
+        transaction.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('schema', ?1)", [VERSION])?;
+        transaction.pragma_update(None, "user_version", oldest_compatible(VERSION))?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// The version of a file that has one; the first release did not write it down.
+fn stored_version(connection: &Connection) -> rusqlite::Result<i64> {
+    let mut query = connection.prepare("SELECT value FROM counter WHERE name = 'schema'")?;
+    Ok(query.query_row([], |row| row.get(0)).optional()?.unwrap_or(1))
 }
 
 /// Opens a file for writing, making and migrating it if need be. Processes that
@@ -131,14 +207,12 @@ pub(super) fn open_migrated(path: &Path, ack: AckLevel) -> Result<Connection, St
         .and_then(|file| file.lock().map(|()| file))
         .map_err(|error| failed(format!("cannot be locked: {error}")))?;
     let mut connection = open(path, ack)?;
-    let migrated = migrations().to_latest(&mut connection);
+    let migrated = migrate(&mut connection);
     drop(lock);
     match migrated {
         Ok(()) => Ok(connection),
-        Err(rusqlite_migration::Error::MigrationDefinition(
-            rusqlite_migration::MigrationDefinitionError::DatabaseTooFarAhead,
-        )) => Err(StoreError::TooNew(path.to_owned())),
-        Err(error) => Err(failed(format!("cannot be migrated: {error}"))),
+        Err(MigrationError::TooNew) => Err(StoreError::TooNew(path.to_owned())),
+        Err(MigrationError::Failed(error)) => Err(failed(format!("cannot be migrated: {error}"))),
     }
 }
 
@@ -173,8 +247,60 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    fn of_the_release_before() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(FIRST).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection
+    }
+
+    fn versions(connection: &Connection) -> (i64, i64) {
+        let oldest = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        (oldest, stored_version(connection).unwrap())
+    }
+
     #[test]
-    fn migrations_are_valid() {
-        assert!(super::migrations().validate().is_ok());
+    fn a_new_file_and_one_of_the_release_before_end_at_the_same_schema() {
+        let mut fresh = Connection::open_in_memory().unwrap();
+        let mut old = of_the_release_before();
+        let tables = |connection: &Connection| -> Vec<String> {
+            let mut query = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
+            query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        for connection in [&mut fresh, &mut old] {
+            assert!(migrate(connection).is_ok());
+            assert!(migrate(connection).is_ok(), "a second time there is nothing to do");
+            assert_eq!(versions(connection), (1, VERSION));
+        }
+        assert_eq!(tables(&fresh), tables(&old));
+    }
+
+    #[test]
+    fn a_file_one_release_ahead_is_used_as_it_is_and_one_two_ahead_is_refused() {
+        let mut ahead = Connection::open_in_memory().unwrap();
+        assert!(migrate(&mut ahead).is_ok());
+        for (version, usable) in [(VERSION + 1, true), (VERSION + 2, false)] {
+            ahead.execute("UPDATE counter SET value = ?1 WHERE name = 'schema'", [version]).unwrap();
+            ahead.pragma_update(None, "user_version", oldest_compatible(version)).unwrap();
+            assert_eq!(migrate(&mut ahead).is_ok(), usable, "{version}");
+            assert_eq!(versions(&ahead).1, version, "it is left alone");
+        }
+    }
+
+    #[test]
+    fn a_checksum_does_not_outlive_the_bytes_that_the_release_before_rewrites() {
+        let mut connection = of_the_release_before();
+        assert!(migrate(&mut connection).is_ok());
+        connection.execute("INSERT INTO frame (gateway, time, data, crc) VALUES (1, 1, x'00', 7)", []).unwrap();
+        let upsert = "INSERT INTO frame (gateway, time, data) VALUES (1, 1, ?1) ON CONFLICT DO UPDATE SET data = excluded.data";
+        let crc = |connection: &Connection| -> Option<i64> {
+            connection.query_row("SELECT crc FROM frame", [], |row| row.get(0)).unwrap()
+        };
+        connection.execute(upsert, [vec![0u8]]).unwrap();
+        assert_eq!(crc(&connection), Some(7), "the same bytes keep it");
+        connection.execute(upsert, [vec![1u8]]).unwrap();
+        assert_eq!(crc(&connection), None);
     }
 }
