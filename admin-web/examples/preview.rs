@@ -19,7 +19,7 @@ use heliograph_domain::{
 };
 use heliograph_store::{
     CredentialNew, DocumentWrite, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore, QuarantineNew, SensorSeen,
-    SensorUpdate, SeriesSeen, Store, StoreUrl, Value,
+    SensorUpdate, SeriesSeen, Store, StoreUrl, Value, WriteStamp,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -219,6 +219,7 @@ fn document(
     Ok(DocumentWrite {
         gateway: gateway.clone(),
         received: until,
+        stamp: WriteStamp::at(until),
         address: "203.0.113.7:40112".to_owned(),
         sensors,
         series,

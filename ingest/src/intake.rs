@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heliograph_dialects::{Context, DecodeError, Decoded, Refused, canonical, decode, mask_credentials, salvage};
 use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways, time_ordered_uuid};
-use heliograph_store::{DocumentWrite, ProviderStore, QuarantineNew, SensorSeen, SeriesSeen, StoreError, Value};
+use heliograph_store::{
+    DocumentWrite, ProviderStore, QuarantineNew, SensorSeen, SeriesSeen, Stamps, StoreError, Value, WriteStamp,
+};
 
 use crate::Clock;
 use crate::answer::Answer;
@@ -26,6 +28,7 @@ pub(crate) struct Intake {
     /// Entries in quarantine of strangers by address.
     pub(crate) strangers: Lockout,
     pub(crate) clock: Clock,
+    pub(crate) stamps: Stamps,
 }
 
 /// Wrong keys of an address in a minute; more are answered and not kept.
@@ -156,7 +159,8 @@ impl Intake {
                     peer.hello = Some(Hello { gateway, key });
                     return Verdict::Answer(Answer::Ack { seq: decoded.seq, readings: 0, rejected: 0 });
                 }
-                accept(&directory, peer, decoded, gateway, received, bytes)
+                let stamp = self.stamps.next(received);
+                accept(&directory, peer, decoded, gateway, (received, stamp), bytes)
             }
         }
     }
@@ -244,7 +248,7 @@ fn accept(
     peer: &Peer,
     decoded: Decoded,
     gateway: GatewayId,
-    received: Timestamp,
+    (received, stamp): (Timestamp, WriteStamp),
     bytes: &Bytes,
 ) -> Verdict {
     let policy = directory.settings.time_policy();
@@ -283,7 +287,7 @@ fn accept(
     let sensors = decoded.sensors.into_iter().map(|sensor| SensorSeen { id: sensor.id, role: sensor.role }).collect();
     let address = peer.address.to_string();
     Verdict::Store(
-        Box::new(DocumentWrite { gateway, received, address, sensors, series, values, quarantine }),
+        Box::new(DocumentWrite { gateway, received, stamp, address, sensors, series, values, quarantine }),
         bytes.clone(),
         answer,
     )

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use heliograph_store::{ProviderStore, StoreError};
+use heliograph_store::{ProviderStore, Stamps, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,7 @@ impl Ingest {
             wrong_keys: Lockout::after(intake::WRONG_KEYS),
             strangers: Lockout::after(intake::STRANGERS),
             clock,
+            stamps: Stamps::new(),
         });
         Ok(Self { intake, keeper, settings })
     }

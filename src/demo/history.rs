@@ -1,7 +1,7 @@
 //! Ninety days of history, written through the store's own interface.
 
 use heliograph_domain::{Kind, MetricName, Quantity, SensorRole, Timestamp, Unit, WINDOW_MS, canonical_unit, window_of};
-use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Value};
+use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Value, WriteStamp};
 
 use super::fleet::Story;
 use super::site::{Report, Site};
@@ -69,9 +69,11 @@ fn documents(steps: Vec<Vec<Report>>, now: Timestamp) -> anyhow::Result<Vec<Docu
 }
 
 fn empty_document(report: &Report, now: Timestamp) -> anyhow::Result<DocumentWrite> {
+    let received = report.time.min(now);
     let mut document = DocumentWrite {
         gateway: report.gateway.clone(),
-        received: report.time.min(now),
+        received,
+        stamp: WriteStamp::at(received),
         address: "127.0.0.1:0".to_owned(),
         sensors: Vec::new(),
         series: Vec::new(),

@@ -1,20 +1,25 @@
 //! Writing documents: the way that readings come in.
 
 use heliograph_domain::{GatewayId, Kind, MetricName, Quantity, SensorId, SensorRole, Timestamp, Unit};
+use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 use crate::quarantine::QuarantineNew;
 use crate::sqlite;
+use crate::stamp::WriteStamp;
 use crate::store::{Backend, ProviderStore};
 
 /// A document, checked and in canonical units, as it is written: whole or not
 /// at all.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DocumentWrite {
     /// Who pushed it.
     pub gateway: GatewayId,
     /// When it arrived.
     pub received: Timestamp,
+    /// Its place in the order of arrival: of two pushes of a key the one with the
+    /// higher stamp wins.
+    pub stamp: WriteStamp,
     /// Where it came from, `address:port`.
     pub address: String,
     /// The sensors it names.
@@ -29,7 +34,7 @@ pub struct DocumentWrite {
 }
 
 /// A sensor as a document names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SensorSeen {
     /// Its id.
     pub id: SensorId,
@@ -38,7 +43,7 @@ pub struct SensorSeen {
 }
 
 /// A series as a document names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SeriesSeen {
     /// Index into [`DocumentWrite::sensors`].
     pub sensor: usize,
@@ -53,7 +58,7 @@ pub struct SeriesSeen {
 }
 
 /// One value of a document.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Value {
     /// Index into [`DocumentWrite::series`].
     pub series: usize,

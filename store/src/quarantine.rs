@@ -1,13 +1,14 @@
 //! What was refused, kept with the reason.
 
 use heliograph_domain::{QuarantineId, RefusalCode, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
 
 /// Something refused, to be kept. Credentials in `raw` are masked already.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineNew {
     /// Its id.
     pub id: QuarantineId,

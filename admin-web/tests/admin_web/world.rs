@@ -21,7 +21,7 @@ use heliograph_domain::{
 };
 use heliograph_store::{
     CredentialNew, DocumentWrite, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore, QuarantineNew, SensorSeen,
-    SeriesSeen, SessionRow, Store, StoreUrl, UserRecord, Value,
+    SeriesSeen, SessionRow, Store, StoreUrl, UserRecord, Value, WriteStamp,
 };
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -355,6 +355,7 @@ pub(crate) async fn write_counter(store: &ProviderStore, name: &str, sensor: &st
     let document = DocumentWrite {
         gateway: gateway(name),
         received: until,
+        stamp: WriteStamp::at(until),
         address: "203.0.113.7:40112".to_owned(),
         sensors: vec![SensorSeen { id: SensorId::parse(sensor).unwrap(), role: Some(SensorRole::Inverter) }],
         series: vec![SeriesSeen {

@@ -11,7 +11,7 @@ use heliograph_domain::{
 };
 use heliograph_mailer::{Clock, MailSettings, Sender, TransportSettings};
 use heliograph_store::{
-    CredentialNew, DocumentWrite, GatewayCommissioning, ProviderStore, SensorSeen, SeriesSeen, Store, StoreUrl, Value,
+    CredentialNew, DocumentWrite, GatewayCommissioning, ProviderStore, SensorSeen, SeriesSeen, Store, StoreUrl, Value, WriteStamp,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -174,6 +174,7 @@ impl Plant {
         let document = DocumentWrite {
             gateway: gateway_id(gateway),
             received: window.end(),
+            stamp: WriteStamp::at(window.end()),
             address: "192.0.2.1:5000".to_owned(),
             sensors: vec![SensorSeen { id: SensorId::parse("inverter-1").unwrap(), role: Some(SensorRole::Inverter) }],
             series: vec![

@@ -7,7 +7,7 @@ use heliograph_domain::{
 use heliograph_report::{GatewayReport, Scope, gateway_report};
 use heliograph_store::{
     CredentialNew, DocumentWrite, GatewayCommissioning, ProviderStore, SensorSeen, SensorUpdate, SeriesSeen, Store, StoreUrl,
-    Value,
+    Value, WriteStamp,
 };
 use jiff::civil;
 
@@ -147,6 +147,7 @@ impl Site {
         let mut document = DocumentWrite {
             gateway: gateway(id),
             received,
+            stamp: WriteStamp::at(received),
             address: "192.0.2.1:40000".to_owned(),
             sensors: Vec::new(),
             series: Vec::new(),

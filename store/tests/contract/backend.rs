@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::Deref;
 
 use heliograph_domain::{GatewayId, MetricName, ProviderId, SensorId, Timestamp, Unit};
-use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Store, StoreUrl, Value};
+use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Stamps, Store, StoreUrl, Value};
 use tempfile::TempDir;
 
 /// What keeps the data.
@@ -68,11 +68,16 @@ pub(crate) fn gateway(id: &str) -> GatewayId {
     GatewayId::parse(id).unwrap()
 }
 
+/// Documents of a test are pushed in the order in which they are made.
+pub(crate) static STAMPS: Stamps = Stamps::new();
+
 /// A document of one series.
 pub(crate) fn document(id: &str, sensor: &str, metric: &str, unit: &str, values: &[(Timestamp, f64)]) -> DocumentWrite {
+    let received = values.iter().map(|(time, _)| *time).max().unwrap_or(minute(0));
     DocumentWrite {
         gateway: gateway(id),
-        received: values.iter().map(|(time, _)| *time).max().unwrap_or(minute(0)),
+        received,
+        stamp: STAMPS.next(received),
         address: "127.0.0.1:4000".to_owned(),
         sensors: vec![SensorSeen { id: SensorId::parse(sensor).unwrap(), role: None }],
         series: vec![SeriesSeen {

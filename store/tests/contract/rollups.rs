@@ -5,7 +5,7 @@ use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Val
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::backend::{ALL, gateway, minute, on_every_backend, power};
+use crate::backend::{ALL, STAMPS, gateway, minute, on_every_backend, power};
 
 const QUARTER: i64 = 15 * 60_000;
 const MAX_GAP: i64 = 40 * 60_000;
@@ -29,6 +29,7 @@ fn write(arrivals: &[Arrival]) -> DocumentWrite {
     DocumentWrite {
         gateway: gateway("gw-1"),
         received: minute(100_000),
+        stamp: STAMPS.next(minute(100_000)),
         address: "a:1".into(),
         sensors: vec![SensorSeen { id: SensorId::parse("s").unwrap(), role: None }],
         series,
