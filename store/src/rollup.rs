@@ -1,5 +1,14 @@
 //! Rollups: settling what has changed, and reading them within what somebody
 //! may see.
+//!
+//! What has to be read, rolled up and written stands in the modules below, which
+//! do neither read nor write; the backends do, as they are told.
+
+pub(crate) mod edges;
+pub(crate) mod gather;
+pub(crate) mod series;
+pub(crate) mod settle;
+pub(crate) mod view;
 
 use heliograph_domain::{GatewayId, Rollup, SensorId, SensorRole, TimeWindow, Timestamp};
 

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use heliograph_domain::{GatewayId, SensorRole, TimePolicy, Timestamp, classify, window_of};
 use rusqlite::{OptionalExtension, params};
 
-use super::frame::{self, Extent, Slot};
+use super::frame::{self, Extent};
 use super::{Batch, gateway, quarantine};
 use crate::document::{DocumentWrite, SensorSeen, SeriesSeen};
 use crate::error::StoreError;
+use crate::rollup::series::Slot;
 use crate::store::ProviderStore;
 
 /// What the writer remembers of gateways, so that a document costs no look-ups.

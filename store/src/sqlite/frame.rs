@@ -9,9 +9,7 @@
 use heliograph_domain::Timestamp;
 
 use crate::error::StoreError;
-
-/// A gateway's number for one of its series.
-pub(crate) type Slot = u32;
+use crate::rollup::series::Slot;
 
 /// Packs values sorted by slot, each slot once.
 pub(crate) fn pack(values: &[(Slot, f64)]) -> Vec<u8> {
@@ -37,21 +35,6 @@ pub(crate) fn unpack(mut bytes: &[u8]) -> Result<Vec<(Slot, f64)>, StoreError> {
         bytes = rest;
     }
     Ok(values)
-}
-
-/// One series' value in a frame, without unpacking the others' into memory.
-pub(crate) fn find(mut bytes: &[u8], wanted: Slot) -> Result<Option<f64>, StoreError> {
-    let mut slot: Slot = 0;
-    while !bytes.is_empty() {
-        let distance = read_number(&mut bytes).ok_or_else(damaged)?;
-        let (value, rest) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
-        slot = slot.checked_add(distance).ok_or_else(damaged)?;
-        if slot >= wanted {
-            return Ok((slot == wanted).then(|| f64::from_le_bytes(*value)));
-        }
-        bytes = rest;
-    }
-    Ok(None)
 }
 
 /// Lays newer values over older ones; both sorted by slot.
@@ -166,11 +149,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_read_back_as_they_were_written(frame in any_frame(), wanted in 0..40u32) {
+        fn frames_read_back_as_they_were_written(frame in any_frame()) {
             let values: Vec<_> = frame.iter().map(|(slot, value)| (*slot, *value)).collect();
             let bytes = pack(&values);
             prop_assert_eq!(&unpack(&bytes).unwrap(), &values);
-            prop_assert_eq!(find(&bytes, wanted).unwrap(), frame.get(&wanted).copied());
         }
 
         #[test]

@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use heliograph_domain::{GatewayId, TimeWindow, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::frame::{self, Slot};
-use super::gateway;
-use super::sensor::{self, StoredSeries};
+use super::{frame, gateway, sensor};
 use crate::error::StoreError;
 use crate::reading::{ReadingPage, ReadingRow};
+use crate::rollup::series::{Slot, StoredSeries};
 
 pub(crate) fn page(connection: &Connection, id: &GatewayId, window: TimeWindow, limit: usize) -> Result<ReadingPage, StoreError> {
     let number = gateway::number(connection, id)?;

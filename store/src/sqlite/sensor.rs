@@ -7,20 +7,11 @@ use heliograph_domain::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::frame::{self, Extent, Slot};
+use super::frame;
 use super::{Batch, gateway};
 use crate::error::StoreError;
+use crate::rollup::series::{Extent, Slot, StoredSeries};
 use crate::sensor::{SensorRecord, SensorUpdate, SeriesRecord};
-
-/// A series with what the store needs to work on it.
-#[derive(Debug, Clone)]
-pub(crate) struct StoredSeries {
-    pub(crate) slot: Slot,
-    pub(crate) sensor: SensorId,
-    pub(crate) record: SeriesRecord,
-    pub(crate) extent: Option<Extent>,
-    pub(crate) rule: RollupRule,
-}
 
 pub(crate) fn list(connection: &Connection, id: &GatewayId) -> Result<Vec<SensorRecord>, StoreError> {
     let number = gateway::number(connection, id)?;
@@ -69,14 +60,14 @@ pub(crate) fn series(connection: &Connection, number: i64) -> Result<Vec<StoredS
                 latest: extent.and_then(|extent| extent.latest).map(|(at, value)| Sample { at, value }),
                 first: extent.map(|extent| extent.first),
             },
-            extent,
+            extent: extent.map(|extent| Extent { first: extent.first, last: extent.last }),
             rule: RollupRule { max_rate: rated_w.unwrap_or(RollupRule::DEFAULT_MAX_RATE_WH), ..RollupRule::of(kind) },
         });
     }
     Ok(series)
 }
 
-fn extents(connection: &Connection, number: i64) -> Result<HashMap<Slot, Extent>, StoreError> {
+fn extents(connection: &Connection, number: i64) -> Result<HashMap<Slot, frame::Extent>, StoreError> {
     let mut query = connection.prepare_cached("SELECT data FROM latest WHERE gateway = ?1")?;
     let data: Option<Vec<u8>> = query.query_row([number], |row| row.get(0)).optional()?;
     let extents = frame::unpack_extents(data.as_deref().unwrap_or_default())?;

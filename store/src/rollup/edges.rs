@@ -1,0 +1,219 @@
+//! The windows at either end of what may be seen, rolled up from the visible
+//! readings alone: what happened outside must not show in them.
+//!
+//! As with [`super::gather`], the caller walks and feeds.
+
+use std::collections::BTreeSet;
+
+use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS, roll_up_span, window_of};
+
+use super::WindowRollup;
+use super::gather::{Order, Walk};
+use super::series::{FrameValues, StoredSeries, value_of};
+
+/// Samples at both ends of what may be seen, of all series.
+#[derive(Debug)]
+pub(crate) struct EdgeGathering<'a> {
+    /// The beginning and, where what may be seen has one, the end.
+    sides: Vec<Side<'a>>,
+    visible: TimeWindow,
+}
+
+impl<'a> EdgeGathering<'a> {
+    pub(crate) fn new(series: &'a [StoredSeries], visible: TimeWindow) -> Self {
+        let orders = [Some(Order::Forwards), visible.until.map(|_| Order::Backwards)];
+        Self { sides: orders.into_iter().flatten().map(|order| Side::new(series, visible, order)).collect(), visible }
+    }
+
+    /// The next walk; `None` when all is there.
+    pub(crate) fn need(&self) -> Option<Walk> {
+        self.sides.iter().find_map(Side::need)
+    }
+
+    /// Takes a frame of the walk; answers whether it wants the one after.
+    pub(crate) fn take(&mut self, at: Timestamp, values: &FrameValues) -> bool {
+        self.sides.iter_mut().find(|side| !side.over).is_some_and(|side| side.take(at, values))
+    }
+
+    /// The walk has no further frame, or none that is wanted.
+    pub(crate) fn walked(&mut self) {
+        if let Some(side) = self.sides.iter_mut().find(|side| !side.over) {
+            side.walked();
+        }
+    }
+
+    /// The edges of each series, in their order.
+    pub(crate) fn finish(self) -> Vec<Edges> {
+        let visible = self.visible;
+        let mut sides = self.sides.into_iter().map(|side| side.ends);
+        let heads = sides.next().unwrap_or_default();
+        let mut tails = sides.next().unwrap_or_default().into_iter();
+        heads.into_iter().map(|head| Edges::of(visible, &head, tails.next())).collect()
+    }
+}
+
+/// The same end of what may be seen of all series.
+#[derive(Debug)]
+struct Side<'a> {
+    order: Order,
+    ends: Vec<End<'a>>,
+    /// Whether the walk under way was ended from here.
+    stopped: bool,
+    /// Whether nothing is left to walk.
+    over: bool,
+}
+
+/// The visible samples of a series at one end: so many as a reading outside can
+/// have an influence over, all others of the windows up to there, and their
+/// context.
+#[derive(Debug)]
+struct End<'a> {
+    series: &'a StoredSeries,
+    /// What of the series' extent may be seen.
+    span: TimeWindow,
+    samples: Vec<Sample>,
+    /// The window furthest from the end that a reading outside of it could have
+    /// had a part in; `None` where there are no samples.
+    boundary: Option<Timestamp>,
+    beyond: usize,
+    done: bool,
+}
+
+impl<'a> Side<'a> {
+    fn new(series: &'a [StoredSeries], visible: TimeWindow, order: Order) -> Self {
+        let ends: Vec<End<'a>> = series.iter().map(|series| End::new(series, visible)).collect();
+        let over = ends.iter().all(|end| end.done);
+        Self { order, ends, stopped: false, over }
+    }
+
+    fn open(&self) -> impl Iterator<Item = &End<'a>> {
+        self.ends.iter().filter(|end| !end.done)
+    }
+
+    fn need(&self) -> Option<Walk> {
+        let from = self.open().map(|end| end.span.from).min()?;
+        let until = self.open().map(|end| end.span.end()).max()?;
+        Some(Walk { window: TimeWindow::between(from, until), order: self.order })
+    }
+
+    fn take(&mut self, at: Timestamp, values: &FrameValues) -> bool {
+        let mut walking = false;
+        for end in self.ends.iter_mut().filter(|end| !end.done) {
+            match end.place(at, self.order) {
+                Place::Ahead => {}
+                Place::Behind => end.done = true,
+                Place::Within => {
+                    end.take(at, values);
+                    walking |= !end.done;
+                }
+            }
+        }
+        self.stopped = !walking && self.only_far_ones_are_left(at);
+        !self.stopped
+    }
+
+    /// Whether no series is left, or only such as begin so far on that it is worth
+    /// beginning anew there.
+    fn only_far_ones_are_left(&self, at: Timestamp) -> bool {
+        let distance = |end: &End<'_>| match self.order {
+            Order::Forwards => end.span.from.millis_since(at),
+            Order::Backwards => at.millis_since(end.span.end()),
+        };
+        self.open().all(|end| distance(end) > WORTH_A_JUMP_MS)
+    }
+
+    fn walked(&mut self) {
+        if self.stopped {
+            self.stopped = false;
+        } else {
+            self.ends.iter_mut().for_each(|end| end.done = true);
+        }
+        self.over = self.ends.iter().all(|end| end.done);
+    }
+}
+
+/// Frames of less than this are walked through rather than jumped over.
+const WORTH_A_JUMP_MS: i64 = 24 * 3_600_000;
+
+enum Place {
+    Ahead,
+    Within,
+    Behind,
+}
+
+impl<'a> End<'a> {
+    fn new(series: &'a StoredSeries, visible: TimeWindow) -> Self {
+        let extent = series.extent.map(|extent| TimeWindow::between(extent.first, extent.last.plus_millis(1)));
+        let span = extent.and_then(|extent| extent.intersect(&visible));
+        let nothing = TimeWindow::between(visible.from, visible.from);
+        let (samples, boundary) = (Vec::new(), None);
+        Self { series, span: span.unwrap_or(nothing), samples, boundary, beyond: 0, done: span.is_none() }
+    }
+
+    fn place(&self, at: Timestamp, order: Order) -> Place {
+        match order {
+            _ if self.span.contains(at) => Place::Within,
+            Order::Forwards if at < self.span.from => Place::Ahead,
+            Order::Backwards if at >= self.span.end() => Place::Ahead,
+            _ => Place::Behind,
+        }
+    }
+
+    fn take(&mut self, at: Timestamp, values: &FrameValues) {
+        let Some(value) = value_of(values, self.series.slot) else { return };
+        let context = self.series.rule.context() + 1;
+        if self.samples.len() <= context {
+            self.boundary = Some(window_of(at));
+        } else if self.boundary != Some(window_of(at)) {
+            self.beyond += 1;
+        }
+        self.samples.push(Sample { at, value });
+        self.done = self.beyond > context;
+    }
+}
+
+/// The windows of one series at both ends.
+#[derive(Debug)]
+pub(crate) struct Edges {
+    begin_until: Timestamp,
+    end_from: Timestamp,
+    windows: Vec<WindowRollup>,
+}
+
+impl Edges {
+    fn of(visible: TimeWindow, head: &End<'_>, tail: Option<End<'_>>) -> Self {
+        let series = head.series;
+        let (tail_boundary, mut tail_samples) = tail.map_or((None, Vec::new()), |tail| (tail.boundary, tail.samples));
+        tail_samples.reverse();
+        let begin_until = head.boundary.map_or(visible.end(), |start| start.plus_millis(WINDOW_MS));
+        let end_from = tail_boundary.map_or(Timestamp::MAX, |start| start.max(begin_until));
+        let mut windows = roll(series, visible, visible.from, begin_until.min(visible.end()), &head.samples);
+        windows.extend(roll(series, visible, end_from, visible.end(), &tail_samples));
+        Self { begin_until, end_from, windows }
+    }
+
+    /// Lays the edges over the stored windows of a period.
+    pub(crate) fn lay_over(self, stored: Vec<WindowRollup>, period: TimeWindow) -> Vec<WindowRollup> {
+        let inner = |window: &WindowRollup| self.begin_until <= window.start && window.start < self.end_from;
+        let mut windows: Vec<WindowRollup> = stored.into_iter().filter(inner).collect();
+        let in_period = |window: &WindowRollup| period.from < window.start.plus_millis(WINDOW_MS) && window.start < period.end();
+        windows.extend(self.windows.iter().copied().filter(in_period));
+        windows.sort_by_key(|window| window.start);
+        windows
+    }
+}
+
+fn roll(series: &StoredSeries, visible: TimeWindow, from: Timestamp, until: Timestamp, samples: &[Sample]) -> Vec<WindowRollup> {
+    let starts: BTreeSet<Timestamp> = samples
+        .iter()
+        .flat_map(|sample| (-3..=3).map(|step| window_of(sample.at).plus_millis(step * WINDOW_MS)))
+        .filter(|start| start.plus_millis(WINDOW_MS) > from && *start < until)
+        .collect();
+    starts
+        .into_iter()
+        .filter_map(|start| {
+            let (begin, end) = (start.max(visible.from), start.plus_millis(WINDOW_MS).min(visible.end()));
+            roll_up_span(&series.rule, begin, end, samples).map(|rollup| WindowRollup { start, rollup })
+        })
+        .collect()
+}

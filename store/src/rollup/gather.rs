@@ -1,0 +1,151 @@
+//! Which samples decide about some windows: those inside and enough around.
+//!
+//! Nothing here reads: a backend asks [`Gathering::need`] where to walk, feeds
+//! the frames that it finds there in walking order to [`Gathering::take`] until
+//! that says no, then calls [`Gathering::walked`], until nothing is needed.
+
+use std::collections::HashMap;
+
+use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS};
+
+use super::series::{FrameValues, Slot, StoredSeries, value_of};
+
+/// Samples of several series, of each in time order.
+pub(crate) type Samples = HashMap<Slot, Vec<Sample>>;
+
+/// Frames that are wanted next: those of a window, in an order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Walk {
+    pub(crate) window: TimeWindow,
+    pub(crate) order: Order,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Forwards,
+    Backwards,
+}
+
+/// All samples of a span and, of each series that has some there, enough before
+/// and after that every affected window can be rolled up: the windows reach one
+/// context away, and need one context more.
+#[derive(Debug)]
+pub(crate) struct Gathering<'a> {
+    series: &'a [StoredSeries],
+    from: Timestamp,
+    until: Timestamp,
+    phase: Phase,
+    /// The series that need more of the walk under way.
+    open: Vec<&'a StoredSeries>,
+    inside: Samples,
+    before: Samples,
+    after: Samples,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Inside,
+    Before,
+    After,
+    Done,
+}
+
+impl<'a> Gathering<'a> {
+    pub(crate) fn new(series: &'a [StoredSeries], from: Timestamp, until: Timestamp) -> Self {
+        let [inside, before, after] = [Samples::new(), Samples::new(), Samples::new()];
+        Self { series, from, until, phase: Phase::Inside, open: Vec::new(), inside, before, after }
+    }
+
+    /// The next walk; `None` when all is there.
+    pub(crate) fn need(&self) -> Option<Walk> {
+        let extents = || self.open.iter().map(|series| series.extent);
+        match self.phase {
+            Phase::Inside => Some(Walk { window: TimeWindow::between(self.from, self.until), order: Order::Forwards }),
+            Phase::Before => {
+                let first = extents().map(|extent| extent.map_or(Timestamp::MIN, |extent| extent.first)).min();
+                let window = TimeWindow::between(first.unwrap_or(self.from).min(self.from), self.from);
+                Some(Walk { window, order: Order::Backwards })
+            }
+            Phase::After => {
+                let last = extents().map(|extent| extent.map_or(Timestamp::MAX, |extent| extent.last.plus_millis(1))).max();
+                let window = TimeWindow::between(self.until, last.unwrap_or(self.until).max(self.until));
+                Some(Walk { window, order: Order::Forwards })
+            }
+            Phase::Done => None,
+        }
+    }
+
+    /// Takes a frame of the walk; answers whether it wants the one after.
+    pub(crate) fn take(&mut self, at: Timestamp, values: &FrameValues) -> bool {
+        let (found, from) = match self.phase {
+            Phase::Inside => {
+                for (slot, value) in values {
+                    self.inside.entry(*slot).or_default().push(Sample { at, value: *value });
+                }
+                return true;
+            }
+            Phase::Before => (&mut self.before, self.from),
+            Phase::After => (&mut self.after, self.until),
+            Phase::Done => return false,
+        };
+        let phase = self.phase;
+        self.open.retain(|series| {
+            if is_too_far(series, from, at) {
+                return false;
+            }
+            let samples = found.entry(series.slot).or_default();
+            if let Some(value) = value_of(values, series.slot) {
+                samples.push(Sample { at, value });
+            }
+            samples.len() < 2 * (series.rule.context() + 1) && !is_exhausted(series, phase, at)
+        });
+        !self.open.is_empty()
+    }
+
+    /// The walk has no further frame, or none that is wanted.
+    pub(crate) fn walked(&mut self) {
+        self.phase = match self.phase {
+            Phase::Inside => self.open_for(Phase::Before, self.from).or_else(|| self.open_for(Phase::After, self.until)),
+            Phase::Before => self.open_for(Phase::After, self.until),
+            Phase::After | Phase::Done => None,
+        }
+        .unwrap_or(Phase::Done);
+    }
+
+    fn open_for(&mut self, phase: Phase, from: Timestamp) -> Option<Phase> {
+        let touched = self.series.iter().filter(|series| self.inside.contains_key(&series.slot));
+        self.open = touched.filter(|series| !is_exhausted(series, phase, from)).collect();
+        (!self.open.is_empty()).then_some(phase)
+    }
+
+    /// What was gathered, of the series that have samples inside.
+    pub(crate) fn finish(mut self) -> Samples {
+        for (slot, inside) in &mut self.inside {
+            if let Some(mut before) = self.before.remove(slot) {
+                before.reverse();
+                before.append(inside);
+                *inside = before;
+            }
+            if let Some(mut after) = self.after.remove(slot) {
+                inside.append(&mut after);
+            }
+        }
+        self.inside
+    }
+}
+
+/// Whether a series can have no sample beyond the point that a walk has reached.
+fn is_exhausted(series: &StoredSeries, phase: Phase, walked_to: Timestamp) -> bool {
+    series.extent.is_some_and(|extent| match phase {
+        Phase::Before => walked_to <= extent.first,
+        _ => walked_to > extent.last,
+    })
+}
+
+/// Between readings that are not linked nothing passes but what a counter rose:
+/// of others only the nearest links count, with room for the windows at both
+/// their ends. What lies further away must not be among the samples at all.
+fn is_too_far(series: &StoredSeries, from: Timestamp, at: Timestamp) -> bool {
+    let links = 3 * series.rule.max_gap_ms + 2 * WINDOW_MS;
+    !series.rule.kind.accumulates() && at.millis_since(from).abs() > links
+}
