@@ -4,6 +4,7 @@
 //! parse. Every other crate speaks in these types; a value of one of them has
 //! already been checked.
 
+mod actor;
 mod calendar;
 mod classify;
 mod credential;
@@ -24,6 +25,7 @@ mod time;
 mod unit;
 mod user;
 
+pub use actor::Actor;
 pub use calendar::{Bucket, Period, PeriodKind, Step};
 pub use classify::{Classification, classify};
 pub use credential::{GatewayKey, KeyDigest, Secret};

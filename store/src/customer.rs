@@ -1,6 +1,7 @@
 //! Customers and their commissions.
 
 use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, GatewayId, Timestamp};
+use serde_json::json;
 
 use crate::error::StoreError;
 use crate::sqlite;
@@ -12,8 +13,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn customer_save(&self, customer: Customer) -> Result<(), StoreError> {
+        let event =
+            self.event("customer.save", format_args!("customer:{}", customer.id), json!({ "mailed": customer.email.is_some() }));
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::customer::save(batch, &customer)).await
+        db.change(event, move |batch| sqlite::customer::save(batch, &customer)).await
     }
 
     /// One customer.
@@ -41,8 +44,11 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where either is missing; [`StoreError::Conflict`]
     /// where the window is empty or somebody owns the gateway in part of it.
     pub async fn commission_create(&self, commission: Commission) -> Result<(), StoreError> {
+        let window = commission.window;
+        let detail = json!({ "customer": commission.customer, "gateway": commission.gateway, "from": window.from.to_string(), "until": window.until.map(|end| end.to_string()) });
+        let event = self.event("commission.create", format_args!("commission:{}", commission.id), detail);
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::customer::commission(batch, &commission)).await
+        db.change(event, move |batch| sqlite::customer::commission(batch, &commission)).await
     }
 
     /// Ends a commission at an instant.
@@ -50,8 +56,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none that runs then.
     pub async fn commission_end(&self, commission: CommissionId, at: Timestamp) -> Result<(), StoreError> {
+        let event = self.event("commission.end", format_args!("commission:{commission}"), json!({ "until": at.to_string() }));
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::customer::end_commission(batch, commission, at)).await
+        db.change(event, move |batch| sqlite::customer::end_commission(batch, commission, at)).await
     }
 
     /// Takes a commission back that has not begun.
@@ -59,8 +66,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none that begins after `now`.
     pub async fn commission_cancel(&self, commission: CommissionId, now: Timestamp) -> Result<(), StoreError> {
+        let event = self.event("commission.cancel", format_args!("commission:{commission}"), json!({}));
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::customer::cancel_commission(batch, commission, now)).await
+        db.change(event, move |batch| sqlite::customer::cancel_commission(batch, commission, now)).await
     }
 
     /// All commissions, by gateway and time.

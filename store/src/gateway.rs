@@ -1,6 +1,7 @@
 //! Gateways: their place, their state, their keys.
 
 use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, LocationId, TimeWindow, Timestamp, Zone};
+use serde_json::json;
 
 use crate::error::StoreError;
 use crate::sqlite;
@@ -136,8 +137,10 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where the location is missing.
     pub async fn gateway_commission(&self, commissioning: GatewayCommissioning) -> Result<(), StoreError> {
+        let detail = json!({ "location": commissioning.location, "from": commissioning.from.to_string(), "credential": commissioning.credential.id });
+        let event = self.event("gateway.commission", format_args!("gateway:{}", commissioning.gateway), detail);
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::gateway::commission(batch, &commissioning)).await
+        db.change(event, move |batch| sqlite::gateway::commission(batch, &commissioning)).await
     }
 
     /// Moves a gateway to a location from an instant on.
@@ -145,8 +148,13 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where either is missing.
     pub async fn gateway_move(&self, gateway: &GatewayId, location: LocationId, from: Timestamp) -> Result<(), StoreError> {
+        let event = self.event(
+            "gateway.move",
+            format_args!("gateway:{gateway}"),
+            json!({ "location": location, "from": from.to_string() }),
+        );
         let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
-        db.write(move |batch| {
+        db.change(event, move |batch| {
             let number = sqlite::gateway::number(batch.connection, &gateway)?;
             sqlite::gateway::place(batch, number, location, from)
         })
@@ -158,8 +166,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn gateway_rename(&self, gateway: &GatewayId, label: Option<String>) -> Result<(), StoreError> {
+        let event = self.event("gateway.rename", format_args!("gateway:{gateway}"), json!({ "named": label.is_some() }));
         let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
-        db.write(move |batch| sqlite::gateway::rename(batch, &gateway, label.as_deref())).await
+        db.change(event, move |batch| sqlite::gateway::rename(batch, &gateway, label.as_deref())).await
     }
 
     /// Retires a gateway: its keys are revoked, its history stays.
@@ -167,8 +176,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn gateway_retire(&self, gateway: &GatewayId, at: Timestamp) -> Result<(), StoreError> {
+        let event = self.event("gateway.retire", format_args!("gateway:{gateway}"), json!({ "from": at.to_string() }));
         let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
-        db.write(move |batch| sqlite::gateway::retire(batch, &gateway, at)).await
+        db.change(event, move |batch| sqlite::gateway::retire(batch, &gateway, at)).await
     }
 
     /// All placements, by gateway and time.
@@ -194,8 +204,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is no such gateway.
     pub async fn credential_add(&self, gateway: &GatewayId, credential: CredentialNew, at: Timestamp) -> Result<(), StoreError> {
+        let event = self.event("credential.add", format_args!("credential:{}", credential.id), json!({ "gateway": gateway }));
         let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
-        db.write(move |batch| {
+        db.change(event, move |batch| {
             let number = sqlite::gateway::number(batch.connection, &gateway)?;
             sqlite::gateway::add_credential(batch, number, credential, at)
         })
@@ -221,7 +232,8 @@ impl ProviderStore {
         credential: CredentialId,
         at: Timestamp,
     ) -> Result<(), StoreError> {
+        let event = self.event("credential.revoke", format_args!("credential:{credential}"), json!({ "gateway": gateway }));
         let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
-        db.write(move |batch| sqlite::gateway::revoke(batch, &gateway, credential, at)).await
+        db.change(event, move |batch| sqlite::gateway::revoke(batch, &gateway, credential, at)).await
     }
 }

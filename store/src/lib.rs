@@ -6,7 +6,9 @@
 //! beside the records that they take and give. Nothing outside this crate
 //! spells SQL.
 
+mod audit;
 mod change;
+mod clock;
 mod customer;
 mod document;
 mod error;
@@ -24,6 +26,7 @@ mod store;
 mod url;
 mod user;
 
+pub use audit::{AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict};
 pub use change::Versions;
 pub use document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
 pub use error::StoreError;

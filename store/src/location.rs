@@ -1,6 +1,7 @@
 //! Locations.
 
 use heliograph_domain::{Location, LocationId};
+use serde_json::json;
 
 use crate::error::StoreError;
 use crate::sqlite;
@@ -12,8 +13,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn location_save(&self, location: Location) -> Result<(), StoreError> {
+        let detail = json!({ "zone": location.zone, "installed_kwp": location.installed_kwp });
+        let event = self.event("location.save", format_args!("location:{}", location.id), detail);
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::location::save(batch, &location)).await
+        db.change(event, move |batch| sqlite::location::save(batch, &location)).await
     }
 
     /// One location.

@@ -1,6 +1,7 @@
 //! Sensors and their series.
 
 use heliograph_domain::{GatewayId, Kind, MetricName, Quantity, Sample, SensorId, SensorRole, SeriesKey, Timestamp, Unit};
+use serde_json::json;
 
 use crate::error::StoreError;
 use crate::sqlite;
@@ -72,8 +73,10 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn sensor_update(&self, gateway: &GatewayId, sensor: &SensorId, update: SensorUpdate) -> Result<(), StoreError> {
+        let detail = json!({ "sensor": sensor, "named": update.label.is_some(), "role": update.role, "rated_w": update.rated_w });
+        let event = self.event("sensor.update", format_args!("gateway:{gateway}"), detail);
         let (Backend::Sqlite(db), gateway, sensor) = (&self.backend, gateway.clone(), sensor.clone());
-        db.write(move |batch| sqlite::sensor::update(batch, &gateway, &sensor, &update)).await
+        db.change(event, move |batch| sqlite::sensor::update(batch, &gateway, &sensor, &update)).await
     }
 
     /// Sets kind and quantity of a series over any guess. Its rollups are
@@ -82,7 +85,11 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn series_classify(&self, key: SeriesKey, kind: Kind, quantity: Quantity) -> Result<(), StoreError> {
+        let detail = json!({
+            "sensor": key.sensor, "metric": key.metric, "unit": key.unit.as_str(), "kind": kind, "quantity": quantity
+        });
+        let event = self.event("series.classify", format_args!("gateway:{}", key.gateway), detail);
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::sensor::classify(batch, &key, kind, quantity)).await
+        db.change(event, move |batch| sqlite::sensor::classify(batch, &key, kind, quantity)).await
     }
 }

@@ -1,7 +1,9 @@
 //! The provider's settings.
 
 use heliograph_domain::ProviderSettings;
+use serde_json::json;
 
+use crate::audit::AuditEvent;
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -21,8 +23,9 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn settings_save(&self, settings: ProviderSettings) -> Result<(), StoreError> {
+        let event = self.settings_event("settings.save", &settings);
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::settings::save(batch, &settings)).await
+        db.change(event, move |batch| sqlite::settings::save(batch, &settings)).await
     }
 
     /// Saves the settings unless some were saved before.
@@ -30,11 +33,19 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn settings_seed(&self, settings: ProviderSettings) -> Result<(), StoreError> {
+        let event = self.settings_event("settings.seed", &settings);
         let Backend::Sqlite(db) = &self.backend;
         db.write(move |batch| match sqlite::settings::fetch(batch.connection)? {
             Some(_) => Ok(()),
-            None => sqlite::settings::save(batch, &settings),
+            None => sqlite::settings::save(batch, &settings).and_then(|()| sqlite::audit::append(batch, event)),
         })
         .await
+    }
+
+    /// All settings but the name, which may be a person's.
+    fn settings_event(&self, action: &str, settings: &ProviderSettings) -> AuditEvent {
+        let mut detail = json!(settings);
+        detail.as_object_mut().map(|fields| fields.remove("name"));
+        self.event(action, "settings", detail)
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use heliograph_domain::ProviderId;
+use heliograph_domain::{Actor, ProviderId, Timestamp};
 
+use crate::clock::Clock;
 use crate::error::StoreError;
 use crate::sqlite::Database;
 use crate::url::{AckLevel, StoreUrl};
@@ -26,6 +27,8 @@ struct Inner {
 pub struct ProviderStore {
     provider: ProviderId,
     ack: AckLevel,
+    pub(crate) actor: Actor,
+    pub(crate) clock: Clock,
     pub(crate) backend: Backend,
 }
 
@@ -58,7 +61,13 @@ impl Store {
         }
         let path = self.inner.url.directory.join(format!("{provider}.db"));
         let database = Database::open(&path, self.inner.url.ack)?;
-        let store = ProviderStore { provider: provider.clone(), ack: self.inner.url.ack, backend: Backend::Sqlite(database) };
+        let store = ProviderStore {
+            provider: provider.clone(),
+            ack: self.inner.url.ack,
+            actor: Actor::System("store"),
+            clock: Clock::system(),
+            backend: Backend::Sqlite(database),
+        };
         open.insert(provider.clone(), store.clone());
         Ok(store)
     }
@@ -69,6 +78,19 @@ impl ProviderStore {
     #[must_use]
     pub const fn provider(&self) -> &ProviderId {
         &self.provider
+    }
+
+    /// The same data in the hands of somebody: what this handle changes stands in
+    /// the audit trail under their reference.
+    #[must_use]
+    pub fn acting_as(&self, actor: Actor) -> Self {
+        Self { actor, ..self.clone() }
+    }
+
+    /// The same data by another clock, for tests: the audit trail says when.
+    #[must_use]
+    pub fn with_clock(&self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self { clock: Clock::of(clock), ..self.clone() }
     }
 
     /// How much a finished write survives.

@@ -1,6 +1,7 @@
 //! People who sign in, their one-time links and their sessions.
 
 use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
+use serde_json::json;
 
 use crate::error::StoreError;
 use crate::sqlite;
@@ -45,8 +46,10 @@ impl ProviderStore {
     /// [`StoreError::Conflict`] where the address is taken, or a customer's
     /// user names no customer.
     pub async fn user_create(&self, user: UserRecord) -> Result<(), StoreError> {
+        let detail = json!({ "role": user.role, "customer": user.customer });
+        let event = self.event("user.create", format_args!("user:{}", user.id), detail);
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::user::create(batch, &user)).await
+        db.change(event, move |batch| sqlite::user::create(batch, &user)).await
     }
 
     /// Everybody, by address.
@@ -82,8 +85,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn user_set_password(&self, user: UserId, hash: String) -> Result<(), StoreError> {
+        let event = self.event("user.password", format_args!("user:{user}"), json!({}));
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::user::set_password(batch, user, &hash)).await
+        db.change(event, move |batch| sqlite::user::set_password(batch, user, &hash)).await
     }
 
     /// Removes somebody with their sessions and links.
@@ -91,8 +95,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn user_delete(&self, user: UserId) -> Result<(), StoreError> {
+        let event = self.event("user.delete", format_args!("user:{user}"), json!({}));
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::user::delete(batch, user)).await
+        db.change(event, move |batch| sqlite::user::delete(batch, user)).await
     }
 
     /// Keeps a one-time link for somebody; only its digest is stored.
@@ -100,8 +105,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn login_link_create(&self, digest: KeyDigest, user: UserId, expires: Timestamp) -> Result<(), StoreError> {
+        let event = self.event("user.link", format_args!("user:{user}"), json!({ "until": expires.to_string() }));
         let Backend::Sqlite(db) = &self.backend;
-        db.write(move |batch| sqlite::user::create_link(batch, digest, user, expires)).await
+        db.change(event, move |batch| sqlite::user::create_link(batch, digest, user, expires)).await
     }
 
     /// Whose link this is, without using it up.

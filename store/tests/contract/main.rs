@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod audit;
 mod backend;
 mod documents;
 mod gateways;
@@ -14,4 +15,5 @@ mod people;
 mod refusals;
 mod rollups;
 mod sharing;
+mod tampering;
 mod tenancy;

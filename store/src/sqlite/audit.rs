@@ -1,0 +1,99 @@
+//! Rows of the audit trail, and its head beside the settings.
+
+use heliograph_domain::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Batch, Database};
+use crate::audit::{AuditEvent, AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict, AuditWalk};
+use crate::error::StoreError;
+
+impl Database {
+    /// Runs a job and writes down what it did in the same transaction; a job that
+    /// fails leaves no entry.
+    pub(crate) async fn change<T, F>(&self, event: AuditEvent, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.write(move |batch| {
+            let done = job(batch)?;
+            append(batch, event)?;
+            Ok(done)
+        })
+        .await
+    }
+}
+
+/// Adds an entry after the head. Where somebody has taken the head away, the
+/// entry is chained to nothing, so that the gap can be seen for ever after.
+pub(crate) fn append(batch: &Batch<'_>, event: AuditEvent) -> Result<(), StoreError> {
+    let newest: u64 =
+        batch.connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM audit")?.query_row([], |row| row.get(0))?;
+    let head = head(batch.connection)?.unwrap_or(AuditHead::NONE);
+    let row = AuditHead { seq: head.seq.max(newest), hash: head.hash }.follow(event);
+    insert(batch.connection, &row)?;
+    set_head(batch.connection, row.head())
+}
+
+pub(crate) fn insert(connection: &Connection, row: &AuditRow) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO audit (seq, at, actor, action, object, detail, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+        .execute(params![row.seq, row.at.as_millis(), row.actor, row.action, row.object, row.detail, row.hash.0])?;
+    Ok(())
+}
+
+pub(crate) fn head(connection: &Connection) -> Result<Option<AuditHead>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT value FROM setting WHERE name = 'audit_head'")?;
+    let text: Option<String> = query.query_row([], |row| row.get(0)).optional()?;
+    text.map(|text| AuditHead::parse(&text).map_err(|problem| StoreError::Damaged(format!("the audit trail's head {problem}"))))
+        .transpose()
+}
+
+pub(crate) fn set_head(connection: &Connection, head: AuditHead) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO setting VALUES ('audit_head', ?1) ON CONFLICT DO UPDATE SET value = excluded.value")?
+        .execute([head.to_string()])?;
+    Ok(())
+}
+
+pub(crate) fn list(connection: &Connection, from: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+    let mut query = connection
+        .prepare_cached("SELECT seq, at, actor, action, object, detail, hash FROM audit WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
+    let mut rows = query.query(params![i64::try_from(from).unwrap_or(i64::MAX), limit])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        entries.push(entry(row)?);
+    }
+    Ok(entries)
+}
+
+fn entry(row: &Row<'_>) -> Result<AuditRow, StoreError> {
+    Ok(AuditRow {
+        seq: row.get(0)?,
+        at: Timestamp::clamped(row.get(1)?),
+        actor: row.get(2)?,
+        action: row.get(3)?,
+        object: row.get(4)?,
+        detail: row.get(5)?,
+        hash: AuditHash(row.get(6)?),
+    })
+}
+
+/// Walks the trail within one read transaction, so that an entry that is written
+/// meanwhile is neither half seen nor missed.
+pub(crate) fn verify(connection: &Connection, noted: Option<AuditHead>) -> Result<AuditVerdict, StoreError> {
+    let transaction = connection.unchecked_transaction()?;
+    let mut query = transaction.prepare("SELECT seq, at, actor, action, object, detail, hash FROM audit ORDER BY seq")?;
+    let mut rows = query.query([])?;
+    let mut walk = AuditWalk::new(noted);
+    let mut outcome = Ok(());
+    while outcome.is_ok()
+        && let Some(row) = rows.next()?
+    {
+        // A column of another type was not written by any release.
+        let seq: u64 = row.get(0).unwrap_or(0);
+        outcome = entry(row).map_err(|_| AuditFault::Changed(seq)).and_then(|row| walk.step(&row));
+    }
+    // A head that cannot be read is as good as none.
+    Ok(walk.end(outcome, head(&transaction).ok().flatten()))
+}
