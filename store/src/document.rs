@@ -1,5 +1,7 @@
 //! Writing documents: the way that readings come in.
 
+use std::sync::Arc;
+
 use heliograph_domain::{GatewayId, Kind, MetricName, Quantity, SensorId, SensorRole, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
@@ -79,8 +81,40 @@ impl ProviderStore {
     /// # Errors
     /// When nothing of it was written; [`StoreError::TooManySeries`] where it
     /// names new series beyond [`Self::SERIES_OF_GATEWAY`].
-    pub async fn document_write(&self, document: DocumentWrite) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+    pub async fn document_write(&self, document: impl Into<Arc<DocumentWrite>>) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), document) = (&self.backend, document.into());
         db.write(move |batch| sqlite::document::write(batch, &document)).await
+    }
+
+    /// Writes documents, in their order, that may have been written before: from a
+    /// spool, or after an attempt of which nobody knows how it ended. One whose
+    /// stamp is not above those of its gateway's other documents is not counted
+    /// as a further document.
+    ///
+    /// # Errors
+    /// When they were not all written, as for [`Self::document_write`]; on SQLite
+    /// none of them was.
+    pub async fn document_write_again(&self, documents: Vec<Arc<DocumentWrite>>) -> Result<(), StoreError> {
+        let Backend::Sqlite(db) = &self.backend;
+        db.write(move |batch| documents.iter().try_for_each(|document| sqlite::document::write_again(batch, document))).await
+    }
+
+    /// Whether [`Self::document_write`] writes this document whole or not at all,
+    /// whatever happens meanwhile.
+    #[must_use]
+    pub const fn document_is_atomic(&self, _document: &DocumentWrite) -> bool {
+        match self.backend {
+            Backend::Sqlite(_) => true,
+        }
+    }
+
+    /// Whether the stamps of documents decide which push of a key is the later one,
+    /// in whatever order they are written. Where they don't, the order of writing
+    /// decides.
+    #[must_use]
+    pub const fn orders_by_stamp(&self) -> bool {
+        match self.backend {
+            Backend::Sqlite(_) => false,
+        }
     }
 }

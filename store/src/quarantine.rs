@@ -1,5 +1,7 @@
 //! What was refused, kept with the reason.
 
+use std::sync::Arc;
+
 use heliograph_domain::{QuarantineId, RefusalCode, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -58,12 +60,12 @@ impl ProviderStore {
     /// Their raw bytes kept at most, likewise.
     pub const STRANGERS_BYTES: u64 = 64 * 1024 * 1024;
 
-    /// Keeps something refused.
+    /// Keeps something refused. The same id twice is one entry.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub async fn quarantine_add(&self, entry: QuarantineNew) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+    pub async fn quarantine_add(&self, entry: impl Into<Arc<QuarantineNew>>) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), entry) = (&self.backend, entry.into());
         db.write(move |batch| sqlite::quarantine::add(batch, &entry)).await
     }
 

@@ -62,7 +62,15 @@ struct Readers {
 
 impl Database {
     pub(crate) fn open(path: &Path, ack: AckLevel) -> Result<Self, StoreError> {
-        let connection = schema::open_migrated(path, ack)?;
+        Self::start(path, ack, Some(schema::open_migrated(path, ack)?))
+    }
+
+    /// Opens the file at the first use that finds it; until then calls fail.
+    pub(crate) fn open_later(path: &Path, ack: AckLevel) -> Result<Self, StoreError> {
+        Self::start(path, ack, None)
+    }
+
+    fn start(path: &Path, ack: AckLevel, connection: Option<Connection>) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (end, ended) = watch::channel(false);
         let writer_path = path.to_owned();

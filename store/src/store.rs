@@ -61,19 +61,28 @@ impl Store {
         }
         let path = self.inner.url.directory.join(format!("{provider}.db"));
         let database = Database::open(&path, self.inner.url.ack)?;
-        let store = ProviderStore {
-            provider: provider.clone(),
-            ack: self.inner.url.ack,
-            actor: Actor::System("store"),
-            clock: Clock::system(),
-            backend: Backend::Sqlite(database),
-        };
+        let store = ProviderStore::of(provider, self.inner.url.ack, database);
         open.insert(provider.clone(), store.clone());
         Ok(store)
     }
 }
 
 impl ProviderStore {
+    /// The handle to the data of a provider that cannot be opened now: calls fail
+    /// until it can, and then it is opened by itself.
+    ///
+    /// # Errors
+    /// When the process has no resources for it.
+    pub fn open_later(url: &StoreUrl, provider: &ProviderId) -> Result<Self, StoreError> {
+        let database = Database::open_later(&url.directory.join(format!("{provider}.db")), url.ack)?;
+        Ok(Self::of(provider, url.ack, database))
+    }
+
+    fn of(provider: &ProviderId, ack: AckLevel, database: Database) -> Self {
+        let (actor, clock) = (Actor::System("store"), Clock::system());
+        Self { provider: provider.clone(), ack, actor, clock, backend: Backend::Sqlite(database) }
+    }
+
     /// Whose data this is.
     #[must_use]
     pub const fn provider(&self) -> &ProviderId {

@@ -38,13 +38,22 @@ impl GatewayCache {
 }
 
 pub(crate) fn write(batch: &mut Batch<'_>, document: &DocumentWrite) -> Result<(), StoreError> {
+    write_and_count(batch, document, FIRST_TIME)
+}
+
+/// Writes a document that may be there already.
+pub(crate) fn write_again(batch: &mut Batch<'_>, document: &DocumentWrite) -> Result<(), StoreError> {
+    write_and_count(batch, document, PERHAPS_AGAIN)
+}
+
+fn write_and_count(batch: &mut Batch<'_>, document: &DocumentWrite, count: &str) -> Result<(), StoreError> {
     let number = gateway_number(batch, document)?;
     let slots = slots(batch, number, document)?;
     let frames = group(document, &slots);
     for (time, values) in &frames {
         write_frame(batch, number, *time, values)?;
     }
-    write_latest(batch, number, document, &frames)?;
+    write_latest(batch, number, document, &frames, count)?;
     if let Some(refused) = &document.quarantine {
         quarantine::add(batch, refused)?;
     }
@@ -196,7 +205,30 @@ fn write_frame(batch: &mut Batch<'_>, number: i64, time: Timestamp, values: &[(S
     Ok(())
 }
 
-fn write_latest(batch: &Batch<'_>, number: i64, document: &DocumentWrite, frames: &Frames) -> Result<(), StoreError> {
+macro_rules! upsert_latest {
+    ($counted:literal) => {
+        concat!(
+            "INSERT INTO latest (gateway, seen, address, documents, data, stamp) VALUES (?1, ?2, ?3, 1, ?4, ?5)
+             ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen),
+             address = CASE WHEN excluded.seen >= seen THEN excluded.address ELSE address END, documents = documents + ",
+            $counted,
+            ", stamp = max(stamp, excluded.stamp), data = excluded.data"
+        )
+    };
+}
+
+const FIRST_TIME: &str = upsert_latest!("1");
+/// A gateway's documents come in the order of their stamps: one that was written
+/// before is not above the highest.
+const PERHAPS_AGAIN: &str = upsert_latest!("(excluded.stamp > stamp)");
+
+fn write_latest(
+    batch: &Batch<'_>,
+    number: i64,
+    document: &DocumentWrite,
+    frames: &Frames,
+    upsert: &str,
+) -> Result<(), StoreError> {
     let stored: Option<Vec<u8>> = batch
         .connection
         .prepare_cached("SELECT data FROM latest WHERE gateway = ?1")?
@@ -216,12 +248,12 @@ fn write_latest(batch: &Batch<'_>, number: i64, document: &DocumentWrite, frames
         }
     }
     let extents: Vec<Extent> = extents.into_values().collect();
-    batch
-        .connection
-        .prepare_cached(
-            "INSERT INTO latest (gateway, seen, address, documents, data) VALUES (?1, ?2, ?3, 1, ?4)
-             ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen), address = excluded.address, documents = documents + 1, data = excluded.data",
-        )?
-        .execute(params![number, document.received.as_millis(), document.address, frame::pack_extents(&extents)])?;
+    batch.connection.prepare_cached(upsert)?.execute(params![
+        number,
+        document.received.as_millis(),
+        document.address,
+        frame::pack_extents(&extents),
+        document.stamp.as_micros()
+    ])?;
     Ok(())
 }

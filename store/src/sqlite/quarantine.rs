@@ -68,11 +68,11 @@ impl Share {
 }
 
 pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew) -> Result<(), StoreError> {
-    batch
+    let added = batch
         .connection
         .prepare_cached(
             "INSERT INTO quarantine (id, received, gateway, address, code, reason, bytes, raw, trusted)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
             entry.id.to_string(),
@@ -85,6 +85,9 @@ pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew) -> Result<(), St
             entry.raw,
             entry.trusted,
         ])?;
+    if added == 0 {
+        return Ok(());
+    }
     let share = Share::of(entry.trusted);
     share.count(batch, 1, entry.raw.len() as i64)?;
     share.prune(batch)?;

@@ -120,7 +120,8 @@ CREATE INDEX outbox_by_due ON outbox (state, due);
 ";
 
 /// What follows the reports when hardware changes, rollups of local days and
-/// months, the audit trail, and a checksum a frame.
+/// months, the audit trail, a checksum a frame, and the stamp of the latest
+/// document, by which one that is written again is known.
 ///
 /// The release before knows nothing of checksums: where it rewrites a frame, the
 /// trigger clears what was the checksum of the old bytes.
@@ -139,6 +140,8 @@ CREATE TABLE audit (
     seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
     object TEXT NOT NULL, detail TEXT NOT NULL, hash BLOB NOT NULL
 );
+
+ALTER TABLE latest ADD COLUMN stamp INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE frame ADD COLUMN crc INTEGER;
 CREATE TRIGGER frame_rewritten AFTER UPDATE OF data ON frame

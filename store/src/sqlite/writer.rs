@@ -49,12 +49,17 @@ impl Batch<'_> {
 }
 
 /// Runs until every handle is gone or [`Batch::end_after_this`] was called.
-pub(super) fn run(path: &Path, ack: AckLevel, connection: Connection, mut queue: mpsc::Receiver<Job>) {
-    let mut connection = Some(connection);
+/// Without a connection, the first job that finds the file opens and migrates it.
+pub(super) fn run(path: &Path, ack: AckLevel, mut connection: Option<Connection>, mut queue: mpsc::Receiver<Job>) {
+    let mut migrated = connection.is_some();
     let mut gateways = GatewayCache::default();
     while let Some(first) = queue.blocking_recv() {
-        let open = match connection.take().map_or_else(|| schema::open(path, ack), Ok) {
-            Ok(open) => open,
+        let reopen = || if migrated { schema::open(path, ack) } else { open_first(path, ack) };
+        let open = match connection.take().map_or_else(reopen, Ok) {
+            Ok(open) => {
+                migrated = true;
+                open
+            }
             Err(error) => {
                 refuse(first, &error);
                 continue;
@@ -74,6 +79,11 @@ pub(super) fn run(path: &Path, ack: AckLevel, connection: Connection, mut queue:
             Outcome::Failed => gateways.clear(),
         }
     }
+}
+
+fn open_first(path: &Path, ack: AckLevel) -> Result<Connection, StoreError> {
+    path.parent().map_or(Ok(()), super::check_directory)?;
+    schema::open_migrated(path, ack)
 }
 
 enum Outcome {

@@ -1,7 +1,9 @@
 //! Documents in, readings out.
 
-use heliograph_domain::{MetricName, TimeWindow, Timestamp, Unit};
-use heliograph_store::{ProviderStore, SeriesSeen, StoreError, Value};
+use std::sync::Arc;
+
+use heliograph_domain::{MetricName, ProviderId, TimeWindow, Timestamp, Unit};
+use heliograph_store::{DocumentWrite, ProviderStore, SeriesSeen, StoreError, StoreUrl, Value};
 
 use crate::backend::{document, gateway, minute, on_every_backend, power};
 
@@ -30,6 +32,49 @@ async fn the_same_push_twice_is_one_reading_and_a_later_one_wins() {
         assert_eq!(values(&store, "gw-1").await, [(minute(0), 5.0)]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_document_written_again_is_counted_once_and_changes_nothing() {
+    on_every_backend(|store| async move {
+        let documents: Vec<_> = (0..4).map(|at| Arc::new(power("gw-1", &[(at, at as f64)]))).collect();
+        let counted = async || store.gateway_fetch(&gateway("gw-1")).await.unwrap().documents;
+        // The second was written before anybody knew.
+        store.document_write_again(documents[..1].to_vec()).await.unwrap();
+        store.document_write(Arc::clone(&documents[1])).await.unwrap();
+        assert_eq!(counted().await, 2);
+        for _ in 0..2 {
+            store.document_write_again(documents.clone()).await.unwrap();
+            assert_eq!(counted().await, 4);
+        }
+        assert_eq!(values(&store, "gw-1").await, (0..4).map(|at| (minute(at), at as f64)).collect::<Vec<_>>());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_late_document_moves_neither_the_last_address_nor_the_last_time_back() {
+    on_every_backend(|store| async move {
+        let from = |at, address: &str| DocumentWrite { address: address.to_owned(), ..power("gw-1", &[(at, 1.0)]) };
+        store.document_write(from(10, "10.0.0.2:1")).await.unwrap();
+        store.document_write_again(vec![Arc::new(from(5, "10.0.0.1:1"))]).await.unwrap();
+        let record = store.gateway_fetch(&gateway("gw-1")).await.unwrap();
+        assert_eq!((record.last_seen, record.last_address.as_deref()), (Some(minute(10)), Some("10.0.0.2:1")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_yet_is_opened_when_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("data");
+    std::fs::write(&place, "in the way").unwrap();
+    let store = ProviderStore::open_later(&StoreUrl::sqlite(&place), &ProviderId::parse("sunrise").unwrap()).unwrap();
+    assert!(store.document_write(power("gw-1", &[(0, 1.0)])).await.is_err());
+    assert!(store.gateway_directory().await.is_err());
+    std::fs::remove_file(&place).unwrap();
+    store.document_write(power("gw-1", &[(1, 2.0)])).await.unwrap();
+    assert_eq!(values(&store, "gw-1").await, [(minute(1), 2.0)]);
 }
 
 #[tokio::test]

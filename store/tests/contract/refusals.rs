@@ -1,7 +1,7 @@
 //! The quarantine.
 
 use heliograph_domain::{QuarantineId, RefusalCode};
-use heliograph_store::{ProviderStore, QuarantineNew, QuarantineUsage, StoreError};
+use heliograph_store::{DocumentWrite, ProviderStore, QuarantineNew, QuarantineUsage, StoreError};
 use uuid::Uuid;
 
 use crate::backend::{minute, on_every_backend, power};
@@ -40,6 +40,19 @@ async fn a_flood_of_one_stranger_makes_nobody_elses_entries_go() {
         assert_eq!(store.quarantine_usage().await.unwrap().rows, 1 + ProviderStore::STRANGERS_ROWS);
         assert!(store.quarantine_fetch(refused(1, vec![]).id).await.is_ok());
         assert!(store.quarantine_fetch(refused(2, vec![]).id).await.is_ok());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_entry_twice_is_one() {
+    on_every_backend(|store| async move {
+        let document = DocumentWrite { quarantine: Some(refused(2, b"<push>".to_vec())), ..power("gw-1", &[(0, 1.0)]) };
+        for _ in 0..2 {
+            store.quarantine_add(refused(1, b"<a/>".to_vec())).await.unwrap();
+            store.document_write(document.clone()).await.unwrap();
+        }
+        assert_eq!(store.quarantine_usage().await.unwrap(), QuarantineUsage { rows: 2, bytes: 10 });
     })
     .await;
 }
