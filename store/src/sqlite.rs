@@ -173,11 +173,29 @@ pub(crate) fn check_directory(directory: &Path) -> Result<(), StoreError> {
         place: directory.display().to_string(),
         problem: format!("{error}; choose a folder that this user can write with --store sqlite:DIR"),
     };
+    let missing: Vec<&Path> = directory.ancestors().take_while(|folder| !is_there(folder)).collect();
     // Personal data and digests of secrets lie here: nobody else's business.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(open)?;
+    for folder in missing {
+        sync_parent(folder).map_err(open)?;
+    }
+    // A process that ended in between may have made it; some places cannot be
+    // synced, and are none of ours.
+    drop(sync_parent(directory));
     let probe = directory.join(format!(".heliograph-probe-{:016x}", RandomState::new().build_hasher().finish()));
     std::fs::File::create_new(&probe).map_err(open)?;
     std::fs::remove_file(&probe).map_err(open)
+}
+
+fn is_there(folder: &Path) -> bool {
+    folder.as_os_str().is_empty() || folder.exists()
+}
+
+/// Makes the name of a folder survive a power loss: what is in a file that nobody
+/// can find is lost.
+fn sync_parent(folder: &Path) -> std::io::Result<()> {
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(parent)?.sync_all()
 }
 
 /// A window from its two columns.

@@ -3,6 +3,7 @@
 //! real SMTP.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "seeds and figures stand in a test's output")]
 
 mod binary;
 mod browser;
@@ -10,6 +11,10 @@ mod commands;
 mod crash;
 mod day;
 mod demo;
+#[path = "../load/journal.rs"]
+mod journal;
+mod load;
 mod oracle;
 mod platform;
+mod power;
 mod together;

@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use heliograph_domain::{
@@ -15,12 +14,15 @@ use heliograph_store::{ProviderStore, Store, StoreUrl};
 use uuid::Uuid;
 
 use crate::binary::{connect, free_address, run, run_with_input, spawn, terminate};
-use crate::crash::{self, LANES};
+use crate::crash;
+use crate::load::Plan;
 use crate::oracle;
 
 const PASSWORD: &str = "sixteen tons of coal";
 /// How often each of the short commands runs while gateways push.
 const ROUNDS: usize = 6;
+/// Gateways at each of the two ingests.
+const LANES: usize = 2;
 /// A first start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -29,49 +31,48 @@ async fn several_processes_at_once_on_one_file_lose_nothing_and_lock_nobody_out(
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     std::fs::write(path.join("heliograph.toml"), SETTINGS).unwrap();
-    crash::commission(path).await;
+    crash::commission(path, "sunrise", 2 * LANES).await;
     give_to_customer(path).await;
     add_user(path, "owner");
 
     // Two ingests, as while one takes over from the other.
     let gates = [free_address(), free_address()];
     let panel = free_address();
-    let mut roles = gates.map(|gate| crash::start(path, gate)).into_iter().collect::<Vec<_>>();
+    let mut roles = gates.map(|gate| crash::start(path, "sunrise", gate)).into_iter().collect::<Vec<_>>();
     roles.push(spawn(&["admin", "--provider", "sunrise", "--store", "sqlite:.", "--listen", &panel.to_string()], path));
     for address in [gates[0], gates[1], panel] {
         drop(connect(address, PATIENCE));
     }
 
-    let stop = AtomicBool::new(false);
-    let stop = &stop;
-    let (lanes, mails) = std::thread::scope(|scope| {
-        let pushers: Vec<_> =
-            (0..LANES).map(|lane| scope.spawn(move || crash::push(gates[lane % gates.len()], lane, Vec::new(), stop))).collect();
-        // Gateways push until everybody else is done, also where somebody fails.
+    let first = Plan::new("sunrise", path, LANES);
+    let second = Plan { first_lane: LANES, ..first.clone() };
+    let loads = [first.start(gates[0]), second.start(gates[1])];
+    let mails: usize = std::thread::scope(|scope| {
         let others = [
             scope.spawn(move || add_users(path, panel)),
             scope.spawn(move || sign_in_often(panel)),
             scope.spawn(move || send_mails(path)),
             scope.spawn(move || send_mails(path)),
-        ]
-        .map(std::thread::ScopedJoinHandle::join);
-        stop.store(true, Ordering::Relaxed);
-        let mails: usize = others.into_iter().map(Result::unwrap).sum();
-        (pushers.into_iter().map(|pusher| pusher.join().unwrap()).collect::<Vec<_>>(), mails)
+        ];
+        others.into_iter().map(|other| other.join().unwrap()).sum()
     });
+    // Gateways push until everybody else is done.
+    for load in loads {
+        load.stop();
+    }
     for role in &mut roles {
         check_said(&terminate(role));
     }
 
     let store = open(path);
-    for (lane, sent) in lanes.iter().enumerate() {
+    for (lane, sent) in first.sent().iter().chain(&second.sent()).enumerate() {
         let gateway = format!("gw-{lane}");
         assert!(sent.len() > 10, "hardly anything was pushed: {} documents", sent.len());
-        assert!(sent.iter().all(|document| document.acked), "{gateway} was cut off");
-        oracle::check(path, "sunrise", &gateway, sent).await;
+        assert!(sent.iter().all(|sent| sent.acked_at.is_some() && sent.refusals.is_empty()), "{gateway} was cut off");
         let record = store.gateway_fetch(&GatewayId::parse(&gateway).unwrap()).await.unwrap();
         assert_eq!(record.documents, sent.len() as u64);
     }
+    oracle::check(path, &[&first, &second]);
     let listed = must(&run(&["user", "list", "--provider", "sunrise", "--store", "sqlite:."], path));
     for number in 0..ROUNDS {
         assert_eq!(listed.matches(&address(&format!("user-{number}"))).count(), 1, "{listed}");

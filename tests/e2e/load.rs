@@ -1,0 +1,131 @@
+//! The load generator, run as a process of its own, and what its journals say.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::journal::{self, Sent};
+
+/// The key of every gateway of a load.
+pub(crate) const KEY: &str = "a key that every gateway of a load has";
+const LOAD: &str = env!("CARGO_BIN_EXE_heliograph-load");
+/// From here documents are measured, so that nothing is ahead of the clock.
+const AGO_MS: i64 = 40 * 86_400_000;
+
+/// What to push, where.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) provider: String,
+    /// Told apart in values.
+    pub(crate) provider_number: u64,
+    pub(crate) journal: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) since: i64,
+    pub(crate) first_lane: usize,
+    pub(crate) lanes: usize,
+    /// Of each gateway; `None` until it is stopped.
+    pub(crate) documents: Option<u64>,
+    pub(crate) in_flight: usize,
+    pub(crate) every: Duration,
+    /// Instants of a backfill document, at most.
+    pub(crate) backfill: u64,
+}
+
+impl Plan {
+    /// A closed loop for `lanes` gateways, with a seed that is printed.
+    pub(crate) fn new(provider: &str, folder: &Path, lanes: usize) -> Self {
+        let seed = rand::random::<u32>().into();
+        println!("seed {seed}");
+        let now = jiff::Timestamp::now().as_millisecond();
+        Self {
+            provider: provider.to_owned(),
+            provider_number: 0,
+            journal: folder.to_owned(),
+            seed,
+            since: (now - AGO_MS) / 60_000 * 60_000,
+            first_lane: 0,
+            lanes,
+            documents: None,
+            in_flight: 1,
+            every: Duration::ZERO,
+            backfill: 30,
+        }
+    }
+
+    /// Starts to push.
+    pub(crate) fn start(&self, address: SocketAddr) -> Load {
+        let mut arguments = vec![
+            ("address", address.to_string()),
+            ("provider", self.provider.clone()),
+            ("provider-number", self.provider_number.to_string()),
+            ("key", KEY.to_owned()),
+            ("journal", self.journal.display().to_string()),
+            ("seed", self.seed.to_string()),
+            ("since", self.since.to_string()),
+            ("lanes", self.lanes.to_string()),
+            ("first-lane", self.first_lane.to_string()),
+            ("in-flight", self.in_flight.to_string()),
+            ("every", self.every.as_millis().to_string()),
+            ("backfill", self.backfill.to_string()),
+        ];
+        arguments.extend(self.documents.map(|documents| ("documents", documents.to_string())));
+        let arguments = arguments.into_iter().map(|(name, value)| format!("--{name}={value}"));
+        let mut child = Command::new(LOAD).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // It says its seed once it runs.
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        Load(child)
+    }
+
+    /// Pushes until everything is acked.
+    pub(crate) fn run(&self, address: SocketAddr) {
+        let mut load = self.start(address);
+        // Waiting closes it, which would stop the load.
+        let input = load.0.stdin.take();
+        let status = load.0.wait().unwrap();
+        assert!(status.success(), "the load generator failed");
+        drop(input);
+    }
+
+    /// What each of the gateways has sent so far.
+    pub(crate) fn sent(&self) -> Vec<Vec<Sent>> {
+        (self.first_lane..self.first_lane + self.lanes)
+            .map(|lane| journal::read(&journal::path_of(&self.journal, &self.provider, &format!("gw-{lane}"))))
+            .collect()
+    }
+
+    /// Documents acked so far.
+    pub(crate) fn acked(&self) -> usize {
+        self.sent().iter().flatten().filter(|sent| sent.acked_at.is_some()).count()
+    }
+
+    /// Waits until further documents were acked.
+    pub(crate) fn await_acks(&self, further: usize, patience: Duration) {
+        let (until, deadline) = (self.acked() + further, Instant::now() + patience);
+        while self.acked() < until {
+            assert!(Instant::now() < deadline, "no {further} further acks within {patience:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A generator that runs.
+pub(crate) struct Load(Child);
+
+impl Load {
+    /// Lets it wait for the answers under way, and end.
+    pub(crate) fn stop(mut self) {
+        drop(self.0.stdin.take());
+        let status = self.0.wait().unwrap();
+        assert!(status.success(), "the load generator failed");
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}

@@ -1,0 +1,143 @@
+//! Power loss: a real ingest runs under strace, which records what it writes and
+//! syncs and which acks leave; at any moment the machine may lose power, and of
+//! what was not synced any part may be lost, to the sector. What is left must
+//! open, be sound and hold every document that was acked before.
+
+mod disk;
+mod recording;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use heliograph_domain::ProviderId;
+use heliograph_store::{Store, StoreUrl};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::binary::free_address;
+use crate::journal::Sent;
+use crate::load::Plan;
+use crate::oracle::{self, Verdict, sqlite};
+use crate::{binary, crash};
+use disk::Disk;
+use recording::{Event, Recording};
+
+const LANES: usize = 4;
+
+/// What an ingest does, recorded, and what was pushed meanwhile.
+struct Run {
+    /// Before the first event.
+    disk: Disk,
+    recording: Recording,
+    sent: Vec<Vec<Sent>>,
+    /// Where journals, recordings and what is left of disks are kept.
+    scratch: tempfile::TempDir,
+}
+
+/// Whether the recorded ingest makes its store, or finds one with gateways.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Start {
+    Empty,
+    Commissioned,
+}
+
+#[tokio::test]
+async fn power_may_be_lost_at_any_moment() {
+    let seed = rand::random();
+    println!("seed of the cuts {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for (start, rounds) in [(Start::Empty, 100), (Start::Commissioned, 100)] {
+        let run = record(start, "").await;
+        let checkpoints = run.recording.syncs("sunrise.db");
+        assert!(checkpoints > 1, "nothing was moved from the log to the file: no cut can fall there");
+        for round in cuts(&run.recording, rounds, &mut random) {
+            let (verdict, problems) = cut(&run, round, &mut random).await;
+            assert!(problems.is_empty() && verdict.is_clean(), "{start:?}, cut at {round}: {problems:?}\n{verdict}");
+        }
+        println!("{start:?}: {rounds} cuts in {} events, {checkpoints} syncs of the file", run.recording.events.len());
+    }
+}
+
+/// Without the syncs the same cuts lose documents, so the ones above could.
+#[tokio::test]
+async fn acks_that_survive_only_a_crash_do_not_survive_power_loss() {
+    let mut random = StdRng::seed_from_u64(7);
+    let run = record(Start::Commissioned, "?ack=process-crash").await;
+    let mut lost = 0;
+    for round in cuts(&run.recording, 20, &mut random) {
+        let (verdict, problems) = cut(&run, round, &mut random).await;
+        assert!(problems.is_empty(), "cut at {round}: {problems:?}");
+        assert!(Verdict { lost: Vec::new(), ..verdict.clone() }.is_clean(), "more than whole documents: {verdict}");
+        lost += verdict.lost.len();
+    }
+    println!("{lost} documents lost in 20 cuts");
+    assert!(lost > 0, "nothing was lost, so these cuts show nothing");
+}
+
+/// Runs an ingest from start to end under strace, with a load.
+async fn record(start: Start, options: &str) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    if start == Start::Commissioned {
+        crash::commission(&data, "sunrise", LANES).await;
+    }
+    let disk = Disk::of(folder.path());
+    let address = free_address();
+    let (listen, store) = (address.to_string(), format!("sqlite:{}{options}", data.display()));
+    let ingest = ["ingest", "--provider", "sunrise", "--listen", &listen, "--store", &store, "--unknown-gateways", "adopted"];
+    let tracer = recording::start(&ingest, scratch.path());
+    drop(binary::connect(address, Duration::from_secs(30)));
+    let plan = Plan { documents: Some(160), in_flight: 3, backfill: 300, ..Plan::new("sunrise", scratch.path(), LANES) };
+    plan.run(address);
+    let recording = tracer.finish(folder.path());
+    Run { disk, recording, sent: plan.sent(), scratch }
+}
+
+/// Moments to cut at: half of them anywhere, half around a sync.
+fn cuts(recording: &Recording, rounds: usize, random: &mut StdRng) -> Vec<usize> {
+    let events = &recording.events;
+    let syncs: Vec<usize> =
+        (0..events.len()).filter(|at| matches!(events[*at], Event::SyncBegins { .. } | Event::SyncEnds { .. })).collect();
+    (0..rounds)
+        .map(|round| match round % 2 == 0 || syncs.is_empty() {
+            true => random.random_range(0..=events.len()),
+            false => (syncs[random.random_range(0..syncs.len())] + random.random_range(0..3)).min(events.len()),
+        })
+        .collect()
+}
+
+/// What is left when power is lost before an event: what the oracle says, and
+/// what SQLite does.
+async fn cut(run: &Run, at: usize, random: &mut StdRng) -> (Verdict, Vec<String>) {
+    let mut disk = run.disk.clone();
+    let mut acked = HashSet::new();
+    for event in &run.recording.events[..at] {
+        match event {
+            Event::Acked { seq } => drop(acked.insert(seq.as_str())),
+            event => disk.apply(event),
+        }
+    }
+    let left = tempfile::tempdir_in(run.scratch.path()).unwrap();
+    disk.lose_power(left.path(), random);
+    let mut sent = run.sent.clone();
+    for Sent { document, acked_at, .. } in sent.iter_mut().flatten() {
+        *acked_at = acked.contains(document.seq.as_str()).then_some(0);
+    }
+    look(&left.path().join("data"), &sent).await
+}
+
+/// Starts the store as a role does, writes to it, and reads what it holds.
+async fn look(data: &Path, sent: &[Vec<Sent>]) -> (Verdict, Vec<String>) {
+    let store = Store::open(StoreUrl::sqlite(data)).unwrap().provider(&ProviderId::parse("sunrise").unwrap());
+    let store = match store {
+        Ok(store) => store,
+        Err(error) => return (Verdict::default(), vec![format!("it does not open: {error}")]),
+    };
+    let mut problems: Vec<String> = store.ping().await.err().map(|error| error.to_string()).into_iter().collect();
+    store.close().await;
+    let file = data.join("sunrise.db");
+    problems.extend(sqlite::integrity(&file));
+    (oracle::judge(sent, &[], &sqlite::read(&file)), problems)
+}
