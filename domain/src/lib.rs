@@ -7,6 +7,7 @@
 mod actor;
 mod calendar;
 mod classify;
+mod correction;
 mod credential;
 mod customer;
 mod gateway;
@@ -20,6 +21,7 @@ mod rollup;
 mod sensor;
 mod series;
 mod settings;
+mod span;
 mod text;
 mod time;
 mod unit;
@@ -28,6 +30,7 @@ mod user;
 pub use actor::Actor;
 pub use calendar::{Bucket, Period, PeriodKind, Step};
 pub use classify::{Classification, classify};
+pub use correction::{Correction, CorrectionKind, Reverted, SeriesCorrections};
 pub use credential::{GatewayKey, KeyDigest, Secret};
 pub use customer::{Commission, Customer};
 pub use gateway::{GatewayState, Reachability, UnknownGateways};
@@ -36,7 +39,7 @@ pub use id::{
     ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
 };
 pub use location::{InstalledArray, Location, Position};
-pub use point::{Binding, Correction, CorrectionKind, Point};
+pub use point::{Binding, Point};
 pub use policy::TimePolicy;
 pub use quarantine::RefusalCode;
 pub use reading::{Reading, ReadingError};
@@ -44,6 +47,7 @@ pub use rollup::{Rollup, RollupFlags, RollupRule, Sample, WINDOW_MS, affected_wi
 pub use sensor::SensorRole;
 pub use series::{Kind, Quantity, SeriesKey};
 pub use settings::{Colour, Currency, ProviderSettings};
+pub use span::{LocalSpan, SpanStep, ZoneHistory};
 pub use text::{EmailAddress, ParseError};
 pub use time::{TimeWindow, Timestamp, Zone};
 pub use unit::{Scaled, Unit, canonical_unit};

@@ -10,13 +10,25 @@
 //! the later reading, marked as estimated.
 //!
 //! *Outliers.* A counter that falls for one reading and is back at the next has
-//! not been reset: the odd reading is passed over. A fall counts as a reset once
-//! the next reading confirms it. A rise beyond what the sensor can deliver adds
-//! nothing and is flagged.
+//! not been reset: the odd reading is passed over. A rise beyond what the sensor
+//! can deliver adds nothing and is flagged.
+//!
+//! *Falls.* That a counter fell counts once the next reading confirms it. Where
+//! going on over the end of a usual register (a power of ten, 16, 24, 31 or 32
+//! bits of a step of 1 to 1000) keeps its pace of just before or just after, it
+//! has *wrapped* and the rise counts: a reset that is mistaken for a wrap is then
+//! wrong by no more than some minutes of what the sensor gives anyway. A fall to
+//! at most half is a *reset*: it began again at zero. A smaller fall is neither:
+//! it adds nothing, is flagged, and asks for a correction. A day counter only
+//! resets, a net counter may fall.
+//!
+//! *Joints.* Two samples of the same instant end one meter and begin the next
+//! (see [`SeriesCorrections`](crate::SeriesCorrections)): nothing is compared,
+//! linked or counted across them.
 //!
 //! *Locality.* Whether a reading is an outlier depends on the two before it and
-//! the one after, and a pair reaches over at most two outliers. So a window
-//! needs no more than [`RollupRule::context`] readings on either side of it.
+//! the one after, a pair reaches over at most two outliers, and its pace is that
+//! of one reading more on either side. So a window needs no more than [`RollupRule::context`] readings on either side of it.
 
 use crate::series::Kind;
 use crate::time::Timestamp;
@@ -92,6 +104,18 @@ pub struct RollupFlags {
     pub implausible: bool,
 }
 
+impl RollupFlags {
+    /// What happened in either.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self {
+            estimated: self.estimated || other.estimated,
+            reset: self.reset || other.reset,
+            implausible: self.implausible || other.implausible,
+        }
+    }
+}
+
 /// A series over one window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rollup {
@@ -131,6 +155,44 @@ impl Rollup {
         flags: RollupFlags { estimated: false, reset: false, implausible: false },
     };
 
+    /// This and what is known of a later time, as one. Of windows in order the
+    /// rollup of all of them together, but for the time between them.
+    #[must_use]
+    pub fn then(mut self, later: &Self) -> Self {
+        if later.count > 0 {
+            if self.count == 0 {
+                (self.min, self.max, self.first) = (later.min, later.max, later.first);
+            }
+            self.min = self.min.min(later.min);
+            self.max = self.max.max(later.max);
+            self.last = later.last;
+        }
+        self.count = self.count.saturating_add(later.count);
+        self.covered_ms = self.covered_ms.saturating_add(later.covered_ms);
+        self.positive += later.positive;
+        self.negative += later.negative;
+        self.increase += later.increase;
+        self.flags = self.flags.or(later.flags);
+        self
+    }
+
+    /// As if every value had been multiplied.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        let (low, high) = if factor < 0.0 { (self.max, self.min) } else { (self.min, self.max) };
+        let (plus, minus) = if factor < 0.0 { (self.negative, self.positive) } else { (self.positive, self.negative) };
+        Self {
+            min: low * factor,
+            max: high * factor,
+            first: self.first * factor,
+            last: self.last * factor,
+            positive: plus * factor,
+            negative: minus * factor,
+            increase: self.increase * factor,
+            ..self
+        }
+    }
+
     fn add_value(&mut self, value: f64) {
         if self.count == 0 {
             (self.min, self.max, self.first) = (value, value, value);
@@ -144,8 +206,8 @@ impl Rollup {
 
 /// Rolls one series up over the 15 minutes that begin at `start`.
 ///
-/// `samples` are sorted by time without repeats and hold all readings inside
-/// the window and, where they exist, [`RollupRule::context`] more on either
+/// `samples` are sorted by time without repeats but for joints and hold all
+/// readings inside the window and, where they exist, [`RollupRule::context`] more on either
 /// side; further ones do not change the result. `None`: nothing is known of
 /// the window.
 #[must_use]
@@ -177,8 +239,9 @@ pub fn roll_up_span(rule: &RollupRule, start: Timestamp, end: Timestamp, samples
             continue;
         }
         let Some(before) = reference(rule, samples, index) else { continue };
-        if sample.at >= start && before.at < end {
-            add_pair(rule, &mut rollup, before, *sample, start, end);
+        let Some(pair) = Pair::of(rule, samples, before, index) else { continue };
+        if pair.b.at >= start && pair.a.at < end {
+            pair.add(rule, &mut rollup, start, end);
         }
     }
     (seen || rollup.covered_ms > 0).then_some(rollup)
@@ -234,61 +297,127 @@ fn is_dip(rule: &RollupRule, samples: &[Sample], index: usize) -> bool {
     falls && after.is_none_or(|after| after.value >= before.value) && !is_spike(rule, samples, index - 1)
 }
 
+/// A reading between its neighbours of the same meter.
 fn around(samples: &[Sample], index: usize) -> [Option<&Sample>; 3] {
-    [index.checked_sub(1).and_then(|i| samples.get(i)), samples.get(index), samples.get(index + 1)]
+    let this = samples.get(index);
+    let same_meter = |other: &&Sample| this.is_some_and(|this| this.at != other.at);
+    let before = index.checked_sub(1).and_then(|i| samples.get(i)).filter(same_meter);
+    [before, this, samples.get(index + 1).filter(same_meter)]
 }
 
 /// The reading that the one at `index` follows: the nearest of the three before
-/// it that is no outlier.
-fn reference(rule: &RollupRule, samples: &[Sample], index: usize) -> Option<Sample> {
-    (index.saturating_sub(3)..index).rev().find(|i| !is_outlier(rule, samples, *i)).and_then(|i| samples.get(i).copied())
-}
-
-fn add_pair(rule: &RollupRule, rollup: &mut Rollup, a: Sample, b: Sample, start: Timestamp, end: Timestamp) {
-    let linked = rule.links(a, b);
-    let from = a.at.max(start);
-    let until = b.at.min(end);
-    let b_is_inside = b.at < end;
-    if linked {
-        rollup.covered_ms += u32::try_from(until.millis_since(from)).unwrap_or(0);
-    }
-    match rule.kind {
-        Kind::Gauge if linked => {
-            let (positive, negative) = integrate(a, b, from, until);
-            rollup.positive += positive;
-            rollup.negative += negative;
-        }
-        Kind::Gauge | Kind::IntervalEnergy => {}
-        Kind::Counter | Kind::DayCounter | Kind::NetCounter => {
-            let step = increase(rule, a, b);
-            if linked {
-                rollup.increase += step.rise * until.millis_since(from) as f64 / b.at.millis_since(a.at) as f64;
-            } else if b_is_inside {
-                rollup.increase += step.rise;
-                rollup.flags.estimated |= step.rise != 0.0;
-            }
-            if b_is_inside {
-                rollup.flags.reset |= step.reset;
-                rollup.flags.implausible |= step.implausible;
-            }
+/// it, of the same meter, that is no outlier.
+fn reference(rule: &RollupRule, samples: &[Sample], index: usize) -> Option<usize> {
+    let mut before = index;
+    for _ in 0..3 {
+        around(samples, before)[0]?;
+        before -= 1;
+        if !is_outlier(rule, samples, before) {
+            return Some(before);
         }
     }
+    None
 }
 
+/// A reading and the one that it follows.
+struct Pair {
+    a: Sample,
+    b: Sample,
+    linked: bool,
+    step: Increase,
+}
+
+impl Pair {
+    fn of(rule: &RollupRule, samples: &[Sample], a: usize, b: usize) -> Option<Self> {
+        let step = if rule.kind.accumulates() { increase(rule, samples, a, b)? } else { Increase::NONE };
+        let (a, b) = (*samples.get(a)?, *samples.get(b)?);
+        Some(Self { a, b, linked: rule.links(a, b), step })
+    }
+
+    fn add(&self, rule: &RollupRule, rollup: &mut Rollup, start: Timestamp, end: Timestamp) {
+        let (a, b) = (self.a, self.b);
+        let (from, until) = (a.at.max(start), b.at.min(end));
+        let b_is_inside = b.at < end;
+        if self.linked {
+            rollup.covered_ms += u32::try_from(until.millis_since(from)).unwrap_or(0);
+        }
+        match rule.kind {
+            Kind::Gauge if self.linked => {
+                let (positive, negative) = integrate(a, b, from, until);
+                rollup.positive += positive;
+                rollup.negative += negative;
+            }
+            Kind::Gauge | Kind::IntervalEnergy => {}
+            Kind::Counter | Kind::DayCounter | Kind::NetCounter => {
+                if self.linked {
+                    rollup.increase += self.step.rise * until.millis_since(from) as f64 / b.at.millis_since(a.at) as f64;
+                } else if b_is_inside {
+                    rollup.increase += self.step.rise;
+                    rollup.flags.estimated |= self.step.rise != 0.0;
+                }
+                if b_is_inside {
+                    rollup.flags.reset |= self.step.reset;
+                    rollup.flags.implausible |= self.step.implausible;
+                }
+            }
+        }
+    }
+}
+
+/// What a counter rose from one reading to the next.
 struct Increase {
     rise: f64,
     reset: bool,
     implausible: bool,
 }
 
-/// What a counter rose from one reading to the next. After a reset it is taken
-/// to have begun at zero.
-fn increase(rule: &RollupRule, a: Sample, b: Sample) -> Increase {
+impl Increase {
+    const NONE: Self = Self { rise: 0.0, reset: false, implausible: false };
+    const IMPLAUSIBLE: Self = Self { implausible: true, ..Self::NONE };
+}
+
+fn increase(rule: &RollupRule, samples: &[Sample], from: usize, to: usize) -> Option<Increase> {
+    let (a, b) = (samples.get(from)?, samples.get(to)?);
     let millis = b.at.millis_since(a.at);
-    let reset = rule.kind != Kind::NetCounter && b.value < a.value;
-    let rise = if reset { b.value } else { b.value - a.value };
-    let implausible = !rule.plausible(rise.abs(), millis) || (reset && b.value < 0.0);
-    Increase { rise: if implausible { 0.0 } else { rise }, reset, implausible }
+    let judged = |rise: f64, reset: bool| {
+        let implausible = !rule.plausible(rise.abs(), millis) || (reset && rise < 0.0);
+        Increase { rise: if implausible { 0.0 } else { rise }, reset, implausible }
+    };
+    if b.value >= a.value || rule.kind == Kind::NetCounter {
+        return Some(judged(b.value - a.value, false));
+    }
+    if rule.kind == Kind::DayCounter {
+        return Some(judged(b.value, true));
+    }
+    if let Some(rise) = wrapped(rule, samples, from, to) {
+        return Some(judged(rise, false));
+    }
+    Some(if b.value * 2.0 <= a.value { judged(b.value, true) } else { Increase::IMPLAUSIBLE })
+}
+
+/// What a register rose that ran over its end, where that keeps its pace.
+fn wrapped(rule: &RollupRule, samples: &[Sample], from: usize, to: usize) -> Option<f64> {
+    /// A pace may change this much from one reading to the next.
+    const LEEWAY: f64 = 4.0;
+    let [before, Some(a), _] = around(samples, from) else { return None };
+    let [_, Some(b), after] = around(samples, to) else { return None };
+    let pace = |a: &Sample, b: &Sample| {
+        let millis = b.at.millis_since(a.at);
+        let rise = b.value - a.value;
+        if rule.plausible(rise, millis) { rise / millis as f64 } else { 0.0 }
+    };
+    let fastest = before.map_or(0.0, |before| pace(before, a)).max(after.map_or(0.0, |after| pace(b, after)));
+    let most = LEEWAY * fastest * b.at.millis_since(a.at) as f64;
+    let least_end = register_ends().filter(|end| a.value < *end).fold(f64::INFINITY, f64::min);
+    Some(least_end - a.value + b.value).filter(|rise| b.value >= 0.0 && *rise <= most)
+}
+
+/// Where registers usually end, in the unit of the series: a power of ten where
+/// digits are kept, a power of two where bits are, of steps of 1 to 1000 Wh.
+fn register_ends() -> impl Iterator<Item = f64> {
+    let digits = (5..=15).map(|digits| 10f64.powi(digits));
+    let bits = [16, 24, 31, 32].into_iter().flat_map(|bits| (0..=3).map(move |step| 2f64.powi(bits) * 10f64.powi(step)));
+    digits.chain(bits)
 }
 
 /// The integral of the line from `a` to `b` between two instants on it, its
@@ -392,6 +521,86 @@ mod tests {
     }
 
     #[test]
+    fn a_register_that_keeps_its_pace_over_its_end_has_wrapped() {
+        for end in [1e5, 1e8, 65_536.0, 4_294_967_296.0, 4_294_967_296_000.0] {
+            let values = [(0, end - 30.0), (5, end - 10.0), (10, 10.0), (14, 26.0)];
+            let rollup = at_minute(Kind::Counter, 0, &values).unwrap();
+            assert_eq!(rollup.increase, 56.0, "{end}");
+            assert_eq!(rollup.flags, RollupFlags::default(), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_far_from_a_register_s_end_has_been_reset() {
+        // 900 Wh below the end, at a pace of 4 Wh a minute.
+        let values = [(0, 99_060.0), (5, 99_080.0), (10, 10.0), (14, 26.0)];
+        let rollup = at_minute(Kind::Counter, 0, &values).unwrap();
+        assert_eq!(rollup.increase, 20.0 + 10.0 + 16.0);
+        assert!(rollup.flags.reset);
+        // Nothing rises at night: what falls then is no wrap.
+        let values = [(0, 99_999.0), (5, 99_999.0), (10, 0.0), (14, 0.0)];
+        assert!(at_minute(Kind::Counter, 0, &values).unwrap().flags.reset);
+    }
+
+    #[test]
+    fn a_day_counter_never_wraps() {
+        let values = [(0, 99_970.0), (5, 99_990.0), (10, 10.0), (14, 26.0)];
+        assert_eq!(at_minute(Kind::DayCounter, 0, &values).unwrap().increase, 46.0);
+    }
+
+    #[test]
+    fn a_counter_that_falls_a_little_has_not_begun_at_zero() {
+        let values = [(0, 5000.0), (5, 4900.0), (10, 4910.0), (14, 4920.0)];
+        let rollup = at_minute(Kind::Counter, 0, &values).unwrap();
+        assert_eq!(rollup.increase, 20.0);
+        assert!(rollup.flags.implausible && !rollup.flags.reset);
+        // One that keeps falling gives nothing, instead of all it ever counted.
+        let falling: Vec<_> = (0..15).map(|minute| (minute, 5000.0 - minute as f64)).collect();
+        assert_eq!(at_minute(Kind::Counter, 0, &falling).unwrap().increase, 0.0);
+        assert_eq!(at_minute(Kind::NetCounter, 0, &falling).unwrap().increase, -14.0);
+    }
+
+    #[test]
+    fn late_data_moves_the_increase_of_the_next_window() {
+        let values = [(10, 100.0), (35, 350.0)];
+        assert_eq!(at_minute(Kind::Counter, 30, &values).unwrap().increase, 50.0);
+        let late = [(10, 100.0), (20, 340.0), (35, 350.0)];
+        let moved = at_minute(Kind::Counter, 30, &late).unwrap().increase;
+        assert!((moved - 10.0 / 3.0).abs() < 1e-9, "{moved}");
+        let affected = affected_windows(&RollupRule::of(Kind::Counter), window_of(late_at(20)), &series(&late));
+        assert!(affected.contains(&late_at(30)));
+    }
+
+    fn late_at(minute: i64) -> Timestamp {
+        Timestamp::clamped(minute * MINUTE)
+    }
+
+    #[test]
+    fn a_gap_over_a_window_s_edge_counts_where_it_ends() {
+        let values = [(10, 100.0), (70, 400.0), (71, 405.0)];
+        assert_eq!(at_minute(Kind::Counter, 0, &values).unwrap().increase, 0.0);
+        assert_eq!(at_minute(Kind::Counter, 60, &values).unwrap().increase, 305.0);
+    }
+
+    #[test]
+    fn uneven_sampling_is_weighted_by_time() {
+        // Ten readings of one minute at 6 kW, then five minutes at 0.
+        let mut values: Vec<_> = (0..10).map(|minute| (minute, 6000.0)).collect();
+        values.extend([(10, 0.0), (15, 0.0)]);
+        let rollup = at_minute(Kind::Gauge, 0, &values).unwrap();
+        assert!((rollup.positive - (900.0 + 50.0)).abs() < 1e-9, "{}", rollup.positive);
+        assert_eq!(rollup.covered_ms, 900_000);
+    }
+
+    #[test]
+    fn nothing_is_counted_or_covered_across_a_joint() {
+        let values = [(0, 1000.0), (5, 1010.0), (5, 7.0), (10, 17.0)];
+        let rollup = at_minute(Kind::Counter, 0, &values).unwrap();
+        assert_eq!((rollup.increase, rollup.covered_ms), (20.0, 600_000));
+        assert_eq!(rollup.flags, RollupFlags::default());
+    }
+
+    #[test]
     fn an_impossible_jump_adds_nothing_and_is_flagged() {
         let lasting = [(0, 1000.0), (5, 9e9), (10, 9e9 + 50.0)];
         let rollup = at_minute(Kind::Counter, 0, &lasting).unwrap();
@@ -419,9 +628,15 @@ mod tests {
     }
 
     fn any_series() -> impl Strategy<Value = Vec<Sample>> {
-        let value = prop_oneof![0.0..50_000.0f64, Just(0.0), -100.0..100.0f64, Just(9e9)];
-        proptest::collection::btree_map(0..600i64, value, 0..60).prop_map(|rows| {
-            rows.into_iter().map(|(minute, value)| Sample { at: Timestamp::clamped(minute * MINUTE), value }).collect()
+        let value =
+            prop_oneof![0.0..50_000.0f64, Just(0.0), -100.0..100.0f64, Just(9e9), 99_000.0..100_000.0f64, 0.0..1_000.0f64];
+        let joint = proptest::option::weighted(0.1, 0.0..50_000.0f64);
+        proptest::collection::btree_map(0..600i64, (value, joint), 0..60).prop_map(|rows| {
+            let samples = rows.into_iter().flat_map(|(minute, (value, joint))| {
+                let at = Timestamp::clamped(minute * MINUTE);
+                [Some(Sample { at, value }), joint.map(|value| Sample { at, value })].into_iter().flatten()
+            });
+            samples.collect()
         })
     }
 
@@ -437,9 +652,26 @@ mod tests {
         }
 
         #[test]
+        fn windows_in_order_make_the_rollup_of_all_of_them(kind in any_kind(), samples in any_series(), first in 0..20i64, count in 1..20i64) {
+            let rule = RollupRule { max_rate: 10_000.0, ..RollupRule::of(kind) };
+            let start = |number: i64| Timestamp::clamped(number * WINDOW_MS);
+            let parts: Vec<_> = (first..first + count).filter_map(|number| roll_up(&rule, start(number), &samples)).collect();
+            let sum = parts.iter().copied().reduce(|sum, part| sum.then(&part));
+            let whole = roll_up_span(&rule, start(first), start(first + count), &samples);
+            prop_assert_eq!(sum.is_some(), whole.is_some());
+            let (Some(sum), Some(whole)) = (sum, whole) else { return Ok(()) };
+            let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * (1.0 + a.abs() + 1e10);
+            prop_assert!(close(sum.positive, whole.positive) && close(sum.negative, whole.negative));
+            prop_assert!(close(sum.increase, whole.increase), "{} {}", sum.increase, whole.increase);
+            let inexact = (whole.positive, whole.negative, whole.increase);
+            prop_assert_eq!(Rollup { positive: inexact.0, negative: inexact.1, increase: inexact.2, ..sum }, whole);
+        }
+
+        #[test]
         fn a_change_reaches_the_affected_windows_only(kind in any_kind(), samples in any_series(), minute in 0..600i64, value in 0.0..50_000.0f64) {
             let rule = RollupRule { max_rate: 10_000.0, ..RollupRule::of(kind) };
             let changed = Sample { at: Timestamp::clamped(minute * MINUTE), value };
+            prop_assume!(samples.windows(2).all(|pair| pair[0].at < pair[1].at || pair[0].at != changed.at));
             let mut after = samples.clone();
             match after.binary_search_by_key(&changed.at, |s| s.at) {
                 Ok(found) => after[found] = changed,

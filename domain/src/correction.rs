@@ -1,0 +1,593 @@
+//! Corrections: audited, reversible changes over readings that stay as they are.
+//!
+//! Rollups are made of corrected samples. The corrections of a series are a set:
+//! what they do together does not depend on when each was made, and taking one
+//! back leaves what would be there without it. They act in this order:
+//!
+//! 1. *Shift* moves the readings that carry a time inside its window; several
+//!    add up. Where one lands on a reading that was not moved, that one stays;
+//!    of several moved ones the one that carries the latest time. All windows
+//!    below are of the time that results.
+//! 2. *Exclude* leaves out the readings in its window.
+//! 3. *Manual* puts one value in their place: of a gauge it holds from the
+//!    beginning of the window to its end, else it is one reading at the
+//!    beginning. Where two overlap, the one that was made later wins.
+//! 4. *Meter swap* ends the old meter of a counter with its last value and
+//!    begins the new one with its first, both at the beginning of the window. A
+//!    reading of that very instant is the new meter's first.
+//! 5. *Scale* multiplies what the series says within the window, to the
+//!    millisecond: values and power, and of counters what they rise rather than
+//!    what they stand at, so that nothing jumps where it begins or ends. Factors
+//!    multiply.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{CorrectionId, UserId};
+use crate::rollup::{Rollup, RollupRule, Sample, WINDOW_MS, roll_up_span, window_of};
+use crate::series::{Kind, SeriesKey};
+use crate::text::ParseError;
+use crate::time::{TimeWindow, Timestamp};
+
+/// An audited, reversible change over untouched readings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Correction {
+    /// Its id.
+    pub id: CorrectionId,
+    /// The series it changes.
+    pub series: SeriesKey,
+    /// The time it is about.
+    pub window: TimeWindow,
+    /// What it does.
+    #[serde(flatten)]
+    pub kind: CorrectionKind,
+    /// Why.
+    pub reason: String,
+    /// Who made it; `None`: the operator, at the shell.
+    pub by: Option<UserId>,
+    /// When.
+    pub at: Timestamp,
+    /// When it was taken back, and by whom.
+    pub reverted: Option<Reverted>,
+}
+
+/// That a correction no longer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reverted {
+    /// Who took it back; `None`: the operator, at the shell.
+    pub by: Option<UserId>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a correction does within its window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum CorrectionKind {
+    /// Leaves the readings out.
+    Exclude,
+    /// Multiplies what the series says.
+    Scale {
+        /// By this; finite and not 0.
+        factor: f64,
+    },
+    /// Moves the readings in time.
+    Shift {
+        /// By this many milliseconds; not 0.
+        millis: i64,
+    },
+    /// Puts one value in their place.
+    Manual {
+        /// The value; finite.
+        value: f64,
+    },
+    /// A meter was swapped at the beginning of the window.
+    MeterSwap {
+        /// The last value of the old meter; finite.
+        last_old: f64,
+        /// The first value of the new meter; finite.
+        first_new: f64,
+    },
+}
+
+impl CorrectionKind {
+    /// The name of what it does.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Exclude => "exclude",
+            Self::Scale { .. } => "scale",
+            Self::Shift { .. } => "shift",
+            Self::Manual { .. } => "manual",
+            Self::MeterSwap { .. } => "meter-swap",
+        }
+    }
+}
+
+impl Correction {
+    /// The furthest that readings can be moved: a clock is wrong by years at most.
+    pub const MAX_SHIFT_MS: i64 = 20 * 366 * 86_400_000;
+    /// The longest time for which one value can stand.
+    pub const MAX_MANUAL_MS: i64 = 366 * 86_400_000;
+    /// The longest reason, in characters.
+    pub const MAX_REASON: usize = 500;
+
+    /// Checks what it says for a series of a kind.
+    ///
+    /// # Errors
+    /// When it could not be carried out, or gives no reason.
+    pub fn check(&self, kind: Kind) -> Result<(), ParseError> {
+        let problem = |text: &str| Err(ParseError::new("correction", text));
+        let reason = self.reason.trim();
+        if reason.is_empty() || reason.chars().count() > Self::MAX_REASON {
+            return problem("needs a reason, of up to 500 characters");
+        }
+        if self.window.is_empty() {
+            return problem("must end after it begins");
+        }
+        match self.kind {
+            CorrectionKind::Scale { factor } if !factor.is_finite() || factor == 0.0 => problem("needs a factor other than 0"),
+            CorrectionKind::Shift { millis } if millis == 0 || millis.saturating_abs() > Self::MAX_SHIFT_MS => {
+                problem("can move readings by up to 20 years, and by something")
+            }
+            CorrectionKind::Manual { value } if !value.is_finite() => problem("needs a finite value"),
+            CorrectionKind::Manual { .. } if self.window.end().millis_since(self.window.from) > Self::MAX_MANUAL_MS => {
+                problem("with one value must end within a year")
+            }
+            CorrectionKind::MeterSwap { .. } if !kind.accumulates() => problem("of swapped meters is for counters"),
+            CorrectionKind::MeterSwap { last_old, first_new } if !last_old.is_finite() || !first_new.is_finite() => {
+                problem("needs finite values of both meters")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The corrections of one series that count.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SeriesCorrections {
+    shifts: Vec<(TimeWindow, i64)>,
+    excluded: Vec<TimeWindow>,
+    manual: Vec<(TimeWindow, f64)>,
+    swaps: BTreeMap<Timestamp, (f64, f64)>,
+    scales: Vec<(TimeWindow, f64)>,
+}
+
+impl SeriesCorrections {
+    /// Of the corrections of one series, without those that were taken back.
+    #[must_use]
+    pub fn of<'a>(corrections: impl IntoIterator<Item = &'a Correction>) -> Self {
+        let mut counting: Vec<&Correction> = corrections.into_iter().filter(|c| c.reverted.is_none()).collect();
+        counting.sort_by_key(|correction| (correction.at, correction.id));
+        let mut all = Self::default();
+        for correction in counting {
+            let window = correction.window;
+            match correction.kind {
+                CorrectionKind::Exclude => all.excluded.push(window),
+                CorrectionKind::Scale { factor } => all.scales.push((window, factor)),
+                CorrectionKind::Shift { millis } => all.shifts.push((window, millis)),
+                CorrectionKind::Manual { value } => all.manual.push((window, value)),
+                CorrectionKind::MeterSwap { last_old, first_new } => drop(all.swaps.insert(window.from, (last_old, first_new))),
+            }
+        }
+        all
+    }
+
+    /// Whether they change nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The times of which readings must be known so that those of a window can
+    /// be corrected, in order and apart: a shift pulls readings in from outside.
+    #[must_use]
+    pub fn sources(&self, wanted: TimeWindow) -> Vec<TimeWindow> {
+        let source = |(piece, millis): (TimeWindow, i64)| moved(wanted, -millis).intersect(&piece);
+        joined(self.pieces().into_iter().filter_map(source))
+    }
+
+    /// The samples of a window of time. `raw` are all readings of
+    /// [`Self::sources`] of it, sorted by time without repeats; others are
+    /// passed over. What comes out is sorted by time; only the two ends of a
+    /// meter swap have the same.
+    #[must_use]
+    pub fn apply(&self, kind: Kind, wanted: TimeWindow, raw: &[Sample]) -> Vec<Sample> {
+        let mut samples = self.shifted(wanted, raw);
+        samples.retain(|at, _| !self.excluded.iter().any(|window| window.contains(*at)));
+        for (window, value) in &self.manual {
+            samples.retain(|at, _| !window.contains(*at));
+            let instants = manual_instants(kind, *window, wanted);
+            samples.extend(instants.into_iter().map(|at| (at, *value)));
+        }
+        if kind.accumulates() {
+            return self.swapped(wanted, samples);
+        }
+        samples.into_iter().map(|(at, value)| Sample { at, value }).collect()
+    }
+
+    /// One sample by itself, for what is shown as the latest; `None` where it is
+    /// left out.
+    #[must_use]
+    pub fn apply_to_one(&self, kind: Kind, sample: Sample) -> Option<Sample> {
+        let at = sample.at.plus_millis(self.offset(sample.at));
+        let value = match self.manual.iter().rfind(|(window, _)| window.contains(at)) {
+            Some((_, value)) => *value,
+            None if self.excluded.iter().any(|window| window.contains(at)) => return None,
+            None => sample.value,
+        };
+        let factor = if kind.accumulates() { 1.0 } else { self.factor(at) };
+        Some(Sample { at, value: value * factor })
+    }
+
+    /// As [`roll_up_span`], of samples that [`Self::apply`] gave.
+    #[must_use]
+    pub fn roll_up_span(&self, rule: &RollupRule, start: Timestamp, end: Timestamp, samples: &[Sample]) -> Option<Rollup> {
+        if self.scales.is_empty() {
+            return roll_up_span(rule, start, end, samples);
+        }
+        let ends = self.scales.iter().flat_map(|(window, _)| [window.from, window.end()]);
+        let mut cuts: BTreeSet<Timestamp> = ends.filter(|at| start < *at && *at < end).collect();
+        cuts.insert(end);
+        let mut from = start;
+        let parts = cuts.into_iter().filter_map(|until| {
+            let begin = std::mem::replace(&mut from, until);
+            let factor = self.factor(begin);
+            let rule = RollupRule { max_rate: rule.max_rate / factor.abs(), ..*rule };
+            let part = roll_up_span(&rule, begin, until, samples)?;
+            Some(if factor == 1.0 { part } else { part.scaled(factor) })
+        });
+        parts.reduce(|sum, part| sum.then(&part))
+    }
+
+    /// As [`roll_up`](crate::roll_up), of samples that [`Self::apply`] gave.
+    #[must_use]
+    pub fn roll_up(&self, rule: &RollupRule, start: Timestamp, samples: &[Sample]) -> Option<Rollup> {
+        self.roll_up_span(rule, start, start.plus_millis(WINDOW_MS), samples)
+    }
+
+    /// The times at which samples differ once `correction` is made beside these,
+    /// or taken back so that these are left, in order and apart. Windows within
+    /// a context of them differ too.
+    #[must_use]
+    pub fn touched(&self, correction: &Correction) -> Vec<TimeWindow> {
+        let window = correction.window;
+        match correction.kind {
+            CorrectionKind::Exclude | CorrectionKind::Scale { .. } | CorrectionKind::Manual { .. } => vec![window],
+            CorrectionKind::MeterSwap { .. } => vec![TimeWindow::between(window.from, window.from.plus_millis(1))],
+            CorrectionKind::Shift { millis } => {
+                let images = self.pieces().into_iter().filter_map(|(piece, offset)| Some((piece.intersect(&window)?, offset)));
+                joined(images.flat_map(|(part, offset)| [moved(part, offset), moved(part, offset.saturating_add(millis))]))
+            }
+        }
+    }
+
+    /// Bounds for the times of corrected samples of a series whose first and
+    /// last reading are known.
+    #[must_use]
+    pub fn extent(&self, kind: Kind, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
+        let all = TimeWindow::between(first, last.plus_millis(1));
+        let readings = self.pieces().into_iter().filter_map(|(piece, offset)| Some(moved(piece.intersect(&all)?, offset)));
+        let manual = self.manual.iter().map(|(window, _)| *window);
+        let swaps = self.swaps.keys().filter(|_| kind.accumulates()).map(|at| TimeWindow::between(*at, at.plus_millis(1)));
+        let (mut least, mut most) = (last, first);
+        for window in readings.chain(manual).chain(swaps) {
+            least = least.min(window.from);
+            most = most.max(window.end().plus_millis(-1));
+        }
+        (least.min(most), most)
+    }
+
+    fn shifted(&self, wanted: TimeWindow, raw: &[Sample]) -> BTreeMap<Timestamp, f64> {
+        let mut samples = BTreeMap::new();
+        let (stay, go): (Vec<_>, Vec<_>) =
+            raw.iter().map(|sample| (self.offset(sample.at), sample)).partition(|(millis, _)| *millis == 0);
+        for (millis, sample) in go.into_iter().chain(stay) {
+            let at = sample.at.plus_millis(millis);
+            if wanted.contains(at) {
+                samples.insert(at, sample.value);
+            }
+        }
+        samples
+    }
+
+    fn swapped(&self, wanted: TimeWindow, mut samples: BTreeMap<Timestamp, f64>) -> Vec<Sample> {
+        let swaps: BTreeMap<Timestamp, (f64, f64)> =
+            self.swaps.iter().filter(|(at, _)| wanted.contains(**at)).map(|(at, values)| (*at, *values)).collect();
+        for (at, (_, first_new)) in &swaps {
+            samples.entry(*at).or_insert(*first_new);
+        }
+        let ends = |(at, value): (Timestamp, f64)| {
+            let old = swaps.get(&at).map(|(last_old, _)| Sample { at, value: *last_old });
+            old.into_iter().chain([Sample { at, value }])
+        };
+        samples.into_iter().flat_map(ends).collect()
+    }
+
+    /// How far a reading that carries a time is moved.
+    fn offset(&self, at: Timestamp) -> i64 {
+        let shifts = self.shifts.iter().filter(|(window, _)| window.contains(at));
+        shifts.fold(0i64, |sum, (_, millis)| sum.saturating_add(*millis))
+    }
+
+    fn factor(&self, at: Timestamp) -> f64 {
+        self.scales.iter().filter(|(window, _)| window.contains(at)).map(|(_, factor)| factor).product()
+    }
+
+    /// All of time, cut so that readings of a piece are moved equally far.
+    fn pieces(&self) -> Vec<(TimeWindow, i64)> {
+        let mut cuts: BTreeSet<Timestamp> = self.shifts.iter().flat_map(|(window, _)| [window.from, window.end()]).collect();
+        cuts.insert(Timestamp::MIN);
+        cuts.remove(&Timestamp::MAX);
+        let cuts: Vec<Timestamp> = cuts.into_iter().collect();
+        let untils = cuts.iter().skip(1).map(|at| Some(*at)).chain([None]);
+        cuts.iter().zip(untils).map(|(from, until)| (TimeWindow { from: *from, until }, self.offset(*from))).collect()
+    }
+}
+
+fn moved(window: TimeWindow, millis: i64) -> TimeWindow {
+    TimeWindow { from: window.from.plus_millis(millis), until: window.until.map(|until| until.plus_millis(millis)) }
+}
+
+/// Windows in order, those that meet as one.
+fn joined(windows: impl IntoIterator<Item = TimeWindow>) -> Vec<TimeWindow> {
+    let mut sorted: Vec<TimeWindow> = windows.into_iter().filter(|window| !window.is_empty()).collect();
+    sorted.sort_by_key(|window| window.from);
+    let mut apart: Vec<TimeWindow> = Vec::new();
+    for window in sorted {
+        match apart.last_mut() {
+            Some(last) if window.from <= last.end() => {
+                last.until = last.until.zip(window.until).map(|(a, b)| a.max(b));
+            }
+            _ => apart.push(window),
+        }
+    }
+    apart
+}
+
+/// When a value that stands for a window was read: a gauge holds it, with a
+/// reading each quarter of an hour so that they are linked, and one at the end.
+fn manual_instants(kind: Kind, window: TimeWindow, wanted: TimeWindow) -> Vec<Timestamp> {
+    let Some(shared) = window.intersect(&wanted) else { return Vec::new() };
+    let mut instants: Vec<Timestamp> = [window.from].into_iter().filter(|at| wanted.contains(*at)).collect();
+    if kind != Kind::Gauge {
+        return instants;
+    }
+    let mut quarter = window_of(shared.from);
+    while quarter < shared.end() {
+        instants.push(quarter);
+        quarter = quarter.plus_millis(WINDOW_MS);
+    }
+    instants.push(window.end().plus_millis(-1));
+    instants.retain(|at| shared.contains(*at));
+    instants
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::id::{GatewayId, MetricName, SensorId};
+    use crate::unit::Unit;
+
+    const MINUTE: i64 = 60_000;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::clamped(minute * MINUTE)
+    }
+
+    fn window(from: i64, until: i64) -> TimeWindow {
+        TimeWindow::between(at(from), at(until))
+    }
+
+    fn made(number: u128, window: TimeWindow, kind: CorrectionKind) -> Correction {
+        let series = SeriesKey {
+            gateway: GatewayId::parse("gw").unwrap(),
+            sensor: SensorId::parse("s").unwrap(),
+            metric: MetricName::parse("m").unwrap(),
+            unit: Unit::parse("Wh").unwrap(),
+        };
+        let id = CorrectionId::new(Uuid::from_u128(number));
+        Correction { id, series, window, kind, reason: "seen".to_owned(), by: None, at: at(number as i64), reverted: None }
+    }
+
+    fn one(window: TimeWindow, kind: CorrectionKind) -> SeriesCorrections {
+        SeriesCorrections::of(&[made(1, window, kind)])
+    }
+
+    fn series(values: &[(i64, f64)]) -> Vec<Sample> {
+        values.iter().map(|(minute, value)| Sample { at: at(*minute), value: *value }).collect()
+    }
+
+    fn apply(corrections: &SeriesCorrections, kind: Kind, values: &[(i64, f64)]) -> Vec<(i64, f64)> {
+        let samples = corrections.apply(kind, TimeWindow::ALWAYS, &series(values));
+        samples.iter().map(|sample| (sample.at.as_millis().div_euclid(MINUTE), sample.value)).collect()
+    }
+
+    fn total(corrections: &SeriesCorrections, kind: Kind, values: &[(i64, f64)]) -> Rollup {
+        let samples = corrections.apply(kind, TimeWindow::ALWAYS, &series(values));
+        corrections.roll_up_span(&RollupRule::of(kind), at(-1000), at(10_000), &samples).unwrap()
+    }
+
+    #[test]
+    fn what_is_excluded_is_as_if_it_had_never_been_read() {
+        let left = apply(&one(window(5, 10), CorrectionKind::Exclude), Kind::Gauge, &[(0, 1.0), (5, 2.0), (9, 3.0), (10, 4.0)]);
+        assert_eq!(left, [(0, 1.0), (10, 4.0)]);
+    }
+
+    #[test]
+    fn a_shift_moves_readings_and_leaves_those_that_are_there() {
+        let shift = one(window(60, 120), CorrectionKind::Shift { millis: -60 * MINUTE });
+        let moved = apply(&shift, Kind::Gauge, &[(5, 1.0), (65, 2.0), (70, 3.0), (120, 4.0)]);
+        assert_eq!(moved, [(5, 1.0), (10, 3.0), (120, 4.0)]);
+        assert_eq!(shift.sources(window(0, 30)), [window(0, 30), window(60, 90)]);
+        assert_eq!(shift.sources(window(50, 130)), [window(50, 60), window(110, 130)]);
+    }
+
+    #[test]
+    fn a_manual_value_holds_for_a_gauge_and_is_one_reading_else() {
+        let manual = one(window(10, 70), CorrectionKind::Manual { value: 600.0 });
+        let rollup = total(&manual, Kind::Gauge, &[(0, 600.0), (20, 9e6), (70, 600.0)]);
+        assert!((rollup.positive - 700.0).abs() < 1e-9, "{}", rollup.positive);
+        assert_eq!(rollup.covered_ms, 70 * 60_000);
+        assert_eq!(
+            apply(&manual, Kind::IntervalEnergy, &[(0, 1.0), (20, 2.0), (69, 3.0), (70, 4.0)]),
+            [(0, 1.0), (10, 600.0), (70, 4.0)]
+        );
+    }
+
+    #[test]
+    fn a_swapped_meter_counts_to_the_last_value_and_from_the_first() {
+        let swap = one(window(7, 8), CorrectionKind::MeterSwap { last_old: 1_004.0, first_new: 20.0 });
+        let rollup = total(&swap, Kind::Counter, &[(0, 1000.0), (5, 1002.0), (10, 23.0), (15, 25.0)]);
+        assert_eq!(rollup.increase, 2.0 + 2.0 + 3.0 + 2.0);
+        assert_eq!(rollup.covered_ms, 15 * 60_000);
+        assert_eq!(rollup.flags, crate::RollupFlags::default());
+        // A reading of that very instant is the new meter's.
+        let rollup = total(&swap, Kind::Counter, &[(0, 1000.0), (7, 23.0), (15, 25.0)]);
+        assert_eq!(rollup.increase, 4.0 + 2.0);
+    }
+
+    #[test]
+    fn a_scaled_counter_does_not_jump_where_the_scale_begins_and_ends() {
+        let scale = one(window(20, 50), CorrectionKind::Scale { factor: 10.0 });
+        let values: Vec<_> = (0..=6).map(|step| (step * 10, 1e6 + step as f64 * 10.0)).collect();
+        let rollup = total(&scale, Kind::Counter, &values);
+        assert_eq!(rollup.increase, 30.0 + 300.0);
+        // An edge between two readings cuts the line between them.
+        let scale = one(window(25, 50), CorrectionKind::Scale { factor: 10.0 });
+        assert_eq!(total(&scale, Kind::Counter, &values).increase, 35.0 + 250.0);
+    }
+
+    #[test]
+    fn a_scale_turns_the_sign_of_power() {
+        let scale = one(TimeWindow::ALWAYS, CorrectionKind::Scale { factor: -2.0 });
+        let rollup = total(&scale, Kind::Gauge, &[(0, 100.0), (30, 100.0)]);
+        assert_eq!((rollup.positive, rollup.negative), (0.0, -100.0));
+        assert_eq!((rollup.min, rollup.max), (-200.0, -200.0));
+    }
+
+    #[test]
+    fn what_is_plausible_is_judged_after_scaling() {
+        // A meter that counts in mWh.
+        let values = [(0, 0.0), (5, 50e6), (10, 100e6)];
+        assert!(total(&SeriesCorrections::default(), Kind::Counter, &values).flags.implausible);
+        let rollup = total(&one(TimeWindow::ALWAYS, CorrectionKind::Scale { factor: 1e-3 }), Kind::Counter, &values);
+        assert!(!rollup.flags.implausible);
+        assert!((rollup.increase - 100e3).abs() < 1e-6, "{}", rollup.increase);
+    }
+
+    #[test]
+    fn a_correction_that_was_taken_back_does_nothing() {
+        let mut correction = made(1, window(0, 100), CorrectionKind::Exclude);
+        correction.reverted = Some(Reverted { by: None, at: at(9) });
+        assert!(SeriesCorrections::of(&[correction]).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_refused() {
+        let check = |kind, window| made(1, window, kind).check(Kind::Gauge).is_ok();
+        assert!(check(CorrectionKind::Exclude, TimeWindow::ALWAYS));
+        assert!(!check(CorrectionKind::Exclude, window(5, 5)));
+        assert!(!check(CorrectionKind::Scale { factor: 0.0 }, TimeWindow::ALWAYS));
+        assert!(!check(CorrectionKind::Scale { factor: f64::NAN }, TimeWindow::ALWAYS));
+        assert!(!check(CorrectionKind::Shift { millis: 0 }, TimeWindow::ALWAYS));
+        assert!(!check(CorrectionKind::Shift { millis: i64::MIN }, TimeWindow::ALWAYS));
+        assert!(!check(CorrectionKind::Manual { value: 1.0 }, TimeWindow::ALWAYS));
+        assert!(!check(CorrectionKind::MeterSwap { last_old: 1.0, first_new: 1.0 }, TimeWindow::ALWAYS));
+        let unreasoned = Correction { reason: " ".to_owned(), ..made(1, window(0, 1), CorrectionKind::Exclude) };
+        assert!(unreasoned.check(Kind::Gauge).is_err());
+    }
+
+    fn any_kind() -> impl Strategy<Value = CorrectionKind> {
+        prop_oneof![
+            Just(CorrectionKind::Exclude),
+            (-3.0..3.0f64).prop_map(|factor| CorrectionKind::Scale { factor: if factor == 0.0 { 1.0 } else { factor } }),
+            (-200..200i64).prop_map(|minutes| CorrectionKind::Shift { millis: minutes * MINUTE }),
+            (0.0..50_000.0f64).prop_map(|value| CorrectionKind::Manual { value }),
+            (0.0..50_000.0f64, 0.0..50_000.0f64)
+                .prop_map(|(last_old, first_new)| CorrectionKind::MeterSwap { last_old, first_new }),
+        ]
+    }
+
+    fn any_corrections() -> impl Strategy<Value = Vec<Correction>> {
+        let any = (0..600i64, 1..300i64, any_kind());
+        proptest::collection::vec(any, 0..5).prop_map(|all| {
+            let numbered = (1..).zip(all);
+            numbered.map(|(number, (from, length, kind))| made(number, window(from, from + length), kind)).collect()
+        })
+    }
+
+    fn any_samples() -> impl Strategy<Value = Vec<Sample>> {
+        let value = prop_oneof![0.0..50_000.0f64, Just(0.0), -100.0..100.0f64, Just(9e9)];
+        proptest::collection::btree_map(0..900i64, value, 0..80)
+            .prop_map(|rows| rows.into_iter().map(|(minute, value)| Sample { at: at(minute), value }).collect())
+    }
+
+    fn windows_of(corrections: &SeriesCorrections, rule: &RollupRule, raw: &[Sample]) -> Vec<Option<Rollup>> {
+        let samples = corrections.apply(rule.kind, TimeWindow::ALWAYS, raw);
+        (-20..90).map(|number| corrections.roll_up(rule, Timestamp::clamped(number * WINDOW_MS), &samples)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn corrected_samples_are_in_order_and_depend_on_their_sources_only(
+            corrections in any_corrections(), raw in any_samples(), from in -100..800i64, length in 1..300i64,
+            kind in proptest::sample::select(Kind::ALL),
+        ) {
+            let corrections = SeriesCorrections::of(&corrections);
+            let wanted = window(from, from + length);
+            let sources = corrections.sources(wanted);
+            prop_assert!(sources.windows(2).all(|pair| pair[0].end() < pair[1].from));
+            let all = corrections.apply(kind, TimeWindow::ALWAYS, &raw);
+            prop_assert!(all.windows(2).all(|pair| pair[0].at <= pair[1].at));
+            let needed: Vec<Sample> = raw.iter().copied().filter(|s| sources.iter().any(|window| window.contains(s.at))).collect();
+            let inside: Vec<Sample> = all.into_iter().filter(|sample| wanted.contains(sample.at)).collect();
+            prop_assert_eq!(corrections.apply(kind, wanted, &needed), inside);
+        }
+
+        #[test]
+        fn the_order_in_which_they_were_made_plays_no_part(mut all in any_corrections(), raw in any_samples(), kind in proptest::sample::select(Kind::ALL)) {
+            // But where two put a value in place of the same readings.
+            let mut manual = 0;
+            all.retain(|c| !matches!(c.kind, CorrectionKind::Manual { .. } | CorrectionKind::MeterSwap { .. }) || { manual += 1; manual < 2 });
+            let there = SeriesCorrections::of(&all);
+            let count = all.len() as i64;
+            for (number, correction) in (0i64..).zip(&mut all) {
+                correction.at = at(count - number);
+            }
+            let back = SeriesCorrections::of(&all);
+            prop_assert_eq!(there.apply(kind, TimeWindow::ALWAYS, &raw), back.apply(kind, TimeWindow::ALWAYS, &raw));
+        }
+
+        #[test]
+        fn a_correction_changes_what_it_touches_and_its_context_only(
+            mut all in any_corrections(), added in (0..600i64, 1..300i64, any_kind()), raw in any_samples(), kind in proptest::sample::select(Kind::ALL),
+        ) {
+            let rule = RollupRule { max_rate: 10_000.0, ..RollupRule::of(kind) };
+            let before = SeriesCorrections::of(&all);
+            let correction = made(99, window(added.0, added.0 + added.1), added.2);
+            all.push(correction.clone());
+            let after = SeriesCorrections::of(&all);
+            let touched = before.touched(&correction);
+            let of = |corrections: &SeriesCorrections| corrections.apply(kind, TimeWindow::ALWAYS, &raw);
+            let outside = |samples: Vec<Sample>| samples.into_iter().filter(|s| !touched.iter().any(|w| w.contains(s.at))).collect::<Vec<_>>();
+            prop_assert_eq!(outside(of(&before)), outside(of(&after)));
+            // Whoever makes it and takes it back has changed nothing.
+            all.last_mut().unwrap().reverted = Some(Reverted { by: None, at: at(1) });
+            prop_assert_eq!(windows_of(&SeriesCorrections::of(&all), &rule, &raw), windows_of(&before, &rule, &raw));
+        }
+
+        #[test]
+        fn no_corrected_sample_lies_outside_the_extent(all in any_corrections(), raw in any_samples(), kind in proptest::sample::select(Kind::ALL)) {
+            let (Some(first), Some(last)) = (raw.first(), raw.last()) else { return Ok(()) };
+            let corrections = SeriesCorrections::of(&all);
+            let (least, most) = corrections.extent(kind, first.at, last.at);
+            let samples = corrections.apply(kind, TimeWindow::ALWAYS, &raw);
+            prop_assert!(samples.iter().all(|sample| least <= sample.at && sample.at <= most));
+        }
+    }
+}
