@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the tests talk to: a Docker engine and chromedriver. Mail servers are
-# started by the tests that need one.
+# What the tests talk to: a Docker engine, chromedriver and a Cassandra node.
+# Mail servers and clusters are started by the tests that need one.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -10,8 +10,10 @@ case "${1:-}" in
   start)
     "$here/docker.sh" start
     "$here/chromedriver.sh" start 9515
+    "$here/cassandra.sh" start
     ;;
   stop)
+    "$here/cassandra.sh" stop
     "$here/chromedriver.sh" stop
     "$here/docker.sh" stop
     ;;
