@@ -39,13 +39,29 @@ impl Args {
 /// Opens the provider's part of the store that the settings name, after all that
 /// is wrong with the settings has been reported.
 pub(crate) fn open(provider: &ProviderId, settings: &mut Settings) -> anyhow::Result<ProviderStore> {
-    let url = StoreUrl::parse(settings.text("store.url"));
-    if let Err(error) = &url {
-        settings.problem("store.url", &error.to_string());
-    }
+    let url = store_url(settings, "store.url", "store.user", "store.password");
     settings.finish()?;
-    let url = url.map_err(|error| SettingsError::one(error.to_string()))?;
-    Ok(Store::open(url)?.provider(provider)?)
+    Ok(Store::open(url?)?.provider(provider)?)
+}
+
+/// Where a store is and who signs in to it; what is wrong with that is noted.
+pub(crate) fn store_url(
+    settings: &mut Settings,
+    place: &'static str,
+    user: &'static str,
+    password: &'static str,
+) -> Result<StoreUrl, SettingsError> {
+    let url = StoreUrl::parse(settings.text(place)).map_err(|error| {
+        settings.problem(place, &error.to_string());
+        SettingsError::one(error.to_string())
+    })?;
+    match (settings.optional::<String>(user), settings.secret(password)) {
+        (Some(_), None) => settings.problem(password, "is needed with a user name"),
+        (None, Some(_)) => settings.problem(user, "is needed with a password"),
+        (Some(name), Some(secret)) if url.is_cluster() => return Ok(url.signed_in(name, secret)),
+        _ => {}
+    }
+    Ok(url)
 }
 
 /// The machine's clock.

@@ -27,7 +27,13 @@ const fn setting(key: &'static str, default: &'static str, about: &'static str) 
 
 /// Every setting there is. An empty default: not set.
 pub(crate) const SETTINGS: &[Setting] = &[
-    setting("store.url", "sqlite:./data", "where the data is: sqlite:DIR[?ack=power-loss|process-crash]"),
+    setting(
+        "store.url",
+        "sqlite:./data",
+        "where the data is: sqlite:DIR or cassandra://HOST,HOST/?dc=NAME[&rf=3][&ca=FILE], either with ack=power-loss|process-crash",
+    ),
+    setting("store.user", "", "user name at a Cassandra cluster"),
+    Setting { key: "store.password", default: "", secret: true, about: "password at a Cassandra cluster" },
     setting("ops.listen", "", "address of /metrics, /healthz and /readyz"),
     setting("log.format", "auto", "text, json or auto: text on a terminal, else json"),
     setting("log.filter", "info", "what is logged, such as info,heliograph_ingest=debug"),

@@ -296,8 +296,9 @@ nodetool() {
   local node="$1" flags
   shift
   mapfile -t flags < <(java_flags)
+  echo '<configuration/>' >"$state/quiet.xml"
   exec java -Xmx128m "${flags[@]}" -Dcom.sun.jndi.rmiURLParsing=legacy "-Dcassandra.config=file://$(folder "$node")/conf/cassandra.yaml" \
-    "-Dcassandra.storagedir=$state" -Dlogback.configurationFile=/dev/null -cp "$jars/lib/*" \
+    "-Dcassandra.storagedir=$state" "-Dlogback.configurationFile=file://$state/quiet.xml" -cp "$jars/lib/*" \
     org.apache.cassandra.tools.NodeTool -h 127.0.0.1 -p "$(jmx_port "$node")" "$@" 9>&-
 }
 

@@ -243,7 +243,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn audit_list(&self, from: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::audit::list(connection, from, limit)).await
     }
 
@@ -254,7 +254,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn audit_verify(&self, noted: Option<AuditHead>) -> Result<AuditVerdict, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::audit::verify(connection, noted)).await
     }
 }

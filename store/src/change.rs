@@ -22,7 +22,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn versions(&self) -> Result<Versions, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(sqlite::settings::versions).await
     }
 
@@ -31,7 +31,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn lease_take(&self, name: &str, holder: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
-        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned());
+        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned()) else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::settings::take_lease(batch, &name, &holder, now, until)).await
     }
 
@@ -40,7 +40,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn lease_release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned());
+        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned()) else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::settings::release_lease(batch, &name, &holder)).await
     }
 }

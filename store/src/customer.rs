@@ -15,7 +15,7 @@ impl ProviderStore {
     pub async fn customer_save(&self, customer: Customer) -> Result<(), StoreError> {
         let event =
             self.event("customer.save", format_args!("customer:{}", customer.id), json!({ "mailed": customer.email.is_some() }));
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::customer::save(batch, &customer)).await
     }
 
@@ -24,7 +24,7 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn customer_fetch(&self, customer: CustomerId) -> Result<Customer, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         let found = db.read(move |connection| sqlite::customer::list(connection, Some(customer))).await?;
         found.into_iter().next().ok_or(StoreError::NotFound("customer"))
     }
@@ -34,7 +34,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn customer_list(&self) -> Result<Vec<Customer>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(|connection| sqlite::customer::list(connection, None)).await
     }
 
@@ -47,7 +47,7 @@ impl ProviderStore {
         let window = commission.window;
         let detail = json!({ "customer": commission.customer, "gateway": commission.gateway, "from": window.from.to_string(), "until": window.until.map(|end| end.to_string()) });
         let event = self.event("commission.create", format_args!("commission:{}", commission.id), detail);
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::customer::commission(batch, &commission)).await
     }
 
@@ -57,7 +57,7 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none that runs then.
     pub async fn commission_end(&self, commission: CommissionId, at: Timestamp) -> Result<(), StoreError> {
         let event = self.event("commission.end", format_args!("commission:{commission}"), json!({ "until": at.to_string() }));
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::customer::end_commission(batch, commission, at)).await
     }
 
@@ -67,7 +67,7 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none that begins after `now`.
     pub async fn commission_cancel(&self, commission: CommissionId, now: Timestamp) -> Result<(), StoreError> {
         let event = self.event("commission.cancel", format_args!("commission:{commission}"), json!({}));
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::customer::cancel_commission(batch, commission, now)).await
     }
 
@@ -96,7 +96,7 @@ impl ProviderStore {
     }
 
     async fn commissions(&self, customer: Option<CustomerId>, gateway: Option<GatewayId>) -> Result<Vec<Commission>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::customer::commissions(connection, customer, gateway.as_ref())).await
     }
 }

@@ -82,7 +82,7 @@ impl ProviderStore {
     /// When nothing of it was written; [`StoreError::TooManySeries`] where it
     /// names new series beyond [`Self::SERIES_OF_GATEWAY`].
     pub async fn document_write(&self, document: impl Into<Arc<DocumentWrite>>) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), document) = (&self.backend, document.into());
+        let (Backend::Sqlite(db), document) = (&self.backend, document.into()) else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::document::write(batch, &document)).await
     }
 
@@ -95,7 +95,7 @@ impl ProviderStore {
     /// When they were not all written, as for [`Self::document_write`]; on SQLite
     /// none of them was.
     pub async fn document_write_again(&self, documents: Vec<Arc<DocumentWrite>>) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| documents.iter().try_for_each(|document| sqlite::document::write_again(batch, document))).await
     }
 
@@ -105,6 +105,7 @@ impl ProviderStore {
     pub const fn document_is_atomic(&self, _document: &DocumentWrite) -> bool {
         match self.backend {
             Backend::Sqlite(_) => true,
+            Backend::Cassandra(_) => false,
         }
     }
 
@@ -115,6 +116,7 @@ impl ProviderStore {
     pub const fn orders_by_stamp(&self) -> bool {
         match self.backend {
             Backend::Sqlite(_) => false,
+            Backend::Cassandra(_) => true,
         }
     }
 }

@@ -103,7 +103,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn gateway_list(&self) -> Result<Vec<GatewayRecord>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(|connection| sqlite::gateway::list(connection, None)).await
     }
 
@@ -112,7 +112,7 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn gateway_fetch(&self, gateway: &GatewayId) -> Result<GatewayRecord, StoreError> {
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
         let found = db.read(move |connection| sqlite::gateway::list(connection, Some(&gateway))).await?;
         found.into_iter().next().ok_or(StoreError::NotFound("gateway"))
     }
@@ -124,7 +124,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn gateway_knock(&self, gateway: &GatewayId, address: &str, at: Timestamp) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), gateway, address) = (&self.backend, gateway.clone(), address.to_owned());
+        let (Backend::Sqlite(db), gateway, address) = (&self.backend, gateway.clone(), address.to_owned()) else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::gateway::knock(batch, &gateway, &address, at)).await
     }
 
@@ -139,7 +139,7 @@ impl ProviderStore {
     pub async fn gateway_commission(&self, commissioning: GatewayCommissioning) -> Result<(), StoreError> {
         let detail = json!({ "location": commissioning.location, "from": commissioning.from.to_string(), "credential": commissioning.credential.id });
         let event = self.event("gateway.commission", format_args!("gateway:{}", commissioning.gateway), detail);
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::gateway::commission(batch, &commissioning)).await
     }
 
@@ -153,7 +153,7 @@ impl ProviderStore {
             format_args!("gateway:{gateway}"),
             json!({ "location": location, "from": from.to_string() }),
         );
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| {
             let number = sqlite::gateway::number(batch.connection, &gateway)?;
             sqlite::gateway::place(batch, number, location, from)
@@ -167,7 +167,7 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn gateway_rename(&self, gateway: &GatewayId, label: Option<String>) -> Result<(), StoreError> {
         let event = self.event("gateway.rename", format_args!("gateway:{gateway}"), json!({ "named": label.is_some() }));
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::gateway::rename(batch, &gateway, label.as_deref())).await
     }
 
@@ -177,7 +177,7 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn gateway_retire(&self, gateway: &GatewayId, at: Timestamp) -> Result<(), StoreError> {
         let event = self.event("gateway.retire", format_args!("gateway:{gateway}"), json!({ "from": at.to_string() }));
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::gateway::retire(batch, &gateway, at)).await
     }
 
@@ -186,7 +186,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn placement_list(&self) -> Result<Vec<Placement>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(sqlite::gateway::placements).await
     }
 
@@ -195,7 +195,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn gateway_directory(&self) -> Result<Vec<DirectoryEntry>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(sqlite::gateway::directory).await
     }
 
@@ -205,7 +205,7 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is no such gateway.
     pub async fn credential_add(&self, gateway: &GatewayId, credential: CredentialNew, at: Timestamp) -> Result<(), StoreError> {
         let event = self.event("credential.add", format_args!("credential:{}", credential.id), json!({ "gateway": gateway }));
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| {
             let number = sqlite::gateway::number(batch.connection, &gateway)?;
             sqlite::gateway::add_credential(batch, number, credential, at)
@@ -218,7 +218,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn credential_list(&self, gateway: &GatewayId) -> Result<Vec<CredentialRecord>, StoreError> {
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::gateway::credentials(connection, &gateway)).await
     }
 
@@ -233,7 +233,7 @@ impl ProviderStore {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let event = self.event("credential.revoke", format_args!("credential:{credential}"), json!({ "gateway": gateway }));
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::gateway::revoke(batch, &gateway, credential, at)).await
     }
 }

@@ -4,9 +4,10 @@
 //! to one provider's data, and there is no other way to any data. The methods
 //! of [`ProviderStore`] are named noun first and stand in one file a resource,
 //! beside the records that they take and give. Nothing outside this crate
-//! spells SQL.
+//! spells SQL or CQL.
 
 mod audit;
+mod cassandra;
 mod change;
 mod clock;
 mod customer;

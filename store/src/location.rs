@@ -15,7 +15,7 @@ impl ProviderStore {
     pub async fn location_save(&self, location: Location) -> Result<(), StoreError> {
         let detail = json!({ "zone": location.zone, "installed_kwp": location.installed_kwp });
         let event = self.event("location.save", format_args!("location:{}", location.id), detail);
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::location::save(batch, &location)).await
     }
 
@@ -24,7 +24,7 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn location_fetch(&self, location: LocationId) -> Result<Location, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         let found = db.read(move |connection| sqlite::location::list(connection, Some(location))).await?;
         found.into_iter().next().ok_or(StoreError::NotFound("location"))
     }
@@ -34,7 +34,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn location_list(&self) -> Result<Vec<Location>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(|connection| sqlite::location::list(connection, None)).await
     }
 }

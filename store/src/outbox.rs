@@ -106,7 +106,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn outbox_put(&self, mail: OutboxNew) -> Result<bool, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::outbox::put(batch, &mail)).await
     }
 
@@ -115,7 +115,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn outbox_contains(&self, key: &OutboxKey) -> Result<bool, StoreError> {
-        let (Backend::Sqlite(db), key) = (&self.backend, key.clone());
+        let (Backend::Sqlite(db), key) = (&self.backend, key.clone()) else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::outbox::contains(connection, &key)).await
     }
 
@@ -125,7 +125,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn outbox_claim(&self, now: Timestamp, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::outbox::claim(batch, now, until)).await
     }
 
@@ -154,7 +154,7 @@ impl ProviderStore {
     }
 
     async fn outbox_settle(&self, id: OutboxId, state: OutboxState, outcome: &str, at: Timestamp) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), outcome) = (&self.backend, outcome.to_owned());
+        let (Backend::Sqlite(db), outcome) = (&self.backend, outcome.to_owned()) else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::outbox::settle(batch, id, state, &outcome, at)).await
     }
 
@@ -163,7 +163,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn outbox_list(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::outbox::list(connection, limit)).await
     }
 
@@ -172,7 +172,7 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn outbox_fetch(&self, id: OutboxId) -> Result<OutboxMail, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::outbox::fetch(connection, id)).await
     }
 }

@@ -65,7 +65,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn quarantine_add(&self, entry: impl Into<Arc<QuarantineNew>>) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), entry) = (&self.backend, entry.into());
+        let (Backend::Sqlite(db), entry) = (&self.backend, entry.into()) else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::quarantine::add(batch, &entry)).await
     }
 
@@ -74,7 +74,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn quarantine_list(&self, before: Option<Timestamp>, limit: usize) -> Result<Vec<QuarantineRow>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::quarantine::list(connection, before, limit)).await
     }
 
@@ -83,7 +83,7 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn quarantine_fetch(&self, id: QuarantineId) -> Result<QuarantineRow, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::quarantine::fetch(connection, id)).await
     }
 
@@ -92,7 +92,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn quarantine_usage(&self) -> Result<QuarantineUsage, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(sqlite::quarantine::usage).await
     }
 }

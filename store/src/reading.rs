@@ -37,7 +37,7 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is no such gateway.
     pub async fn reading_page(&self, gateway: &GatewayId, window: TimeWindow, limit: usize) -> Result<ReadingPage, StoreError> {
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::reading::page(connection, &gateway, window, limit)).await
     }
 }

@@ -58,7 +58,7 @@ impl ProviderStore {
         period: TimeWindow,
         visible: TimeWindow,
     ) -> Result<Vec<SeriesRollups>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         let asked = gateway.clone();
         if db.read(move |connection| sqlite::rollup::is_dirty(connection, &asked)).await? {
             while self.settle(Some(gateway.clone())).await? > 0 {}
@@ -77,7 +77,7 @@ impl ProviderStore {
     }
 
     async fn settle(&self, gateway: Option<GatewayId>) -> Result<usize, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::rollup::settle(batch, gateway.as_ref())).await
     }
 }

@@ -64,7 +64,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn sensor_list(&self, gateway: &GatewayId) -> Result<Vec<SensorRecord>, StoreError> {
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone());
+        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::sensor::list(connection, &gateway)).await
     }
 
@@ -75,7 +75,7 @@ impl ProviderStore {
     pub async fn sensor_update(&self, gateway: &GatewayId, sensor: &SensorId, update: SensorUpdate) -> Result<(), StoreError> {
         let detail = json!({ "sensor": sensor, "named": update.label.is_some(), "role": update.role, "rated_w": update.rated_w });
         let event = self.event("sensor.update", format_args!("gateway:{gateway}"), detail);
-        let (Backend::Sqlite(db), gateway, sensor) = (&self.backend, gateway.clone(), sensor.clone());
+        let (Backend::Sqlite(db), gateway, sensor) = (&self.backend, gateway.clone(), sensor.clone()) else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::sensor::update(batch, &gateway, &sensor, &update)).await
     }
 
@@ -89,7 +89,7 @@ impl ProviderStore {
             "sensor": key.sensor, "metric": key.metric, "unit": key.unit.as_str(), "kind": kind, "quantity": quantity
         });
         let event = self.event("series.classify", format_args!("gateway:{}", key.gateway), detail);
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::sensor::classify(batch, &key, kind, quantity)).await
     }
 }

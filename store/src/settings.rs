@@ -14,7 +14,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn settings_fetch(&self) -> Result<ProviderSettings, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         Ok(db.read(sqlite::settings::fetch).await?.unwrap_or_default())
     }
 
@@ -24,7 +24,7 @@ impl ProviderStore {
     /// When the store cannot be written.
     pub async fn settings_save(&self, settings: ProviderSettings) -> Result<(), StoreError> {
         let event = self.settings_event("settings.save", &settings);
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::settings::save(batch, &settings)).await
     }
 
@@ -34,7 +34,7 @@ impl ProviderStore {
     /// When the store cannot be written.
     pub async fn settings_seed(&self, settings: ProviderSettings) -> Result<(), StoreError> {
         let event = self.settings_event("settings.seed", &settings);
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| match sqlite::settings::fetch(batch.connection)? {
             Some(_) => Ok(()),
             None => sqlite::settings::save(batch, &settings).and_then(|()| sqlite::audit::append(batch, event)),

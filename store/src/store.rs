@@ -1,14 +1,15 @@
 //! The two handles: a store, and one provider's part of it.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use heliograph_domain::{Actor, ProviderId, Timestamp};
 
 use crate::clock::Clock;
 use crate::error::StoreError;
-use crate::sqlite::Database;
-use crate::url::{AckLevel, StoreUrl};
+use crate::url::{AckLevel, Place, StoreUrl};
+use crate::{cassandra, sqlite};
 
 /// An opened store: from here to a provider's data by its id only.
 #[derive(Debug, Clone)]
@@ -36,16 +37,20 @@ pub struct ProviderStore {
 /// what each of them does.
 #[derive(Debug, Clone)]
 pub(crate) enum Backend {
-    Sqlite(Database),
+    Sqlite(sqlite::Database),
+    Cassandra(cassandra::Database),
 }
 
 impl Store {
-    /// Opens what a URL names, making the folder if it does not exist.
+    /// Opens what a URL names, making the folder if it does not exist. A cluster
+    /// is connected to when something is asked of it.
     ///
     /// # Errors
     /// [`StoreError::Open`] when it cannot be made or written.
     pub fn open(url: StoreUrl) -> Result<Self, StoreError> {
-        crate::sqlite::check_directory(&url.directory)?;
+        if let Place::Sqlite(directory) = &url.place {
+            sqlite::check_directory(directory)?;
+        }
         Ok(Self { inner: Arc::new(Inner { url, open: Mutex::default() }) })
     }
 
@@ -59,12 +64,20 @@ impl Store {
         if let Some(store) = open.get(provider) {
             return Ok(store.clone());
         }
-        let path = self.inner.url.directory.join(format!("{provider}.db"));
-        let database = Database::open(&path, self.inner.url.ack)?;
-        let store = ProviderStore::of(provider, self.inner.url.ack, database);
+        let ack = self.inner.url.ack;
+        let backend = match &self.inner.url.place {
+            Place::Sqlite(directory) => Backend::Sqlite(sqlite::Database::open(&file(directory, provider), ack)?),
+            Place::Cassandra(cluster) => Backend::Cassandra(cassandra::Database::new(cluster.clone(), provider)),
+        };
+        let store = ProviderStore::of(provider, ack, backend);
         open.insert(provider.clone(), store.clone());
         Ok(store)
     }
+}
+
+/// The file of a provider's data.
+fn file(directory: &Path, provider: &ProviderId) -> PathBuf {
+    directory.join(format!("{provider}.db"))
 }
 
 impl ProviderStore {
@@ -74,13 +87,16 @@ impl ProviderStore {
     /// # Errors
     /// When the process has no resources for it.
     pub fn open_later(url: &StoreUrl, provider: &ProviderId) -> Result<Self, StoreError> {
-        let database = Database::open_later(&url.directory.join(format!("{provider}.db")), url.ack)?;
-        Ok(Self::of(provider, url.ack, database))
+        let backend = match &url.place {
+            Place::Sqlite(directory) => Backend::Sqlite(sqlite::Database::open_later(&file(directory, provider), url.ack)?),
+            Place::Cassandra(cluster) => Backend::Cassandra(cassandra::Database::new(cluster.clone(), provider)),
+        };
+        Ok(Self::of(provider, url.ack, backend))
     }
 
-    fn of(provider: &ProviderId, ack: AckLevel, database: Database) -> Self {
+    fn of(provider: &ProviderId, ack: AckLevel, backend: Backend) -> Self {
         let (actor, clock) = (Actor::System("store"), Clock::system());
-        Self { provider: provider.clone(), ack, actor, clock, backend: Backend::Sqlite(database) }
+        Self { provider: provider.clone(), ack, actor, clock, backend }
     }
 
     /// Whose data this is.
@@ -113,13 +129,17 @@ impl ProviderStore {
     /// # Errors
     /// When it does not, with the reason.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
-        db.write(|_| Ok(())).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(|_| Ok(())).await,
+            Backend::Cassandra(db) => db.ping().await,
+        }
     }
 
     /// Finishes what is queued and closes the files; later calls fail.
     pub async fn close(&self) {
-        let Backend::Sqlite(db) = &self.backend;
-        db.close().await;
+        match &self.backend {
+            Backend::Sqlite(db) => db.close().await,
+            Backend::Cassandra(db) => db.close(),
+        }
     }
 }

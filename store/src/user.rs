@@ -46,10 +46,15 @@ impl ProviderStore {
     /// [`StoreError::Conflict`] where the address is taken, or a customer's
     /// user names no customer.
     pub async fn user_create(&self, user: UserRecord) -> Result<(), StoreError> {
+<<<<<<< HEAD
         let detail = json!({ "role": user.role, "customer": user.customer });
         let event = self.event("user.create", format_args!("user:{}", user.id), detail);
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::user::create(batch, &user)).await
+=======
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        db.write(move |batch| sqlite::user::create(batch, &user)).await
+>>>>>>> ce66c67 (Connect to a Cassandra cluster, and name what it has to hold)
     }
 
     /// Everybody, by address.
@@ -57,7 +62,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn user_list(&self) -> Result<Vec<UserRecord>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(|connection| sqlite::user::list(connection, None, None)).await
     }
 
@@ -66,7 +71,7 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn user_fetch(&self, user: UserId) -> Result<UserRecord, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         let found = db.read(move |connection| sqlite::user::list(connection, Some(user), None)).await?;
         found.into_iter().next().ok_or(StoreError::NotFound("user"))
     }
@@ -76,7 +81,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn user_find(&self, email: &EmailAddress) -> Result<Option<UserRecord>, StoreError> {
-        let (Backend::Sqlite(db), email) = (&self.backend, email.clone());
+        let (Backend::Sqlite(db), email) = (&self.backend, email.clone()) else { return Err(StoreError::not_yet()) };
         Ok(db.read(move |connection| sqlite::user::list(connection, None, Some(&email))).await?.into_iter().next())
     }
 
@@ -85,9 +90,14 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn user_set_password(&self, user: UserId, hash: String) -> Result<(), StoreError> {
+<<<<<<< HEAD
         let event = self.event("user.password", format_args!("user:{user}"), json!({}));
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::user::set_password(batch, user, &hash)).await
+=======
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        db.write(move |batch| sqlite::user::set_password(batch, user, &hash)).await
+>>>>>>> ce66c67 (Connect to a Cassandra cluster, and name what it has to hold)
     }
 
     /// Removes somebody with their sessions and links.
@@ -95,9 +105,14 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn user_delete(&self, user: UserId) -> Result<(), StoreError> {
+<<<<<<< HEAD
         let event = self.event("user.delete", format_args!("user:{user}"), json!({}));
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::user::delete(batch, user)).await
+=======
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        db.write(move |batch| sqlite::user::delete(batch, user)).await
+>>>>>>> ce66c67 (Connect to a Cassandra cluster, and name what it has to hold)
     }
 
     /// Keeps a one-time link for somebody; only its digest is stored.
@@ -105,9 +120,14 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn login_link_create(&self, digest: KeyDigest, user: UserId, expires: Timestamp) -> Result<(), StoreError> {
+<<<<<<< HEAD
         let event = self.event("user.link", format_args!("user:{user}"), json!({ "until": expires.to_string() }));
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::user::create_link(batch, digest, user, expires)).await
+=======
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        db.write(move |batch| sqlite::user::create_link(batch, digest, user, expires)).await
+>>>>>>> ce66c67 (Connect to a Cassandra cluster, and name what it has to hold)
     }
 
     /// Whose link this is, without using it up.
@@ -115,7 +135,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn login_link_peek(&self, digest: KeyDigest, now: Timestamp) -> Result<Option<UserId>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::user::peek_link(connection, digest, now)).await
     }
 
@@ -124,7 +144,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn login_link_redeem(&self, digest: KeyDigest, now: Timestamp) -> Result<Option<UserId>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::user::redeem_link(batch, digest, now)).await
     }
 
@@ -133,7 +153,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn session_save(&self, session: SessionRow) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::user::save_session(batch, &session)).await
     }
 
@@ -142,7 +162,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn session_load(&self, digest: KeyDigest, now: Timestamp) -> Result<Option<SessionRow>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.read(move |connection| sqlite::user::load_session(connection, digest, now)).await
     }
 
@@ -152,7 +172,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn session_prolong(&self, digest: KeyDigest, expires: Timestamp) -> Result<bool, StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::user::prolong_session(batch, digest, expires)).await
     }
 
@@ -161,7 +181,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn session_delete(&self, digest: KeyDigest) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::user::delete_session(batch, digest)).await
     }
 
@@ -170,7 +190,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn session_delete_by_user(&self, user: UserId) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::user::delete_sessions(batch, user)).await
     }
 
@@ -179,7 +199,7 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn session_expire(&self, now: Timestamp) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.write(move |batch| sqlite::user::expire(batch, now)).await
     }
 }

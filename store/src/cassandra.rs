@@ -1,0 +1,152 @@
+//! The backend for fleets that outgrow one machine: a Cassandra cluster, with a
+//! keyspace a provider.
+//!
+//! [`Database`] is one provider's keyspace. It connects at its first use, and
+//! again at the next one where that fails; once connected, the driver finds its
+//! way back to nodes that were away. Statements name their tables as `@.table`,
+//! which stands for the table in the provider's keyspace, and are prepared once.
+
+pub(crate) mod schema;
+mod session;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures_util::TryStreamExt as _;
+use heliograph_domain::ProviderId;
+use scylla::client::session::Session;
+use scylla::deserialize::row::DeserializeRow;
+use scylla::response::query_result::{QueryResult, QueryRowsResult};
+use scylla::serialize::batch::BatchValues;
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+
+use crate::error::StoreError;
+use crate::url::Cluster;
+use session::Connection;
+
+/// Rows that come in one page.
+const PAGE_ROWS: i32 = 2_000;
+
+/// One provider's keyspace, shared by all clones.
+#[derive(Debug, Clone)]
+pub(crate) struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    provider: ProviderId,
+    keyspace: String,
+    connection: Connection,
+    /// By the text that callers know them by.
+    statements: RwLock<HashMap<&'static str, PreparedStatement>>,
+    closed: AtomicBool,
+}
+
+impl Database {
+    /// The keyspace of a provider; nothing is asked of the cluster yet.
+    pub(crate) fn new(cluster: Cluster, provider: &ProviderId) -> Self {
+        let keyspace = schema::keyspace(provider);
+        let connection = Connection::new(cluster, keyspace.clone());
+        let inner =
+            Inner { provider: provider.clone(), keyspace, connection, statements: RwLock::default(), closed: AtomicBool::new(false) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The connected session, whose schema has been checked.
+    pub(crate) async fn session(&self) -> Result<Arc<Session>, StoreError> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable("it is closed".to_owned()));
+        }
+        self.inner.connection.session(&self.inner.provider).await
+    }
+
+    /// A statement, prepared, whose repetition changes nothing: the driver may
+    /// send it again, to another node, with the same timestamp.
+    pub(crate) async fn prepared(&self, cql: &'static str) -> Result<PreparedStatement, StoreError> {
+        if let Some(statement) = self.inner.statements.read().unwrap_or_else(PoisonError::into_inner).get(cql) {
+            return Ok(statement.clone());
+        }
+        let session = self.session().await?;
+        let mut statement = session.prepare(cql.replace("@.", &format!("{}.", self.inner.keyspace))).await?;
+        // What is conditional is decided anew each time it is sent.
+        statement.set_is_idempotent(!cql.contains(" IF "));
+        statement.set_page_size(PAGE_ROWS);
+        self.inner.statements.write().unwrap_or_else(PoisonError::into_inner).insert(cql, statement.clone());
+        Ok(statement)
+    }
+
+    /// Runs a statement whose result, if it has one, is small.
+    pub(crate) async fn execute(&self, cql: &'static str, values: impl SerializeRow) -> Result<QueryResult, StoreError> {
+        let (session, statement) = (self.session().await?, self.prepared(cql).await?);
+        Ok(session.execute_unpaged(&statement, values).await?)
+    }
+
+    /// The same with a write timestamp, in microseconds.
+    pub(crate) async fn execute_at(
+        &self,
+        cql: &'static str,
+        values: impl SerializeRow,
+        timestamp: i64,
+    ) -> Result<QueryResult, StoreError> {
+        let (session, mut statement) = (self.session().await?, self.prepared(cql).await?);
+        statement.set_timestamp(Some(timestamp));
+        Ok(session.execute_unpaged(&statement, values).await?)
+    }
+
+    /// The rows of a query, of which there are few: they come at once.
+    pub(crate) async fn rows(&self, cql: &'static str, values: impl SerializeRow) -> Result<QueryRowsResult, StoreError> {
+        self.execute(cql, values).await?.into_rows_result().map_err(|error| StoreError::Damaged(error.to_string()))
+    }
+
+    /// The first row of a query, if there is any.
+    pub(crate) async fn row<T>(&self, cql: &'static str, values: impl SerializeRow) -> Result<Option<T>, StoreError>
+    where
+        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata>,
+    {
+        let rows = self.rows(cql, values).await?;
+        rows.maybe_first_row().map_err(|error| StoreError::Damaged(error.to_string()))
+    }
+
+    /// All rows of a query, however many: they come page by page.
+    pub(crate) async fn all<T>(&self, cql: &'static str, values: impl SerializeRow) -> Result<Vec<T>, StoreError>
+    where
+        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
+    {
+        let (session, statement) = (self.session().await?, self.prepared(cql).await?);
+        let rows = session.execute_iter(statement, values).await?;
+        let rows = rows.rows_stream::<T>().map_err(|error| StoreError::Damaged(error.to_string()))?;
+        Ok(rows.try_collect().await?)
+    }
+
+    /// Writes into one partition, all or nothing, with one timestamp for all.
+    /// Keep it below the cluster's limits: a few hundred rows, 30 KiB.
+    pub(crate) async fn batch(
+        &self,
+        statements: Vec<PreparedStatement>,
+        values: impl BatchValues,
+        timestamp: Option<i64>,
+    ) -> Result<QueryResult, StoreError> {
+        let session = self.session().await?;
+        let idempotent = statements.iter().all(PreparedStatement::get_is_idempotent);
+        let mut batch =
+            Batch::new_with_statements(BatchType::Unlogged, statements.into_iter().map(Into::into).collect());
+        batch.set_is_idempotent(idempotent);
+        batch.set_timestamp(timestamp);
+        Ok(session.batch(&batch, values).await?)
+    }
+
+    /// Whether the cluster answers and knows this release's tables.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        self.rows("SELECT value FROM @.control WHERE name = 'schema'", ()).await.map(drop)
+    }
+
+    /// Later calls fail. Connections end with the last clone.
+    pub(crate) fn close(&self) {
+        self.inner.closed.store(true, Ordering::Release);
+        self.inner.connection.close();
+    }
+}
