@@ -26,6 +26,7 @@ use scylla::statement::prepared::PreparedStatement;
 use crate::error::StoreError;
 use crate::url::Cluster;
 use session::Connection;
+pub(crate) use session::connect;
 
 /// Rows that come in one page.
 const PAGE_ROWS: i32 = 2_000;
@@ -51,8 +52,13 @@ impl Database {
     pub(crate) fn new(cluster: Cluster, provider: &ProviderId) -> Self {
         let keyspace = schema::keyspace(provider);
         let connection = Connection::new(cluster, keyspace.clone());
-        let inner =
-            Inner { provider: provider.clone(), keyspace, connection, statements: RwLock::default(), closed: AtomicBool::new(false) };
+        let inner = Inner {
+            provider: provider.clone(),
+            keyspace,
+            connection,
+            statements: RwLock::default(),
+            closed: AtomicBool::new(false),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -132,8 +138,7 @@ impl Database {
     ) -> Result<QueryResult, StoreError> {
         let session = self.session().await?;
         let idempotent = statements.iter().all(PreparedStatement::get_is_idempotent);
-        let mut batch =
-            Batch::new_with_statements(BatchType::Unlogged, statements.into_iter().map(Into::into).collect());
+        let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements.into_iter().map(Into::into).collect());
         batch.set_is_idempotent(idempotent);
         batch.set_timestamp(timestamp);
         Ok(session.batch(&batch, values).await?)

@@ -31,7 +31,9 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn lease_take(&self, name: &str, holder: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
-        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned()) else { return Err(StoreError::not_yet()) };
+        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned()) else {
+            return Err(StoreError::not_yet());
+        };
         db.write(move |batch| sqlite::settings::take_lease(batch, &name, &holder, now, until)).await
     }
 
@@ -40,7 +42,9 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn lease_release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned()) else { return Err(StoreError::not_yet()) };
+        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned()) else {
+            return Err(StoreError::not_yet());
+        };
         db.write(move |batch| sqlite::settings::release_lease(batch, &name, &holder)).await
     }
 }

@@ -124,7 +124,9 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn gateway_knock(&self, gateway: &GatewayId, address: &str, at: Timestamp) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), gateway, address) = (&self.backend, gateway.clone(), address.to_owned()) else { return Err(StoreError::not_yet()) };
+        let (Backend::Sqlite(db), gateway, address) = (&self.backend, gateway.clone(), address.to_owned()) else {
+            return Err(StoreError::not_yet());
+        };
         db.write(move |batch| sqlite::gateway::knock(batch, &gateway, &address, at)).await
     }
 

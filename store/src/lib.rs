@@ -6,6 +6,7 @@
 //! beside the records that they take and give. Nothing outside this crate
 //! spells SQL or CQL.
 
+mod admin;
 mod audit;
 mod cassandra;
 mod change;
@@ -27,6 +28,7 @@ mod store;
 mod url;
 mod user;
 
+pub use admin::ClusterAdmin;
 pub use audit::{AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict};
 pub use change::Versions;
 pub use document::{DocumentWrite, SensorSeen, SeriesSeen, Value};

@@ -75,7 +75,9 @@ impl ProviderStore {
     pub async fn sensor_update(&self, gateway: &GatewayId, sensor: &SensorId, update: SensorUpdate) -> Result<(), StoreError> {
         let detail = json!({ "sensor": sensor, "named": update.label.is_some(), "role": update.role, "rated_w": update.rated_w });
         let event = self.event("sensor.update", format_args!("gateway:{gateway}"), detail);
-        let (Backend::Sqlite(db), gateway, sensor) = (&self.backend, gateway.clone(), sensor.clone()) else { return Err(StoreError::not_yet()) };
+        let (Backend::Sqlite(db), gateway, sensor) = (&self.backend, gateway.clone(), sensor.clone()) else {
+            return Err(StoreError::not_yet());
+        };
         db.change(event, move |batch| sqlite::sensor::update(batch, &gateway, &sensor, &update)).await
     }
 

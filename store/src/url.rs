@@ -127,7 +127,9 @@ impl StoreUrl {
             }
         }
         match (tls, &ca) {
-            (Some(true), None) => return Err("needs ca=FILE with tls=on: the certificates (PEM) that nodes must be signed by".to_owned()),
+            (Some(true), None) => {
+                return Err("needs ca=FILE with tls=on: the certificates (PEM) that nodes must be signed by".to_owned());
+            }
             (Some(false), Some(_)) => return Err("names ca although tls=off".to_owned()),
             _ => {}
         }

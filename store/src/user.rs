@@ -46,15 +46,10 @@ impl ProviderStore {
     /// [`StoreError::Conflict`] where the address is taken, or a customer's
     /// user names no customer.
     pub async fn user_create(&self, user: UserRecord) -> Result<(), StoreError> {
-<<<<<<< HEAD
         let detail = json!({ "role": user.role, "customer": user.customer });
         let event = self.event("user.create", format_args!("user:{}", user.id), detail);
         let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::user::create(batch, &user)).await
-=======
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::user::create(batch, &user)).await
->>>>>>> ce66c67 (Connect to a Cassandra cluster, and name what it has to hold)
     }
 
     /// Everybody, by address.
@@ -90,14 +85,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn user_set_password(&self, user: UserId, hash: String) -> Result<(), StoreError> {
-<<<<<<< HEAD
         let event = self.event("user.password", format_args!("user:{user}"), json!({}));
         let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::user::set_password(batch, user, &hash)).await
-=======
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::user::set_password(batch, user, &hash)).await
->>>>>>> ce66c67 (Connect to a Cassandra cluster, and name what it has to hold)
     }
 
     /// Removes somebody with their sessions and links.
@@ -105,14 +95,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn user_delete(&self, user: UserId) -> Result<(), StoreError> {
-<<<<<<< HEAD
         let event = self.event("user.delete", format_args!("user:{user}"), json!({}));
         let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::user::delete(batch, user)).await
-=======
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::user::delete(batch, user)).await
->>>>>>> ce66c67 (Connect to a Cassandra cluster, and name what it has to hold)
     }
 
     /// Keeps a one-time link for somebody; only its digest is stored.
@@ -120,14 +105,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn login_link_create(&self, digest: KeyDigest, user: UserId, expires: Timestamp) -> Result<(), StoreError> {
-<<<<<<< HEAD
         let event = self.event("user.link", format_args!("user:{user}"), json!({ "until": expires.to_string() }));
         let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
         db.change(event, move |batch| sqlite::user::create_link(batch, digest, user, expires)).await
-=======
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::user::create_link(batch, digest, user, expires)).await
->>>>>>> ce66c67 (Connect to a Cassandra cluster, and name what it has to hold)
     }
 
     /// Whose link this is, without using it up.

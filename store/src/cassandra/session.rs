@@ -12,9 +12,7 @@ use scylla::client::PoolSize;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::{
-    ExecutionError, NewSessionError, NextRowError, PagerExecutionError, PrepareError, RequestAttemptError,
-};
+use scylla::errors::{ExecutionError, NewSessionError, NextRowError, PagerExecutionError, PrepareError, RequestAttemptError};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
 use tokio::sync::Mutex;
