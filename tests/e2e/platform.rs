@@ -100,7 +100,7 @@ async fn two_providers_from_apply_to_pages_and_mails() {
 fn start_fleet() -> FleetOnEngine {
     let engine = docker(&["version", "--format", "{{.Server.Version}}"]);
     assert!(engine.status.success(), "no Docker engine answers; start it: deploy/dev/docker.sh start");
-    let gateway = text(&docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]));
+    let gateway = bridge_address();
     let folder = tempfile::tempdir().unwrap();
     let mail = folder.path().join("smtp");
     let fleet = FleetOnEngine { folder, mail };
@@ -127,6 +127,19 @@ fn start_fleet() -> FleetOnEngine {
     let again = fleet.must(&["apply"]);
     assert!(again.to_lowercase().contains("nothing to do"), "{again}");
     fleet
+}
+
+/// This machine's address on the engine's default bridge. An engine that has just
+/// made the bridge names its subnet alone, whose first address is the one.
+fn bridge_address() -> String {
+    let shown = docker(&["network", "inspect", "bridge", "--format", "{{json (index .IPAM.Config 0)}}"]);
+    let range: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap_or_else(|_| panic!("{}", said(&shown)));
+    if let Some(gateway) = range["Gateway"].as_str().filter(|gateway| !gateway.is_empty()) {
+        return gateway.to_owned();
+    }
+    let subnet = range["Subnet"].as_str().and_then(|subnet| subnet.split('/').next()).unwrap_or_else(|| panic!("{range}"));
+    let network: std::net::Ipv4Addr = subnet.parse().unwrap();
+    std::net::Ipv4Addr::from_bits(network.to_bits() + 1).to_string()
 }
 
 /// The newest day whose summary is due already where the clock shows UTC.
