@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use heliograph_admin_web::PanelSettings;
+use heliograph_domain::Actor;
 
 use crate::settings::{Settings, Sources};
 use crate::{bind, logging, ops, role};
@@ -37,7 +38,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let panel = panel_settings(&mut settings);
     let listen: SocketAddr = settings.required("admin.listen", SocketAddr::from(([0, 0, 0, 0], 0)));
     let ops_address = settings.optional("ops.listen");
-    let store = role::open(&args.role.provider, &mut settings)?;
+    let store = role::open(&args.role.provider, &mut settings)?.acting_as(Actor::System("panel"));
 
     let shutdown = role::shutdown_on_signals()?;
     let listener = bind::listen(listen, "--listen")?;

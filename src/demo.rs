@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use heliograph_admin_web::PanelSettings;
-use heliograph_domain::EmailAddress;
+use heliograph_domain::{Actor, EmailAddress};
 use heliograph_ingest::{Ingest, IngestSettings};
 use heliograph_mailer::{MailSettings, Sender, TransportSettings};
 use heliograph_store::{Store, StoreUrl};
@@ -113,7 +113,7 @@ fn folder(given: Option<PathBuf>) -> anyhow::Result<(PathBuf, Option<tempfile::T
 }
 
 async fn prepare(sockets: Sockets, folder: &Path) -> anyhow::Result<Tenant> {
-    let store = Store::open(StoreUrl::sqlite(folder))?.provider(&sockets.plan.provider()?)?;
+    let store = Store::open(StoreUrl::sqlite(folder))?.provider(&sockets.plan.provider()?)?.acting_as(Actor::System("demo"));
     let now = (role::clock())();
     let locations = fleet::set_up(&store, sockets.plan, now).await?;
     let logins = people::set_up(&store, sockets.plan, now).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use heliograph_dialects::Limits;
-use heliograph_domain::{ProviderId, ProviderSettings, UnknownGateways};
+use heliograph_domain::{Actor, ProviderId, ProviderSettings, UnknownGateways};
 use heliograph_ingest::{Ingest, IngestSettings};
 
 use crate::settings::{Settings, Sources};
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ingest_settings = ingest_settings(&mut settings);
     let listen: SocketAddr = settings.required("ingest.listen", SocketAddr::from(([0, 0, 0, 0], 0)));
     let ops_address = settings.optional("ops.listen");
-    let store = role::open(&args.role.provider, &mut settings)?;
+    let store = role::open(&args.role.provider, &mut settings)?.acting_as(Actor::System("ingest"));
 
     if let Some(policy) = args.unknown_gateways.as_deref() {
         seed_policy(&store, &args.role.provider, UnknownGateways::parse(policy)?).await?;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use heliograph_domain::EmailAddress;
+use heliograph_domain::{Actor, EmailAddress};
 use heliograph_mailer::{MailSettings, Sender, Tls, TransportSettings};
 
 use crate::settings::{self, Settings, Sources};
@@ -27,7 +27,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     logging::init(&mut settings);
     let mail = mail_settings(&mut settings);
     let ops_address = settings.optional("ops.listen");
-    let store = role::open(&args.role.provider, &mut settings)?;
+    let store = role::open(&args.role.provider, &mut settings)?.acting_as(Actor::System("mailer"));
     // `open` has reported why there are none.
     let mail = mail.context("mail settings are incomplete")?;
     if args.once {

@@ -4,6 +4,7 @@
 //! went well, 64 (EX_USAGE of sysexits.h) for usage and settings, 1 for the rest.
 
 mod admin;
+mod audit;
 mod bind;
 mod decode;
 mod demo;
@@ -12,7 +13,9 @@ mod ingest;
 mod logging;
 mod mailer;
 mod ops;
+mod output;
 mod provider;
+mod readings;
 mod role;
 mod settings;
 mod show_config;
@@ -41,6 +44,10 @@ enum Cli {
     Provider(provider::ProviderArgs),
     /// Add and list the people who sign in to a panel.
     User(user::Args),
+    /// Check and list the audit trail: who changed what.
+    Audit(audit::Args),
+    /// Print the stored readings of a gateway in time order.
+    Readings(readings::Args),
     /// Show the readings that documents yield.
     Decode(decode::Args),
     /// Run the whole platform on this machine, with two providers and a sun.
@@ -81,6 +88,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Cli::Mailer(args) => mailer::run(args).await,
         Cli::Provider(args) => provider::run(args).await,
         Cli::User(args) => user::run(args).await,
+        Cli::Audit(args) => audit::run(args).await,
+        Cli::Readings(args) => readings::run(args).await,
         Cli::Decode(args) => decode::run(&args),
         Cli::Demo(args) => demo::run(args).await,
         Cli::Config(args) => show_config::run(&args),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use heliograph_admin_web::users::add_user;
-use heliograph_domain::{CustomerId, EmailAddress, Secret, UserRole};
+use heliograph_domain::{Actor, CustomerId, EmailAddress, Secret, UserRole};
 
 use crate::settings::{Settings, Sources};
 use crate::{logging, role};
@@ -69,7 +69,7 @@ async fn add(args: Add) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
     logging::init(&mut settings);
     let public_url: Option<String> = settings.optional("admin.public_url");
-    let store = role::open(&args.role_args.provider, &mut settings)?;
+    let store = role::open(&args.role_args.provider, &mut settings)?.acting_as(Actor::Operator);
     let password = read_password(args.password_stdin)?;
     let name = args.name.unwrap_or_else(|| args.email.as_str().split('@').next().unwrap_or_default().to_owned());
     let added = add_user(&store, args.email.clone(), name, args.user_role, args.customer, password, (role::clock())()).await?;

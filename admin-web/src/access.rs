@@ -16,7 +16,7 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use heliograph_domain::UserRole;
 use heliograph_report::Scope;
-use heliograph_store::{StoreError, UserRecord};
+use heliograph_store::{ProviderStore, StoreError, UserRecord};
 
 use crate::error::Refusal;
 use crate::panel::Panel;
@@ -30,6 +30,12 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
+    /// The provider's data in this person's hands: what is changed through it
+    /// stands under their reference in the audit trail.
+    pub(crate) fn store(&self, panel: &Panel) -> ProviderStore {
+        panel.store().acting_as(heliograph_domain::Actor::User(self.user.id))
+    }
+
     /// What of the provider's data this person may see.
     pub(crate) async fn scope(&self, panel: &Panel) -> Result<Scope, Refusal> {
         match (self.user.role.sees_everything(), self.user.customer) {

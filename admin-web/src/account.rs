@@ -68,7 +68,7 @@ pub(crate) async fn change_password(
         return refused(&panel, &actor, StatusCode::UNPROCESSABLE_ENTITY, problems).await;
     }
     let hash = hash_password(Secret::new(form.password)).await?;
-    panel.store().user_set_password(actor.user.id, hash).await?;
+    actor.store(&panel).user_set_password(actor.user.id, hash).await?;
     tracing::info!(user = %actor.user.id, "password changed");
     let cookie = session::begin(&panel, &headers, actor.user.id).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/account?done=password")).into_response())

@@ -193,7 +193,7 @@ pub(crate) async fn submit(
         credential,
         at: now,
     };
-    match panel.store().gateway_commission(commissioning).await {
+    match actor.store(&panel).gateway_commission(commissioning).await {
         Ok(()) => {}
         Err(StoreError::Conflict(_)) => return Err(key_was_shown()),
         Err(error) => return Err(error.into()),

@@ -99,7 +99,7 @@ pub(crate) async fn create(
     let id = CustomerId::new(token::fresh_uuid(panel.now()));
     match form.parse(id) {
         Ok(customer) => {
-            panel.store().customer_save(customer).await?;
+            actor.store(&panel).customer_save(customer).await?;
             tracing::info!(user = %actor.user.id, customer = %id, "customer added");
             Ok(Redirect::to(&format!("/customers/{id}")).into_response())
         }
@@ -260,7 +260,7 @@ pub(crate) async fn save(
     let existing = fetch(&panel, &customer).await?;
     match form.parse(existing.id) {
         Ok(customer) => {
-            panel.store().customer_save(customer).await?;
+            actor.store(&panel).customer_save(customer).await?;
             tracing::info!(user = %actor.user.id, customer = %existing.id, "customer changed");
             Ok(back(existing.id, "saved"))
         }
@@ -325,7 +325,7 @@ pub(crate) async fn commission(
     };
     let id = CommissionId::new(token::fresh_uuid(panel.now()));
     let new = Commission { id, customer: customer.id, gateway: gateway.clone(), window };
-    match panel.store().commission_create(new).await {
+    match actor.store(&panel).commission_create(new).await {
         Ok(()) => {}
         Err(StoreError::Conflict(_)) => {
             let mut problems = Problems::default();
@@ -363,11 +363,11 @@ pub(crate) async fn end_commission(
     let now = panel.now();
     let done = match CommissionState::of(found.window, now) {
         CommissionState::Planned => {
-            panel.store().commission_cancel(commission, now).await?;
+            actor.store(&panel).commission_cancel(commission, now).await?;
             "cancelled"
         }
         CommissionState::Current => {
-            panel.store().commission_end(commission, now).await?;
+            actor.store(&panel).commission_end(commission, now).await?;
             "ended"
         }
         CommissionState::Ended => return Err(Refusal::Conflict("This commission has ended already.".to_owned())),
@@ -400,7 +400,7 @@ pub(crate) async fn invite(
         return refused(&panel, &actor, customer, Typed { invitation: form, ..Typed::default() }, problems).await;
     };
     let role = UserRole::Customer;
-    let added = users::add_user(panel.store(), email, name.clone(), role, Some(customer.id), None, panel.now()).await;
+    let added = users::add_user(&actor.store(&panel), email, name.clone(), role, Some(customer.id), None, panel.now()).await;
     match added {
         Ok(added) => {
             tracing::info!(user = %actor.user.id, added = %added.id, customer = %customer.id, "customer's user added");

@@ -212,7 +212,7 @@ pub(crate) async fn create(
     let id = LocationId::new(token::fresh_uuid(panel.now()));
     match form.parse(id) {
         Ok(location) => {
-            panel.store().location_save(location).await?;
+            actor.store(&panel).location_save(location).await?;
             tracing::info!(user = %actor.user.id, location = %id, "location added");
             Ok(Redirect::to(&format!("/locations/{id}")).into_response())
         }
@@ -240,7 +240,7 @@ pub(crate) async fn save(
     let existing = panel.store().location_fetch(read_id(&location)?).await?;
     match form.parse(existing.id) {
         Ok(location) => {
-            panel.store().location_save(location).await?;
+            actor.store(&panel).location_save(location).await?;
             tracing::info!(user = %actor.user.id, location = %existing.id, "location changed");
             Ok(Redirect::to(&format!("/locations/{}", existing.id)).into_response())
         }

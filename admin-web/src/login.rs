@@ -11,7 +11,7 @@ use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{EmailAddress, KeyDigest, Secret, UserId};
+use heliograph_domain::{Actor, EmailAddress, KeyDigest, Secret, UserId};
 use heliograph_store::UserRecord;
 use serde::Deserialize;
 
@@ -161,7 +161,7 @@ pub(crate) async fn accept(
     if redeemed != Some(user.id) {
         return Err(Refusal::NotFound);
     }
-    panel.store().user_set_password(user.id, hash).await?;
+    panel.store().acting_as(Actor::User(user.id)).user_set_password(user.id, hash).await?;
     tracing::info!(user = %user.id, "password set by one-time link");
     let cookie = session::begin(&panel, &headers, user.id).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())

@@ -136,7 +136,8 @@ pub(crate) async fn create(
         Err(problems) => return new_page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
     let added =
-        users::add_user(panel.store(), new.email.clone(), new.name.clone(), new.role, new.customer, None, panel.now()).await;
+        users::add_user(&actor.store(&panel), new.email.clone(), new.name.clone(), new.role, new.customer, None, panel.now())
+            .await;
     match added {
         Ok(added) => {
             tracing::info!(user = %actor.user.id, added = %added.id, role = new.role.as_str(), "user added");
@@ -206,7 +207,7 @@ pub(crate) async fn link(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let user = panel.store().user_fetch(read_id(&user)?).await?;
-    let token = users::link_user(panel.store(), user.id, panel.now()).await?;
+    let token = users::link_user(&actor.store(&panel), user.id, panel.now()).await?;
     tracing::info!(user = %actor.user.id, linked = %user.id, "one-time link made");
     let shell = Shell::of(&panel, &actor, Section::People).await?;
     link_page(&panel, shell, &headers, &user.name, Some(token), "/people")
@@ -222,7 +223,7 @@ pub(crate) async fn remove(
     if user == actor.user.id {
         return Err(Refusal::Conflict("You cannot remove yourself. Another owner can.".to_owned()));
     }
-    panel.store().user_delete(user).await?;
+    actor.store(&panel).user_delete(user).await?;
     tracing::info!(user = %actor.user.id, removed = %user, "user removed");
     Ok(Redirect::to("/people?done=removed").into_response())
 }

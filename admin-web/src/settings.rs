@@ -136,7 +136,7 @@ pub(crate) async fn save(
 ) -> Result<Response, Refusal> {
     match form.parse() {
         Ok(settings) => {
-            panel.store().settings_save(settings).await?;
+            actor.store(&panel).settings_save(settings).await?;
             tracing::info!(user = %actor.user.id, "settings saved");
             Ok(Redirect::to("/settings?done=saved").into_response())
         }

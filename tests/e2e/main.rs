@@ -17,4 +17,6 @@ mod load;
 mod oracle;
 mod platform;
 mod power;
+mod readings;
 mod together;
+mod trail;

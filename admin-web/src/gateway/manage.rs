@@ -219,7 +219,7 @@ pub(crate) async fn rename(
     let mut problems = Problems::default();
     let label = problems.note("label", parse_optional_name(&entered.label).map_err(|problem| format!("the label {problem}")));
     let Some(label) = label else { return refused(&panel, &actor, gateway, entered, problems).await };
-    panel.store().gateway_rename(&gateway.id, label).await?;
+    actor.store(&panel).gateway_rename(&gateway.id, label).await?;
     tracing::info!(user = %actor.user.id, gateway = %gateway.id, "gateway renamed");
     Ok(back(&gateway.id, "saved"))
 }
@@ -252,7 +252,7 @@ pub(crate) async fn relocate(
     let (Some(location), Some(from)) = (location, from) else {
         return refused(&panel, &actor, gateway, entered, problems).await;
     };
-    panel.store().gateway_move(&gateway.id, location.id, from).await?;
+    actor.store(&panel).gateway_move(&gateway.id, location.id, from).await?;
     tracing::info!(user = %actor.user.id, gateway = %gateway.id, location = %location.id, "gateway moved");
     Ok(back(&gateway.id, "moved"))
 }
@@ -264,7 +264,7 @@ pub(crate) async fn retire(
     Path(gateway): Path<String>,
 ) -> Result<Response, Refusal> {
     let gateway = fetch(&panel, &gateway).await?;
-    panel.store().gateway_retire(&gateway.id, panel.now()).await?;
+    actor.store(&panel).gateway_retire(&gateway.id, panel.now()).await?;
     tracing::info!(user = %actor.user.id, gateway = %gateway.id, "gateway retired");
     Ok(back(&gateway.id, "retired"))
 }
@@ -291,7 +291,7 @@ pub(crate) async fn save_sensor(
     let (Some(label), Some(role), Some(rated_w)) = (label, role, rated_w) else {
         return refused(&panel, &actor, gateway, entered, problems).await;
     };
-    panel.store().sensor_update(&gateway.id, &sensor, SensorUpdate { label, role, rated_w }).await?;
+    actor.store(&panel).sensor_update(&gateway.id, &sensor, SensorUpdate { label, role, rated_w }).await?;
     tracing::info!(user = %actor.user.id, gateway = %gateway.id, %sensor, "sensor changed");
     Ok(back(&gateway.id, "saved"))
 }
@@ -312,7 +312,7 @@ pub(crate) async fn add_key(
     let id = CredentialId::parse(&entered.credential).map_err(|_| Refusal::BadRequest("The form names no key.".to_owned()))?;
     let key = token::random_gateway_key();
     let credential = CredentialNew { id, digest: KeyDigest::of(key.reveal()) };
-    match panel.store().credential_add(&gateway.id, credential, now).await {
+    match actor.store(&panel).credential_add(&gateway.id, credential, now).await {
         Ok(()) => {}
         Err(StoreError::Conflict(_)) => return Err(key_was_shown()),
         Err(error) => return Err(error.into()),
@@ -330,7 +330,7 @@ pub(crate) async fn revoke_key(
 ) -> Result<Response, Refusal> {
     let gateway = fetch(&panel, &gateway).await?;
     let credential: CredentialId = read_id(&credential)?;
-    panel.store().credential_revoke(&gateway.id, credential, panel.now()).await?;
+    actor.store(&panel).credential_revoke(&gateway.id, credential, panel.now()).await?;
     tracing::info!(user = %actor.user.id, gateway = %gateway.id, %credential, "key revoked");
     Ok(back(&gateway.id, "revoked"))
 }

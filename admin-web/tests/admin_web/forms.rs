@@ -1,7 +1,7 @@
 //! Forms: problems at their fields, what was typed kept, nothing half done.
 
 use axum::http::StatusCode;
-use heliograph_domain::{GatewayState, SensorRole, UnknownGateways};
+use heliograph_domain::{GatewayState, SensorRole, UnknownGateways, UserRole};
 
 use crate::world::{ANAS, BENS, LOCATION, NEW_KEY, Who, World, gateway};
 
@@ -53,6 +53,9 @@ async fn settings_are_saved_together_or_not_at_all() {
         ("retention", ""),
     ];
     assert_eq!(world.post(Who::Operator, "/settings", &good).await.location(), "/settings?done=saved");
+    let operator = world.store.user_list().await.unwrap().into_iter().find(|user| user.role == UserRole::Operator).unwrap();
+    let entry = world.store.audit_list(1, 1000).await.unwrap().pop().unwrap();
+    assert_eq!((entry.action.as_str(), entry.actor), ("settings.save", format!("user:{}", operator.id)));
     let saved = world.store.settings_fetch().await.unwrap();
     assert_eq!((saved.name.as_str(), saved.colour.as_str(), saved.currency.as_str()), ("Dawn", "#aa2200", "GBP"));
     assert_eq!((saved.tariff_per_kwh.to_string().as_str(), saved.retention_days), ("0.125", None));
