@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS};
+use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS, window_of};
 
 use super::series::{FrameValues, Slot, StoredSeries, value_of};
 
@@ -27,8 +27,8 @@ pub(crate) enum Order {
 }
 
 /// All samples of a span and, of each series that has some there, enough before
-/// and after that every affected window can be rolled up: the windows reach one
-/// context away, and need one context more.
+/// and after that every affected window can be rolled up: the windows of a context
+/// of samples on either side, whole, and a context more beyond these.
 #[derive(Debug)]
 pub(crate) struct Gathering<'a> {
     series: &'a [StoredSeries],
@@ -38,8 +38,32 @@ pub(crate) struct Gathering<'a> {
     /// The series that need more of the walk under way.
     open: Vec<&'a StoredSeries>,
     inside: Samples,
-    before: Samples,
-    after: Samples,
+    before: HashMap<Slot, Outside>,
+    after: HashMap<Slot, Outside>,
+}
+
+/// The samples of one series on one side of a span, the nearest first.
+#[derive(Debug, Default)]
+struct Outside {
+    samples: Vec<Sample>,
+    /// The furthest window that samples inside the span can have a part in: it is
+    /// needed whole.
+    boundary: Option<Timestamp>,
+    /// Samples further away than that.
+    beyond: usize,
+}
+
+impl Outside {
+    /// Adds the next sample; answers whether more are needed.
+    fn push(&mut self, sample: Sample, context: usize) -> bool {
+        if self.samples.len() <= context {
+            self.boundary = Some(window_of(sample.at));
+        } else if self.boundary != Some(window_of(sample.at)) {
+            self.beyond += 1;
+        }
+        self.samples.push(sample);
+        self.beyond <= context
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +76,7 @@ enum Phase {
 
 impl<'a> Gathering<'a> {
     pub(crate) fn new(series: &'a [StoredSeries], from: Timestamp, until: Timestamp) -> Self {
-        let [inside, before, after] = [Samples::new(), Samples::new(), Samples::new()];
+        let (inside, before, after) = (Samples::new(), HashMap::new(), HashMap::new());
         Self { series, from, until, phase: Phase::Inside, open: Vec::new(), inside, before, after }
     }
 
@@ -93,11 +117,10 @@ impl<'a> Gathering<'a> {
             if is_too_far(series, from, at) {
                 return false;
             }
-            let samples = found.entry(series.slot).or_default();
-            if let Some(value) = value_of(values, series.slot) {
-                samples.push(Sample { at, value });
-            }
-            samples.len() < 2 * (series.rule.context() + 1) && !is_exhausted(series, phase, at)
+            let value = value_of(values, series.slot);
+            let outside = found.entry(series.slot).or_default();
+            let more = value.is_none_or(|value| outside.push(Sample { at, value }, series.rule.context()));
+            more && !is_exhausted(series, phase, at)
         });
         !self.open.is_empty()
     }
@@ -121,13 +144,13 @@ impl<'a> Gathering<'a> {
     /// What was gathered, of the series that have samples inside.
     pub(crate) fn finish(mut self) -> Samples {
         for (slot, inside) in &mut self.inside {
-            if let Some(mut before) = self.before.remove(slot) {
-                before.reverse();
-                before.append(inside);
-                *inside = before;
+            if let Some(Outside { mut samples, .. }) = self.before.remove(slot) {
+                samples.reverse();
+                samples.append(inside);
+                *inside = samples;
             }
             if let Some(mut after) = self.after.remove(slot) {
-                inside.append(&mut after);
+                inside.append(&mut after.samples);
             }
         }
         self.inside

@@ -1,11 +1,13 @@
 //! Rollups against a computation that shares no code with them.
 
-use heliograph_domain::{Kind, MetricName, SensorId, TimeWindow, Timestamp, Unit};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use heliograph_domain::{GatewayId, Kind, MetricName, SensorId, TimeWindow, Timestamp, Unit};
 use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Value, WindowRollup};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::backend::{ALL, STAMPS, gateway, minute, on_every_backend, power};
+use crate::backend::{ALL, Backend, STAMPS, gateway, minute, on_every_backend, power};
 
 const QUARTER: i64 = 15 * 60_000;
 const MAX_GAP: i64 = 40 * 60_000;
@@ -15,7 +17,20 @@ const MOST: f64 = 1e7;
 /// A value for one series at one minute, in the order of arrival.
 type Arrival = (usize, i64, f64);
 
-fn write(arrivals: &[Arrival]) -> DocumentWrite {
+/// Cases of each property.
+const fn cases(backend: Backend) -> u32 {
+    match backend {
+        Backend::Sqlite => 60,
+    }
+}
+
+/// A gateway that no case before has used.
+fn next_gateway() -> GatewayId {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    gateway(&format!("gw-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn write(gateway: &GatewayId, arrivals: &[Arrival]) -> DocumentWrite {
     let series = Kind::ALL
         .iter()
         .map(|kind| SeriesSeen {
@@ -27,7 +42,7 @@ fn write(arrivals: &[Arrival]) -> DocumentWrite {
         })
         .collect();
     DocumentWrite {
-        gateway: gateway("gw-1"),
+        gateway: gateway.clone(),
         received: minute(100_000),
         stamp: STAMPS.next(minute(100_000)),
         address: "a:1".into(),
@@ -188,26 +203,33 @@ fn arrivals() -> impl Strategy<Value = Vec<Vec<Arrival>>> {
         3 => (0u32..100).prop_map(|n| f64::from(n) * 1000.0),
     ];
     let minute = prop_oneof![0..700i64, (0..46i64).prop_map(|quarter| quarter * 15)];
-    let arrival = (0..Kind::ALL.len(), minute, value);
-    proptest::collection::vec(proptest::collection::vec(arrival, 1..30), 1..6)
+    let sparse = proptest::collection::vec((0..Kind::ALL.len(), minute, value.clone()), 1..30);
+    // Many readings a window, as gateways push them that measure each minute.
+    let minutes = (0..Kind::ALL.len(), 0..120i64, proptest::collection::vec(value, 1..40));
+    let dense =
+        minutes.prop_map(|(series, first, values)| (first..).zip(values).map(|(at, value)| (series, at, value)).collect());
+    proptest::collection::vec(prop_oneof![2 => sparse, 1 => dense], 1..8)
 }
 
 #[test]
 fn rollups_equal_a_brute_force_computation() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for backend in ALL {
-        let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+        let store = backend.fresh();
+        let cases = cases(*backend);
+        let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
         runner
             .run(&(arrivals(), any::<bool>()), |(documents, settle_between)| {
-                let store = backend.fresh();
+                let gateway = next_gateway();
                 let found = runtime.block_on(async {
                     for document in &documents {
-                        store.document_write(write(document)).await.unwrap();
+                        store.document_write(write(&gateway, document)).await.unwrap();
                         if settle_between {
                             while store.rollup_settle().await.unwrap() > 0 {}
+                            store.rollup_list(&gateway, TimeWindow::ALWAYS, TimeWindow::ALWAYS).await.unwrap();
                         }
                     }
-                    store.rollup_list(&gateway("gw-1"), TimeWindow::ALWAYS, TimeWindow::ALWAYS).await.unwrap()
+                    store.rollup_list(&gateway, TimeWindow::ALWAYS, TimeWindow::ALWAYS).await.unwrap()
                 });
                 let flat: Vec<Arrival> = documents.concat();
                 for (series, kind) in Kind::ALL.iter().enumerate() {
@@ -224,7 +246,9 @@ fn rollups_equal_a_brute_force_computation() {
 fn what_lies_outside_a_window_has_no_part_in_what_is_seen_of_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for backend in ALL {
-        let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+        let store = backend.fresh();
+        let cases = cases(*backend);
+        let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
         runner
             .run(&(arrivals(), 0..600i64, 1..500i64, any::<bool>()), |(documents, from, length, open)| {
                 let visible = TimeWindow { from: minute(from), until: (!open).then(|| minute(from + length)) };
@@ -233,14 +257,15 @@ fn what_lies_outside_a_window_has_no_part_in_what_is_seen_of_it() {
                     .map(|document| document.iter().copied().filter(|(_, at, _)| visible.contains(minute(*at))).collect())
                     .collect();
                 let see = |documents: &[Vec<Arrival>], visible| {
-                    let store = backend.fresh();
-                    runtime.block_on(async {
-                        // The series come in the same order in both stores.
-                        store.document_write(write(&[])).await.unwrap();
+                    let gateway = next_gateway();
+                    let store = &store;
+                    runtime.block_on(async move {
+                        // The series of both gateways come in the same order.
+                        store.document_write(write(&gateway, &[])).await.unwrap();
                         for document in documents {
-                            store.document_write(write(document)).await.unwrap();
+                            store.document_write(write(&gateway, document)).await.unwrap();
                         }
-                        store.rollup_list(&gateway("gw-1"), TimeWindow::ALWAYS, visible).await.unwrap()
+                        store.rollup_list(&gateway, TimeWindow::ALWAYS, visible).await.unwrap()
                     })
                 };
                 // As if nothing but what may be seen had ever been written.
