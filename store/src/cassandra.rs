@@ -6,15 +6,22 @@
 //! way back to nodes that were away. Statements name their tables as `@.table`,
 //! which stands for the table in the provider's keyspace, and are prepared once.
 
+mod audit;
+mod catalog;
+mod change;
+mod gateway;
+mod outbox;
+mod quarantine;
 pub(crate) mod schema;
 mod session;
+mod user;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::TryStreamExt as _;
-use heliograph_domain::ProviderId;
+use heliograph_domain::{ProviderId, Timestamp};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::response::query_result::{QueryResult, QueryRowsResult};
@@ -22,9 +29,12 @@ use scylla::serialize::batch::BatchValues;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
+use scylla::value::CqlTimestamp;
 
+use crate::clock::Clock;
 use crate::error::StoreError;
 use crate::url::Cluster;
+pub(crate) use catalog::Entry;
 use session::Connection;
 pub(crate) use session::connect;
 
@@ -44,6 +54,11 @@ struct Inner {
     connection: Connection,
     /// By the text that callers know them by.
     statements: RwLock<HashMap<&'static str, PreparedStatement>>,
+    catalog: catalog::State,
+    ledger: tokio::sync::Mutex<quarantine::Ledger>,
+    /// Whether a change of readings waits to be announced.
+    data_changed: AtomicBool,
+    clock: Clock,
     closed: AtomicBool,
 }
 
@@ -57,6 +72,10 @@ impl Database {
             keyspace,
             connection,
             statements: RwLock::default(),
+            catalog: catalog::State::default(),
+            ledger: tokio::sync::Mutex::default(),
+            data_changed: AtomicBool::new(false),
+            clock: Clock::system(),
             closed: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -154,4 +173,9 @@ impl Database {
         self.inner.closed.store(true, Ordering::Release);
         self.inner.connection.close();
     }
+}
+
+/// An instant as a column holds it.
+pub(crate) const fn at(time: Timestamp) -> CqlTimestamp {
+    CqlTimestamp(time.as_millis())
 }

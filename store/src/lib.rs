@@ -9,6 +9,7 @@
 mod admin;
 mod audit;
 mod cassandra;
+mod catalog;
 mod change;
 mod clock;
 mod customer;

@@ -34,7 +34,7 @@ const TABLES: &[Table] = &[
     // of rows raises `version`, conditionally, in the same batch.
     Table {
         name: "catalog",
-        columns: "part text, kind text, id text, version bigint static, fields frozen<map<text, text>>, body text,
+        columns: "part text, kind text, id text, version bigint static, writer uuid static, fields frozen<map<text, text>>, body text,
                   PRIMARY KEY ((part), kind, id)",
         options: "",
     },
@@ -83,14 +83,15 @@ const TABLES: &[Table] = &[
                   bytes bigint, raw blob, PRIMARY KEY ((part), received, id)",
         options: "CLUSTERING ORDER BY (received DESC, id DESC) AND gc_grace_seconds = 86400",
     },
-    // `part` is `mail:DIGEST` of report, period and recipient for the mail itself;
-    // `waiting`, `made:MONTH` and `id:ID` lead to it.
+    // `part` is `mail:DIGEST` of report, period and recipient for the mail itself,
+    // at the place `mail`; `waiting`, `made:MONTH` and `id:ID` lead to it by the
+    // column `mail`; `months` lists the months.
     Table {
         name: "outbox",
-        columns: "part text, created timestamp, id uuid, report text, period text, recipient text, subject text,
-                  message_id text, message blob, state text, attempts int, due timestamp, outcome text, sent timestamp,
-                  PRIMARY KEY ((part), created, id)",
-        options: "CLUSTERING ORDER BY (created DESC, id DESC) AND gc_grace_seconds = 86400",
+        columns: "part text, place text, mail text, id uuid, report text, period text, recipient text, subject text,
+                  message_id text, message blob, state text, attempts int, created timestamp, due timestamp, outcome text,
+                  sent timestamp, PRIMARY KEY ((part), place)",
+        options: "CLUSTERING ORDER BY (place DESC) AND gc_grace_seconds = 86400",
     },
     Table {
         name: "audit",

@@ -1,0 +1,384 @@
+//! The catalog in the cluster: one partition, read whole, changed by
+//! compare-and-set on its version.
+//!
+//! Changes of a process go through one task, which decides what is queued on the
+//! newest catalog and writes it in one conditional batch. Where another process
+//! was faster, all is decided anew.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use scylla::response::query_result::QueryResult;
+use scylla::statement::SerialConsistency;
+use scylla::value::{CqlValue, Row as CqlRow};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::Database;
+use crate::audit::AuditEvent;
+use crate::catalog::{Catalog, Change, Decision, Record, Row};
+use crate::error::StoreError;
+
+/// How old a catalog may be where a caller can live with an old one.
+const RECENT: Duration = Duration::from_secs(1);
+/// Rows that one batch changes, about.
+const BATCH_ROWS: usize = 100;
+/// Bytes that one batch carries, about; a node refuses 50 KiB.
+const BATCH_BYTES: usize = 24 * 1024;
+/// How often somebody else may be faster.
+const ATTEMPTS: u64 = 20;
+
+/// What a process knows of the catalog, and what it wants changed.
+#[derive(Default)]
+pub(super) struct State {
+    known: RwLock<Option<Known>>,
+    loading: tokio::sync::Mutex<()>,
+    queue: Mutex<Queue>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("State(…)")
+    }
+}
+
+/// A catalog as it was at a version.
+#[derive(Clone)]
+struct Known {
+    /// `None`: nothing was ever written.
+    version: Option<i64>,
+    catalog: Arc<Catalog>,
+    checked: Instant,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Whether a task works on it.
+    worked: bool,
+}
+
+/// A wish, and who waits for it.
+struct Job {
+    decide: Box<dyn Fn(&Catalog) -> Decision + Send + Sync>,
+    /// What the audit trail says if it comes to any change.
+    event: Option<Entry>,
+    answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// An entry for the audit trail.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    /// Whatever the rule decides.
+    Always(AuditEvent),
+    /// Where the rule decides on any change.
+    OnChange(AuditEvent),
+}
+
+/// What several wishes come to.
+struct Draft {
+    catalog: Catalog,
+    rows: BTreeMap<(String, String), Option<Row>>,
+}
+
+/// How a conditional batch ended.
+enum Outcome {
+    Written,
+    SomebodyWasFaster,
+    Failed(StoreError),
+}
+
+impl Database {
+    /// The catalog as it is now.
+    pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>, StoreError> {
+        Ok(self.known_catalog().await?.catalog)
+    }
+
+    /// The catalog as it was within the last second.
+    pub(crate) async fn recent_catalog(&self) -> Result<Arc<Catalog>, StoreError> {
+        match self.inner.catalog.known() {
+            Some(known) if known.checked.elapsed() < RECENT => Ok(known.catalog),
+            _ => self.catalog().await,
+        }
+    }
+
+    /// The catalog's version; 0 before anything was written.
+    pub(crate) async fn catalog_version(&self) -> Result<i64, StoreError> {
+        let row = self.row::<(Option<i64>,)>("SELECT version FROM @.catalog WHERE part = 'catalog' LIMIT 1", ()).await?;
+        Ok(row.and_then(|(version,)| version).unwrap_or_default())
+    }
+
+    /// Changes the catalog as a rule decides, and writes what the audit trail is to
+    /// say in the same moment. The rule may be asked several times.
+    pub(crate) async fn catalog_change(
+        &self,
+        event: Option<Entry>,
+        decide: impl Fn(&Catalog) -> Decision + Send + Sync + 'static,
+    ) -> Result<(), StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        let job = Job { decide: Box::new(decide), event, answer };
+        let idle = {
+            let mut queue = self.inner.catalog.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.jobs.push_back(job);
+            !std::mem::replace(&mut queue.worked, true)
+        };
+        if idle {
+            tokio::spawn(self.clone().work());
+        }
+        outcome.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the change was not made: its task ended".to_owned())))
+    }
+
+    /// The same, audited always.
+    pub(crate) async fn change(
+        &self,
+        event: AuditEvent,
+        decide: impl Fn(&Catalog) -> Decision + Send + Sync + 'static,
+    ) -> Result<(), StoreError> {
+        self.catalog_change(Some(Entry::Always(event)), decide).await
+    }
+
+    /// Writes an entry of the audit trail about a change that was made elsewhere.
+    pub(crate) async fn audit(&self, event: AuditEvent) -> Result<(), StoreError> {
+        self.change(event, |_| Ok(Vec::new())).await
+    }
+
+    async fn known_catalog(&self) -> Result<Known, StoreError> {
+        let (version, asked) = (self.catalog_version().await?, Instant::now());
+        let current = |known: &Known| known.version.unwrap_or_default() >= version;
+        if let Some(known) = self.inner.catalog.known().filter(current) {
+            return Ok(self.inner.catalog.learn(Known { checked: asked, ..known }));
+        }
+        let _alone = self.inner.catalog.loading.lock().await;
+        match self.inner.catalog.known().filter(current) {
+            Some(known) => Ok(known),
+            None => Ok(self.inner.catalog.learn(self.load().await?)),
+        }
+    }
+
+    /// Reads the whole partition. Pages that are of different versions do not fit.
+    async fn load(&self) -> Result<Known, StoreError> {
+        type Columns = (Option<i64>, Option<String>, Option<String>, Option<BTreeMap<String, String>>, Option<String>);
+        let cql = "SELECT version, kind, id, fields, body FROM @.catalog WHERE part = 'catalog'";
+        for _ in 0..ATTEMPTS {
+            let checked = Instant::now();
+            let rows: Vec<Columns> = self.all(cql, ()).await?;
+            let version = rows.first().and_then(|(version, ..)| *version);
+            if rows.iter().any(|(other, ..)| *other != version) {
+                continue;
+            }
+            let mut catalog = Catalog::default();
+            for (_, kind, id, fields, body) in rows {
+                // A partition without rows still has its version.
+                let (Some(kind), Some(id)) = (kind, id) else { continue };
+                let row = Row { kind, id, fields: fields.unwrap_or_default(), body };
+                catalog.apply(Change::Put(Record::from_row(&row)?));
+            }
+            return Ok(Known { version, catalog: Arc::new(catalog), checked });
+        }
+        Err(StoreError::Unavailable("the catalog changes faster than it can be read".to_owned()))
+    }
+
+    /// Works until nothing is queued.
+    async fn work(self) {
+        loop {
+            let jobs: VecDeque<Job> = {
+                let mut queue = self.inner.catalog.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                queue.worked = !queue.jobs.is_empty();
+                std::mem::take(&mut queue.jobs)
+            };
+            if jobs.is_empty() {
+                return;
+            }
+            let mut jobs = jobs;
+            while !jobs.is_empty() {
+                self.work_on(&mut jobs).await;
+            }
+        }
+    }
+
+    /// Takes some jobs and answers them.
+    async fn work_on(&self, jobs: &mut VecDeque<Job>) {
+        for attempt in 0..ATTEMPTS {
+            let decided = match self.decide(jobs).await {
+                Ok(decided) => decided,
+                Err(error) => return answer(jobs, usize::MAX, |_| Err(error.clone())),
+            };
+            let Decided { known, draft, results } = decided;
+            let outcome = if draft.rows.is_empty() { Outcome::Written } else { self.write(&known, &draft).await };
+            match outcome {
+                Outcome::Written => {
+                    if !draft.rows.is_empty() {
+                        let version = Some(known.version.unwrap_or_default() + 1);
+                        let catalog = Arc::new(draft.catalog);
+                        self.inner.catalog.learn(Known { version, catalog, checked: Instant::now() });
+                    }
+                    let mut results = results.into_iter();
+                    return answer(jobs, results.len(), |_| results.next().unwrap_or(Ok(())));
+                }
+                Outcome::SomebodyWasFaster => {
+                    // Who waits for different times gets through one after the other.
+                    let jitter = u64::from(Uuid::new_v4().as_bytes()[0]) * (attempt + 1) / 8;
+                    tokio::time::sleep(Duration::from_millis(jitter)).await;
+                }
+                Outcome::Failed(error) => return answer(jobs, results.len(), |_| Err(error.clone())),
+            }
+        }
+        answer(jobs, usize::MAX, |_| Err(StoreError::Unavailable("too many change the catalog at once".to_owned())));
+    }
+
+    async fn decide(&self, jobs: &VecDeque<Job>) -> Result<Decided, StoreError> {
+        let known = self.known_catalog().await?;
+        self.complete_trail(&known.catalog).await?;
+        let mut draft = Draft { catalog: (*known.catalog).clone(), rows: BTreeMap::new() };
+        let mut results = Vec::new();
+        let mut audited = false;
+        for job in jobs {
+            let result = (job.decide)(&draft.catalog).map(|changes| {
+                let event = match &job.event {
+                    Some(Entry::OnChange(_)) if changes.is_empty() => None,
+                    Some(Entry::Always(event) | Entry::OnChange(event)) => Some(event.clone()),
+                    None => None,
+                };
+                audited |= event.is_some();
+                draft.take(changes);
+                if let Some(event) = event {
+                    let entry = draft.catalog.follow(event);
+                    draft.take(entry);
+                }
+            });
+            results.push(result);
+            if draft.rows.len() >= BATCH_ROWS || draft.bytes() >= BATCH_BYTES {
+                break;
+            }
+        }
+        if audited {
+            // What stands in the trail need not stand here, but for the head.
+            let old = known.catalog.trail.values().cloned();
+            draft.take(old.map(|row| Change::Remove(Record::Trail(row))).collect());
+        }
+        Ok(Decided { known, draft, results })
+    }
+
+    async fn write(&self, known: &Known, draft: &Draft) -> Outcome {
+        let (tag, next) = (Uuid::new_v4(), known.version.unwrap_or_default() + 1);
+        match self.write_batch(known.version, next, tag, draft).await {
+            Ok(true) => Outcome::Written,
+            Ok(false) => Outcome::SomebodyWasFaster,
+            // It may have been written all the same.
+            Err(error) => match self.version_for_sure().await {
+                Ok((Some(version), writer)) if version == next && writer == Some(tag) => Outcome::Written,
+                Ok((version, _)) if version == known.version => Outcome::SomebodyWasFaster,
+                _ => Outcome::Failed(error),
+            },
+        }
+    }
+
+    async fn write_batch(&self, old: Option<i64>, next: i64, tag: Uuid, draft: &Draft) -> Result<bool, StoreError> {
+        let version = self
+            .prepared("UPDATE @.catalog SET version = ?, writer = ? WHERE part = 'catalog' IF version = ?")
+            .await?;
+        let put = self.prepared("INSERT INTO @.catalog (part, kind, id, fields, body) VALUES ('catalog', ?, ?, ?, ?)").await?;
+        let remove = self.prepared("DELETE FROM @.catalog WHERE part = 'catalog' AND kind = ? AND id = ?").await?;
+        let mut statements = vec![version];
+        let mut values = vec![vec![Some(CqlValue::BigInt(next)), Some(CqlValue::Uuid(tag)), old.map(CqlValue::BigInt)]];
+        for ((kind, id), row) in &draft.rows {
+            let mut columns = vec![Some(CqlValue::Text(kind.clone())), Some(CqlValue::Text(id.clone()))];
+            match row {
+                Some(row) => {
+                    columns.extend([Some(fields(row)), row.body.clone().map(CqlValue::Text)]);
+                    statements.push(put.clone());
+                }
+                None => statements.push(remove.clone()),
+            }
+            values.push(columns);
+        }
+        applied(self.batch(statements, values, None).await?)
+    }
+
+    /// The version and who wrote it, once every write that is under way has ended.
+    async fn version_for_sure(&self) -> Result<(Option<i64>, Option<Uuid>), StoreError> {
+        let cql = "SELECT version, writer FROM @.catalog WHERE part = 'catalog' LIMIT 1";
+        let (session, mut statement) = (self.session().await?, self.prepared(cql).await?);
+        statement.set_consistency(scylla::statement::Consistency::LocalSerial);
+        statement.set_serial_consistency(Some(SerialConsistency::LocalSerial));
+        let rows = session.execute_unpaged(&statement, ()).await?.into_rows_result();
+        let rows = rows.map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let row = rows.maybe_first_row().map_err(|error| StoreError::Damaged(error.to_string()))?;
+        Ok(row.unwrap_or_default())
+    }
+}
+
+/// What jobs come to on a catalog.
+struct Decided {
+    known: Known,
+    draft: Draft,
+    /// Of the jobs from the first on.
+    results: Vec<Result<(), StoreError>>,
+}
+
+impl State {
+    fn known(&self) -> Option<Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what is newer, and answers what was learned.
+    fn learn(&self, learned: Known) -> Known {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|known| known.version <= learned.version) {
+            *known = Some(learned.clone());
+        }
+        learned
+    }
+}
+
+impl Draft {
+    fn take(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            let (row, stays) = match &change {
+                Change::Put(record) => (record.to_row(), true),
+                Change::Remove(record) => (record.to_row(), false),
+            };
+            self.rows.insert((row.kind.clone(), row.id.clone()), stays.then_some(row));
+            self.catalog.apply(change);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let of_row = |row: &Row| {
+            let fields: usize = row.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+            fields + row.body.as_ref().map_or(0, String::len)
+        };
+        self.rows.iter().map(|((kind, id), row)| kind.len() + id.len() + row.as_ref().map_or(0, of_row)).sum()
+    }
+}
+
+/// Answers the first `count` jobs.
+fn answer(jobs: &mut VecDeque<Job>, count: usize, mut result: impl FnMut(usize) -> Result<(), StoreError>) {
+    let count = count.min(jobs.len());
+    for (at, job) in jobs.drain(..count).enumerate() {
+        // Who has gone away needs no answer.
+        drop(job.answer.send(result(at)));
+    }
+}
+
+fn fields(row: &Row) -> CqlValue {
+    CqlValue::Map(row.fields.iter().map(|(name, value)| (CqlValue::Text(name.clone()), CqlValue::Text(value.clone()))).collect())
+}
+
+/// Whether a conditional statement was carried out.
+pub(super) fn applied(result: QueryResult) -> Result<bool, StoreError> {
+    Ok(matches!(conditional(result)?.0, Some(CqlValue::Boolean(true))))
+}
+
+/// What a conditional statement answers: whether it was carried out and, where it
+/// was not, what stands there.
+pub(super) fn conditional(result: QueryResult) -> Result<(Option<CqlValue>, HashMap<String, CqlValue>), StoreError> {
+    let damaged = |error: String| StoreError::Damaged(format!("answer to a conditional write: {error}"));
+    let rows = result.into_rows_result().map_err(|error| damaged(error.to_string()))?;
+    let names: Vec<String> = rows.column_specs().iter().map(|column| column.name().to_owned()).collect();
+    let row: CqlRow = rows.first_row().map_err(|error| damaged(error.to_string()))?;
+    let mut columns: HashMap<String, CqlValue> =
+        names.into_iter().zip(row.columns).filter_map(|(name, value)| value.map(|value| (name, value))).collect();
+    Ok((columns.remove("[applied]"), columns))
+}

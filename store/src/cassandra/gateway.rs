@@ -1,0 +1,84 @@
+//! Gateways: what is set up of them, beside what was last heard of each.
+
+use std::collections::HashMap;
+
+use heliograph_domain::{GatewayId, Timestamp};
+use scylla::value::{Counter, CqlTimestamp};
+
+use super::{Database, at};
+use crate::catalog::{Catalog, Gateway};
+use crate::error::StoreError;
+use crate::gateway::GatewayRecord;
+
+/// When and from where a gateway was last heard of.
+type Heard = (Option<CqlTimestamp>, Option<String>);
+
+impl Database {
+    pub(crate) async fn gateway_list(&self) -> Result<Vec<GatewayRecord>, StoreError> {
+        let heard = "SELECT DISTINCT gateway, seen, address FROM @.series";
+        let pushed = "SELECT gateway, documents FROM @.pushed";
+        let (catalog, heard, pushed) = tokio::try_join!(
+            self.catalog(),
+            self.all::<(String, Option<CqlTimestamp>, Option<String>)>(heard, ()),
+            self.all::<(String, Option<Counter>)>(pushed, ()),
+        )?;
+        let mut heard: HashMap<String, Heard> = heard.into_iter().map(|(id, seen, from)| (id, (seen, from))).collect();
+        let pushed: HashMap<String, Option<Counter>> = pushed.into_iter().collect();
+        let record = |gateway: &Gateway| {
+            let id = gateway.id.as_str();
+            record(&catalog, gateway, heard.remove(id).unwrap_or_default(), pushed.get(id).cloned().flatten())
+        };
+        Ok(catalog.gateways.values().map(record).collect())
+    }
+
+    pub(crate) async fn gateway_fetch(&self, id: &GatewayId) -> Result<GatewayRecord, StoreError> {
+        let heard = "SELECT seen, address FROM @.series WHERE gateway = ? LIMIT 1";
+        let pushed = "SELECT documents FROM @.pushed WHERE gateway = ?";
+        let catalog = self.catalog().await?;
+        let gateway = catalog.gateway(id)?;
+        let (heard, pushed) = tokio::try_join!(
+            self.row::<Heard>(heard, (id.as_str(),)),
+            self.row::<(Option<Counter>,)>(pushed, (id.as_str(),)),
+        )?;
+        Ok(record(&catalog, gateway, heard.unwrap_or_default(), pushed.and_then(|(count,)| count)))
+    }
+
+    pub(crate) async fn gateway_knock(&self, id: &GatewayId, address: &str, when: Timestamp) -> Result<(), StoreError> {
+        let (knocker, from) = (id.clone(), address.to_owned());
+        // A gateway that knocks again need not wait for a look at all others.
+        if !self.recent_catalog().await?.gateway_knocks(id, address, when).is_empty() {
+            self.catalog_change(None, move |catalog| Ok(catalog.gateway_knocks(&knocker, &from, when))).await?;
+        }
+        self.gateway_heard(id, address, when).await
+    }
+
+    /// Notes that a gateway was heard of; what is older changes nothing.
+    pub(crate) async fn gateway_heard(&self, id: &GatewayId, address: &str, when: Timestamp) -> Result<(), StoreError> {
+        let cql = "UPDATE @.series SET seen = ?, address = ? WHERE gateway = ?";
+        let stamp = when.as_millis().saturating_mul(1000);
+        self.execute_at(cql, (at(when), address, id.as_str()), stamp).await.map(drop)
+    }
+
+    /// Lists a gateway that stores documents, if it is not listed so already.
+    pub(crate) async fn gateway_stores(&self, id: &GatewayId, when: Timestamp) -> Result<(), StoreError> {
+        if self.recent_catalog().await?.gateway_stores(id, when).is_empty() {
+            return Ok(());
+        }
+        let id = id.clone();
+        self.catalog_change(None, move |catalog| Ok(catalog.gateway_stores(&id, when))).await
+    }
+}
+
+fn record(catalog: &Catalog, gateway: &Gateway, heard: Heard, documents: Option<Counter>) -> GatewayRecord {
+    let (seen, address) = heard;
+    GatewayRecord {
+        id: gateway.id.clone(),
+        label: gateway.label.clone(),
+        state: gateway.state,
+        location: catalog.location_of(&gateway.id),
+        first_seen: gateway.first_seen,
+        last_seen: seen.map(|seen| Timestamp::clamped(seen.0)),
+        last_address: address,
+        documents: documents.and_then(|count| u64::try_from(count.0).ok()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,225 @@
+//! Mails. The mail itself stands under the digest of its key, so that there is one
+//! of a kind, and is what all conditions are on. Before it is written, signs are
+//! put up that lead to it: one among what waits, one in the month it was made in,
+//! one by its id. They go by themselves where no mail follows.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use heliograph_domain::{EmailAddress, OutboxId, Timestamp};
+use scylla::DeserializeRow;
+use scylla::value::CqlTimestamp;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::catalog::applied;
+use super::{Database, at};
+use crate::error::StoreError;
+use crate::outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState};
+
+/// What waits.
+const WAITING: &str = "waiting";
+/// The months in which mails were made.
+const MONTHS: &str = "months";
+/// Where a mail stands in its own partition.
+const MAIL: &str = "mail";
+/// How long a sign stays that no mail has followed, in seconds.
+const SIGN_TTL: i32 = 86_400;
+/// A sign that stays.
+const NO_TTL: i32 = 0;
+/// Mails that are looked up at once.
+const AT_ONCE: usize = 16;
+
+const SELECT: &str = "SELECT id, report, period, recipient, subject, message_id, state, attempts, created, due, outcome, sent
+     FROM @.outbox WHERE part = ? AND place = 'mail'";
+const SELECT_MESSAGE: &str = "SELECT message FROM @.outbox WHERE part = ? AND place = 'mail'";
+
+#[derive(DeserializeRow)]
+struct Columns {
+    id: Uuid,
+    report: String,
+    period: String,
+    recipient: String,
+    subject: String,
+    message_id: String,
+    state: String,
+    attempts: i32,
+    created: CqlTimestamp,
+    due: CqlTimestamp,
+    outcome: String,
+    sent: Option<CqlTimestamp>,
+}
+
+impl TryFrom<Columns> for OutboxRow {
+    type Error = StoreError;
+    fn try_from(row: Columns) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: OutboxId::new(row.id),
+            key: OutboxKey { report: row.report, period: row.period, recipient: EmailAddress::parse(&row.recipient)? },
+            subject: row.subject,
+            message_id: row.message_id,
+            state: OutboxState::parse(&row.state)?,
+            attempts: u32::try_from(row.attempts).unwrap_or_default(),
+            created: Timestamp::clamped(row.created.0),
+            due: Timestamp::clamped(row.due.0),
+            outcome: row.outcome,
+            sent: row.sent.map(|sent| Timestamp::clamped(sent.0)),
+        })
+    }
+}
+
+impl Database {
+    pub(crate) async fn outbox_put(&self, mail: OutboxNew) -> Result<bool, StoreError> {
+        if self.outbox_contains(&mail.key).await? {
+            return Ok(false);
+        }
+        let part = part_of(&mail.key);
+        self.put_signs(&mail, &part, SIGN_TTL).await?;
+        let cql = "INSERT INTO @.outbox (part, place, id, report, period, recipient, subject, message_id, message, state, attempts,
+             created, due, outcome) VALUES (?, 'mail', ?, ?, ?, ?, ?, ?, ?, 'waiting', 0, ?, ?, '') IF NOT EXISTS";
+        let OutboxKey { report, period, recipient } = &mail.key;
+        let (id, created, due) = (mail.id.as_uuid(), at(mail.created), at(mail.due));
+        let (recipient, subject) = (recipient.as_str(), &mail.subject);
+        let values = (&part, id, report, period, recipient, subject, &mail.message_id, &mail.message, created, due);
+        let kept = applied(self.execute(cql, values).await?)?;
+        if kept {
+            self.put_signs(&mail, &part, NO_TTL).await?;
+        }
+        Ok(kept)
+    }
+
+    async fn put_signs(&self, mail: &OutboxNew, part: &str, ttl: i32) -> Result<(), StoreError> {
+        let month = month_of(mail.created);
+        let made = (format!("made:{month}"), format!("{:020} {}", mail.created.as_millis(), mail.id));
+        let signs = [(WAITING.to_owned(), part.to_owned()), made, (by_id(mail.id), part.to_owned())];
+        for (sign, place) in signs {
+            self.put_sign(&sign, &place, part, mail.due, ttl).await?;
+        }
+        self.put_sign(MONTHS, &month, part, mail.due, NO_TTL).await
+    }
+
+    async fn put_sign(&self, sign: &str, place: &str, mail: &str, due: Timestamp, ttl: i32) -> Result<(), StoreError> {
+        let cql = "INSERT INTO @.outbox (part, place, mail, due) VALUES (?, ?, ?, ?) USING TTL ?";
+        self.execute(cql, (sign, place, mail, at(due), ttl)).await.map(drop)
+    }
+
+    async fn take_sign(&self, sign: &str, place: &str) -> Result<(), StoreError> {
+        self.execute("DELETE FROM @.outbox WHERE part = ? AND place = ?", (sign, place)).await.map(drop)
+    }
+
+    pub(crate) async fn outbox_contains(&self, key: &OutboxKey) -> Result<bool, StoreError> {
+        Ok(self.mail_row(&part_of(key)).await?.is_some())
+    }
+
+    pub(crate) async fn outbox_claim(&self, now: Timestamp, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
+        let cql = "SELECT place, due FROM @.outbox WHERE part = ?";
+        let mut signs: Vec<(String, Option<CqlTimestamp>)> = self.all(cql, (WAITING,)).await?;
+        signs.retain(|(_, due)| due.is_some_and(|due| due.0 <= now.as_millis()));
+        signs.sort_by_key(|(_, due)| due.map(|due| due.0));
+        for (part, _) in signs {
+            // A sign without a mail is of one that is just being put, or never was.
+            let Some(row) = self.mail_row(&part).await? else { continue };
+            if row.state != OutboxState::Waiting {
+                self.take_sign(WAITING, &part).await?;
+            } else if row.due > now {
+                self.put_sign(WAITING, &part, &part, row.due, NO_TTL).await?;
+            } else if let Some(mail) = self.claim_mail(&part, row, until).await? {
+                return Ok(Some(mail));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Claims one mail; `None` where another sender was faster.
+    async fn claim_mail(&self, part: &str, row: OutboxRow, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
+        let cql = "UPDATE @.outbox SET due = ?, attempts = ? WHERE part = ? AND place = 'mail' IF state = 'waiting' AND due = ? AND attempts = ?";
+        let attempts = i32::try_from(row.attempts).unwrap_or(i32::MAX);
+        let values = (at(until), attempts.saturating_add(1), part, at(row.due), attempts);
+        if !applied(self.execute(cql, values).await?)? {
+            return Ok(None);
+        }
+        self.put_sign(WAITING, part, part, until, NO_TTL).await?;
+        let message = self.message(part).await?;
+        Ok(Some(OutboxMail { row: OutboxRow { attempts: row.attempts + 1, due: until, ..row }, message }))
+    }
+
+    pub(crate) async fn outbox_settle(
+        &self,
+        id: OutboxId,
+        state: OutboxState,
+        outcome: &str,
+        when: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (part, _) = self.mail_by_id(id).await?;
+        let sent = (state == OutboxState::Sent).then(|| at(when));
+        let cql = "UPDATE @.outbox SET state = ?, outcome = ?, due = ?, sent = ? WHERE part = ? AND place = 'mail' IF state = 'waiting'";
+        // A sender that was held up may find its mail settled by another: that stands.
+        if !applied(self.execute(cql, (state.as_str(), outcome, at(when), sent, &part)).await?)? {
+            return Ok(());
+        }
+        match state {
+            OutboxState::Waiting => self.put_sign(WAITING, &part, &part, when, NO_TTL).await,
+            OutboxState::Sent | OutboxState::GivenUp => self.take_sign(WAITING, &part).await,
+        }
+    }
+
+    pub(crate) async fn outbox_list(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        let months: Vec<(String,)> = self.all("SELECT place FROM @.outbox WHERE part = ?", (MONTHS,)).await?;
+        let mut mails: Vec<OutboxRow> = Vec::new();
+        for (month,) in months {
+            let wanted = i32::try_from(limit.saturating_sub(mails.len())).unwrap_or(i32::MAX);
+            if wanted == 0 {
+                break;
+            }
+            let cql = "SELECT place, mail FROM @.outbox WHERE part = ? LIMIT ?";
+            let signs: Vec<(String, Option<String>)> = self.all(cql, (format!("made:{month}"), wanted)).await?;
+            let lookup = |(place, part): (String, Option<String>)| async move {
+                let row = self.mail_row(&part.unwrap_or_default()).await?;
+                Ok::<_, StoreError>(row.filter(|row| place.ends_with(&row.id.to_string())))
+            };
+            let found: Vec<Option<OutboxRow>> = stream::iter(signs).map(lookup).buffered(AT_ONCE).try_collect().await?;
+            mails.extend(found.into_iter().flatten());
+        }
+        Ok(mails)
+    }
+
+    pub(crate) async fn outbox_fetch(&self, id: OutboxId) -> Result<OutboxMail, StoreError> {
+        let (part, row) = self.mail_by_id(id).await?;
+        Ok(OutboxMail { row, message: self.message(&part).await? })
+    }
+
+    /// A mail and the partition that it stands in.
+    async fn mail_by_id(&self, id: OutboxId) -> Result<(String, OutboxRow), StoreError> {
+        let cql = "SELECT mail FROM @.outbox WHERE part = ? LIMIT 1";
+        let sign = self.row::<(Option<String>,)>(cql, (by_id(id),)).await?;
+        let part = sign.and_then(|(part,)| part).ok_or(StoreError::NotFound("mail"))?;
+        let row = self.mail_row(&part).await?.filter(|row| row.id == id).ok_or(StoreError::NotFound("mail"))?;
+        Ok((part, row))
+    }
+
+    async fn mail_row(&self, part: &str) -> Result<Option<OutboxRow>, StoreError> {
+        self.row::<Columns>(SELECT, (part,)).await?.map(OutboxRow::try_from).transpose()
+    }
+
+    async fn message(&self, part: &str) -> Result<Vec<u8>, StoreError> {
+        let message = self.row::<(Option<Vec<u8>>,)>(SELECT_MESSAGE, (part,)).await?;
+        Ok(message.and_then(|(message,)| message).unwrap_or_default())
+    }
+}
+
+fn by_id(id: OutboxId) -> String {
+    format!("id:{id}")
+}
+
+fn month_of(created: Timestamp) -> String {
+    created.to_jiff().strftime("%Y-%m").to_string()
+}
+
+/// The partition of the one mail of a key. Each part goes in with its length, so
+/// that no two keys run together alike.
+fn part_of(key: &OutboxKey) -> String {
+    let mut digest = Sha256::new();
+    for part in [key.report.as_str(), key.period.as_str(), key.recipient.as_str()] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().iter().fold(format!("{MAIL}:"), |text, byte| text + &format!("{byte:02x}"))
+}

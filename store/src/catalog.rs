@@ -1,0 +1,159 @@
+//! What people set up, as a value: everything that is small, of a provider, in
+//! memory, with the rules that it keeps.
+//!
+//! A backend that keeps it loads the whole, asks a rule which [`Change`]s a wish
+//! comes to, and writes those all or none. A rule reads the catalog and changes
+//! nothing, so that it can be asked again where somebody else was faster.
+
+pub(crate) mod customer;
+pub(crate) mod gateway;
+mod record;
+pub(crate) mod user;
+
+use std::collections::BTreeMap;
+
+use heliograph_domain::{
+    Commission, CommissionId, CredentialId, Customer, CustomerId, GatewayId, Location, LocationId, ProviderSettings, Timestamp,
+    UserId,
+};
+
+use crate::audit::{AuditEvent, AuditHead, AuditRow};
+use crate::error::StoreError;
+use crate::gateway::Placement;
+pub(crate) use gateway::{Credential, Gateway};
+pub(crate) use record::Row;
+pub(crate) use user::Person;
+
+/// Everything that is set up.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Catalog {
+    pub(crate) locations: BTreeMap<LocationId, Location>,
+    pub(crate) gateways: BTreeMap<GatewayId, Gateway>,
+    /// By gateway and beginning.
+    pub(crate) placements: BTreeMap<(GatewayId, Timestamp), Placement>,
+    pub(crate) credentials: BTreeMap<CredentialId, Credential>,
+    pub(crate) customers: BTreeMap<CustomerId, Customer>,
+    pub(crate) commissions: BTreeMap<CommissionId, Commission>,
+    pub(crate) people: BTreeMap<UserId, Person>,
+    pub(crate) settings: Option<ProviderSettings>,
+    /// Things that are kept as their JSON, by kind and id.
+    pub(crate) bodies: BTreeMap<(String, String), String>,
+    /// The newest entries of the audit trail, by number: the head, and those that
+    /// may not stand in the trail yet.
+    pub(crate) trail: BTreeMap<u64, AuditRow>,
+    /// The months of the trail (`2026-11`) and the number that each begins with.
+    pub(crate) trail_months: BTreeMap<String, u64>,
+}
+
+/// One thing of the catalog.
+#[derive(Debug, Clone)]
+pub(crate) enum Record {
+    Location(Location),
+    Gateway(Gateway),
+    Placement(Placement),
+    Credential(Credential),
+    Customer(Customer),
+    Commission(Commission),
+    Person(Person),
+    Settings(ProviderSettings),
+    Body { kind: String, id: String, text: String },
+    Trail(AuditRow),
+    TrailMonth { month: String, first: u64 },
+}
+
+/// What a rule decides.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// Add, or replace what has the same id.
+    Put(Record),
+    /// Remove what has the same id.
+    Remove(Record),
+}
+
+/// What a rule answers.
+pub(crate) type Decision = Result<Vec<Change>, StoreError>;
+
+impl Catalog {
+    /// Carries a change out.
+    pub(crate) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Put(record) => self.put(record),
+            Change::Remove(record) => self.remove(record),
+        }
+    }
+
+    fn put(&mut self, record: Record) {
+        match record {
+            Record::Location(location) => drop(self.locations.insert(location.id, location)),
+            Record::Gateway(gateway) => drop(self.gateways.insert(gateway.id.clone(), gateway)),
+            Record::Placement(placement) => drop(self.placements.insert(gateway::place_key(&placement), placement)),
+            Record::Credential(credential) => drop(self.credentials.insert(credential.id, credential)),
+            Record::Customer(customer) => drop(self.customers.insert(customer.id, customer)),
+            Record::Commission(commission) => drop(self.commissions.insert(commission.id, commission)),
+            Record::Person(person) => drop(self.people.insert(person.record.id, person)),
+            Record::Settings(settings) => self.settings = Some(settings),
+            Record::Body { kind, id, text } => drop(self.bodies.insert((kind, id), text)),
+            Record::Trail(row) => drop(self.trail.insert(row.seq, row)),
+            Record::TrailMonth { month, first } => drop(self.trail_months.insert(month, first)),
+        }
+    }
+
+    fn remove(&mut self, record: Record) {
+        match record {
+            Record::Location(location) => drop(self.locations.remove(&location.id)),
+            Record::Gateway(gateway) => drop(self.gateways.remove(&gateway.id)),
+            Record::Placement(placement) => drop(self.placements.remove(&gateway::place_key(&placement))),
+            Record::Credential(credential) => drop(self.credentials.remove(&credential.id)),
+            Record::Customer(customer) => drop(self.customers.remove(&customer.id)),
+            Record::Commission(commission) => drop(self.commissions.remove(&commission.id)),
+            Record::Person(person) => drop(self.people.remove(&person.record.id)),
+            Record::Settings(_) => self.settings = None,
+            Record::Body { kind, id, .. } => drop(self.bodies.remove(&(kind, id))),
+            Record::Trail(row) => drop(self.trail.remove(&row.seq)),
+            Record::TrailMonth { month, .. } => drop(self.trail_months.remove(&month)),
+        }
+    }
+
+    /// The locations, by name.
+    pub(crate) fn locations_by_name(&self) -> Vec<Location> {
+        let mut locations: Vec<_> = self.locations.values().cloned().collect();
+        locations.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        locations
+    }
+
+    /// Saves settings where none were saved.
+    pub(crate) fn seed(&self, settings: &ProviderSettings) -> Vec<Change> {
+        if self.settings.is_some() { Vec::new() } else { vec![Change::Put(Record::Settings(settings.clone()))] }
+    }
+
+    /// The head of the audit trail.
+    pub(crate) fn trail_head(&self) -> Option<AuditHead> {
+        self.trail.values().next_back().map(AuditRow::head)
+    }
+
+    /// Gives an event its place in the audit trail. Months never go back, so that
+    /// they are in the order of the numbers.
+    pub(crate) fn follow(&self, event: AuditEvent) -> Vec<Change> {
+        let row = self.trail_head().unwrap_or(AuditHead::NONE).follow(event);
+        let month = row.at.to_jiff().strftime("%Y-%m").to_string();
+        let opened = self.trail_months.keys().next_back().is_none_or(|newest| *newest < month);
+        let opening = opened.then(|| Change::Put(Record::TrailMonth { month, first: row.seq }));
+        opening.into_iter().chain([Change::Put(Record::Trail(row))]).collect()
+    }
+
+    /// Everything, as records.
+    #[cfg(test)]
+    fn records(&self) -> Vec<Record> {
+        let mut records: Vec<Record> = Vec::new();
+        records.extend(self.locations.values().cloned().map(Record::Location));
+        records.extend(self.gateways.values().cloned().map(Record::Gateway));
+        records.extend(self.placements.values().cloned().map(Record::Placement));
+        records.extend(self.credentials.values().cloned().map(Record::Credential));
+        records.extend(self.customers.values().cloned().map(Record::Customer));
+        records.extend(self.commissions.values().cloned().map(Record::Commission));
+        records.extend(self.people.values().cloned().map(Record::Person));
+        records.extend(self.settings.iter().cloned().map(Record::Settings));
+        records.extend(self.trail.values().cloned().map(Record::Trail));
+        records
+    }
+}

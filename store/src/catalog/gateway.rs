@@ -1,0 +1,229 @@
+//! Gateways, where they are, and their keys: the rules.
+
+use std::collections::HashMap;
+
+use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, LocationId, TimeWindow, Timestamp};
+
+use super::{Catalog, Change, Decision, Record};
+use crate::error::StoreError;
+use crate::gateway::{CredentialNew, CredentialRecord, DirectoryEntry, GatewayCommissioning, Placement};
+use crate::store::ProviderStore;
+
+/// A gateway that knocks again is noted again after this long.
+const KNOCK_AGAIN_MS: i64 = 15 * 60_000;
+
+/// A gateway as it is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gateway {
+    pub(crate) id: GatewayId,
+    pub(crate) label: Option<String>,
+    pub(crate) state: GatewayState,
+    pub(crate) first_seen: Timestamp,
+    /// When and from where it knocked, about; only while nothing is stored of it.
+    pub(crate) knocked: Option<(Timestamp, String)>,
+    /// Whether a document of it was stored.
+    pub(crate) stored: bool,
+}
+
+/// A key as its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Credential {
+    pub(crate) id: CredentialId,
+    pub(crate) gateway: GatewayId,
+    pub(crate) digest: KeyDigest,
+    pub(crate) created: Timestamp,
+    pub(crate) revoked: Option<Timestamp>,
+}
+
+/// What tells placements apart.
+pub(super) fn place_key(placement: &Placement) -> (GatewayId, Timestamp) {
+    (placement.gateway.clone(), placement.window.from)
+}
+
+/// An address without its port, which says nothing.
+fn host(address: &str) -> &str {
+    address.trim_end_matches(|c: char| c.is_ascii_digit())
+}
+
+impl Catalog {
+    pub(crate) fn gateway(&self, id: &GatewayId) -> Result<&Gateway, StoreError> {
+        self.gateways.get(id).ok_or(StoreError::NotFound("gateway"))
+    }
+
+    fn gateway_or_waiting(&self, id: &GatewayId, at: Timestamp) -> Gateway {
+        let new = || Gateway {
+            id: id.clone(),
+            label: None,
+            state: GatewayState::Waiting,
+            first_seen: at,
+            knocked: None,
+            stored: false,
+        };
+        self.gateways.get(id).cloned().unwrap_or_else(new)
+    }
+
+    /// Notes that documents of a gateway are stored.
+    pub(crate) fn gateway_stores(&self, id: &GatewayId, at: Timestamp) -> Vec<Change> {
+        match self.gateways.get(id) {
+            Some(gateway) if gateway.stored => Vec::new(),
+            _ => vec![Change::Put(Record::Gateway(Gateway { stored: true, knocked: None, ..self.gateway_or_waiting(id, at) }))],
+        }
+    }
+
+    /// Lists a gateway as waiting, making room where many wait.
+    pub(crate) fn gateway_knocks(&self, id: &GatewayId, address: &str, at: Timestamp) -> Vec<Change> {
+        let known = self.gateways.get(id);
+        let noted = known.is_some_and(|gateway| {
+            let recent = |(noted, from): &(Timestamp, String)| host(from) == host(address) && at.millis_since(*noted) < KNOCK_AGAIN_MS;
+            gateway.stored || gateway.state != GatewayState::Waiting || gateway.knocked.as_ref().is_some_and(recent)
+        });
+        if noted {
+            return Vec::new();
+        }
+        let gateway = Gateway { knocked: Some((at, address.to_owned())), ..self.gateway_or_waiting(id, at) };
+        let room = if known.is_some() { Vec::new() } else { self.room_for_one() };
+        room.into_iter().chain([Change::Put(Record::Gateway(gateway))]).collect()
+    }
+
+    /// Forgets waiting gateways, so that one more fits: of the address that most of
+    /// them knock from, the one that did so longest ago.
+    fn room_for_one(&self) -> Vec<Change> {
+        let waiting: Vec<&Gateway> = self.gateways.values().filter(|gateway| gateway.state == GatewayState::Waiting).collect();
+        let excess = (waiting.len() + 1).saturating_sub(ProviderStore::WAITING_GATEWAYS);
+        if excess == 0 {
+            return Vec::new();
+        }
+        let owned = |gateway: &Gateway| self.commissions.values().any(|commission| commission.gateway == gateway.id);
+        let mut forgettable: Vec<(&str, Timestamp, &Gateway)> = waiting
+            .into_iter()
+            .filter(|gateway| !gateway.stored)
+            .filter_map(|gateway| gateway.knocked.as_ref().map(|(at, address)| (host(address), *at, gateway)))
+            .filter(|(_, _, gateway)| !owned(gateway))
+            .collect();
+        let mut of_host: HashMap<&str, usize> = HashMap::new();
+        for (host, _, _) in &forgettable {
+            *of_host.entry(host).or_default() += 1;
+        }
+        forgettable.sort_by_key(|(host, at, _)| (std::cmp::Reverse(of_host.get(host).copied()), *at));
+        let gone = forgettable.into_iter().take(excess);
+        gone.map(|(_, _, gateway)| Change::Remove(Record::Gateway(gateway.clone()))).collect()
+    }
+
+    pub(crate) fn gateway_commission(&self, new: &GatewayCommissioning) -> Decision {
+        let gateway = Gateway {
+            state: GatewayState::Commissioned,
+            label: new.label.clone(),
+            ..self.gateway_or_waiting(&new.gateway, new.at)
+        };
+        let mut changes = self.place(&new.gateway, new.location, new.from)?;
+        changes.push(Change::Put(Record::Gateway(gateway)));
+        changes.push(self.credential(&new.gateway, new.credential, new.at)?);
+        Ok(changes)
+    }
+
+    pub(crate) fn gateway_move(&self, id: &GatewayId, location: LocationId, from: Timestamp) -> Decision {
+        self.gateway(id)?;
+        self.place(id, location, from)
+    }
+
+    /// Ends the placement that holds `from` and whatever was planned after it, and
+    /// begins a new one. What has ended already is history and stays.
+    fn place(&self, id: &GatewayId, location: LocationId, from: Timestamp) -> Decision {
+        if !self.locations.contains_key(&location) {
+            return Err(StoreError::NotFound("location"));
+        }
+        if self.places(id).any(|place| place.window.until.is_some_and(|until| until > from)) {
+            return Err(StoreError::Conflict(
+                "the gateway was somewhere else at that time already; choose a later one".to_owned(),
+            ));
+        }
+        let mut changes = self.cut_places(id, from);
+        let window = TimeWindow { from, until: None };
+        changes.push(Change::Put(Record::Placement(Placement { gateway: id.clone(), location, window })));
+        Ok(changes)
+    }
+
+    /// The placements of a gateway, by time.
+    fn places<'a>(&'a self, id: &'a GatewayId) -> impl Iterator<Item = &'a Placement> {
+        self.placements
+            .range((id.clone(), Timestamp::MIN)..=(id.clone(), Timestamp::MAX))
+            .map(|(_, placement)| placement)
+    }
+
+    /// Ends what is open at an instant and removes what begins then or later.
+    fn cut_places(&self, id: &GatewayId, at: Timestamp) -> Vec<Change> {
+        let cut = |place: &Placement| {
+            if place.window.from >= at {
+                Some(Change::Remove(Record::Placement(place.clone())))
+            } else if place.window.until.is_none() {
+                let window = TimeWindow { until: Some(at), ..place.window };
+                Some(Change::Put(Record::Placement(Placement { window, ..place.clone() })))
+            } else {
+                None
+            }
+        };
+        self.places(id).filter_map(cut).collect()
+    }
+
+    pub(crate) fn gateway_rename(&self, id: &GatewayId, label: Option<String>) -> Decision {
+        Ok(vec![Change::Put(Record::Gateway(Gateway { label, ..self.gateway(id)?.clone() }))])
+    }
+
+    pub(crate) fn gateway_retire(&self, id: &GatewayId, at: Timestamp) -> Decision {
+        let gateway = Gateway { state: GatewayState::Retired, ..self.gateway(id)?.clone() };
+        let mut changes = self.cut_places(id, at);
+        changes.push(Change::Put(Record::Gateway(gateway)));
+        let valid = self.credentials.values().filter(|key| key.gateway == *id && key.revoked.is_none());
+        changes.extend(valid.map(|key| Change::Put(Record::Credential(Credential { revoked: Some(at), ..key.clone() }))));
+        Ok(changes)
+    }
+
+    pub(crate) fn credential_add(&self, id: &GatewayId, new: CredentialNew, at: Timestamp) -> Decision {
+        self.gateway(id)?;
+        Ok(vec![self.credential(id, new, at)?])
+    }
+
+    fn credential(&self, gateway: &GatewayId, new: CredentialNew, at: Timestamp) -> Result<Change, StoreError> {
+        if self.credentials.contains_key(&new.id) {
+            return Err(StoreError::Conflict("a key of this id is there already".to_owned()));
+        }
+        let CredentialNew { id, digest } = new;
+        Ok(Change::Put(Record::Credential(Credential { id, gateway: gateway.clone(), digest, created: at, revoked: None })))
+    }
+
+    pub(crate) fn credential_revoke(&self, id: &GatewayId, credential: CredentialId, at: Timestamp) -> Decision {
+        self.gateway(id)?;
+        let valid = self.credentials.get(&credential).filter(|key| key.gateway == *id && key.revoked.is_none());
+        let key = valid.ok_or(StoreError::NotFound("credential"))?;
+        Ok(vec![Change::Put(Record::Credential(Credential { revoked: Some(at), ..key.clone() }))])
+    }
+
+    /// The keys of a gateway, the newest first.
+    pub(crate) fn credentials_of(&self, id: &GatewayId) -> Vec<CredentialRecord> {
+        let of = self.credentials.values().filter(|key| key.gateway == *id);
+        let mut keys: Vec<_> =
+            of.map(|key| CredentialRecord { id: key.id, created: key.created, revoked: key.revoked }).collect();
+        keys.sort_by_key(|key| std::cmp::Reverse((key.created, key.id)));
+        keys
+    }
+
+    /// Where a gateway is now.
+    pub(crate) fn location_of(&self, id: &GatewayId) -> Option<LocationId> {
+        self.places(id).find(|place| place.window.until.is_none()).map(|place| place.location)
+    }
+
+    /// What ingest has to know of all gateways.
+    pub(crate) fn directory(&self) -> Vec<DirectoryEntry> {
+        let mut keys: HashMap<&GatewayId, Vec<KeyDigest>> = HashMap::new();
+        for key in self.credentials.values().filter(|key| key.revoked.is_none()) {
+            keys.entry(&key.gateway).or_default().push(key.digest);
+        }
+        let entry = |gateway: &Gateway| DirectoryEntry {
+            gateway: gateway.id.clone(),
+            state: gateway.state,
+            zone: self.location_of(&gateway.id).and_then(|id| self.locations.get(&id)).map(|location| location.zone.clone()),
+            keys: keys.remove(&gateway.id).unwrap_or_default(),
+        };
+        self.gateways.values().map(entry).collect()
+    }
+}
