@@ -243,8 +243,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn audit_list(&self, from: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::audit::list(connection, from, limit)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::audit::list(connection, from, limit)).await,
+            Backend::Cassandra(db) => db.audit_list(from, limit).await,
+        }
     }
 
     /// Walks the whole audit trail and names the first entry that is not as it was
@@ -254,8 +256,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn audit_verify(&self, noted: Option<AuditHead>) -> Result<AuditVerdict, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::audit::verify(connection, noted)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::audit::verify(connection, noted)).await,
+            Backend::Cassandra(db) => db.audit_verify(noted).await,
+        }
     }
 }
 

@@ -22,8 +22,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn versions(&self) -> Result<Versions, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(sqlite::settings::versions).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(sqlite::settings::versions).await,
+            Backend::Cassandra(db) => db.versions().await,
+        }
     }
 
     /// Takes or renews a lease until `until`; false where somebody else holds it.
@@ -31,10 +33,13 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn lease_take(&self, name: &str, holder: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
-        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned()) else {
-            return Err(StoreError::not_yet());
-        };
-        db.write(move |batch| sqlite::settings::take_lease(batch, &name, &holder, now, until)).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let (name, holder) = (name.to_owned(), holder.to_owned());
+                db.write(move |batch| sqlite::settings::take_lease(batch, &name, &holder, now, until)).await
+            }
+            Backend::Cassandra(db) => db.lease_take(name, holder, now, until).await,
+        }
     }
 
     /// Gives a lease back, if `holder` still holds it.
@@ -42,9 +47,12 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn lease_release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), name, holder) = (&self.backend, name.to_owned(), holder.to_owned()) else {
-            return Err(StoreError::not_yet());
-        };
-        db.write(move |batch| sqlite::settings::release_lease(batch, &name, &holder)).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let (name, holder) = (name.to_owned(), holder.to_owned());
+                db.write(move |batch| sqlite::settings::release_lease(batch, &name, &holder)).await
+            }
+            Backend::Cassandra(db) => db.lease_release(name, holder).await,
+        }
     }
 }

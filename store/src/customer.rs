@@ -3,6 +3,7 @@
 use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, GatewayId, Timestamp};
 use serde_json::json;
 
+use crate::catalog::{Change, Record};
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -15,8 +16,10 @@ impl ProviderStore {
     pub async fn customer_save(&self, customer: Customer) -> Result<(), StoreError> {
         let event =
             self.event("customer.save", format_args!("customer:{}", customer.id), json!({ "mailed": customer.email.is_some() }));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::customer::save(batch, &customer)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::customer::save(batch, &customer)).await,
+            Backend::Cassandra(db) => db.change(event, move |_| Ok(vec![Change::Put(Record::Customer(customer.clone()))])).await,
+        }
     }
 
     /// One customer.
@@ -24,9 +27,15 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn customer_fetch(&self, customer: CustomerId) -> Result<Customer, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        let found = db.read(move |connection| sqlite::customer::list(connection, Some(customer))).await?;
-        found.into_iter().next().ok_or(StoreError::NotFound("customer"))
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let found = db.read(move |connection| sqlite::customer::list(connection, Some(customer))).await?;
+                found.into_iter().next().ok_or(StoreError::NotFound("customer"))
+            }
+            Backend::Cassandra(db) => {
+                db.catalog().await?.customers.get(&customer).cloned().ok_or(StoreError::NotFound("customer"))
+            }
+        }
     }
 
     /// All customers, by name.
@@ -34,8 +43,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn customer_list(&self) -> Result<Vec<Customer>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(|connection| sqlite::customer::list(connection, None)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(|connection| sqlite::customer::list(connection, None)).await,
+            Backend::Cassandra(db) => Ok(db.catalog().await?.customers_by_name()),
+        }
     }
 
     /// Gives a customer a gateway for a window.
@@ -47,8 +58,10 @@ impl ProviderStore {
         let window = commission.window;
         let detail = json!({ "customer": commission.customer, "gateway": commission.gateway, "from": window.from.to_string(), "until": window.until.map(|end| end.to_string()) });
         let event = self.event("commission.create", format_args!("commission:{}", commission.id), detail);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::customer::commission(batch, &commission)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::customer::commission(batch, &commission)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.commission_create(&commission)).await,
+        }
     }
 
     /// Ends a commission at an instant.
@@ -57,8 +70,10 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none that runs then.
     pub async fn commission_end(&self, commission: CommissionId, at: Timestamp) -> Result<(), StoreError> {
         let event = self.event("commission.end", format_args!("commission:{commission}"), json!({ "until": at.to_string() }));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::customer::end_commission(batch, commission, at)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::customer::end_commission(batch, commission, at)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.commission_end(commission, at)).await,
+        }
     }
 
     /// Takes a commission back that has not begun.
@@ -67,8 +82,12 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none that begins after `now`.
     pub async fn commission_cancel(&self, commission: CommissionId, now: Timestamp) -> Result<(), StoreError> {
         let event = self.event("commission.cancel", format_args!("commission:{commission}"), json!({}));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::customer::cancel_commission(batch, commission, now)).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.change(event, move |batch| sqlite::customer::cancel_commission(batch, commission, now)).await
+            }
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.commission_cancel(commission, now)).await,
+        }
     }
 
     /// All commissions, by gateway and time.
@@ -96,7 +115,11 @@ impl ProviderStore {
     }
 
     async fn commissions(&self, customer: Option<CustomerId>, gateway: Option<GatewayId>) -> Result<Vec<Commission>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::customer::commissions(connection, customer, gateway.as_ref())).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.read(move |connection| sqlite::customer::commissions(connection, customer, gateway.as_ref())).await
+            }
+            Backend::Cassandra(db) => Ok(db.catalog().await?.commissions_of(customer, gateway.as_ref())),
+        }
     }
 }

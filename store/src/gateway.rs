@@ -103,8 +103,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn gateway_list(&self) -> Result<Vec<GatewayRecord>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(|connection| sqlite::gateway::list(connection, None)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(|connection| sqlite::gateway::list(connection, None)).await,
+            Backend::Cassandra(db) => db.gateway_list().await,
+        }
     }
 
     /// One gateway.
@@ -112,9 +114,14 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn gateway_fetch(&self, gateway: &GatewayId) -> Result<GatewayRecord, StoreError> {
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
-        let found = db.read(move |connection| sqlite::gateway::list(connection, Some(&gateway))).await?;
-        found.into_iter().next().ok_or(StoreError::NotFound("gateway"))
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let gateway = gateway.clone();
+                let found = db.read(move |connection| sqlite::gateway::list(connection, Some(&gateway))).await?;
+                found.into_iter().next().ok_or(StoreError::NotFound("gateway"))
+            }
+            Backend::Cassandra(db) => db.gateway_fetch(gateway).await,
+        }
     }
 
     /// Lists a gateway that nobody knows as waiting, or notes that it knocked
@@ -124,10 +131,13 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn gateway_knock(&self, gateway: &GatewayId, address: &str, at: Timestamp) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), gateway, address) = (&self.backend, gateway.clone(), address.to_owned()) else {
-            return Err(StoreError::not_yet());
-        };
-        db.write(move |batch| sqlite::gateway::knock(batch, &gateway, &address, at)).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let (gateway, address) = (gateway.clone(), address.to_owned());
+                db.write(move |batch| sqlite::gateway::knock(batch, &gateway, &address, at)).await
+            }
+            Backend::Cassandra(db) => db.gateway_knock(gateway, address, at).await,
+        }
     }
 
     /// How many gateways without data may wait.
@@ -141,8 +151,10 @@ impl ProviderStore {
     pub async fn gateway_commission(&self, commissioning: GatewayCommissioning) -> Result<(), StoreError> {
         let detail = json!({ "location": commissioning.location, "from": commissioning.from.to_string(), "credential": commissioning.credential.id });
         let event = self.event("gateway.commission", format_args!("gateway:{}", commissioning.gateway), detail);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::gateway::commission(batch, &commissioning)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::gateway::commission(batch, &commissioning)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.gateway_commission(&commissioning)).await,
+        }
     }
 
     /// Moves a gateway to a location from an instant on.
@@ -155,12 +167,17 @@ impl ProviderStore {
             format_args!("gateway:{gateway}"),
             json!({ "location": location, "from": from.to_string() }),
         );
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| {
-            let number = sqlite::gateway::number(batch.connection, &gateway)?;
-            sqlite::gateway::place(batch, number, location, from)
-        })
-        .await
+        let gateway = gateway.clone();
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.change(event, move |batch| {
+                    let number = sqlite::gateway::number(batch.connection, &gateway)?;
+                    sqlite::gateway::place(batch, number, location, from)
+                })
+                .await
+            }
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.gateway_move(&gateway, location, from)).await,
+        }
     }
 
     /// Sets what people call a gateway; `None`: what it calls itself.
@@ -169,8 +186,13 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn gateway_rename(&self, gateway: &GatewayId, label: Option<String>) -> Result<(), StoreError> {
         let event = self.event("gateway.rename", format_args!("gateway:{gateway}"), json!({ "named": label.is_some() }));
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::gateway::rename(batch, &gateway, label.as_deref())).await
+        let gateway = gateway.clone();
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.change(event, move |batch| sqlite::gateway::rename(batch, &gateway, label.as_deref())).await
+            }
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.gateway_rename(&gateway, label.clone())).await,
+        }
     }
 
     /// Retires a gateway: its keys are revoked, its history stays.
@@ -179,8 +201,11 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn gateway_retire(&self, gateway: &GatewayId, at: Timestamp) -> Result<(), StoreError> {
         let event = self.event("gateway.retire", format_args!("gateway:{gateway}"), json!({ "from": at.to_string() }));
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::gateway::retire(batch, &gateway, at)).await
+        let gateway = gateway.clone();
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::gateway::retire(batch, &gateway, at)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.gateway_retire(&gateway, at)).await,
+        }
     }
 
     /// All placements, by gateway and time.
@@ -188,8 +213,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn placement_list(&self) -> Result<Vec<Placement>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(sqlite::gateway::placements).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(sqlite::gateway::placements).await,
+            Backend::Cassandra(db) => Ok(db.catalog().await?.placements.values().cloned().collect()),
+        }
     }
 
     /// What ingest has to know of all gateways.
@@ -197,8 +224,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn gateway_directory(&self) -> Result<Vec<DirectoryEntry>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(sqlite::gateway::directory).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(sqlite::gateway::directory).await,
+            Backend::Cassandra(db) => Ok(db.catalog().await?.directory()),
+        }
     }
 
     /// Gives a gateway one more key.
@@ -207,12 +236,17 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is no such gateway.
     pub async fn credential_add(&self, gateway: &GatewayId, credential: CredentialNew, at: Timestamp) -> Result<(), StoreError> {
         let event = self.event("credential.add", format_args!("credential:{}", credential.id), json!({ "gateway": gateway }));
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| {
-            let number = sqlite::gateway::number(batch.connection, &gateway)?;
-            sqlite::gateway::add_credential(batch, number, credential, at)
-        })
-        .await
+        let gateway = gateway.clone();
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.change(event, move |batch| {
+                    let number = sqlite::gateway::number(batch.connection, &gateway)?;
+                    sqlite::gateway::add_credential(batch, number, credential, at)
+                })
+                .await
+            }
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.credential_add(&gateway, credential, at)).await,
+        }
     }
 
     /// The keys of a gateway, the newest first.
@@ -220,8 +254,11 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn credential_list(&self, gateway: &GatewayId) -> Result<Vec<CredentialRecord>, StoreError> {
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::gateway::credentials(connection, &gateway)).await
+        let gateway = gateway.clone();
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::gateway::credentials(connection, &gateway)).await,
+            Backend::Cassandra(db) => Ok(db.catalog().await?.credentials_of(&gateway)),
+        }
     }
 
     /// Revokes a key of a gateway.
@@ -235,7 +272,10 @@ impl ProviderStore {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let event = self.event("credential.revoke", format_args!("credential:{credential}"), json!({ "gateway": gateway }));
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::gateway::revoke(batch, &gateway, credential, at)).await
+        let gateway = gateway.clone();
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::gateway::revoke(batch, &gateway, credential, at)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.credential_revoke(&gateway, credential, at)).await,
+        }
     }
 }

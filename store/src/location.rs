@@ -3,6 +3,7 @@
 use heliograph_domain::{Location, LocationId};
 use serde_json::json;
 
+use crate::catalog::{Change, Record};
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -15,8 +16,10 @@ impl ProviderStore {
     pub async fn location_save(&self, location: Location) -> Result<(), StoreError> {
         let detail = json!({ "zone": location.zone, "installed_kwp": location.installed_kwp });
         let event = self.event("location.save", format_args!("location:{}", location.id), detail);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::location::save(batch, &location)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::location::save(batch, &location)).await,
+            Backend::Cassandra(db) => db.change(event, move |_| Ok(vec![Change::Put(Record::Location(location.clone()))])).await,
+        }
     }
 
     /// One location.
@@ -24,9 +27,15 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn location_fetch(&self, location: LocationId) -> Result<Location, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        let found = db.read(move |connection| sqlite::location::list(connection, Some(location))).await?;
-        found.into_iter().next().ok_or(StoreError::NotFound("location"))
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let found = db.read(move |connection| sqlite::location::list(connection, Some(location))).await?;
+                found.into_iter().next().ok_or(StoreError::NotFound("location"))
+            }
+            Backend::Cassandra(db) => {
+                db.catalog().await?.locations.get(&location).cloned().ok_or(StoreError::NotFound("location"))
+            }
+        }
     }
 
     /// All locations, by name.
@@ -34,7 +43,9 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn location_list(&self) -> Result<Vec<Location>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(|connection| sqlite::location::list(connection, None)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(|connection| sqlite::location::list(connection, None)).await,
+            Backend::Cassandra(db) => Ok(db.catalog().await?.locations_by_name()),
+        }
     }
 }

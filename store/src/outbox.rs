@@ -106,8 +106,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn outbox_put(&self, mail: OutboxNew) -> Result<bool, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::outbox::put(batch, &mail)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::outbox::put(batch, &mail)).await,
+            Backend::Cassandra(db) => db.outbox_put(mail).await,
+        }
     }
 
     /// Whether a mail with this key was ever kept.
@@ -115,8 +117,13 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn outbox_contains(&self, key: &OutboxKey) -> Result<bool, StoreError> {
-        let (Backend::Sqlite(db), key) = (&self.backend, key.clone()) else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::outbox::contains(connection, &key)).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let key = key.clone();
+                db.read(move |connection| sqlite::outbox::contains(connection, &key)).await
+            }
+            Backend::Cassandra(db) => db.outbox_contains(key).await,
+        }
     }
 
     /// Claims the mail that is due longest. Until `until` nobody else gets it;
@@ -125,8 +132,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn outbox_claim(&self, now: Timestamp, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::outbox::claim(batch, now, until)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::outbox::claim(batch, now, until)).await,
+            Backend::Cassandra(db) => db.outbox_claim(now, until).await,
+        }
     }
 
     /// Notes that a claimed mail was accepted.
@@ -154,8 +163,13 @@ impl ProviderStore {
     }
 
     async fn outbox_settle(&self, id: OutboxId, state: OutboxState, outcome: &str, at: Timestamp) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), outcome) = (&self.backend, outcome.to_owned()) else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::outbox::settle(batch, id, state, &outcome, at)).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let outcome = outcome.to_owned();
+                db.write(move |batch| sqlite::outbox::settle(batch, id, state, &outcome, at)).await
+            }
+            Backend::Cassandra(db) => db.outbox_settle(id, state, outcome, at).await,
+        }
     }
 
     /// The newest mails.
@@ -163,8 +177,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn outbox_list(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::outbox::list(connection, limit)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::outbox::list(connection, limit)).await,
+            Backend::Cassandra(db) => db.outbox_list(limit).await,
+        }
     }
 
     /// One mail with its message.
@@ -172,7 +188,9 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn outbox_fetch(&self, id: OutboxId) -> Result<OutboxMail, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::outbox::fetch(connection, id)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::outbox::fetch(connection, id)).await,
+            Backend::Cassandra(db) => db.outbox_fetch(id).await,
+        }
     }
 }

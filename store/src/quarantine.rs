@@ -65,8 +65,11 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn quarantine_add(&self, entry: impl Into<Arc<QuarantineNew>>) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), entry) = (&self.backend, entry.into()) else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::quarantine::add(batch, &entry)).await
+        let entry = entry.into();
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::quarantine::add(batch, &entry)).await,
+            Backend::Cassandra(db) => db.quarantine_add(&entry).await,
+        }
     }
 
     /// The newest entries before `before`, without their bytes.
@@ -74,8 +77,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn quarantine_list(&self, before: Option<Timestamp>, limit: usize) -> Result<Vec<QuarantineRow>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::quarantine::list(connection, before, limit)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::quarantine::list(connection, before, limit)).await,
+            Backend::Cassandra(db) => db.quarantine_list(before, limit).await,
+        }
     }
 
     /// One entry with its bytes.
@@ -83,8 +88,10 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     pub async fn quarantine_fetch(&self, id: QuarantineId) -> Result<QuarantineRow, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::quarantine::fetch(connection, id)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::quarantine::fetch(connection, id)).await,
+            Backend::Cassandra(db) => db.quarantine_fetch(id).await,
+        }
     }
 
     /// How full the quarantine is.
@@ -92,7 +99,9 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn quarantine_usage(&self) -> Result<QuarantineUsage, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(sqlite::quarantine::usage).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(sqlite::quarantine::usage).await,
+            Backend::Cassandra(db) => db.quarantine_usage().await,
+        }
     }
 }

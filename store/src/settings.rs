@@ -4,6 +4,8 @@ use heliograph_domain::ProviderSettings;
 use serde_json::json;
 
 use crate::audit::AuditEvent;
+use crate::cassandra::Entry;
+use crate::catalog::{Change, Record};
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -14,8 +16,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn settings_fetch(&self) -> Result<ProviderSettings, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        Ok(db.read(sqlite::settings::fetch).await?.unwrap_or_default())
+        match &self.backend {
+            Backend::Sqlite(db) => Ok(db.read(sqlite::settings::fetch).await?.unwrap_or_default()),
+            Backend::Cassandra(db) => Ok(db.catalog().await?.settings.clone().unwrap_or_default()),
+        }
     }
 
     /// Saves the settings.
@@ -24,8 +28,10 @@ impl ProviderStore {
     /// When the store cannot be written.
     pub async fn settings_save(&self, settings: ProviderSettings) -> Result<(), StoreError> {
         let event = self.settings_event("settings.save", &settings);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::settings::save(batch, &settings)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::settings::save(batch, &settings)).await,
+            Backend::Cassandra(db) => db.change(event, move |_| Ok(vec![Change::Put(Record::Settings(settings.clone()))])).await,
+        }
     }
 
     /// Saves the settings unless some were saved before.
@@ -34,12 +40,18 @@ impl ProviderStore {
     /// When the store cannot be written.
     pub async fn settings_seed(&self, settings: ProviderSettings) -> Result<(), StoreError> {
         let event = self.settings_event("settings.seed", &settings);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| match sqlite::settings::fetch(batch.connection)? {
-            Some(_) => Ok(()),
-            None => sqlite::settings::save(batch, &settings).and_then(|()| sqlite::audit::append(batch, event)),
-        })
-        .await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.write(move |batch| match sqlite::settings::fetch(batch.connection)? {
+                    Some(_) => Ok(()),
+                    None => sqlite::settings::save(batch, &settings).and_then(|()| sqlite::audit::append(batch, event)),
+                })
+                .await
+            }
+            Backend::Cassandra(db) => {
+                db.catalog_change(Some(Entry::OnChange(event)), move |catalog| Ok(catalog.seed(&settings))).await
+            }
+        }
     }
 
     /// All settings but the name, which may be a person's.

@@ -48,8 +48,10 @@ impl ProviderStore {
     pub async fn user_create(&self, user: UserRecord) -> Result<(), StoreError> {
         let detail = json!({ "role": user.role, "customer": user.customer });
         let event = self.event("user.create", format_args!("user:{}", user.id), detail);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::user::create(batch, &user)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::user::create(batch, &user)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.user_create(&user)).await,
+        }
     }
 
     /// Everybody, by address.
@@ -57,8 +59,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn user_list(&self) -> Result<Vec<UserRecord>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(|connection| sqlite::user::list(connection, None, None)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(|connection| sqlite::user::list(connection, None, None)).await,
+            Backend::Cassandra(db) => Ok(db.catalog().await?.people_by_email()),
+        }
     }
 
     /// Somebody by id.
@@ -66,9 +70,13 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn user_fetch(&self, user: UserId) -> Result<UserRecord, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        let found = db.read(move |connection| sqlite::user::list(connection, Some(user), None)).await?;
-        found.into_iter().next().ok_or(StoreError::NotFound("user"))
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let found = db.read(move |connection| sqlite::user::list(connection, Some(user), None)).await?;
+                found.into_iter().next().ok_or(StoreError::NotFound("user"))
+            }
+            Backend::Cassandra(db) => Ok(db.catalog().await?.person(user)?.record.clone()),
+        }
     }
 
     /// Somebody by address, if there is anybody.
@@ -76,8 +84,13 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn user_find(&self, email: &EmailAddress) -> Result<Option<UserRecord>, StoreError> {
-        let (Backend::Sqlite(db), email) = (&self.backend, email.clone()) else { return Err(StoreError::not_yet()) };
-        Ok(db.read(move |connection| sqlite::user::list(connection, None, Some(&email))).await?.into_iter().next())
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let email = email.clone();
+                Ok(db.read(move |connection| sqlite::user::list(connection, None, Some(&email))).await?.into_iter().next())
+            }
+            Backend::Cassandra(db) => Ok(db.catalog().await?.person_by_email(email).map(|person| person.record.clone())),
+        }
     }
 
     /// Sets a password's hash and ends all of the person's sessions and links.
@@ -86,8 +99,10 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn user_set_password(&self, user: UserId, hash: String) -> Result<(), StoreError> {
         let event = self.event("user.password", format_args!("user:{user}"), json!({}));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::user::set_password(batch, user, &hash)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::user::set_password(batch, user, &hash)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.user_set_password(user, &hash)).await,
+        }
     }
 
     /// Removes somebody with their sessions and links.
@@ -96,8 +111,10 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn user_delete(&self, user: UserId) -> Result<(), StoreError> {
         let event = self.event("user.delete", format_args!("user:{user}"), json!({}));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::user::delete(batch, user)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::user::delete(batch, user)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.user_delete(user)).await,
+        }
     }
 
     /// Keeps a one-time link for somebody; only its digest is stored.
@@ -106,8 +123,10 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is nobody.
     pub async fn login_link_create(&self, digest: KeyDigest, user: UserId, expires: Timestamp) -> Result<(), StoreError> {
         let event = self.event("user.link", format_args!("user:{user}"), json!({ "until": expires.to_string() }));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::user::create_link(batch, digest, user, expires)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::user::create_link(batch, digest, user, expires)).await,
+            Backend::Cassandra(db) => db.login_link_create(digest, user, expires).await,
+        }
     }
 
     /// Whose link this is, without using it up.
@@ -115,8 +134,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn login_link_peek(&self, digest: KeyDigest, now: Timestamp) -> Result<Option<UserId>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::user::peek_link(connection, digest, now)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::user::peek_link(connection, digest, now)).await,
+            Backend::Cassandra(db) => db.login_link_peek(digest, now).await,
+        }
     }
 
     /// Uses a one-time link up; `None` where it is unknown, used or expired.
@@ -124,8 +145,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn login_link_redeem(&self, digest: KeyDigest, now: Timestamp) -> Result<Option<UserId>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::user::redeem_link(batch, digest, now)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::user::redeem_link(batch, digest, now)).await,
+            Backend::Cassandra(db) => db.login_link_redeem(digest, now).await,
+        }
     }
 
     /// Keeps a session, or replaces the one of the same digest.
@@ -133,8 +156,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn session_save(&self, session: SessionRow) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::user::save_session(batch, &session)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::user::save_session(batch, &session)).await,
+            Backend::Cassandra(db) => db.session_save(session).await,
+        }
     }
 
     /// A session that has not ended.
@@ -142,8 +167,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn session_load(&self, digest: KeyDigest, now: Timestamp) -> Result<Option<SessionRow>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::user::load_session(connection, digest, now)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::user::load_session(connection, digest, now)).await,
+            Backend::Cassandra(db) => db.session_load(digest, now).await,
+        }
     }
 
     /// Moves the end of a session; false where it has ended meanwhile, for a
@@ -152,8 +179,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn session_prolong(&self, digest: KeyDigest, expires: Timestamp) -> Result<bool, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::user::prolong_session(batch, digest, expires)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::user::prolong_session(batch, digest, expires)).await,
+            Backend::Cassandra(db) => db.session_prolong(digest, expires).await,
+        }
     }
 
     /// Ends a session, if there is one.
@@ -161,8 +190,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn session_delete(&self, digest: KeyDigest) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::user::delete_session(batch, digest)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::user::delete_session(batch, digest)).await,
+            Backend::Cassandra(db) => db.session_delete(digest).await,
+        }
     }
 
     /// Ends all sessions of a person.
@@ -170,8 +201,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn session_delete_by_user(&self, user: UserId) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::user::delete_sessions(batch, user)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::user::delete_sessions(batch, user)).await,
+            Backend::Cassandra(db) => db.catalog_change(None, move |catalog| Ok(catalog.sessions_end(user))).await,
+        }
     }
 
     /// Forgets sessions and links that have ended.
@@ -179,7 +212,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn session_expire(&self, now: Timestamp) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::user::expire(batch, now)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::user::expire(batch, now)).await,
+            // Rows go by themselves.
+            Backend::Cassandra(_) => Ok(()),
+        }
     }
 }

@@ -27,7 +27,8 @@ impl Database {
 
     /// Writes an entry where it stays.
     pub(crate) async fn trail_put(&self, month: &str, row: &AuditRow) -> Result<(), StoreError> {
-        let cql = "INSERT INTO @.audit (year_month, seq, at, actor, action, object, detail, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        let cql =
+            "INSERT INTO @.audit (year_month, seq, at, actor, action, object, detail, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
         let AuditRow { seq, at: when, actor, action, object, detail, hash } = row;
         self.execute(cql, (month, *seq as i64, at(*when), actor, action, object, detail, &hash.0[..])).await.map(drop)
     }
@@ -64,7 +65,12 @@ impl Database {
         // that is missing only if it was not walked, so it is walked now.
         let stored = self.catalog().await?.trail_head();
         if outcome.is_ok() && stored.is_some_and(|head| head.seq >= next) {
-            outcome = self.audit_list(next, PAGE).await?.iter().filter(|row| stored.is_some_and(|head| row.seq <= head.seq)).try_for_each(|row| walk.step(row));
+            outcome = self
+                .audit_list(next, PAGE)
+                .await?
+                .iter()
+                .filter(|row| stored.is_some_and(|head| row.seq <= head.seq))
+                .try_for_each(|row| walk.step(row));
         }
         Ok(walk.end(outcome, stored))
     }

@@ -275,9 +275,7 @@ impl Database {
     }
 
     async fn write_batch(&self, old: Option<i64>, next: i64, tag: Uuid, draft: &Draft) -> Result<bool, StoreError> {
-        let version = self
-            .prepared("UPDATE @.catalog SET version = ?, writer = ? WHERE part = 'catalog' IF version = ?")
-            .await?;
+        let version = self.prepared("UPDATE @.catalog SET version = ?, writer = ? WHERE part = 'catalog' IF version = ?").await?;
         let put = self.prepared("INSERT INTO @.catalog (part, kind, id, fields, body) VALUES ('catalog', ?, ?, ?, ?)").await?;
         let remove = self.prepared("DELETE FROM @.catalog WHERE part = 'catalog' AND kind = ? AND id = ?").await?;
         let mut statements = vec![version];

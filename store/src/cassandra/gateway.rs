@@ -36,10 +36,8 @@ impl Database {
         let pushed = "SELECT documents FROM @.pushed WHERE gateway = ?";
         let catalog = self.catalog().await?;
         let gateway = catalog.gateway(id)?;
-        let (heard, pushed) = tokio::try_join!(
-            self.row::<Heard>(heard, (id.as_str(),)),
-            self.row::<(Option<Counter>,)>(pushed, (id.as_str(),)),
-        )?;
+        let (heard, pushed) =
+            tokio::try_join!(self.row::<Heard>(heard, (id.as_str(),)), self.row::<(Option<Counter>,)>(pushed, (id.as_str(),)),)?;
         Ok(record(&catalog, gateway, heard.unwrap_or_default(), pushed.and_then(|(count,)| count)))
     }
 

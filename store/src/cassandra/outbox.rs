@@ -73,7 +73,8 @@ impl Database {
         }
         let part = part_of(&mail.key);
         self.put_signs(&mail, &part, SIGN_TTL).await?;
-        let cql = "INSERT INTO @.outbox (part, place, id, report, period, recipient, subject, message_id, message, state, attempts,
+        let cql =
+            "INSERT INTO @.outbox (part, place, id, report, period, recipient, subject, message_id, message, state, attempts,
              created, due, outcome) VALUES (?, 'mail', ?, ?, ?, ?, ?, ?, ?, 'waiting', 0, ?, ?, '') IF NOT EXISTS";
         let OutboxKey { report, period, recipient } = &mail.key;
         let (id, created, due) = (mail.id.as_uuid(), at(mail.created), at(mail.due));

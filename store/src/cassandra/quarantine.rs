@@ -204,7 +204,8 @@ impl Database {
     }
 
     pub(crate) async fn quarantine_fetch(&self, id: QuarantineId) -> Result<QuarantineRow, StoreError> {
-        let cql = "SELECT received, id, trusted, gateway, address, code, reason, bytes, raw FROM @.quarantine WHERE part = ? LIMIT 1";
+        let cql =
+            "SELECT received, id, trusted, gateway, address, code, reason, bytes, raw FROM @.quarantine WHERE part = ? LIMIT 1";
         let found: Option<Columns> = self.row(cql, (id.to_string(),)).await?;
         found.ok_or(StoreError::NotFound("quarantine entry"))?.try_into()
     }

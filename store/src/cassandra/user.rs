@@ -98,8 +98,7 @@ impl Database {
     async fn token_save(&self, digest: KeyDigest, kind: &str, token: &Token) -> Result<(), StoreError> {
         let cql = "INSERT INTO @.session (digest, kind, user, epoch, data, expires) VALUES (?, ?, ?, ?, ?, ?) IF NOT EXISTS USING TTL ?";
         let Token { user, epoch, data, expires } = token;
-        let values =
-            (&digest.0[..], kind, user.map(|user| user.as_uuid()), *epoch, data, at(*expires), self.ttl(*expires));
+        let values = (&digest.0[..], kind, user.map(|user| user.as_uuid()), *epoch, data, at(*expires), self.ttl(*expires));
         if applied(self.execute(cql, values).await?)? || self.token_replace(digest, kind, token).await? {
             return Ok(());
         }
@@ -108,7 +107,8 @@ impl Database {
 
     /// Replaces a row that is there.
     async fn token_replace(&self, digest: KeyDigest, kind: &str, token: &Token) -> Result<bool, StoreError> {
-        let cql = "UPDATE @.session USING TTL ? SET kind = ?, user = ?, epoch = ?, data = ?, expires = ? WHERE digest = ? IF EXISTS";
+        let cql =
+            "UPDATE @.session USING TTL ? SET kind = ?, user = ?, epoch = ?, data = ?, expires = ? WHERE digest = ? IF EXISTS";
         let Token { user, epoch, data, expires } = token;
         let user = user.map(|user| user.as_uuid());
         applied(self.execute(cql, (self.ttl(*expires), kind, user, *epoch, data, at(*expires), &digest.0[..])).await?)

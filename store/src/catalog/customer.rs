@@ -33,7 +33,8 @@ impl Catalog {
     }
 
     pub(crate) fn commission_end(&self, id: CommissionId, at: Timestamp) -> Decision {
-        let runs = |commission: &&Commission| commission.window.from < at && commission.window.until.is_none_or(|until| until > at);
+        let runs =
+            |commission: &&Commission| commission.window.from < at && commission.window.until.is_none_or(|until| until > at);
         let commission = self.commissions.get(&id).filter(runs).ok_or(StoreError::NotFound("commission"))?;
         let window = TimeWindow { until: Some(at), ..commission.window };
         Ok(vec![Change::Put(Record::Commission(Commission { window, ..commission.clone() }))])

@@ -74,7 +74,8 @@ impl Catalog {
     pub(crate) fn gateway_knocks(&self, id: &GatewayId, address: &str, at: Timestamp) -> Vec<Change> {
         let known = self.gateways.get(id);
         let noted = known.is_some_and(|gateway| {
-            let recent = |(noted, from): &(Timestamp, String)| host(from) == host(address) && at.millis_since(*noted) < KNOCK_AGAIN_MS;
+            let recent =
+                |(noted, from): &(Timestamp, String)| host(from) == host(address) && at.millis_since(*noted) < KNOCK_AGAIN_MS;
             gateway.stored || gateway.state != GatewayState::Waiting || gateway.knocked.as_ref().is_some_and(recent)
         });
         if noted {
@@ -145,9 +146,7 @@ impl Catalog {
 
     /// The placements of a gateway, by time.
     fn places<'a>(&'a self, id: &'a GatewayId) -> impl Iterator<Item = &'a Placement> {
-        self.placements
-            .range((id.clone(), Timestamp::MIN)..=(id.clone(), Timestamp::MAX))
-            .map(|(_, placement)| placement)
+        self.placements.range((id.clone(), Timestamp::MIN)..=(id.clone(), Timestamp::MAX)).map(|(_, placement)| placement)
     }
 
     /// Ends what is open at an instant and removes what begins then or later.

@@ -135,9 +135,7 @@ impl Record {
                 .with("gateway", &commission.gateway)
                 .with_window(commission.window),
             Self::Person(person) => person_row(person),
-            Self::Settings(settings) => {
-                Row { body: serde_json::to_string(settings).ok(), ..Row::new(SETTINGS, "provider") }
-            }
+            Self::Settings(settings) => Row { body: serde_json::to_string(settings).ok(), ..Row::new(SETTINGS, "provider") },
             Self::Body { kind, id, text } => Row { body: Some(text.clone()), ..Row::new(kind, id) },
             Self::Trail(row) => trail_row(row),
             Self::TrailMonth { month, first } => Row::new(TRAIL_MONTH, month).with("first", first),
