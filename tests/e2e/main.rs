@@ -11,6 +11,7 @@ mod commands;
 mod crash;
 mod day;
 mod demo;
+mod failing;
 #[path = "../load/journal.rs"]
 mod journal;
 mod load;
