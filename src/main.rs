@@ -19,6 +19,7 @@ mod readings;
 mod role;
 mod settings;
 mod show_config;
+mod store;
 mod user;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Cli {
     Provider(provider::ProviderArgs),
     /// Add and list the people who sign in to a panel.
     User(user::Args),
+    /// Look after a provider's store.
+    Store(store::Args),
     /// Check and list the audit trail: who changed what.
     Audit(audit::Args),
     /// Print the stored readings of a gateway in time order.
@@ -88,6 +91,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Cli::Mailer(args) => mailer::run(args).await,
         Cli::Provider(args) => provider::run(args).await,
         Cli::User(args) => user::run(args).await,
+        Cli::Store(args) => store::run(args).await,
         Cli::Audit(args) => audit::run(args).await,
         Cli::Readings(args) => readings::run(args).await,
         Cli::Decode(args) => decode::run(&args),

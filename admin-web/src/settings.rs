@@ -7,12 +7,13 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{Colour, Currency, ProviderSettings, UnknownGateways, Zone};
+use heliograph_store::RetentionPlan;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
-use crate::access::{Reader, Staff};
+use crate::access::{Actor, Reader, Staff};
 use crate::error::Refusal;
-use crate::form::{Problems, parse_name};
+use crate::form::{Problems, local_text, parse_name};
 use crate::panel::Panel;
 use crate::shell::{Done, Section, Shell};
 
@@ -21,7 +22,7 @@ const MAX_RETENTION_DAYS: u32 = 36_525;
 /// A clock that is further ahead is wrong, not fast.
 const MAX_AHEAD_HOURS: u32 = 24 * 366;
 
-#[derive(Deserialize, Default)]
+#[derive(Clone, Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct SettingsForm {
     name: String,
@@ -33,6 +34,8 @@ pub(crate) struct SettingsForm {
     unknown: String,
     ahead: String,
     retention: String,
+    /// The days whose consequences were shown and accepted.
+    confirmed: String,
 }
 
 impl SettingsForm {
@@ -47,6 +50,7 @@ impl SettingsForm {
             unknown: settings.unknown_gateways.as_str().to_owned(),
             ahead: settings.max_ahead_hours.to_string(),
             retention: settings.retention_days.map(|days| days.to_string()).unwrap_or_default(),
+            confirmed: String::new(),
         }
     }
 
@@ -128,6 +132,66 @@ pub(crate) async fn show(
     Ok(SettingsPage { shell, form, problems: Problems::default(), zones: zone_names() }.into_response())
 }
 
+/// What a shorter retention would delete, to be confirmed before it is saved.
+#[derive(Template, WebTemplate)]
+#[template(path = "settings-retention.html")]
+struct RetentionPage {
+    shell: Shell,
+    form: SettingsForm,
+    days: u32,
+    readings: String,
+    megabytes: String,
+    oldest: String,
+    until: String,
+    gateways: Vec<(String, String, String)>,
+}
+
+/// The page to confirm, where saving would delete readings and nobody has said
+/// yes to that.
+async fn unconfirmed(
+    panel: &Panel,
+    actor: &Actor,
+    form: &SettingsForm,
+    settings: &ProviderSettings,
+) -> Result<Option<Response>, Refusal> {
+    let Some(days) = settings.retention_days.filter(|days| form.confirmed != days.to_string()) else { return Ok(None) };
+    let current = panel.store().settings_fetch().await?.retention_days;
+    if current.is_some_and(|current| current <= days) {
+        return Ok(None);
+    }
+    let preview = panel.store().retention_preview(RetentionPlan::of(days, panel.now())).await?;
+    let Some(oldest) = preview.oldest() else { return Ok(None) };
+    let zone = &settings.zone;
+    let page = RetentionPage {
+        shell: Shell::of(panel, actor, Section::Settings).await?,
+        form: SettingsForm { confirmed: days.to_string(), ..form.clone() },
+        days,
+        readings: grouped(preview.readings()),
+        megabytes: grouped(preview.bytes().div_ceil(1_000_000)),
+        oldest: local_text(oldest, zone),
+        until: local_text(preview.plan.delete_before, zone),
+        gateways: preview
+            .gateways
+            .iter()
+            .map(|share| (share.gateway.to_string(), grouped(share.readings), local_text(share.oldest, zone)))
+            .collect(),
+    };
+    Ok(Some(page.into_response()))
+}
+
+/// A number with a thin space between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('\u{2009}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// `POST /settings`
 pub(crate) async fn save(
     State(panel): State<Panel>,
@@ -136,6 +200,9 @@ pub(crate) async fn save(
 ) -> Result<Response, Refusal> {
     match form.parse() {
         Ok(settings) => {
+            if let Some(page) = unconfirmed(&panel, &actor, &form, &settings).await? {
+                return Ok(page);
+            }
             actor.store(&panel).settings_save(settings).await?;
             tracing::info!(user = %actor.user.id, "settings saved");
             Ok(Redirect::to("/settings?done=saved").into_response())

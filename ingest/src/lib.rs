@@ -10,6 +10,7 @@ mod connection;
 mod directory;
 mod intake;
 mod lockout;
+mod retention_worker;
 mod rollup_worker;
 mod room;
 mod server;

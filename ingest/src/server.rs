@@ -16,6 +16,7 @@ use crate::connection;
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
 use crate::intake::{self, Intake};
 use crate::lockout::Lockout;
+use crate::retention_worker;
 use crate::rollup_worker;
 use crate::room::RoomForDocuments;
 use crate::settings::IngestSettings;
@@ -66,6 +67,7 @@ impl Ingest {
         let tasks = TaskTracker::new();
         tasks.spawn(self.keeper.run(shutdown.clone()));
         let (store, clock) = (self.intake.store.clone(), self.intake.clock.clone());
+        tasks.spawn(retention_worker::run(store.clone(), holder.clone(), clock.clone(), shutdown.clone()));
         tasks.spawn(rollup_worker::run(store, holder, clock, shutdown.clone()));
         accept(listener, &self.intake, self.settings, &tasks, &shutdown).await;
         tasks.close();

@@ -20,6 +20,7 @@ mod location;
 mod outbox;
 mod quarantine;
 mod reading;
+mod retention;
 mod rollup;
 mod sensor;
 mod settings;
@@ -38,6 +39,7 @@ pub use gateway::{CredentialNew, CredentialRecord, DirectoryEntry, GatewayCommis
 pub use outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState};
 pub use quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
 pub use reading::{ReadingPage, ReadingRow};
+pub use retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionStep};
 pub use rollup::{SeriesRollups, WindowRollup};
 pub use sensor::{SensorRecord, SensorUpdate, SeriesRecord};
 pub use stamp::{Stamps, WriteStamp};

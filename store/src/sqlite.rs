@@ -15,6 +15,7 @@ pub(crate) mod location;
 pub(crate) mod outbox;
 pub(crate) mod quarantine;
 pub(crate) mod reading;
+pub(crate) mod retention;
 pub(crate) mod rollup;
 mod schema;
 pub(crate) mod sensor;

@@ -182,3 +182,33 @@ async fn people_of_a_customer_are_invited_by_the_owner() {
     let nia = users.iter().find(|user| user.email.as_str() == "nia@example.com").unwrap();
     assert_eq!(nia.customer.unwrap().to_string(), ANAS);
 }
+
+#[tokio::test]
+async fn a_shorter_retention_is_confirmed_with_what_it_deletes() {
+    let world = World::new().await;
+    let form = |confirmed: &'static str| {
+        [
+            ("name", "Dawn"),
+            ("colour", "#aa2200"),
+            ("zone", "Europe/London"),
+            ("currency", "EUR"),
+            ("tariff", "0.1"),
+            ("co2", "0.2"),
+            ("unknown", "refused"),
+            ("ahead", "2"),
+            ("retention", "1"),
+            ("confirmed", confirmed),
+        ]
+    };
+    for unconfirmed in ["", "2", "yes"] {
+        let page = world.post(Who::Owner, "/settings", &form(unconfirmed)).await;
+        assert_eq!(page.status, StatusCode::OK, "{unconfirmed}");
+        assert!(page.body.contains("Delete old readings?") && page.body.contains("gw-1"), "{}", page.body);
+        assert!(page.body.contains("name=\"confirmed\" value=\"1\"") && page.body.contains("name=\"name\" value=\"Dawn\""));
+        assert_eq!(world.store.settings_fetch().await.unwrap().retention_days, None, "nothing is saved yet");
+    }
+    assert_eq!(world.post(Who::Owner, "/settings", &form("1")).await.location(), "/settings?done=saved");
+    assert_eq!(world.store.settings_fetch().await.unwrap().retention_days, Some(1));
+    // Once that is saved, other settings are saved without a question.
+    assert_eq!(world.post(Who::Owner, "/settings", &form("")).await.location(), "/settings?done=saved");
+}

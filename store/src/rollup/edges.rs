@@ -10,6 +10,7 @@ use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS, roll_up_span, 
 use super::WindowRollup;
 use super::gather::{Order, Walk};
 use super::series::{FrameValues, StoredSeries, value_of};
+use crate::retention::CONTEXT_MS;
 
 /// Samples at both ends of what may be seen, of all series.
 #[derive(Debug)]
@@ -17,12 +18,14 @@ pub(crate) struct EdgeGathering<'a> {
     /// The beginning and, where what may be seen has one, the end.
     sides: Vec<Side<'a>>,
     visible: TimeWindow,
+    sealed: Timestamp,
 }
 
 impl<'a> EdgeGathering<'a> {
-    pub(crate) fn new(series: &'a [StoredSeries], visible: TimeWindow) -> Self {
+    /// Of windows that begin before `sealed`, the readings may be gone.
+    pub(crate) fn new(series: &'a [StoredSeries], visible: TimeWindow, sealed: Timestamp) -> Self {
         let orders = [Some(Order::Forwards), visible.until.map(|_| Order::Backwards)];
-        Self { sides: orders.into_iter().flatten().map(|order| Side::new(series, visible, order)).collect(), visible }
+        Self { sides: orders.into_iter().flatten().map(|order| Side::new(series, visible, order)).collect(), visible, sealed }
     }
 
     /// The next walk; `None` when all is there.
@@ -44,11 +47,11 @@ impl<'a> EdgeGathering<'a> {
 
     /// The edges of each series, in their order.
     pub(crate) fn finish(self) -> Vec<Edges> {
-        let visible = self.visible;
+        let (visible, sealed) = (self.visible, self.sealed);
         let mut sides = self.sides.into_iter().map(|side| side.ends);
         let heads = sides.next().unwrap_or_default();
         let mut tails = sides.next().unwrap_or_default().into_iter();
-        heads.into_iter().map(|head| Edges::of(visible, &head, tails.next())).collect()
+        heads.into_iter().map(|head| Edges::of(visible, &head, tails.next()).with_sealed(head.series, visible, sealed)).collect()
     }
 }
 
@@ -190,6 +193,23 @@ impl Edges {
         let mut windows = roll(series, visible, visible.from, begin_until.min(visible.end()), &head.samples);
         windows.extend(roll(series, visible, end_from, visible.end(), &tail_samples));
         Self { begin_until, end_from, windows }
+    }
+
+    /// Where the readings at an edge are gone, the stored windows stand, but for
+    /// those so near the edge that a reading outside may have a part in them.
+    fn with_sealed(mut self, series: &StoredSeries, visible: TimeWindow, sealed: Timestamp) -> Self {
+        let Some(extent) = series.extent.filter(|extent| extent.first < sealed) else { return self };
+        let margin = series.rule.max_gap_ms + 2 * WINDOW_MS;
+        if visible.from < sealed.plus_millis(-CONTEXT_MS) {
+            let outside = extent.first < visible.from;
+            self.begin_until = window_of(visible.from.plus_millis(if outside { margin } else { 0 }));
+            self.windows.retain(|window| window.start >= self.end_from);
+        }
+        if visible.end() <= sealed {
+            self.end_from = window_of(visible.end().plus_millis(if extent.last >= visible.end() { -margin } else { 0 }));
+            self.windows.retain(|window| window.start < self.begin_until);
+        }
+        self
     }
 
     /// Lays the edges over the stored windows of a period.

@@ -37,6 +37,17 @@ pub(crate) fn unpack(mut bytes: &[u8]) -> Result<Vec<(Slot, f64)>, StoreError> {
     Ok(values)
 }
 
+/// How many values a frame holds.
+pub(crate) fn count(mut bytes: &[u8]) -> Result<u64, StoreError> {
+    let mut count = 0;
+    while !bytes.is_empty() {
+        read_number(&mut bytes).ok_or_else(damaged)?;
+        bytes = bytes.get(8..).ok_or_else(damaged)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// Lays newer values over older ones; both sorted by slot.
 pub(crate) fn overlay(older: &[(Slot, f64)], newer: &[(Slot, f64)]) -> Vec<(Slot, f64)> {
     let mut merged = Vec::with_capacity(older.len() + newer.len());
@@ -153,6 +164,7 @@ mod tests {
             let values: Vec<_> = frame.iter().map(|(slot, value)| (*slot, *value)).collect();
             let bytes = pack(&values);
             prop_assert_eq!(&unpack(&bytes).unwrap(), &values);
+            prop_assert_eq!(count(&bytes).unwrap(), values.len() as u64);
         }
 
         #[test]

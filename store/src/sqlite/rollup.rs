@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use heliograph_domain::{GatewayId, Rollup, RollupFlags, TimeWindow, Timestamp, window_of};
 use rusqlite::{Connection, params};
 
-use super::{Batch, frame, gateway, sensor};
+use super::{Batch, frame, gateway, retention, sensor};
 use crate::error::StoreError;
 use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::gather::{Order, Walk};
@@ -46,6 +46,11 @@ pub(crate) fn settle(batch: &mut Batch<'_>, only: Option<&GatewayId>) -> Result<
     Ok(settled)
 }
 
+/// Settles some marks of a gateway.
+pub(crate) fn settle_number(batch: &mut Batch<'_>, number: i64) -> Result<usize, StoreError> {
+    settle_gateway(batch, number, WORK_AT_ONCE).map(|(settled, _)| settled)
+}
+
 /// Settles marks of a gateway, at least one and beyond that as many as `work`
 /// windows of its series allow; answers how many, and what they cost.
 fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(usize, usize), StoreError> {
@@ -57,8 +62,10 @@ fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(us
         .query_map(params![number, limit], |row| row.get(0).map(Timestamp::clamped))?
         .collect::<Result<_, _>>()?;
     let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok((0, 0)) };
-    for run in settle::runs(&marks) {
-        settle_run(batch.connection, number, &series, run)?;
+    let sealed = retention::sealed(batch.connection)?;
+    let open = marks.get(marks.partition_point(|mark| *mark < sealed)..).unwrap_or_default();
+    for run in settle::runs(open) {
+        settle_run(batch.connection, number, &series, run, sealed)?;
     }
     batch.connection.prepare_cached("DELETE FROM dirty WHERE gateway = ?1 AND start BETWEEN ?2 AND ?3")?.execute(params![
         number,
@@ -69,7 +76,14 @@ fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(us
     Ok((marks.len(), marks.len() * series.len().max(1)))
 }
 
-fn settle_run(connection: &Connection, number: i64, series: &[StoredSeries], run: &[Timestamp]) -> Result<(), StoreError> {
+/// Settles a run of marks; sealed windows that follow from it too stay as they are.
+fn settle_run(
+    connection: &Connection,
+    number: i64,
+    series: &[StoredSeries],
+    run: &[Timestamp],
+    sealed: Timestamp,
+) -> Result<(), StoreError> {
     let mut gathering = settle::gathering(series, run);
     while let Some(next) = gathering.need() {
         walk(connection, number, next, |at, values| gathering.take(at, values))?;
@@ -77,7 +91,7 @@ fn settle_run(connection: &Connection, number: i64, series: &[StoredSeries], run
     }
     let mut delete = connection.prepare_cached("DELETE FROM rollup WHERE gateway = ?1 AND slot = ?2 AND start = ?3")?;
     for settled in settle::settle(series, run, &gathering.finish()) {
-        for (start, rollup) in &settled.windows {
+        for (start, rollup) in settled.windows.iter().filter(|(start, _)| *start >= sealed) {
             match rollup {
                 Some(rollup) => save(connection, number, settled.slot, *start, rollup)?,
                 None => drop(delete.execute(params![number, settled.slot, start.as_millis()])?),
@@ -164,7 +178,7 @@ pub(crate) fn list(
 }
 
 fn edges(connection: &Connection, number: i64, series: &[StoredSeries], visible: TimeWindow) -> Result<Vec<Edges>, StoreError> {
-    let mut gathering = EdgeGathering::new(series, visible);
+    let mut gathering = EdgeGathering::new(series, visible, retention::sealed(connection)?);
     while let Some(next) = gathering.need() {
         walk(connection, number, next, |at, values| gathering.take(at, values))?;
         gathering.walked();

@@ -226,6 +226,8 @@ pub(super) fn open(path: &Path, ack: AckLevel) -> Result<Connection, StoreError>
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Of a new file only, and before its first page: it can be shortened in pieces.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     let synchronous = match ack {
         AckLevel::PowerLoss => "FULL",

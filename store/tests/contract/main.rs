@@ -13,6 +13,7 @@ mod mails;
 mod owners;
 mod people;
 mod refusals;
+mod retention;
 mod rollups;
 mod sharing;
 mod tampering;

@@ -1,0 +1,61 @@
+//! The worker that deletes readings once they are old enough, a little at a time.
+
+use std::time::Duration;
+
+use heliograph_store::{ProviderStore, RetentionPlan, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+
+/// Between two looks at the settings.
+const PAUSE: Duration = Duration::from_mins(10);
+/// Between two pieces of work, so that documents come first.
+const BREATH: Duration = Duration::from_millis(50);
+/// How long the lease runs without being renewed.
+const LEASE_MS: i64 = 60_000;
+const LEASE: &str = "retention";
+
+/// Deletes what is older than the provider keeps, while it holds the lease, until
+/// told to stop.
+pub(crate) async fn run(store: ProviderStore, holder: String, clock: Clock, shutdown: CancellationToken) {
+    loop {
+        match shutdown.run_until_cancelled(turn(&store, &holder, &clock)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!(%error, "old readings cannot be deleted"),
+            None => break,
+        }
+        if shutdown.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
+            break;
+        }
+    }
+    if let Err(error) = store.lease_release(LEASE, &holder).await {
+        tracing::warn!(%error, "retention lease cannot be given back");
+    }
+}
+
+async fn turn(store: &ProviderStore, holder: &str, clock: &Clock) -> Result<(), StoreError> {
+    let Some(days) = store.settings_fetch().await?.retention_days else { return Ok(()) };
+    let plan = RetentionPlan::of(days, clock());
+    if !store.reading_exists_since(plan.sealed).await? {
+        tracing::debug!(days, "no reading is young enough to stay: nothing is deleted, the clock may be wrong");
+        return Ok(());
+    }
+    let mut deleted = 0;
+    loop {
+        let now = clock();
+        if !store.lease_take(LEASE, holder, now, now.plus_millis(LEASE_MS)).await? {
+            break;
+        }
+        let step = store.retention_step(plan).await?;
+        deleted += step.deleted;
+        if step.done {
+            break;
+        }
+        tokio::time::sleep(BREATH).await;
+    }
+    if deleted > 0 {
+        store.retention_note(plan, deleted).await?;
+        tracing::info!(days, readings = deleted, before = %plan.delete_before, "old readings deleted");
+    }
+    Ok(())
+}

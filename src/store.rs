@@ -1,0 +1,100 @@
+//! `heliograph store`: looks after a provider's store.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use heliograph_domain::Actor;
+use heliograph_store::{ProviderStore, RetentionPlan, RetentionPreview};
+
+use crate::settings::{Settings, SettingsError, Sources};
+use crate::{logging, role};
+
+/// Look after a provider's store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Show which readings are older than the provider keeps, or delete them now.
+    Retention(Retention),
+}
+
+#[derive(Debug, clap::Args)]
+struct Retention {
+    #[command(flatten)]
+    role_args: role::Args,
+    /// Days that readings are kept [default: what the provider's settings say].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_525))]
+    days: Option<u32>,
+    /// Show what would be deleted, which is also done without this flag.
+    #[arg(long, conflicts_with = "run")]
+    preview: bool,
+    /// Delete it.
+    #[arg(long)]
+    run: bool,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::Retention(args) => retention(args).await,
+    }
+}
+
+async fn retention(args: Retention) -> anyhow::Result<ExitCode> {
+    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
+    logging::init(&mut settings);
+    let store = role::open(&args.role_args.provider, &mut settings)?.acting_as(Actor::Operator);
+    let days = match args.days {
+        Some(days) => Some(days),
+        None => store.settings_fetch().await?.retention_days,
+    };
+    let mut out = std::io::stdout().lock();
+    match days {
+        None if args.run => return Err(SettingsError::one("the provider keeps readings for ever: name --days").into()),
+        None => writeln!(out, "the provider keeps readings for ever")?,
+        Some(days) if args.run => delete(&store, RetentionPlan::of(days, (role::clock())()), &mut out).await?,
+        Some(days) => show(&store.retention_preview(RetentionPlan::of(days, (role::clock())())).await?, &mut out)?,
+    }
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn delete(store: &ProviderStore, plan: RetentionPlan, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut deleted = 0;
+    loop {
+        let step = store.retention_step(plan).await?;
+        deleted += step.deleted;
+        if step.done {
+            break;
+        }
+    }
+    if deleted > 0 {
+        store.retention_note(plan, deleted).await?;
+    }
+    writeln!(out, "{deleted} readings before {} deleted", plan.delete_before)?;
+    Ok(())
+}
+
+fn show(preview: &RetentionPreview, out: &mut impl Write) -> std::io::Result<()> {
+    let plan = preview.plan;
+    for share in &preview.gateways {
+        writeln!(out, "{:>12} readings {:>12} bytes  from {}  {}", share.readings, share.bytes, share.oldest, share.gateway)?;
+    }
+    writeln!(
+        out,
+        "keeping readings for {} days deletes {} readings before {} ({} bytes)",
+        plan.days,
+        preview.readings(),
+        plan.delete_before,
+        preview.bytes()
+    )?;
+    if let Some(sealing) = preview.sealing {
+        writeln!(out, "the rollups from {} to {} stay as they are now, for ever", sealing.from, sealing.end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Retention: old readings go, what they added up to stays.
+
+use heliograph_domain::{ProviderId, TimeWindow, Timestamp, WINDOW_MS};
+use heliograph_store::{DocumentWrite, ProviderStore, RetentionPlan, SeriesRollups, StoreError};
+
+use crate::backend::{document, gateway, minute, on_every_backend, power};
+
+const DAY: i64 = 1440;
+
+/// Ten days of a reading every five minutes, power and a counter.
+async fn ten_days(store: &ProviderStore) {
+    for day in 0..10 {
+        let steps = || (0..DAY / 5).map(move |step| day * DAY + step * 5);
+        let values: Vec<(i64, f64)> = steps().map(|at| (at, (at % 700) as f64)).collect();
+        store.document_write(power("gw-1", &values)).await.unwrap();
+        let counts: Vec<(Timestamp, f64)> = steps().map(|at| (minute(at), (at * 10) as f64)).collect();
+        store.document_write(document("gw-1", "meter", "energy", "Wh", &counts)).await.unwrap();
+    }
+}
+
+async fn run(store: &ProviderStore, plan: RetentionPlan) -> u64 {
+    let mut deleted = 0;
+    loop {
+        let step = store.retention_step(plan).await.unwrap();
+        deleted += step.deleted;
+        if step.done {
+            return deleted;
+        }
+    }
+}
+
+async fn rollups(store: &ProviderStore, visible: TimeWindow) -> Vec<SeriesRollups> {
+    store.rollup_list(&gateway("gw-1"), TimeWindow::ALWAYS, visible).await.unwrap()
+}
+
+async fn stored(store: &ProviderStore) -> Vec<Timestamp> {
+    let page = store.reading_page(&gateway("gw-1"), TimeWindow::ALWAYS, usize::MAX).await.unwrap();
+    page.rows.into_iter().map(|row| row.time).collect()
+}
+
+#[tokio::test]
+async fn what_the_preview_says_is_what_goes_and_figures_stay() {
+    on_every_backend(|store| async move {
+        ten_days(&store).await;
+        let plan = RetentionPlan::of(4, minute(10 * DAY));
+        assert_eq!((plan.sealed, plan.delete_before), (minute(6 * DAY), minute(5 * DAY)));
+        let preview = store.retention_preview(plan).await.unwrap();
+        assert_eq!((preview.readings(), preview.oldest()), (2 * 5 * 288, Some(minute(0))));
+        assert_eq!(preview.sealing, Some(TimeWindow::between(minute(0), minute(6 * DAY))));
+        assert_eq!(stored(&store).await.len(), 2 * 10 * 288, "a preview changes nothing");
+
+        // The marks of these documents are not settled yet: nothing of them is lost.
+        assert_eq!(run(&store, plan).await, preview.readings());
+        let twin = store.root.provider(&ProviderId::parse("twin").unwrap()).unwrap();
+        ten_days(&twin).await;
+        assert_eq!(rollups(&store, TimeWindow::ALWAYS).await, rollups(&twin, TimeWindow::ALWAYS).await);
+        assert!(stored(&store).await.iter().all(|time| *time >= plan.delete_before));
+        assert_eq!(run(&store, plan).await, 0, "a second time there is nothing to do");
+        assert_eq!(store.retention_preview(plan).await.unwrap().gateways, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mark_in_a_sealed_window_is_cleared_and_changes_nothing() {
+    on_every_backend(|store| async move {
+        ten_days(&store).await;
+        run(&store, RetentionPlan::of(4, minute(10 * DAY))).await;
+        let before = rollups(&store, TimeWindow::ALWAYS).await;
+        let late: DocumentWrite = power("gw-1", &[(2 * DAY + 1, 1e6), (6 * DAY - 1, 1e6)]);
+        store.document_write(late).await.unwrap();
+        while store.rollup_settle().await.unwrap() > 0 {}
+        assert_eq!(rollups(&store, TimeWindow::ALWAYS).await, before);
+        // Where readings are still there, late ones count.
+        store.document_write(power("gw-1", &[(7 * DAY + 1, 1e6)])).await.unwrap();
+        assert_ne!(rollups(&store, TimeWindow::ALWAYS).await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_customer_still_sees_the_figures_of_sealed_days() {
+    on_every_backend(|store| async move {
+        ten_days(&store).await;
+        let visible = TimeWindow::between(minute(2 * DAY), minute(9 * DAY));
+        let before = rollups(&store, visible).await;
+        run(&store, RetentionPlan::of(4, minute(10 * DAY))).await;
+        let after = rollups(&store, visible).await;
+        for (before, after) in before.iter().zip(&after) {
+            // But for the first windows after the edge, whose readings are gone.
+            let near = minute(2 * DAY).plus_millis(before.windows.len().min(8) as i64 * WINDOW_MS);
+            let inner = |rollups: &SeriesRollups| -> Vec<_> {
+                rollups.windows.iter().filter(|window| window.start >= near).copied().collect()
+            };
+            assert!(inner(after).len() > 600);
+            assert_eq!(inner(before), inner(after));
+            assert!(after.windows.iter().all(|window| window.start >= visible.from && window.start < visible.end()));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_longer_retention_brings_nothing_back_and_loses_nothing() {
+    on_every_backend(|store| async move {
+        ten_days(&store).await;
+        run(&store, RetentionPlan::of(4, minute(10 * DAY))).await;
+        let (readings, figures) = (stored(&store).await, rollups(&store, TimeWindow::ALWAYS).await);
+        assert_eq!(run(&store, RetentionPlan::of(8, minute(10 * DAY))).await, 0);
+        assert_eq!((stored(&store).await, rollups(&store, TimeWindow::ALWAYS).await), (readings, figures));
+        assert!(store.reading_exists_since(minute(9 * DAY)).await.unwrap());
+        assert!(!store.reading_exists_since(minute(11 * DAY)).await.unwrap());
+        let nobody = store.rollup_list(&gateway("gw-9"), TimeWindow::ALWAYS, TimeWindow::ALWAYS).await;
+        assert!(matches!(nobody, Err(StoreError::NotFound(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deletion_stands_in_the_trail() {
+    on_every_backend(|store| async move {
+        store.retention_note(RetentionPlan::of(4, minute(10 * DAY)), 77).await.unwrap();
+        let entry = store.audit_list(1, 1).await.unwrap().remove(0);
+        assert_eq!(entry.action, "retention.run");
+        assert_eq!(entry.detail, "{\"before\":\"2026-06-20T00:00:00Z\",\"days\":4,\"readings\":77}");
+    })
+    .await;
+}
