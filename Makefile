@@ -1,8 +1,7 @@
 # make demo   runs the whole platform here; ARGS="--for 30s --dir DIR" are passed on
 # make test   installs what the tests need and runs every check
-# make soak   runs the checks that take longer than anybody waits for
 # make bench  prints ratios and rates
-.PHONY: demo test install services services-stop fmt clippy docs build unit soak bench image deny
+.PHONY: demo test install services services-stop fmt clippy docs build unit bench image deny
 
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Tests run the binary that goes into the image, which is static; naming the
@@ -41,9 +40,6 @@ unit:
 	$(STATIC) cargo test --workspace --locked
 
 # The end-to-end test of the demo holds an optimised build to its 15 seconds.
-soak: install
-	$(STATIC) cargo test --locked --test e2e -- --ignored --nocapture
-
 bench:
 	cargo bench --workspace --locked
 	cargo test --release --locked --test e2e demo:: -- --nocapture

@@ -105,6 +105,20 @@ pub struct RollupFlags {
 }
 
 impl RollupFlags {
+    /// As one number, for a store.
+    #[must_use]
+    pub const fn to_bits(self) -> u8 {
+        self.estimated as u8 | (self.reset as u8) << 1 | (self.implausible as u8) << 2
+    }
+
+    /// From what [`Self::to_bits`] made; further bits are not looked at.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self { estimated: bits & 1 != 0, reset: bits & 2 != 0, implausible: bits & 4 != 0 }
+    }
+}
+
+impl RollupFlags {
     /// What happened in either.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {

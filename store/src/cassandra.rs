@@ -9,11 +9,19 @@
 mod audit;
 mod catalog;
 mod change;
+pub(crate) mod document;
 mod gateway;
+mod mark;
 mod outbox;
+mod pulse;
 mod quarantine;
+pub(crate) mod reading;
+mod retention;
+pub(crate) mod rollup;
 pub(crate) mod schema;
+pub(crate) mod series;
 mod session;
+mod slicing;
 mod user;
 
 use std::collections::HashMap;
@@ -35,6 +43,8 @@ use crate::clock::Clock;
 use crate::error::StoreError;
 use crate::url::Cluster;
 pub(crate) use catalog::Entry;
+use document::Writing;
+use mark::Timing;
 use session::Connection;
 pub(crate) use session::connect;
 
@@ -60,11 +70,16 @@ struct Inner {
     data_changed: AtomicBool,
     clock: Clock,
     closed: AtomicBool,
+    writing: Writing,
 }
 
 impl Database {
     /// The keyspace of a provider; nothing is asked of the cluster yet.
     pub(crate) fn new(cluster: Cluster, provider: &ProviderId) -> Self {
+        Self::with_timing(cluster, provider, Timing::default())
+    }
+
+    fn with_timing(cluster: Cluster, provider: &ProviderId, timing: Timing) -> Self {
         let keyspace = schema::keyspace(provider);
         let connection = Connection::new(cluster, keyspace.clone());
         let inner = Inner {
@@ -77,13 +92,23 @@ impl Database {
             data_changed: AtomicBool::new(false),
             clock: Clock::system(),
             closed: AtomicBool::new(false),
+            writing: Writing::new(timing),
         };
         Self { inner: Arc::new(inner) }
     }
 
+    /// What writing documents and settling rollups remember.
+    pub(crate) fn writing(&self) -> &Writing {
+        &self.inner.writing
+    }
+
+    fn is_closed(&self) -> bool {
+        self.inner.closed.load(Ordering::Acquire)
+    }
+
     /// The connected session, whose schema has been checked.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, StoreError> {
-        if self.inner.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(StoreError::Unavailable("it is closed".to_owned()));
         }
         self.inner.connection.session(&self.inner.provider).await

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use heliograph_domain::{GatewayId, Kind, MetricName, Quantity, SensorId, SensorRole, Timestamp, Unit};
+use heliograph_domain::{Classification, GatewayId, Kind, MetricName, Quantity, SensorId, SensorRole, Timestamp, Unit, classify};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 use crate::quarantine::QuarantineNew;
-use crate::sqlite;
 use crate::stamp::WriteStamp;
 use crate::store::{Backend, ProviderStore};
+use crate::{cassandra, sqlite};
 
 /// A document, checked and in canonical units, as it is written: whole or not
 /// at all.
@@ -70,6 +70,21 @@ pub struct Value {
     pub value: f64,
 }
 
+/// What a new sensor is taken for, by the first of its series.
+pub(crate) fn role_of(sensor: &SensorSeen, series: &SeriesSeen) -> SensorRole {
+    let by_quantity = || {
+        let guess = classify(series.metric.as_str(), &series.unit, SensorRole::Other);
+        SensorRole::suggested_by(series.quantity.unwrap_or(guess.quantity))
+    };
+    sensor.role.or_else(|| SensorRole::recognise(sensor.id.as_str())).or_else(by_quantity).unwrap_or(SensorRole::Other)
+}
+
+/// What a new series of such a sensor is taken for.
+pub(crate) fn meaning(series: &SeriesSeen, role: SensorRole) -> Classification {
+    let guess = classify(series.metric.as_str(), &series.unit, role);
+    Classification { kind: series.kind.unwrap_or(guess.kind), quantity: series.quantity.unwrap_or(guess.quantity) }
+}
+
 impl ProviderStore {
     /// Series that one gateway may have. What is latest of each is one row, which
     /// every document of the gateway rewrites.
@@ -82,8 +97,11 @@ impl ProviderStore {
     /// When nothing of it was written; [`StoreError::TooManySeries`] where it
     /// names new series beyond [`Self::SERIES_OF_GATEWAY`].
     pub async fn document_write(&self, document: impl Into<Arc<DocumentWrite>>) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), document) = (&self.backend, document.into()) else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::document::write(batch, &document)).await
+        let document = document.into();
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::document::write(batch, &document)).await,
+            Backend::Cassandra(db) => cassandra::document::write(db, &document, self.clock.now()).await,
+        }
     }
 
     /// Writes documents, in their order, that may have been written before: from a
@@ -95,17 +113,29 @@ impl ProviderStore {
     /// When they were not all written, as for [`Self::document_write`]; on SQLite
     /// none of them was.
     pub async fn document_write_again(&self, documents: Vec<Arc<DocumentWrite>>) -> Result<(), StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| documents.iter().try_for_each(|document| sqlite::document::write_again(batch, document))).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let write = move |batch: &mut sqlite::Batch<'_>| {
+                    documents.iter().try_for_each(|document| sqlite::document::write_again(batch, document))
+                };
+                db.write(write).await
+            }
+            Backend::Cassandra(db) => {
+                for document in &documents {
+                    cassandra::document::write_again(db, document, self.clock.now()).await?;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Whether [`Self::document_write`] writes this document whole or not at all,
     /// whatever happens meanwhile.
     #[must_use]
-    pub const fn document_is_atomic(&self, _document: &DocumentWrite) -> bool {
+    pub fn document_is_atomic(&self, document: &DocumentWrite) -> bool {
         match self.backend {
             Backend::Sqlite(_) => true,
-            Backend::Cassandra(_) => false,
+            Backend::Cassandra(_) => cassandra::document::is_atomic(document),
         }
     }
 

@@ -3,8 +3,8 @@
 use heliograph_domain::{GatewayId, MetricName, SensorId, TimeWindow, Timestamp, Unit};
 
 use crate::error::StoreError;
-use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
+use crate::{cassandra, sqlite};
 
 /// One stored reading.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,12 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where there is no such gateway.
     pub async fn reading_page(&self, gateway: &GatewayId, window: TimeWindow, limit: usize) -> Result<ReadingPage, StoreError> {
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::reading::page(connection, &gateway, window, limit)).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let gateway = gateway.clone();
+                db.read(move |connection| sqlite::reading::page(connection, &gateway, window, limit)).await
+            }
+            Backend::Cassandra(db) => cassandra::reading::page(db, gateway, window, limit).await,
+        }
     }
 }

@@ -14,8 +14,8 @@ use heliograph_domain::{GatewayId, Rollup, SensorId, SensorRole, TimeWindow, Tim
 
 use crate::error::StoreError;
 use crate::sensor::SeriesRecord;
-use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
+use crate::{cassandra, sqlite};
 
 /// A series and its 15-minute windows in time order; windows of which nothing
 /// is known are not there.
@@ -58,7 +58,10 @@ impl ProviderStore {
         period: TimeWindow,
         visible: TimeWindow,
     ) -> Result<Vec<SeriesRollups>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        let db = match &self.backend {
+            Backend::Sqlite(db) => db,
+            Backend::Cassandra(db) => return cassandra::rollup::list(db, gateway, period, visible, self.clock.now()).await,
+        };
         let asked = gateway.clone();
         if db.read(move |connection| sqlite::rollup::is_dirty(connection, &asked)).await? {
             while self.settle(Some(gateway.clone())).await? > 0 {}
@@ -77,7 +80,9 @@ impl ProviderStore {
     }
 
     async fn settle(&self, gateway: Option<GatewayId>) -> Result<usize, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::rollup::settle(batch, gateway.as_ref())).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::rollup::settle(batch, gateway.as_ref())).await,
+            Backend::Cassandra(db) => cassandra::rollup::settle(db, self.clock.now()).await,
+        }
     }
 }

@@ -4,8 +4,8 @@ use heliograph_domain::{GatewayId, Kind, MetricName, Quantity, Sample, SensorId,
 use serde_json::json;
 
 use crate::error::StoreError;
-use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
+use crate::{cassandra, sqlite};
 
 /// What is known of a sensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +64,13 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn sensor_list(&self, gateway: &GatewayId) -> Result<Vec<SensorRecord>, StoreError> {
-        let (Backend::Sqlite(db), gateway) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::sensor::list(connection, &gateway)).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let gateway = gateway.clone();
+                db.read(move |connection| sqlite::sensor::list(connection, &gateway)).await
+            }
+            Backend::Cassandra(db) => cassandra::series::list(db, gateway).await,
+        }
     }
 
     /// Sets what an owner knows of a sensor. Its rollups are computed anew.
@@ -75,10 +80,13 @@ impl ProviderStore {
     pub async fn sensor_update(&self, gateway: &GatewayId, sensor: &SensorId, update: SensorUpdate) -> Result<(), StoreError> {
         let detail = json!({ "sensor": sensor, "named": update.label.is_some(), "role": update.role, "rated_w": update.rated_w });
         let event = self.event("sensor.update", format_args!("gateway:{gateway}"), detail);
-        let (Backend::Sqlite(db), gateway, sensor) = (&self.backend, gateway.clone(), sensor.clone()) else {
-            return Err(StoreError::not_yet());
-        };
-        db.change(event, move |batch| sqlite::sensor::update(batch, &gateway, &sensor, &update)).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let (gateway, sensor) = (gateway.clone(), sensor.clone());
+                db.change(event, move |batch| sqlite::sensor::update(batch, &gateway, &sensor, &update)).await
+            }
+            Backend::Cassandra(db) => cassandra::series::update(db, event, gateway, sensor, &update).await,
+        }
     }
 
     /// Sets kind and quantity of a series over any guess. Its rollups are
@@ -91,7 +99,9 @@ impl ProviderStore {
             "sensor": key.sensor, "metric": key.metric, "unit": key.unit.as_str(), "kind": kind, "quantity": quantity
         });
         let event = self.event("series.classify", format_args!("gateway:{}", key.gateway), detail);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::sensor::classify(batch, &key, kind, quantity)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::sensor::classify(batch, &key, kind, quantity)).await,
+            Backend::Cassandra(db) => cassandra::series::classify(db, event, &key, kind, quantity).await,
+        }
     }
 }

@@ -11,7 +11,6 @@ mod commands;
 mod crash;
 mod day;
 mod demo;
-mod failing;
 #[path = "../load/journal.rs"]
 mod journal;
 mod load;

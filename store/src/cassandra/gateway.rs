@@ -26,7 +26,7 @@ impl Database {
         let pushed: HashMap<String, Option<Counter>> = pushed.into_iter().collect();
         let record = |gateway: &Gateway| {
             let id = gateway.id.as_str();
-            record(&catalog, gateway, heard.remove(id).unwrap_or_default(), pushed.get(id).cloned().flatten())
+            record(&catalog, gateway, heard.remove(id).unwrap_or_default(), pushed.get(id).copied().flatten())
         };
         Ok(catalog.gateways.values().map(record).collect())
     }
@@ -55,6 +55,15 @@ impl Database {
         let cql = "UPDATE @.series SET seen = ?, address = ? WHERE gateway = ?";
         let stamp = when.as_millis().saturating_mul(1000);
         self.execute_at(cql, (at(when), address, id.as_str()), stamp).await.map(drop)
+    }
+
+    /// Fails where there is no such gateway.
+    pub(crate) async fn require_gateway(&self, id: &GatewayId) -> Result<(), StoreError> {
+        if self.recent_catalog().await?.gateway(id).is_ok() {
+            return Ok(());
+        }
+        // Another process may have listed it within this second.
+        self.catalog().await?.gateway(id).map(drop)
     }
 
     /// Lists a gateway that stores documents, if it is not listed so already.

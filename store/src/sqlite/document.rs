@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use heliograph_domain::{GatewayId, SensorRole, TimePolicy, Timestamp, classify, window_of};
+use heliograph_domain::{Classification, GatewayId, SensorRole, TimePolicy, Timestamp, window_of};
 use rusqlite::{OptionalExtension, params};
 
 use super::frame::{self, Extent};
 use super::{Batch, gateway, quarantine};
-use crate::document::{DocumentWrite, SensorSeen, SeriesSeen};
+use crate::document::{DocumentWrite, SensorSeen, SeriesSeen, meaning, role_of};
 use crate::error::StoreError;
 use crate::rollup::series::Slot;
 use crate::store::ProviderStore;
@@ -117,9 +117,7 @@ fn slot(
 /// Gives a new series its slot, and its sensor a row if it has none.
 fn register(batch: &mut Batch<'_>, number: i64, sensor: &SensorSeen, series: &SeriesSeen) -> Result<Slot, StoreError> {
     let role = register_sensor(batch, number, sensor, series)?;
-    let guess = classify(series.metric.as_str(), &series.unit, role);
-    let kind = series.kind.unwrap_or(guess.kind);
-    let quantity = series.quantity.unwrap_or(guess.quantity);
+    let Classification { kind, quantity } = meaning(series, role);
     let slot: Slot = batch
         .connection
         .prepare_cached("SELECT coalesce(max(slot), -1) + 1 FROM series WHERE gateway = ?1")?
@@ -144,12 +142,7 @@ fn register_sensor(batch: &Batch<'_>, number: i64, sensor: &SensorSeen, series: 
     if let Some(role) = known {
         return Ok(SensorRole::parse(&role)?);
     }
-    let by_quantity = || {
-        let guess = classify(series.metric.as_str(), &series.unit, SensorRole::Other);
-        SensorRole::suggested_by(series.quantity.unwrap_or(guess.quantity))
-    };
-    let role =
-        sensor.role.or_else(|| SensorRole::recognise(sensor.id.as_str())).or_else(by_quantity).unwrap_or(SensorRole::Other);
+    let role = role_of(sensor, series);
     batch
         .connection
         .prepare_cached("INSERT INTO sensor (gateway, id, role, role_chosen) VALUES (?1, ?2, ?3, 0)")?

@@ -141,17 +141,9 @@ fn save(connection: &Connection, number: i64, slot: Slot, start: Timestamp, roll
             rollup.positive,
             rollup.negative,
             rollup.increase,
-            flags_to_bits(rollup.flags),
+            rollup.flags.to_bits(),
         ])?;
     Ok(())
-}
-
-fn flags_to_bits(flags: RollupFlags) -> u8 {
-    u8::from(flags.estimated) | u8::from(flags.reset) << 1 | u8::from(flags.implausible) << 2
-}
-
-fn flags_from_bits(bits: u8) -> RollupFlags {
-    RollupFlags { estimated: bits & 1 != 0, reset: bits & 2 != 0, implausible: bits & 4 != 0 }
 }
 
 /// The rollups of a period as they look to somebody who sees `visible` only.
@@ -205,7 +197,7 @@ fn stored_windows(connection: &Connection, number: i64, slot: Slot, period: Time
                 positive: row.get(7)?,
                 negative: row.get(8)?,
                 increase: row.get(9)?,
-                flags: flags_from_bits(row.get(10)?),
+                flags: RollupFlags::from_bits(row.get(10)?),
             },
         })
     })?;

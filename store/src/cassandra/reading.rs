@@ -1,0 +1,115 @@
+//! Readings: a row each, in a partition a gateway, UTC day and slice of the day.
+
+use std::cmp::Ordering;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use heliograph_domain::{GatewayId, MetricName, SensorId, TimeWindow, Timestamp, Unit};
+use scylla::value::CqlTimestamp;
+
+use super::{Database, series};
+use crate::error::StoreError;
+use crate::reading::{ReadingPage, ReadingRow};
+use crate::rollup::gather::{Order, Walk};
+use crate::rollup::series::{FrameValues, Slot, StoredSeries};
+
+type Row = (CqlTimestamp, String, String, String, f64);
+
+const FORWARDS: &str = "SELECT time, sensor, metric, unit, value FROM @.reading
+    WHERE gateway = ? AND day = ? AND bucket = ? AND time >= ? AND time < ?";
+const BACKWARDS: &str = "SELECT time, sensor, metric, unit, value FROM @.reading
+    WHERE gateway = ? AND day = ? AND bucket = ? AND time >= ? AND time < ?
+    ORDER BY time DESC, sensor DESC, metric DESC, unit DESC";
+
+/// Shows the rows of a walk to `take`, until it says false.
+async fn rows(
+    db: &Database,
+    gateway: &GatewayId,
+    walk: &Walk,
+    mut take: impl FnMut(Row) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let slicing = db.slicing(gateway).await?;
+    let statement = db.prepared(if walk.order == Order::Forwards { FORWARDS } else { BACKWARDS }).await?;
+    let session = db.session().await?;
+    let [from, until] = [walk.window.from, walk.window.end()].map(|time| CqlTimestamp(time.as_millis()));
+    for partition in slicing.partitions(walk) {
+        let key = (gateway.as_str(), partition.date(), partition.bucket, from, until);
+        let pager = session.execute_iter(statement.clone(), key).await?;
+        let stream = pager.rows_stream::<Row>().map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let mut stream = std::pin::pin!(stream.map_err(StoreError::from));
+        while let Some(row) = stream.next().await {
+            if !take(row?)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Shows the frames of a walk to `take`, until it wants no more. `series` are
+/// those of the gateway in the order of their slots, which is that of their names.
+pub(crate) async fn walk(
+    db: &Database,
+    gateway: &GatewayId,
+    series: &[StoredSeries],
+    walk: Walk,
+    mut take: impl FnMut(Timestamp, &FrameValues) -> bool,
+) -> Result<(), StoreError> {
+    let mut at = None;
+    let mut frame: Vec<(Slot, f64)> = Vec::new();
+    let mut wanted = true;
+    rows(db, gateway, &walk, |(time, sensor, metric, unit, value)| {
+        let time = Timestamp::clamped(time.0);
+        if let Some(before) = at.filter(|at| *at != time) {
+            frame.sort_unstable_by_key(|(slot, _)| *slot);
+            wanted = take(before, &frame);
+            frame.clear();
+        }
+        at = Some(time);
+        // What is not among the series was registered a moment ago: its mark is
+        // still to be settled.
+        let name = (sensor.as_str(), metric.as_str(), unit.as_str());
+        if let Some(series) = find(series, name) {
+            frame.push((series.slot, value));
+        }
+        Ok(wanted)
+    })
+    .await?;
+    if let Some(at) = at.filter(|_| wanted) {
+        frame.sort_unstable_by_key(|(slot, _)| *slot);
+        take(at, &frame);
+    }
+    Ok(())
+}
+
+pub(crate) fn find<'a>(series: &'a [StoredSeries], name: (&str, &str, &str)) -> Option<&'a StoredSeries> {
+    let compare = |series: &StoredSeries| -> Ordering {
+        (series.sensor.as_str(), series.record.metric.as_str(), series.record.unit.as_str()).cmp(&name)
+    };
+    series.binary_search_by(compare).ok().and_then(|place| series.get(place))
+}
+
+pub(crate) async fn page(
+    db: &Database,
+    gateway: &GatewayId,
+    window: TimeWindow,
+    limit: usize,
+) -> Result<ReadingPage, StoreError> {
+    db.require_gateway(gateway).await?;
+    let mut page = ReadingPage { rows: Vec::new(), next: None };
+    let known = series::of_gateway(db, gateway).await?;
+    let Some(window) = known.extent().and_then(|extent| extent.intersect(&window)) else { return Ok(page) };
+    let mut at = None;
+    rows(db, gateway, &Walk { window, order: Order::Forwards }, |(time, sensor, metric, unit, value)| {
+        let time = Timestamp::clamped(time.0);
+        if page.rows.len() >= limit && at != Some(time) {
+            page.next = Some(time);
+            return Ok(false);
+        }
+        at = Some(time);
+        let (sensor, metric, unit) = (SensorId::parse(&sensor)?, MetricName::parse(&metric)?, Unit::parse(&unit)?);
+        page.rows.push(ReadingRow { sensor, metric, unit, time, value });
+        Ok(true)
+    })
+    .await?;
+    Ok(page)
+}

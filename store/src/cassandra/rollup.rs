@@ -1,0 +1,310 @@
+//! Marks into rollups, and rollups back out within what somebody may see. When a
+//! mark may be cleared, and why several may settle at once, stands in [`super::mark`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use heliograph_domain::{GatewayId, Rollup, RollupFlags, TimeWindow, Timestamp, window_of};
+use scylla::value::CqlTimestamp;
+use scylla::{DeserializeRow, SerializeRow};
+
+use super::mark::{self, Mark, Marked};
+use super::series::{self, GatewaySeries};
+use super::slicing::{DAY_MS, Day, day_of};
+use super::{Database, reading};
+use crate::error::StoreError;
+use crate::rollup::edges::{EdgeGathering, Edges};
+use crate::rollup::series::{Slot, StoredSeries};
+use crate::rollup::settle::{self, SettledSeries};
+use crate::rollup::{SeriesRollups, WindowRollup, view};
+
+/// Windows settled at once: two days.
+const WINDOWS_AT_ONCE: usize = 192;
+/// Gateways settled in one call.
+const GATEWAYS_AT_ONCE: usize = 200;
+/// Rollups in one batch; one is 200 bytes or so.
+const BATCH: usize = 100;
+/// Days read at once.
+const DAYS_AT_ONCE: usize = 8;
+
+/// Settles complete marks of whichever gateways have some; answers how many marks
+/// were cleared.
+pub(crate) async fn settle(db: &Database, now: Timestamp) -> Result<usize, StoreError> {
+    let marks = &db.writing().marks;
+    let idle_since = || marks.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
+    if idle_since().is_some_and(|since| since.elapsed() < marks.timing.pause) {
+        return Ok(0);
+    }
+    let mut settled = 0;
+    let mut gateways = 0;
+    // Another place to begin at each time, so that no shard waits for all others.
+    let begin = i16::try_from(uuid::Uuid::new_v4().as_u128() % u128::from(mark::SHARDS.unsigned_abs())).unwrap_or(0);
+    for shard in (0..mark::SHARDS).map(|shard| (shard + begin) % mark::SHARDS) {
+        let Marked { marks, read_at } = mark::of_shard(db, shard).await?;
+        let complete: Vec<Mark> = marks.into_iter().filter(|mark| mark.complete).collect();
+        for of_gateway in complete.chunk_by(|a, b| a.gateway == b.gateway) {
+            settled += settle_marks(db, of_gateway, read_at, now).await?;
+            gateways += 1;
+        }
+        if gateways >= GATEWAYS_AT_ONCE {
+            break;
+        }
+    }
+    *idle_since() = (settled == 0).then(Instant::now);
+    if settled > 0 {
+        db.data_changed();
+    }
+    Ok(settled)
+}
+
+/// Settles all marks of a gateway, for somebody who is about to read its rollups,
+/// and clears those that are complete.
+async fn settle_gateway(db: &Database, gateway: &GatewayId, now: Timestamp) -> Result<(), StoreError> {
+    let Marked { marks, read_at } = mark::of_gateway(db, gateway).await?;
+    settle_marks(db, &marks, read_at, now).await.map(drop)
+}
+
+/// Settles marks of one gateway that were read at `read_at`.
+async fn settle_marks(db: &Database, marks: &[Mark], read_at: i64, now: Timestamp) -> Result<usize, StoreError> {
+    let Some(gateway) = marks.first().map(|mark| &mark.gateway) else { return Ok(0) };
+    let sealed = db.open_to_marks(now).await?;
+    let windows: BTreeSet<Timestamp> = marks.iter().flat_map(Mark::windows).filter(|start| *start >= sealed).collect();
+    let windows: Vec<Timestamp> = windows.into_iter().collect();
+    if !windows.is_empty() {
+        let GatewaySeries { series, .. } = series::of_gateway(db, gateway).await?;
+        for run in settle::runs(&windows).flat_map(|run| run.chunks(WINDOWS_AT_ONCE)) {
+            let settled = settle_run(db, gateway, &series, run).await?;
+            save(db, gateway, &series, &settled, sealed, read_at).await?;
+        }
+    }
+    let complete: Vec<Mark> = marks.iter().filter(|mark| mark.complete).cloned().collect();
+    mark::clear(db, &complete).await?;
+    Ok(complete.len())
+}
+
+async fn settle_run(
+    db: &Database,
+    gateway: &GatewayId,
+    series: &[StoredSeries],
+    run: &[Timestamp],
+) -> Result<Vec<SettledSeries>, StoreError> {
+    let mut gathering = settle::gathering(series, run);
+    while let Some(next) = gathering.need() {
+        reading::walk(db, gateway, series, next, |at, values| gathering.take(at, values)).await?;
+        gathering.walked();
+    }
+    Ok(settle::settle(series, run, &gathering.finish()))
+}
+
+#[derive(SerializeRow)]
+struct NewRow<'a> {
+    gateway: &'a str,
+    period: &'a str,
+    sensor: &'a str,
+    metric: &'a str,
+    unit: &'a str,
+    start: CqlTimestamp,
+    count: i64,
+    min: f64,
+    max: f64,
+    first: f64,
+    last: f64,
+    covered_ms: i64,
+    positive: f64,
+    negative: f64,
+    increase: f64,
+    flags: i32,
+}
+
+const INSERT: &str = "INSERT INTO @.rollup
+    (gateway, step, period, sensor, metric, unit, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags)
+    VALUES (:gateway, 'quarter', :period, :sensor, :metric, :unit, :start, :count, :min, :max, :first, :last, :covered_ms,
+            :positive, :negative, :increase, :flags)";
+const DELETE: &str = "DELETE FROM @.rollup
+    WHERE gateway = ? AND step = 'quarter' AND period = ? AND sensor = ? AND metric = ? AND unit = ? AND start = ?";
+
+/// Writes rollups as they are by readings read at `read_at`.
+async fn save(
+    db: &Database,
+    gateway: &GatewayId,
+    series: &[StoredSeries],
+    settled: &[SettledSeries],
+    sealed: Timestamp,
+    read_at: i64,
+) -> Result<(), StoreError> {
+    let mut rows: BTreeMap<Day, Vec<(&StoredSeries, Timestamp, Rollup)>> = BTreeMap::new();
+    for settled in settled {
+        let Some(series) = series.get(settled.slot as usize) else { continue };
+        for (start, rollup) in settled.windows.iter().filter(|(start, _)| *start >= sealed) {
+            match rollup {
+                Some(rollup) => rows.entry(day_of(*start)).or_default().push((series, *start, *rollup)),
+                None => delete(db, gateway, series, *start, read_at).await?,
+            }
+        }
+    }
+    let insert = db.prepared(INSERT).await?;
+    for (day, rows) in rows {
+        let period = period(day);
+        for some in rows.chunks(BATCH) {
+            let values: Vec<NewRow<'_>> = some.iter().map(|row| new_row(gateway, &period, row)).collect();
+            db.batch(vec![insert.clone(); values.len()], values, Some(read_at)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn delete(
+    db: &Database,
+    gateway: &GatewayId,
+    series: &StoredSeries,
+    start: Timestamp,
+    read_at: i64,
+) -> Result<(), StoreError> {
+    let (sensor, metric, unit) = (series.sensor.as_str(), series.record.metric.as_str(), series.record.unit.as_str());
+    let key = (gateway.as_str(), period(day_of(start)), sensor, metric, unit, CqlTimestamp(start.as_millis()));
+    db.execute_at(DELETE, key, read_at).await.map(drop)
+}
+
+fn new_row<'a>(
+    gateway: &'a GatewayId,
+    period: &'a str,
+    (series, start, rollup): &(&'a StoredSeries, Timestamp, Rollup),
+) -> NewRow<'a> {
+    NewRow {
+        gateway: gateway.as_str(),
+        period,
+        sensor: series.sensor.as_str(),
+        metric: series.record.metric.as_str(),
+        unit: series.record.unit.as_str(),
+        start: CqlTimestamp(start.as_millis()),
+        count: i64::from(rollup.count),
+        min: rollup.min,
+        max: rollup.max,
+        first: rollup.first,
+        last: rollup.last,
+        covered_ms: i64::from(rollup.covered_ms),
+        positive: rollup.positive,
+        negative: rollup.negative,
+        increase: rollup.increase,
+        flags: i32::from(rollup.flags.to_bits()),
+    }
+}
+
+/// The name of a UTC day, `2026-06-15`.
+fn period(day: Day) -> String {
+    let date = Timestamp::clamped(day * DAY_MS).to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
+    date.to_string()
+}
+
+/// The rollups of a period as they look to somebody who sees `visible` only.
+pub(crate) async fn list(
+    db: &Database,
+    gateway: &GatewayId,
+    period: TimeWindow,
+    visible: TimeWindow,
+    now: Timestamp,
+) -> Result<Vec<SeriesRollups>, StoreError> {
+    db.require_gateway(gateway).await?;
+    settle_gateway(db, gateway, now).await?;
+    let known = series::of_gateway(db, gateway).await?;
+    let shared = period.intersect(&visible);
+    let stored = match (shared, known.extent()) {
+        (Some(shared), Some(extent)) => stored_windows(db, gateway, &known.series, shared, extent).await?,
+        _ => HashMap::new(),
+    };
+    let edges = match shared {
+        Some(_) if visible != TimeWindow::ALWAYS => Some(edges(db, gateway, &known.series, visible, now).await?),
+        _ => None,
+    };
+    Ok(view::assemble(&known.sensors, known.series, stored, edges, shared, visible))
+}
+
+async fn edges(
+    db: &Database,
+    gateway: &GatewayId,
+    series: &[StoredSeries],
+    visible: TimeWindow,
+    now: Timestamp,
+) -> Result<Vec<Edges>, StoreError> {
+    let mut gathering = EdgeGathering::new(series, visible, db.sealed(now).await?);
+    while let Some(next) = gathering.need() {
+        reading::walk(db, gateway, series, next, |at, values| gathering.take(at, values)).await?;
+        gathering.walked();
+    }
+    Ok(gathering.finish())
+}
+
+#[derive(DeserializeRow)]
+struct StoredRow {
+    sensor: String,
+    metric: String,
+    unit: String,
+    start: CqlTimestamp,
+    count: i64,
+    min: f64,
+    max: f64,
+    first: f64,
+    last: f64,
+    covered_ms: i64,
+    positive: f64,
+    negative: f64,
+    increase: f64,
+    flags: i32,
+}
+
+const STORED: &str =
+    "SELECT sensor, metric, unit, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags
+    FROM @.rollup WHERE gateway = ? AND step = 'quarter' AND period = ?";
+
+/// The stored windows of a period, of each series in time order.
+async fn stored_windows(
+    db: &Database,
+    gateway: &GatewayId,
+    series: &[StoredSeries],
+    period: TimeWindow,
+    extent: TimeWindow,
+) -> Result<HashMap<Slot, Vec<WindowRollup>>, StoreError> {
+    let mut stored: HashMap<Slot, Vec<WindowRollup>> = HashMap::new();
+    let extent = TimeWindow::between(window_of(extent.from), extent.end());
+    let from = window_of(period.from);
+    let Some(shared) = TimeWindow { from, until: period.until }.intersect(&extent) else { return Ok(stored) };
+    let days = day_of(shared.from)..=day_of(shared.end().plus_millis(-1));
+    let pages = stream::iter(days).map(|day| async move {
+        let key = (gateway.as_str(), self::period(day));
+        db.all::<StoredRow>(STORED, key).await
+    });
+    let mut pages = std::pin::pin!(pages.buffered(DAYS_AT_ONCE));
+    while let Some(rows) = pages.try_next().await? {
+        for row in rows {
+            let start = Timestamp::clamped(row.start.0);
+            if start < from || start >= period.end() {
+                continue;
+            }
+            let name = (row.sensor.as_str(), row.metric.as_str(), row.unit.as_str());
+            if let Some(series) = reading::find(series, name) {
+                stored.entry(series.slot).or_default().push(WindowRollup { start, rollup: rollup_of(&row) });
+            }
+        }
+    }
+    Ok(stored)
+}
+
+fn rollup_of(row: &StoredRow) -> Rollup {
+    Rollup {
+        count: u32::try_from(row.count).unwrap_or(0),
+        min: row.min,
+        max: row.max,
+        first: row.first,
+        last: row.last,
+        covered_ms: u32::try_from(row.covered_ms).unwrap_or(0),
+        positive: row.positive,
+        negative: row.negative,
+        increase: row.increase,
+        flags: RollupFlags::from_bits(u8::try_from(row.flags).unwrap_or(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Races of writers, settlers and readers, on a real node, with the protocol's
+//! times shortened; what is stored in the end is compared with rollups made of
+//! all readings at once.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use heliograph_domain::{MetricName, ProviderId, Sample, Secret, SensorId, Unit, WINDOW_MS, roll_up};
+use uuid::Uuid;
+
+use super::*;
+use crate::admin::ClusterAdmin;
+use crate::cassandra::document;
+use crate::cassandra::mark::Timing;
+use crate::document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
+use crate::stamp::Stamps;
+use crate::url::{Place, StoreUrl};
+
+const TIMING: Timing = Timing {
+    deadline: Duration::from_secs(2),
+    reuse: Duration::from_millis(500),
+    settled: Duration::from_secs(3),
+    pause: Duration::ZERO,
+};
+const METRICS: [&str; 2] = ["power", "energy"];
+const MINUTES: u64 = 600;
+
+/// Openings of one new keyspace, each as another process would have.
+async fn openings<const N: usize>() -> [Database; N] {
+    let url = StoreUrl::parse("cassandra://127.0.0.1/?dc=datacenter1&rf=1").unwrap();
+    let url = url.signed_in("cassandra", Secret::new("cassandra"));
+    let name = Uuid::new_v4().simple().to_string();
+    let provider = ProviderId::parse(&format!("races_{}", &name[..12])).unwrap();
+    let admin = ClusterAdmin::connect(&url).await.expect("no Cassandra on 127.0.0.1: deploy/dev/cassandra.sh start");
+    admin.keyspace_make(&provider).await.unwrap();
+    let Place::Cassandra(cluster) = url.place else { unreachable!() };
+    std::array::from_fn(|_| Database::with_timing(cluster.clone(), &provider, TIMING))
+}
+
+/// Numbers that a seed decides (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+fn minute(minute: u64) -> Timestamp {
+    Timestamp::clamped(1_781_481_600_000 + minute as i64 * 60_000)
+}
+
+fn gateway(number: u64) -> GatewayId {
+    GatewayId::parse(&format!("gw-{number}")).unwrap()
+}
+
+fn any_document(dice: &mut Dice, stamps: &Stamps) -> DocumentWrite {
+    // Pushes of one reading come some time after each other.
+    static PUSHED: AtomicI64 = AtomicI64::new(0);
+    let received = minute(MINUTES).plus_millis(PUSHED.fetch_add(100, Ordering::Relaxed));
+    let metric = |name: &&str| SeriesSeen {
+        sensor: 0,
+        metric: MetricName::parse(name).unwrap(),
+        unit: Unit::parse(if *name == "power" { "W" } else { "Wh" }).unwrap(),
+        kind: None,
+        quantity: None,
+    };
+    let near = dice.below(MINUTES - 30);
+    let values = (0..=dice.below(6)).map(|_| {
+        let series = dice.below(METRICS.len() as u64) as usize;
+        let at = if dice.below(4) == 0 { dice.below(MINUTES) } else { near + dice.below(30) };
+        Value { series, time: minute(at), value: (at * 50 + dice.below(400)) as f64 }
+    });
+    let values = values.collect();
+    DocumentWrite {
+        gateway: gateway(dice.below(2)),
+        received,
+        stamp: stamps.next(received),
+        address: "127.0.0.1:4000".to_owned(),
+        sensors: vec![SensorSeen { id: SensorId::parse("meter").unwrap(), role: None }],
+        series: METRICS.iter().map(metric).collect(),
+        values,
+        quarantine: None,
+    }
+}
+
+async fn compare(db: &Database, gateway: &GatewayId) {
+    let always = TimeWindow::ALWAYS;
+    let readings = reading::page(db, gateway, always, usize::MAX).await.unwrap().rows;
+    let GatewaySeries { series, .. } = series::of_gateway(db, gateway).await.unwrap();
+    let extent = TimeWindow::between(minute(0).plus_millis(-86_400_000), minute(2 * MINUTES));
+    let stored = stored_windows(db, gateway, &series, always, extent).await.unwrap();
+    assert_eq!(series.len(), METRICS.len());
+    for series in &series {
+        let of_series = readings.iter().filter(|row| row.metric == series.record.metric);
+        let samples: Vec<Sample> = of_series.map(|row| Sample { at: row.time, value: row.value }).collect();
+        assert!(samples.len() > 100);
+        let first = window_of(minute(0)).plus_millis(-8 * WINDOW_MS);
+        let windows = (0..60).map(|n| first.plus_millis(n * WINDOW_MS));
+        let expected: Vec<WindowRollup> =
+            windows.filter_map(|start| Some(WindowRollup { start, rollup: roll_up(&series.rule, start, &samples)? })).collect();
+        assert_eq!(stored.get(&series.slot), Some(&expected), "{gateway} {}", series.record.metric);
+        assert_eq!(series.record.latest, samples.last().copied());
+        assert_eq!(series.record.first, samples.first().map(|sample| sample.at));
+    }
+}
+
+async fn marks_left(db: &Database) -> usize {
+    let mut left = 0;
+    for shard in 0..mark::SHARDS {
+        left += mark::of_shard(db, shard).await.unwrap().marks.len();
+    }
+    left
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn settlers_and_writers_at_once_leave_rollups_of_all_readings() {
+    let seed = Uuid::new_v4().as_u64_pair().0 | 1;
+    println!("seed {seed}");
+    let openings: [Database; 3] = openings().await;
+    let stamps = std::sync::Arc::new(Stamps::new());
+    let until = Instant::now() + Duration::from_secs(12);
+    let now = minute(MINUTES);
+    let mut tasks = Vec::new();
+    for (number, db) in openings.iter().enumerate() {
+        for lane in 0..3 {
+            let (db, stamps) = (db.clone(), std::sync::Arc::clone(&stamps));
+            let mut dice = Dice(seed.wrapping_add(number as u64 * 7 + lane * 131));
+            tasks.push(tokio::spawn(async move {
+                while Instant::now() < until {
+                    let document = any_document(&mut dice, &stamps);
+                    // As a gateway does that got no ack.
+                    while document::write(&db, &document, now).await.is_err() {}
+                    tokio::time::sleep(Duration::from_millis(dice.below(40))).await;
+                }
+            }));
+        }
+        let db = db.clone();
+        tasks.push(tokio::spawn(async move {
+            while Instant::now() < until {
+                settle(&db, now).await.unwrap();
+                if number == 0 {
+                    // Gateways are registered by the first document.
+                    drop(settle_gateway(&db, &gateway(0), now).await);
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let db = &openings[1];
+    let begun = Instant::now();
+    while marks_left(db).await > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "marks stay for ever");
+        settle(db, now).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    for number in 0..2 {
+        compare(db, &gateway(number)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_mark_set_while_it_is_being_cleared_stays() {
+    let [writer, settler]: [Database; 2] = openings().await;
+    let (gateway, received) = (gateway(0), minute(0));
+    let set = || mark::set(&writer, &gateway, [minute(0)].into_iter(), received);
+    set().await.unwrap();
+    assert!(!mark::of_gateway(&settler, &gateway).await.unwrap().marks[0].complete);
+    tokio::time::sleep(TIMING.settled).await;
+    let seen = mark::of_gateway(&settler, &gateway).await.unwrap().marks;
+    assert!(seen[0].complete);
+    // The settler has read it, computes, and meanwhile a document arrives.
+    set().await.unwrap();
+    mark::clear(&settler, &seen).await.unwrap();
+    let left = mark::of_gateway(&settler, &gateway).await.unwrap().marks;
+    assert_eq!(left.len(), 1);
+    assert!(!left[0].complete);
+}
+
+#[tokio::test]
+async fn an_older_computation_does_not_write_over_a_newer_one() {
+    let [db]: [Database; 1] = openings().await;
+    let stamps = Stamps::new();
+    let mut document = any_document(&mut Dice(5), &stamps);
+    let gateway = document.gateway.clone();
+    let at = |minute_of: u64, value| Value { series: 0, time: minute(minute_of), value };
+    document.values = vec![at(0, 400.0), at(15, 400.0)];
+    document::write(&db, &document, minute(60)).await.unwrap();
+    let GatewaySeries { series, .. } = series::of_gateway(&db, &gateway).await.unwrap();
+    let windows = [minute(0)];
+    let older_at = mark::of_gateway(&db, &gateway).await.unwrap().read_at;
+    let older = settle_run(&db, &gateway, &series, &windows).await.unwrap();
+    let later = DocumentWrite { values: vec![at(15, 800.0)], stamp: stamps.next(document.received), ..document };
+    document::write(&db, &later, minute(60)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let newer_at = mark::of_gateway(&db, &gateway).await.unwrap().read_at;
+    assert!(newer_at > older_at);
+    let newer = settle_run(&db, &gateway, &series, &windows).await.unwrap();
+    save(&db, &gateway, &series, &newer, Timestamp::MIN, newer_at).await.unwrap();
+    save(&db, &gateway, &series, &older, Timestamp::MIN, older_at).await.unwrap();
+    let extent = TimeWindow::between(minute(0), minute(60));
+    let stored = stored_windows(&db, &gateway, &series, extent, extent).await.unwrap();
+    let power = series.iter().find(|series| series.record.metric.as_str() == "power").unwrap();
+    assert_eq!(stored[&power.slot][0].rollup.positive, 150.0);
+}

@@ -1,0 +1,441 @@
+//! Sensors and series: one partition a gateway, a row a series, and a row without
+//! metric for each sensor itself.
+//!
+//! What an owner sets and what is registered goes through conditional writes. The
+//! extent of a series and its latest reading need none: `first`, `last` and
+//! `latest_*` are written with timestamps made from their values, so that the
+//! least, the greatest and the latest wins in whatever order they arrive.
+//! `last` is rounded up to the end of its day: it only has to hold, and so a live
+//! series writes it once a day. Extents are written before the readings that they
+//! are to hold.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use heliograph_domain::{
+    GatewayId, Kind, MetricName, Quantity, RollupRule, Sample, SensorId, SensorRole, SeriesKey, TimePolicy, TimeWindow,
+    Timestamp, Unit,
+};
+use scylla::DeserializeRow;
+use scylla::statement::batch::{Batch, BatchType};
+use scylla::value::CqlTimestamp;
+
+use super::slicing::{DAY_MS, day_of};
+use super::{Database, mark};
+use crate::audit::AuditEvent;
+use crate::document::{DocumentWrite, SeriesSeen, meaning, role_of};
+use crate::error::StoreError;
+use crate::rollup::series::{Extent, Slot, StoredSeries};
+use crate::sensor::{SensorRecord, SensorUpdate, SeriesRecord};
+use crate::stamp::WriteStamp;
+use crate::store::ProviderStore;
+
+/// Gateways whose series are remembered by whoever writes; others are looked up.
+const REMEMBERED: usize = 20_000;
+/// Rows in one batch, conditional or not.
+const BATCH: usize = 100;
+
+/// Sensor, metric and unit.
+pub(crate) type Name = (String, String, String);
+
+#[derive(DeserializeRow)]
+struct Row {
+    sensor: String,
+    metric: String,
+    unit: String,
+    role: Option<String>,
+    label: Option<String>,
+    rated_w: Option<f64>,
+    kind: Option<String>,
+    quantity: Option<String>,
+    first: Option<CqlTimestamp>,
+    last: Option<CqlTimestamp>,
+    latest_time: Option<CqlTimestamp>,
+    latest_value: Option<f64>,
+}
+
+const SELECT: &str = "SELECT sensor, metric, unit, role, label, rated_w, kind, quantity, first, last, latest_time, latest_value
+    FROM @.series WHERE gateway = ?";
+
+/// The sensors and series of a gateway.
+#[derive(Debug, Default)]
+pub(crate) struct GatewaySeries {
+    pub(crate) sensors: Vec<SensorRecord>,
+    /// By name; each one's slot is its place.
+    pub(crate) series: Vec<StoredSeries>,
+}
+
+impl GatewaySeries {
+    /// From the first to after the last reading of all series.
+    pub(crate) fn extent(&self) -> Option<TimeWindow> {
+        let extents = || self.series.iter().filter_map(|series| series.extent);
+        let first = extents().map(|extent| extent.first).min()?;
+        let last = extents().map(|extent| extent.last).max()?;
+        Some(TimeWindow::between(first, last.plus_millis(1)))
+    }
+}
+
+/// What is known of a gateway's series.
+pub(crate) async fn of_gateway(db: &Database, gateway: &GatewayId) -> Result<GatewaySeries, StoreError> {
+    let rows: Vec<Row> = db.all(SELECT, (gateway.as_str(),)).await?;
+    let mut found = GatewaySeries::default();
+    for row in rows {
+        let sensor = SensorId::parse(&row.sensor)?;
+        // A sensor's own row stands before those of its series.
+        if row.metric.is_empty() {
+            let role = row.role.as_deref().map_or(Ok(SensorRole::Other), SensorRole::parse)?;
+            found.sensors.push(SensorRecord { id: sensor, label: row.label, role, rated_w: row.rated_w, series: Vec::new() });
+            continue;
+        }
+        let (Some(kind), Some(quantity)) = (&row.kind, &row.quantity) else { continue };
+        let owner = found.sensors.last_mut().filter(|owner| owner.id == sensor);
+        let rated_w = owner.as_ref().and_then(|owner| owner.rated_w);
+        let slot = Slot::try_from(found.series.len()).unwrap_or(Slot::MAX);
+        let series = stored(slot, sensor, &row, Kind::parse(kind)?, Quantity::parse(quantity)?, rated_w)?;
+        if let Some(owner) = owner {
+            owner.series.push(series.record.clone());
+        }
+        found.series.push(series);
+    }
+    Ok(found)
+}
+
+fn stored(
+    slot: Slot,
+    sensor: SensorId,
+    row: &Row,
+    kind: Kind,
+    quantity: Quantity,
+    rated_w: Option<f64>,
+) -> Result<StoredSeries, StoreError> {
+    let [first, last, latest] = [row.first, row.last, row.latest_time].map(|time| time.map(|time| Timestamp::clamped(time.0)));
+    let record = SeriesRecord {
+        metric: MetricName::parse(&row.metric)?,
+        unit: Unit::parse(&row.unit)?,
+        kind,
+        quantity,
+        latest: latest.zip(row.latest_value).map(|(at, value)| Sample { at, value }),
+        first,
+    };
+    let extent = first.zip(last).map(|(first, last)| Extent { first, last });
+    let rule = RollupRule { max_rate: rated_w.unwrap_or(RollupRule::DEFAULT_MAX_RATE_WH), ..RollupRule::of(kind) };
+    Ok(StoredSeries { slot, sensor, record, extent, rule })
+}
+
+/// What whoever writes remembers of gateways, so that a document costs no look-ups.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    gateways: Mutex<HashMap<GatewayId, Arc<Mutex<KnownSeries>>>>,
+}
+
+/// The series of a gateway, each with an extent that is known to be written.
+type KnownSeries = HashMap<Name, Option<Extent>>;
+
+impl Known {
+    fn get(&self, gateway: &GatewayId) -> Option<Arc<Mutex<KnownSeries>>> {
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner).get(gateway).cloned()
+    }
+
+    fn set(&self, gateway: &GatewayId, known: KnownSeries) -> Arc<Mutex<KnownSeries>> {
+        let mut gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
+        if gateways.len() >= REMEMBERED {
+            gateways.clear();
+        }
+        let known = Arc::new(Mutex::new(known));
+        gateways.insert(gateway.clone(), Arc::clone(&known));
+        known
+    }
+}
+
+/// The names of a document's series, in its order.
+pub(crate) fn names(document: &DocumentWrite) -> Result<Vec<Name>, StoreError> {
+    let name = |series: &SeriesSeen| {
+        let sensor =
+            document.sensors.get(series.sensor).ok_or_else(|| StoreError::Conflict("series names no sensor".to_owned()))?;
+        Ok((sensor.id.as_str().to_owned(), series.metric.as_str().to_owned(), series.unit.as_str().to_owned()))
+    };
+    document.series.iter().map(name).collect()
+}
+
+/// Makes sure that the gateway and the series of a document are registered.
+pub(crate) async fn register(db: &Database, document: &DocumentWrite, names: &[Name]) -> Result<(), StoreError> {
+    let known = &db.writing().known;
+    let has_all = |known: &Arc<Mutex<KnownSeries>>| {
+        let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().all(|name| known.contains_key(name))
+    };
+    if known.get(&document.gateway).is_some_and(|known| has_all(&known)) {
+        return Ok(());
+    }
+    // What another process registers meanwhile makes the condition fail: look again.
+    for _ in 0..5 {
+        let found = of_gateway(db, &document.gateway).await?;
+        let registered: KnownSeries = found.series.iter().map(|series| (name_of(series), series.extent)).collect();
+        let missing: Vec<usize> =
+            (0..names.len()).filter(|i| names.get(*i).is_some_and(|n| !registered.contains_key(n))).collect();
+        let distinct: std::collections::HashSet<&Name> = missing.iter().filter_map(|i| names.get(*i)).collect();
+        if !distinct.is_empty() && registered.len() + distinct.len() > ProviderStore::SERIES_OF_GATEWAY {
+            return Err(StoreError::TooManySeries(ProviderStore::SERIES_OF_GATEWAY));
+        }
+        db.gateway_stores(&document.gateway, document.received).await?;
+        if missing.is_empty() {
+            known.set(&document.gateway, registered);
+            return Ok(());
+        }
+        insert_missing(db, document, &found.sensors, &missing).await?;
+    }
+    Err(StoreError::Unavailable("series of a gateway are being registered by others".to_owned()))
+}
+
+fn name_of(series: &StoredSeries) -> Name {
+    (series.sensor.as_str().to_owned(), series.record.metric.as_str().to_owned(), series.record.unit.as_str().to_owned())
+}
+
+async fn insert_missing(
+    db: &Database,
+    document: &DocumentWrite,
+    sensors: &[SensorRecord],
+    missing: &[usize],
+) -> Result<(), StoreError> {
+    let mut roles: BTreeMap<&str, SensorRole> = sensors.iter().map(|sensor| (sensor.id.as_str(), sensor.role)).collect();
+    let mut rows: BTreeMap<(&str, &str, &str), New> = BTreeMap::new();
+    for series in missing.iter().filter_map(|i| document.series.get(*i)) {
+        let Some(sensor) = document.sensors.get(series.sensor) else { continue };
+        let id = sensor.id.as_str();
+        let role = *roles.entry(id).or_insert_with(|| {
+            let role = role_of(sensor, series);
+            rows.insert((id, "", ""), New::Sensor(role));
+            role
+        });
+        let meant = meaning(series, role);
+        rows.insert((id, series.metric.as_str(), series.unit.as_str()), New::Series(meant.kind, meant.quantity));
+    }
+    let rows: Vec<_> = rows.into_iter().collect();
+    for some in rows.chunks(BATCH) {
+        insert(db, &document.gateway, some).await?;
+    }
+    Ok(())
+}
+
+enum New {
+    Sensor(SensorRole),
+    Series(Kind, Quantity),
+}
+
+/// Registers rows, if none of them is there; else none of them.
+async fn insert(db: &Database, gateway: &GatewayId, rows: &[((&str, &str, &str), New)]) -> Result<(), StoreError> {
+    let sensor = "INSERT INTO @.series (gateway, sensor, metric, unit, role, role_chosen, kind, quantity, chosen)
+        VALUES (?, ?, ?, ?, ?, false, ?, ?, false) IF NOT EXISTS";
+    let statement = db.prepared(sensor).await?;
+    let mut batch = Batch::new(BatchType::Unlogged);
+    let mut values = Vec::new();
+    for ((sensor, metric, unit), new) in rows {
+        batch.append_statement(statement.clone());
+        let (role, kind, quantity) = match new {
+            New::Sensor(role) => (Some(role.as_str()), None, None),
+            New::Series(kind, quantity) => (None, Some(kind.as_str()), Some(quantity.as_str())),
+        };
+        values.push((gateway.as_str(), *sensor, *metric, *unit, role, kind, quantity));
+    }
+    db.session().await?.batch(&batch, values).await?;
+    Ok(())
+}
+
+/// What a document says of the extent of its series and of their latest readings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Touched {
+    pub(crate) extent: Extent,
+    pub(crate) latest: Option<Sample>,
+}
+
+impl Touched {
+    /// Adds a value that wins over an equal key before it.
+    pub(crate) fn add(found: &mut Option<Self>, at: Timestamp, value: f64, received: Timestamp) {
+        let touched = found.get_or_insert(Self { extent: Extent { first: at, last: at }, latest: None });
+        touched.extent.first = touched.extent.first.min(at);
+        touched.extent.last = touched.extent.last.max(at);
+        let in_time = at <= received.plus_millis(TimePolicy::LATEST_AHEAD_MS);
+        if in_time && touched.latest.is_none_or(|latest| latest.at <= at) {
+            touched.latest = Some(Sample { at, value });
+        }
+    }
+}
+
+/// Writes extents that are not known to hold what a document brings.
+pub(crate) async fn extend(db: &Database, gateway: &GatewayId, touched: &[(&Name, Touched)]) -> Result<(), StoreError> {
+    let Some(known) = db.writing().known.get(gateway) else { return Err(forgotten()) };
+    let mut rows = Vec::new();
+    {
+        let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, touched) in touched {
+            let extent = known.get(*name).copied().flatten();
+            let (first, last) = (touched.extent.first, end_of_day(touched.extent.last));
+            let changed = [
+                (extent.is_none_or(|extent| first < extent.first), "first", first),
+                (extent.is_none_or(|extent| last > extent.last), "last", last),
+            ];
+            rows.extend(changed.into_iter().filter(|(changed, ..)| *changed).map(|(_, end, time)| (*name, end, time)));
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let first = db
+        .prepared("UPDATE @.series USING TIMESTAMP ? SET first = ? WHERE gateway = ? AND sensor = ? AND metric = ? AND unit = ?")
+        .await?;
+    let last = db
+        .prepared("UPDATE @.series USING TIMESTAMP ? SET last = ? WHERE gateway = ? AND sensor = ? AND metric = ? AND unit = ?")
+        .await?;
+    for some in rows.chunks(BATCH) {
+        let statements = some.iter().map(|(_, end, _)| if *end == "first" { first.clone() } else { last.clone() }).collect();
+        let values: Vec<_> = some
+            .iter()
+            .map(|((sensor, metric, unit), end, time)| {
+                let millis = time.as_millis();
+                let timestamp = if *end == "first" { MIDDLE - millis } else { MIDDLE + millis };
+                (timestamp, CqlTimestamp(millis), gateway.as_str(), sensor, metric, unit)
+            })
+            .collect();
+        db.batch(statements, values, None).await?;
+    }
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    for (name, end, time) in rows {
+        let extent = known.entry(name.clone()).or_default();
+        let extent = extent.get_or_insert(Extent { first: time, last: time });
+        if end == "first" { extent.first = extent.first.min(time) } else { extent.last = extent.last.max(time) }
+    }
+    Ok(())
+}
+
+/// Write timestamps that are made from readings' times stand around this.
+const MIDDLE: i64 = 1 << 52;
+
+fn end_of_day(time: Timestamp) -> Timestamp {
+    Timestamp::clamped((day_of(time) + 1) * DAY_MS - 1)
+}
+
+fn forgotten() -> StoreError {
+    StoreError::Unavailable("the gateway was removed meanwhile".to_owned())
+}
+
+/// Writes when a gateway pushed, and the latest readings of its series.
+pub(crate) async fn latest(db: &Database, document: &DocumentWrite, touched: &[(&Name, Touched)]) -> Result<(), StoreError> {
+    let gateway = document.gateway.as_str();
+    let (seen, stamp) = (CqlTimestamp(document.received.as_millis()), document.stamp.as_micros());
+    let heard = "UPDATE @.series SET seen = ?, address = ? WHERE gateway = ?";
+    db.execute_at(heard, (seen, document.address.as_str(), gateway), stamp).await?;
+    let latest = "UPDATE @.series USING TIMESTAMP ? SET latest_time = ?, latest_value = ?
+        WHERE gateway = ? AND sensor = ? AND metric = ? AND unit = ?";
+    let statement = db.prepared(latest).await?;
+    let values: Vec<_> = touched
+        .iter()
+        .filter_map(|((sensor, metric, unit), touched)| {
+            let sample = touched.latest?;
+            let timestamp = latest_timestamp(sample.at, document.stamp);
+            Some((timestamp, CqlTimestamp(sample.at.as_millis()), sample.value, gateway, sensor, metric, unit))
+        })
+        .collect();
+    for some in values.chunks(BATCH) {
+        db.batch(vec![statement.clone(); some.len()], some, None).await?;
+    }
+    Ok(())
+}
+
+/// A write timestamp by which the later reading wins and, of equal times, the
+/// later push. The lower 20 bits are for the push: how long after the reading it
+/// came, as a number of 6 bits exponent and 14 bits of fraction, which is the
+/// more exact the sooner it came.
+fn latest_timestamp(at: Timestamp, stamp: WriteStamp) -> i64 {
+    let delay = (stamp.as_micros() - at.as_millis() * 1000).clamp(1, 1 << 50) as f32;
+    let push = (delay.to_bits() - 1f32.to_bits()) >> 9;
+    at.as_millis().saturating_mul(1 << 20).saturating_add(i64::from(push))
+}
+
+pub(crate) async fn list(db: &Database, gateway: &GatewayId) -> Result<Vec<SensorRecord>, StoreError> {
+    db.require_gateway(gateway).await?;
+    Ok(of_gateway(db, gateway).await?.sensors)
+}
+
+pub(crate) async fn update(
+    db: &Database,
+    event: AuditEvent,
+    gateway: &GatewayId,
+    sensor: &SensorId,
+    update: &SensorUpdate,
+) -> Result<(), StoreError> {
+    db.require_gateway(gateway).await?;
+    mark_all(db, gateway, event.at).await?;
+    db.audit(event).await?;
+    let cql = "UPDATE @.series SET label = ?, role = ?, role_chosen = true, rated_w = ?
+        WHERE gateway = ? AND sensor = ? AND metric = '' AND unit = '' IF EXISTS";
+    let values = (update.label.as_deref(), update.role.as_str(), update.rated_w, gateway.as_str(), sensor.as_str());
+    applied(db, cql, values, "sensor").await
+}
+
+pub(crate) async fn classify(
+    db: &Database,
+    event: AuditEvent,
+    key: &SeriesKey,
+    kind: Kind,
+    quantity: Quantity,
+) -> Result<(), StoreError> {
+    db.require_gateway(&key.gateway).await?;
+    mark_all(db, &key.gateway, event.at).await?;
+    db.audit(event).await?;
+    let cql = "UPDATE @.series SET kind = ?, quantity = ?, chosen = true
+        WHERE gateway = ? AND sensor = ? AND metric = ? AND unit = ? IF EXISTS";
+    let (gateway, sensor) = (key.gateway.as_str(), key.sensor.as_str());
+    applied(db, cql, (kind.as_str(), quantity.as_str(), gateway, sensor, key.metric.as_str(), key.unit.as_str()), "series").await
+}
+
+async fn applied(
+    db: &Database,
+    cql: &'static str,
+    values: impl scylla::serialize::row::SerializeRow,
+    what: &'static str,
+) -> Result<(), StoreError> {
+    let rows = db.rows(cql, values).await?;
+    let (applied,): (bool,) = rows.first_row().map_err(|error| StoreError::Damaged(error.to_string()))?;
+    db.data_changed();
+    if applied { Ok(()) } else { Err(StoreError::NotFound(what)) }
+}
+
+/// Marks every day of a gateway that may hold data, because a rule is about to change.
+async fn mark_all(db: &Database, gateway: &GatewayId, now: Timestamp) -> Result<(), StoreError> {
+    let Some(extent) = of_gateway(db, gateway).await?.extent() else { return Ok(()) };
+    mark::set_days(db, gateway, extent.from, extent.end(), now).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_later_reading_wins_and_of_one_instant_the_later_push() {
+        let at = |millis| Timestamp::clamped(1_800_000_000_000 + millis);
+        let push = |millis: i64| WriteStamp::at(at(millis));
+        let in_order = [
+            latest_timestamp(at(-1), push(90_000_000)),
+            latest_timestamp(at(0), push(-5)),
+            latest_timestamp(at(0), push(1)),
+            latest_timestamp(at(0), push(2)),
+            latest_timestamp(at(0), push(10_000)),
+            latest_timestamp(at(0), push(10_001)),
+            latest_timestamp(at(0), push(86_400_000)),
+            latest_timestamp(at(1), push(3)),
+        ];
+        assert!(in_order.is_sorted_by(|a, b| a < b), "{in_order:?}");
+        assert!(latest_timestamp(Timestamp::clamped(7_000_000_000_000), push(0)) > 0);
+    }
+
+    #[test]
+    fn a_reading_ahead_of_its_time_extends_but_is_never_the_latest() {
+        let (mut touched, received) = (None, Timestamp::clamped(0));
+        for (minute, value) in [(1, 1.0), (6, 2.0), (1, 3.0)] {
+            Touched::add(&mut touched, Timestamp::clamped(minute * 60_000), value, received);
+        }
+        let touched = touched.unwrap();
+        assert_eq!(touched.latest.map(|latest| latest.value), Some(3.0));
+        assert_eq!(touched.extent.last.as_millis(), 360_000);
+    }
+}
