@@ -1,7 +1,8 @@
 # make demo   runs the whole platform here; ARGS="--for 30s --dir DIR" are passed on
 # make test   installs what the tests need and runs every check
+# make soak   runs the checks that take longer than anybody waits for
 # make bench  prints ratios and rates
-.PHONY: demo test install services services-stop fmt clippy docs build unit bench image deny
+.PHONY: demo test install services services-stop fmt clippy docs build unit soak bench image deny
 
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Tests run the binary that goes into the image, which is static; naming the
@@ -38,6 +39,9 @@ build:
 
 unit:
 	$(STATIC) cargo test --workspace --locked
+
+soak: install
+	$(STATIC) cargo test --locked --test e2e -- --ignored --nocapture
 
 # The end-to-end test of the demo holds an optimised build to its 15 seconds.
 bench:

@@ -1,5 +1,7 @@
 //! `heliograph store`: looks after a provider's store.
 
+mod check;
+
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -18,6 +20,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
+    /// Read everything and name what is damaged: file, table, gateway and time.
+    Check(check::Args),
     /// Show which readings are older than the provider keeps, or delete them now.
     Retention(Retention),
 }
@@ -41,6 +45,7 @@ struct Retention {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
+        Action::Check(args) => check::run(args).await,
         Action::Retention(args) => retention(args).await,
     }
 }

@@ -7,6 +7,7 @@
 //! last commit (WAL). Several processes may use one file: writers take turns.
 
 pub(crate) mod audit;
+pub(crate) mod check;
 pub(crate) mod customer;
 pub(crate) mod document;
 pub(crate) mod frame;
@@ -84,6 +85,10 @@ impl Database {
             .map_err(|error| StoreError::Open { place: path.display().to_string(), problem: error.to_string() })?;
         let readers = Readers { path: path.to_owned(), idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS)) };
         Ok(Self { jobs, readers: Arc::new(readers), ended })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.readers.path
     }
 
     /// Runs a job in the next transaction; answers after its commit.

@@ -9,8 +9,11 @@ mod binary;
 mod browser;
 mod commands;
 mod crash;
+mod damage;
 mod day;
 mod demo;
+mod failing;
+mod full;
 #[path = "../load/journal.rs"]
 mod journal;
 mod load;

@@ -48,7 +48,7 @@ async fn power_may_be_lost_at_any_moment() {
     println!("seed of the cuts {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     for (start, rounds) in [(Start::Empty, 100), (Start::Commissioned, 100)] {
-        let run = record(start, "").await;
+        let run = record(start, "", None, 160).await;
         let checkpoints = run.recording.syncs("sunrise.db");
         assert!(checkpoints > 1, "nothing was moved from the log to the file: no cut can fall there");
         for round in cuts(&run.recording, rounds, &mut random) {
@@ -59,11 +59,30 @@ async fn power_may_be_lost_at_any_moment() {
     }
 }
 
+/// After a sync that failed, the next one succeeds without what the first should
+/// have written: whatever is acked then must have been written again.
+#[tokio::test]
+async fn no_ack_relies_on_a_sync_that_was_tried_again() {
+    let seed = rand::random();
+    println!("seed of the cuts {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for _ in 0..6 {
+        let failure = format!("fsync,fdatasync:error=EIO:when={}", random.random_range(5..30));
+        let run = record(Start::Commissioned, "", Some(&failure), 40).await;
+        let failed = run.recording.events.iter().filter(|event| matches!(event, Event::SyncFails { .. })).count();
+        assert_eq!(failed, 1, "{failure}");
+        for round in cuts(&run.recording, 15, &mut random) {
+            let (verdict, problems) = cut(&run, round, &mut random).await;
+            assert!(problems.is_empty() && verdict.is_clean(), "{failure}, cut at {round}: {problems:?}\n{verdict}");
+        }
+    }
+}
+
 /// Without the syncs the same cuts lose documents, so the ones above could.
 #[tokio::test]
 async fn acks_that_survive_only_a_crash_do_not_survive_power_loss() {
     let mut random = StdRng::seed_from_u64(7);
-    let run = record(Start::Commissioned, "?ack=process-crash").await;
+    let run = record(Start::Commissioned, "?ack=process-crash", None, 160).await;
     let mut lost = 0;
     for round in cuts(&run.recording, 20, &mut random) {
         let (verdict, problems) = cut(&run, round, &mut random).await;
@@ -76,7 +95,7 @@ async fn acks_that_survive_only_a_crash_do_not_survive_power_loss() {
 }
 
 /// Runs an ingest from start to end under strace, with a load.
-async fn record(start: Start, options: &str) -> Run {
+async fn record(start: Start, options: &str, failure: Option<&str>, documents: u64) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -87,9 +106,9 @@ async fn record(start: Start, options: &str) -> Run {
     let address = free_address();
     let (listen, store) = (address.to_string(), format!("sqlite:{}{options}", data.display()));
     let ingest = ["ingest", "--provider", "sunrise", "--listen", &listen, "--store", &store, "--unknown-gateways", "adopted"];
-    let tracer = recording::start(&ingest, scratch.path());
+    let tracer = recording::start(&ingest, failure, scratch.path());
     drop(binary::connect(address, Duration::from_secs(30)));
-    let plan = Plan { documents: Some(160), in_flight: 3, backfill: 300, ..Plan::new("sunrise", scratch.path(), LANES) };
+    let plan = Plan { documents: Some(documents), in_flight: 3, backfill: 300, ..Plan::new("sunrise", scratch.path(), LANES) };
     plan.run(address);
     let recording = tracer.finish(folder.path());
     Run { disk, recording, sent: plan.sent(), scratch }

@@ -172,11 +172,13 @@ fn group(document: &DocumentWrite, slots: &[Slot]) -> Frames {
 /// Writes a frame over what is there. The same values again change nothing and
 /// cost no write.
 fn write_frame(batch: &mut Batch<'_>, number: i64, time: Timestamp, values: &[(Slot, f64)]) -> Result<(), StoreError> {
-    let stored: Option<Vec<u8>> = batch
-        .connection
-        .prepare_cached("SELECT data FROM frame WHERE gateway = ?1 AND time = ?2")?
-        .query_row(params![number, time.as_millis()], |row| row.get(0))
-        .optional()?;
+    let mut query = batch.connection.prepare_cached("SELECT time, data, crc FROM frame WHERE gateway = ?1 AND time = ?2")?;
+    let mut rows = query.query(params![number, time.as_millis()])?;
+    let stored = match rows.next()? {
+        Some(row) => Some(frame::checked(number, row)?.1.to_vec()),
+        None => None,
+    };
+    drop(rows);
     let data = match &stored {
         None => frame::pack(values),
         Some(stored) => frame::pack(&frame::overlay(&frame::unpack(stored)?, values)),
@@ -187,9 +189,10 @@ fn write_frame(batch: &mut Batch<'_>, number: i64, time: Timestamp, values: &[(S
     batch
         .connection
         .prepare_cached(
-            "INSERT INTO frame (gateway, time, data) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET data = excluded.data",
+            "INSERT INTO frame (gateway, time, data, crc) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET data = excluded.data, crc = excluded.crc",
         )?
-        .execute(params![number, time.as_millis(), data])?;
+        .execute(params![number, time.as_millis(), data, frame::checksum(number, time.as_millis(), &data)])?;
     batch
         .connection
         .prepare_cached("INSERT INTO dirty (gateway, start) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?

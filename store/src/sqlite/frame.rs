@@ -7,6 +7,7 @@
 //! rows in twenty places of the file.
 
 use heliograph_domain::Timestamp;
+use rusqlite::Row;
 
 use crate::error::StoreError;
 use crate::rollup::series::Slot;
@@ -46,6 +47,29 @@ pub(crate) fn count(mut bytes: &[u8]) -> Result<u64, StoreError> {
         count += 1;
     }
     Ok(count)
+}
+
+/// CRC-32 over what a frame is found by and what it holds: a flipped bit moves no
+/// value to another time or gateway unnoticed.
+pub(crate) fn checksum(gateway: i64, time: i64, data: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&gateway.to_le_bytes());
+    sum.update(&time.to_le_bytes());
+    sum.update(data);
+    sum.finalize()
+}
+
+/// Time and data of a row of time, data and checksum, which has to be right. The
+/// release before wrote none.
+pub(crate) fn checked<'r>(gateway: i64, row: &'r Row<'_>) -> Result<(Timestamp, &'r [u8]), StoreError> {
+    let time: i64 = row.get(0)?;
+    let data = row.get_ref(1)?.as_blob().map_err(super::damaged)?;
+    let sum: Option<i64> = row.get(2)?;
+    let at = Timestamp::clamped(time);
+    if sum.is_some_and(|sum| sum != i64::from(checksum(gateway, time, data))) {
+        return Err(StoreError::Damaged(format!("the frame of gateway number {gateway} at {at} does not match its checksum")));
+    }
+    Ok((at, data))
 }
 
 /// Lays newer values over older ones; both sorted by slot.

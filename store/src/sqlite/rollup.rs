@@ -36,7 +36,14 @@ pub(crate) fn settle(batch: &mut Batch<'_>, only: Option<&GatewayId>) -> Result<
     };
     let (mut work, mut settled) = (WORK_AT_ONCE, 0);
     for number in numbers {
-        let (done, cost) = settle_gateway(batch, number, work)?;
+        let (done, cost) = match settle_gateway(batch, number, work) {
+            // What is damaged keeps its marks, and keeps nobody else's.
+            Err(error @ StoreError::Damaged(_)) if only.is_none() => {
+                tracing::error!(%error, "rollups of a gateway cannot be settled");
+                continue;
+            }
+            settled => settled?,
+        };
         settled += done;
         work = work.saturating_sub(cost);
         if work == 0 {
@@ -109,13 +116,15 @@ fn walk(
     mut take: impl FnMut(Timestamp, &FrameValues) -> bool,
 ) -> Result<(), StoreError> {
     let mut query = connection.prepare_cached(match walk.order {
-        Order::Forwards => "SELECT time, data FROM frame WHERE gateway = ?1 AND time >= ?2 AND time < ?3 ORDER BY time",
-        Order::Backwards => "SELECT time, data FROM frame WHERE gateway = ?1 AND time >= ?2 AND time < ?3 ORDER BY time DESC",
+        Order::Forwards => "SELECT time, data, crc FROM frame WHERE gateway = ?1 AND time >= ?2 AND time < ?3 ORDER BY time",
+        Order::Backwards => {
+            "SELECT time, data, crc FROM frame WHERE gateway = ?1 AND time >= ?2 AND time < ?3 ORDER BY time DESC"
+        }
     })?;
     let mut rows = query.query(params![number, walk.window.from.as_millis(), walk.window.end().as_millis()])?;
     while let Some(row) = rows.next()? {
-        let values = frame::unpack(row.get_ref(1)?.as_blob().map_err(super::damaged)?)?;
-        if !take(Timestamp::clamped(row.get(0)?), &values) {
+        let (at, data) = frame::checked(number, row)?;
+        if !take(at, &frame::unpack(data)?) {
             break;
         }
     }

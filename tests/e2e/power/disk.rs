@@ -104,6 +104,11 @@ impl Disk {
                 };
                 self.syncs.insert(*id, covered);
             }
+            Event::SyncFails { id } => {
+                if let Some(Covered::File(file, until)) = self.syncs.remove(id) {
+                    self.files[file].forget(until);
+                }
+            }
             Event::SyncEnds { id } => match self.syncs.remove(id) {
                 Some(Covered::File(file, until)) => self.files[file].sync(until),
                 Some(Covered::Folder(path)) => {
@@ -169,8 +174,20 @@ impl Change {
 }
 
 impl File {
+    /// A write that failed to reach the disk is not tried again by a later sync.
+    fn forget(&mut self, until: usize) {
+        let count = self.covered(until);
+        self.pending.drain(..count);
+        self.done += count;
+    }
+
+    /// How many of the pending operations are among the first `until` of its life.
+    fn covered(&self, until: usize) -> usize {
+        until.saturating_sub(self.done).min(self.pending.len())
+    }
+
     fn sync(&mut self, until: usize) {
-        let count = until.saturating_sub(self.done).min(self.pending.len());
+        let count = self.covered(until);
         let durable = Rc::make_mut(&mut self.durable);
         for op in self.pending.drain(..count) {
             op.apply(durable, |_| true);

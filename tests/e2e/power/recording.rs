@@ -46,6 +46,10 @@ pub(super) enum Event {
     SyncEnds {
         id: u64,
     },
+    /// What it covered is taken for written by the kernel, and need not be.
+    SyncFails {
+        id: u64,
+    },
     /// An ack has begun to leave.
     Acked {
         seq: String,
@@ -71,10 +75,11 @@ pub(super) struct Tracer {
     output: PathBuf,
 }
 
-/// Starts a role under strace.
-pub(super) fn start(arguments: &[&str], folder: &Path) -> Tracer {
+/// Starts a role under strace, in which calls may fail.
+pub(super) fn start(arguments: &[&str], failure: Option<&str>, folder: &Path) -> Tracer {
     let output = folder.join("strace.txt");
     let strace = Command::new("strace")
+        .args(failure.iter().flat_map(|failure| ["-e".to_owned(), format!("inject={failure}")]))
         .args(["-f", "-qq", "-y", "-xx", "-s", "16777216", "-e", &format!("trace={CALLS}"), "-e", "signal=none", "-o"])
         .arg(&output)
         .arg("--")
@@ -171,6 +176,7 @@ impl Reader {
         let (arguments, result) = rest.rsplit_once(" = ").unwrap();
         let arguments = arguments.trim_end().trim_end_matches(')');
         if result.starts_with('-') || result.starts_with('?') {
+            self.extend(sync.map(|id| Event::SyncFails { id }));
             return;
         }
         let texts = || strings(arguments);
