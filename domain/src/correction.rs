@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CorrectionId, UserId};
+use crate::id::CorrectionId;
 use crate::rollup::{Rollup, RollupRule, Sample, WINDOW_MS, roll_up_span, window_of};
 use crate::series::{Kind, SeriesKey};
 use crate::text::ParseError;
@@ -44,8 +44,8 @@ pub struct Correction {
     pub kind: CorrectionKind,
     /// Why.
     pub reason: String,
-    /// Who made it; `None`: the operator, at the shell.
-    pub by: Option<UserId>,
+    /// Who made it, as the audit trail names them: a reference, never a name.
+    pub by: String,
     /// When.
     pub at: Timestamp,
     /// When it was taken back, and by whom.
@@ -53,10 +53,10 @@ pub struct Correction {
 }
 
 /// That a correction no longer counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reverted {
-    /// Who took it back; `None`: the operator, at the shell.
-    pub by: Option<UserId>,
+    /// Who took it back, as the audit trail names them.
+    pub by: String,
     /// When.
     pub at: Timestamp,
 }
@@ -155,12 +155,16 @@ pub struct SeriesCorrections {
 }
 
 impl SeriesCorrections {
+    /// None at all.
+    pub const NONE: Self =
+        Self { shifts: Vec::new(), excluded: Vec::new(), manual: Vec::new(), swaps: BTreeMap::new(), scales: Vec::new() };
+
     /// Of the corrections of one series, without those that were taken back.
     #[must_use]
     pub fn of<'a>(corrections: impl IntoIterator<Item = &'a Correction>) -> Self {
         let mut counting: Vec<&Correction> = corrections.into_iter().filter(|c| c.reverted.is_none()).collect();
         counting.sort_by_key(|correction| (correction.at, correction.id));
-        let mut all = Self::default();
+        let mut all = Self::NONE;
         for correction in counting {
             let window = correction.window;
             match correction.kind {
@@ -177,7 +181,7 @@ impl SeriesCorrections {
     /// Whether they change nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        *self == Self::NONE
     }
 
     /// The times of which readings must be known so that those of a window can
@@ -186,6 +190,14 @@ impl SeriesCorrections {
     pub fn sources(&self, wanted: TimeWindow) -> Vec<TimeWindow> {
         let source = |(piece, millis): (TimeWindow, i64)| moved(wanted, -millis).intersect(&piece);
         joined(self.pieces().into_iter().filter_map(source))
+    }
+
+    /// The times at which readings end up that carry a time of a window, in order
+    /// and apart.
+    #[must_use]
+    pub fn targets(&self, carried: TimeWindow) -> Vec<TimeWindow> {
+        let target = |(piece, millis): (TimeWindow, i64)| Some(moved(piece.intersect(&carried)?, millis));
+        joined(self.pieces().into_iter().filter_map(target))
     }
 
     /// The samples of a window of time. `raw` are all readings of
@@ -263,20 +275,26 @@ impl SeriesCorrections {
         }
     }
 
-    /// Bounds for the times of corrected samples of a series whose first and
-    /// last reading are known.
+    /// Bounds for the times of corrected samples, from those of a series' first and
+    /// last reading, if it has any; `None` where there is nothing.
     #[must_use]
-    pub fn extent(&self, kind: Kind, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
-        let all = TimeWindow::between(first, last.plus_millis(1));
-        let readings = self.pieces().into_iter().filter_map(|(piece, offset)| Some(moved(piece.intersect(&all)?, offset)));
+    pub fn extent(&self, kind: Kind, readings: Option<(Timestamp, Timestamp)>) -> Option<(Timestamp, Timestamp)> {
+        let moved_to = readings.and_then(|(first, last)| self.extent_of_readings(first, last));
         let manual = self.manual.iter().map(|(window, _)| *window);
         let swaps = self.swaps.keys().filter(|_| kind.accumulates()).map(|at| TimeWindow::between(*at, at.plus_millis(1)));
-        let (mut least, mut most) = (last, first);
-        for window in readings.chain(manual).chain(swaps) {
-            least = least.min(window.from);
-            most = most.max(window.end().plus_millis(-1));
+        let made = manual.chain(swaps).map(|window| (window.from, window.end().plus_millis(-1)));
+        moved_to.into_iter().chain(made).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    fn extent_of_readings(&self, first: Timestamp, last: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let all = TimeWindow::between(first, last.plus_millis(1));
+        let targets = self.targets(all);
+        let last = targets.last()?.end().plus_millis(-1);
+        let mut first = targets.first()?.from;
+        while let Some(out) = self.excluded.iter().find(|window| window.contains(first) && window.end() <= last) {
+            first = out.end();
         }
-        (least.min(most), most)
+        Some((first, last))
     }
 
     fn shifted(&self, wanted: TimeWindow, raw: &[Sample]) -> BTreeMap<Timestamp, f64> {
@@ -391,7 +409,16 @@ mod tests {
             unit: Unit::parse("Wh").unwrap(),
         };
         let id = CorrectionId::new(Uuid::from_u128(number));
-        Correction { id, series, window, kind, reason: "seen".to_owned(), by: None, at: at(number as i64), reverted: None }
+        Correction {
+            id,
+            series,
+            window,
+            kind,
+            reason: "seen".to_owned(),
+            by: "operator".to_owned(),
+            at: at(number as i64),
+            reverted: None,
+        }
     }
 
     fn one(window: TimeWindow, kind: CorrectionKind) -> SeriesCorrections {
@@ -425,6 +452,7 @@ mod tests {
         assert_eq!(moved, [(5, 1.0), (10, 3.0), (120, 4.0)]);
         assert_eq!(shift.sources(window(0, 30)), [window(0, 30), window(60, 90)]);
         assert_eq!(shift.sources(window(50, 130)), [window(50, 60), window(110, 130)]);
+        assert_eq!(shift.targets(window(50, 130)), [window(0, 60), window(120, 130)]);
     }
 
     #[test]
@@ -483,7 +511,7 @@ mod tests {
     #[test]
     fn a_correction_that_was_taken_back_does_nothing() {
         let mut correction = made(1, window(0, 100), CorrectionKind::Exclude);
-        correction.reverted = Some(Reverted { by: None, at: at(9) });
+        correction.reverted = Some(Reverted { by: "operator".to_owned(), at: at(9) });
         assert!(SeriesCorrections::of(&[correction]).is_empty());
     }
 
@@ -577,7 +605,7 @@ mod tests {
             let outside = |samples: Vec<Sample>| samples.into_iter().filter(|s| !touched.iter().any(|w| w.contains(s.at))).collect::<Vec<_>>();
             prop_assert_eq!(outside(of(&before)), outside(of(&after)));
             // Whoever makes it and takes it back has changed nothing.
-            all.last_mut().unwrap().reverted = Some(Reverted { by: None, at: at(1) });
+            all.last_mut().unwrap().reverted = Some(Reverted { by: "operator".to_owned(), at: at(1) });
             prop_assert_eq!(windows_of(&SeriesCorrections::of(&all), &rule, &raw), windows_of(&before, &rule, &raw));
         }
 
@@ -585,7 +613,7 @@ mod tests {
         fn no_corrected_sample_lies_outside_the_extent(all in any_corrections(), raw in any_samples(), kind in proptest::sample::select(Kind::ALL)) {
             let (Some(first), Some(last)) = (raw.first(), raw.last()) else { return Ok(()) };
             let corrections = SeriesCorrections::of(&all);
-            let (least, most) = corrections.extent(kind, first.at, last.at);
+            let (least, most) = corrections.extent(kind, Some((first.at, last.at))).unwrap();
             let samples = corrections.apply(kind, TimeWindow::ALWAYS, &raw);
             prop_assert!(samples.iter().all(|sample| least <= sample.at && sample.at <= most));
         }

@@ -7,18 +7,21 @@
 //! spells SQL or CQL.
 
 mod admin;
+mod array;
 mod audit;
 mod cassandra;
 mod catalog;
 mod change;
 mod check;
 mod clock;
+mod correction;
 mod customer;
 mod document;
 mod error;
 mod gateway;
 mod location;
 mod outbox;
+mod point;
 mod quarantine;
 mod reading;
 mod retention;
@@ -35,6 +38,7 @@ pub use admin::ClusterAdmin;
 pub use audit::{AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict};
 pub use change::Versions;
 pub use check::Damage;
+pub use correction::CorrectionNew;
 pub use document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
 pub use error::StoreError;
 pub use gateway::{CredentialNew, CredentialRecord, DirectoryEntry, GatewayCommissioning, GatewayRecord, Placement};
@@ -42,7 +46,7 @@ pub use outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState};
 pub use quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
 pub use reading::{ReadingPage, ReadingRow};
 pub use retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionStep};
-pub use rollup::{SeriesRollups, WindowRollup};
+pub use rollup::{SeriesRollups, SeriesSpans, SpanRollup, WindowRollup};
 pub use sensor::{SensorRecord, SensorUpdate, SeriesRecord};
 pub use stamp::{Stamps, WriteStamp};
 pub use store::{ProviderStore, Store};

@@ -4,13 +4,15 @@
 //! What has to be read, rolled up and written stands in the modules below, which
 //! do neither read nor write; the backends do, as they are told.
 
+pub(crate) mod correct;
 pub(crate) mod edges;
 pub(crate) mod gather;
 pub(crate) mod series;
 pub(crate) mod settle;
+pub(crate) mod span;
 pub(crate) mod view;
 
-use heliograph_domain::{GatewayId, Rollup, SensorId, SensorRole, TimeWindow, Timestamp};
+use heliograph_domain::{GatewayId, LocalSpan, Rollup, SensorId, SensorRole, SpanStep, TimeWindow, Timestamp};
 
 use crate::error::StoreError;
 use crate::sensor::SeriesRecord;
@@ -45,7 +47,49 @@ pub struct WindowRollup {
     pub rollup: Rollup,
 }
 
+/// A series and its local days or months in time order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesSpans {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// The series.
+    pub series: SeriesRecord,
+    /// Its spans; those of which nothing is known are not there.
+    pub spans: Vec<SpanRollup>,
+}
+
+/// The rollup of a local day or month: the sum of its windows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpanRollup {
+    /// The day or month, cut where the gateway moved to another zone.
+    pub span: LocalSpan,
+    /// Its figures.
+    pub rollup: Rollup,
+}
+
 impl ProviderStore {
+    /// The local days or months of a gateway that begin within a time, computed
+    /// anew where readings or its zone have changed. They know nothing of
+    /// commissions: they are for the provider's own people.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no such gateway.
+    pub async fn span_list(
+        &self,
+        gateway: &GatewayId,
+        step: SpanStep,
+        within: TimeWindow,
+    ) -> Result<Vec<SeriesSpans>, StoreError> {
+        self.settle_gateway(gateway).await?;
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        let asked = gateway.clone();
+        if db.read(move |connection| sqlite::span::is_stale(connection, &asked)).await? {
+            while self.resume_spans(Some(gateway.clone())).await? > 0 {}
+        }
+        let asked = gateway.clone();
+        db.read(move |connection| sqlite::span::list(connection, &asked, step, within)).await
+    }
+
     /// The rollups of a gateway over a period, computed anew where readings
     /// have changed, as somebody sees them who may see `visible` only: readings
     /// outside of it have no part in any figure.
@@ -62,21 +106,36 @@ impl ProviderStore {
             Backend::Sqlite(db) => db,
             Backend::Cassandra(db) => return cassandra::rollup::list(db, gateway, period, visible, self.clock.now()).await,
         };
-        let asked = gateway.clone();
-        if db.read(move |connection| sqlite::rollup::is_dirty(connection, &asked)).await? {
-            while self.settle(Some(gateway.clone())).await? > 0 {}
-        }
+        self.settle_gateway(gateway).await?;
         let asked = gateway.clone();
         db.read(move |connection| sqlite::rollup::list(connection, &asked, period, visible)).await
     }
 
-    /// Computes rollups anew where readings have changed, some windows at a
-    /// time; answers how many marks it has cleared, 0 when all is settled.
+    /// Computes rollups anew where readings have changed and, once that is done,
+    /// days and months of gateways whose zone has; some of it at a time. Answers
+    /// how many marks it has cleared, 0 when all is settled.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub async fn rollup_settle(&self) -> Result<usize, StoreError> {
-        self.settle(None).await
+        match self.settle(None).await? {
+            0 => self.resume_spans(None).await,
+            settled => Ok(settled),
+        }
+    }
+
+    async fn settle_gateway(&self, gateway: &GatewayId) -> Result<(), StoreError> {
+        let (Backend::Sqlite(db), asked) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
+        if db.read(move |connection| sqlite::rollup::is_dirty(connection, &asked)).await? {
+            while self.settle(Some(gateway.clone())).await? > 0 {}
+        }
+        Ok(())
+    }
+
+    async fn resume_spans(&self, gateway: Option<GatewayId>) -> Result<usize, StoreError> {
+        // A cluster has no spans yet.
+        let Backend::Sqlite(db) = &self.backend else { return Ok(0) };
+        db.write(move |batch| sqlite::span::resume(batch, gateway.as_ref())).await
     }
 
     async fn settle(&self, gateway: Option<GatewayId>) -> Result<usize, StoreError> {

@@ -8,19 +8,23 @@
 
 pub(crate) mod audit;
 pub(crate) mod check;
+pub(crate) mod correction;
 pub(crate) mod customer;
 pub(crate) mod document;
 pub(crate) mod frame;
 pub(crate) mod gateway;
 pub(crate) mod location;
 pub(crate) mod outbox;
+pub(crate) mod point;
 pub(crate) mod quarantine;
 pub(crate) mod reading;
+pub(crate) mod record;
 pub(crate) mod retention;
 pub(crate) mod rollup;
 mod schema;
 pub(crate) mod sensor;
 pub(crate) mod settings;
+pub(crate) mod span;
 pub(crate) mod user;
 mod writer;
 

@@ -74,7 +74,8 @@ async fn settle_marks(db: &Database, marks: &[Mark], read_at: i64, now: Timestam
     let windows: Vec<Timestamp> = windows.into_iter().collect();
     if !windows.is_empty() {
         let GatewaySeries { series, .. } = series::of_gateway(db, gateway).await?;
-        for run in settle::runs(&windows).flat_map(|run| run.chunks(WINDOWS_AT_ONCE)) {
+        let runs = settle::runs(&series, &windows);
+        for run in runs.iter().flat_map(|run| run.chunks(WINDOWS_AT_ONCE)) {
             let settled = settle_run(db, gateway, &series, run).await?;
             save(db, gateway, &series, &settled, sealed, read_at).await?;
         }

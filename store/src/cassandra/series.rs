@@ -119,7 +119,7 @@ fn stored(
     };
     let extent = first.zip(last).map(|(first, last)| Extent { first, last });
     let rule = RollupRule { max_rate: rated_w.unwrap_or(RollupRule::DEFAULT_MAX_RATE_WH), ..RollupRule::of(kind) };
-    Ok(StoredSeries { slot, sensor, record, extent, rule })
+    Ok(StoredSeries { slot, sensor, record, extent, rule, corrections: None })
 }
 
 /// What whoever writes remembers of gateways, so that a document costs no look-ups.

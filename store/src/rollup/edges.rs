@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS, roll_up_span, window_of};
+use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS, window_of};
 
 use super::WindowRollup;
+use super::correct::CorrectedEnd;
 use super::gather::{Order, Walk};
 use super::series::{FrameValues, StoredSeries, value_of};
 use crate::retention::CONTEXT_MS;
@@ -60,6 +61,9 @@ impl<'a> EdgeGathering<'a> {
 struct Side<'a> {
     order: Order,
     ends: Vec<End<'a>>,
+    /// The series that people have corrected, by their place, walked one by one
+    /// after the others.
+    corrected: Vec<(usize, CorrectedEnd<'a>)>,
     /// Whether the walk under way was ended from here.
     stopped: bool,
     /// Whether nothing is left to walk.
@@ -85,8 +89,32 @@ struct End<'a> {
 impl<'a> Side<'a> {
     fn new(series: &'a [StoredSeries], visible: TimeWindow, order: Order) -> Self {
         let ends: Vec<End<'a>> = series.iter().map(|series| End::new(series, visible)).collect();
-        let over = ends.iter().all(|end| end.done);
-        Self { order, ends, stopped: false, over }
+        let corrected = series.iter().enumerate().filter(|(_, series)| series.corrections.is_some());
+        let corrected = corrected.filter_map(|(place, series)| Some((place, CorrectedEnd::new(series, visible, order)?)));
+        let mut side = Self { order, corrected: corrected.collect(), ends, stopped: false, over: false };
+        side.judge();
+        side
+    }
+
+    /// Gives corrected samples to their ends as far as they are read, and looks
+    /// whether anything is left to walk.
+    fn judge(&mut self) {
+        if self.ends.iter().any(|end| !end.done) {
+            return;
+        }
+        while let Some((place, corrected)) = self.corrected.last_mut() {
+            if corrected.need().is_some() {
+                return;
+            }
+            let (samples, all) = corrected.samples();
+            let Some(end) = self.ends.get_mut(*place) else { break };
+            if end.take_all(&samples) || all {
+                self.corrected.pop();
+            } else {
+                corrected.widen();
+            }
+        }
+        self.over = true;
     }
 
     fn open(&self) -> impl Iterator<Item = &End<'a>> {
@@ -94,12 +122,21 @@ impl<'a> Side<'a> {
     }
 
     fn need(&self) -> Option<Walk> {
+        if self.ends.iter().all(|end| end.done) {
+            return self.corrected.last().and_then(|(_, corrected)| corrected.need());
+        }
         let from = self.open().map(|end| end.span.from).min()?;
         let until = self.open().map(|end| end.span.end()).max()?;
         Some(Walk { window: TimeWindow::between(from, until), order: self.order })
     }
 
     fn take(&mut self, at: Timestamp, values: &FrameValues) -> bool {
+        if self.ends.iter().all(|end| end.done) {
+            if let Some((_, corrected)) = self.corrected.last_mut() {
+                corrected.take(at, values);
+            }
+            return true;
+        }
         let mut walking = false;
         for end in self.ends.iter_mut().filter(|end| !end.done) {
             match end.place(at, self.order) {
@@ -126,12 +163,16 @@ impl<'a> Side<'a> {
     }
 
     fn walked(&mut self) {
-        if self.stopped {
+        if self.ends.iter().all(|end| end.done) && !self.stopped {
+            if let Some((_, corrected)) = self.corrected.last_mut() {
+                corrected.walked();
+            }
+        } else if self.stopped {
             self.stopped = false;
         } else {
             self.ends.iter_mut().for_each(|end| end.done = true);
         }
-        self.over = self.ends.iter().all(|end| end.done);
+        self.judge();
     }
 }
 
@@ -150,7 +191,14 @@ impl<'a> End<'a> {
         let span = extent.and_then(|extent| extent.intersect(&visible));
         let nothing = TimeWindow::between(visible.from, visible.from);
         let (samples, boundary) = (Vec::new(), None);
-        Self { series, span: span.unwrap_or(nothing), samples, boundary, beyond: 0, done: span.is_none() }
+        Self {
+            series,
+            span: span.unwrap_or(nothing),
+            samples,
+            boundary,
+            beyond: 0,
+            done: span.is_none() || series.corrections.is_some(),
+        }
     }
 
     fn place(&self, at: Timestamp, order: Order) -> Place {
@@ -163,15 +211,34 @@ impl<'a> End<'a> {
     }
 
     fn take(&mut self, at: Timestamp, values: &FrameValues) {
-        let Some(value) = value_of(values, self.series.slot) else { return };
+        if let Some(value) = value_of(values, self.series.slot) {
+            self.take_one(Sample { at, value });
+            self.done = self.is_enough();
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.beyond > self.series.rule.context() + 1
+    }
+
+    /// Begins anew with corrected samples; answers whether they are enough.
+    fn take_all(&mut self, samples: &[Sample]) -> bool {
+        (self.samples, self.boundary, self.beyond) = (Vec::new(), None, 0);
+        samples.iter().any(|sample| {
+            self.take_one(*sample);
+            self.is_enough()
+        })
+    }
+
+    fn take_one(&mut self, sample: Sample) {
+        let at = sample.at;
         let context = self.series.rule.context() + 1;
         if self.samples.len() <= context {
             self.boundary = Some(window_of(at));
         } else if self.boundary != Some(window_of(at)) {
             self.beyond += 1;
         }
-        self.samples.push(Sample { at, value });
-        self.done = self.beyond > context;
+        self.samples.push(sample);
     }
 }
 
@@ -233,7 +300,7 @@ fn roll(series: &StoredSeries, visible: TimeWindow, from: Timestamp, until: Time
         .into_iter()
         .filter_map(|start| {
             let (begin, end) = (start.max(visible.from), start.plus_millis(WINDOW_MS).min(visible.end()));
-            roll_up_span(&series.rule, begin, end, samples).map(|rollup| WindowRollup { start, rollup })
+            series.corrections().roll_up_span(&series.rule, begin, end, samples).map(|rollup| WindowRollup { start, rollup })
         })
         .collect()
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS, window_of};
 
+use super::correct::CorrectedGathering;
 use super::series::{FrameValues, Slot, StoredSeries, value_of};
 
 /// Samples of several series, of each in time order.
@@ -31,7 +32,10 @@ pub(crate) enum Order {
 /// of samples on either side, whole, and a context more beyond these.
 #[derive(Debug)]
 pub(crate) struct Gathering<'a> {
-    series: &'a [StoredSeries],
+    /// The series that nobody has corrected.
+    series: Vec<&'a StoredSeries>,
+    /// The others, gathered one by one: their readings may come from elsewhere.
+    corrected: Vec<CorrectedGathering<'a>>,
     from: Timestamp,
     until: Timestamp,
     phase: Phase,
@@ -71,13 +75,16 @@ enum Phase {
     Inside,
     Before,
     After,
-    Done,
+    Corrected,
 }
 
 impl<'a> Gathering<'a> {
     pub(crate) fn new(series: &'a [StoredSeries], from: Timestamp, until: Timestamp) -> Self {
         let (inside, before, after) = (Samples::new(), HashMap::new(), HashMap::new());
-        Self { series, from, until, phase: Phase::Inside, open: Vec::new(), inside, before, after }
+        let (corrected, series): (Vec<_>, Vec<_>) = series.iter().partition(|series| series.corrections.is_some());
+        let corrected = corrected.into_iter().map(|series| CorrectedGathering::around(series, from, until)).collect();
+        let phase = if series.is_empty() { Phase::Corrected } else { Phase::Inside };
+        Self { series, corrected, from, until, phase, open: Vec::new(), inside, before, after }
     }
 
     /// The next walk; `None` when all is there.
@@ -95,7 +102,7 @@ impl<'a> Gathering<'a> {
                 let window = TimeWindow::between(self.until, last.unwrap_or(self.until).max(self.until));
                 Some(Walk { window, order: Order::Forwards })
             }
-            Phase::Done => None,
+            Phase::Corrected => self.corrected.iter().find_map(CorrectedGathering::need),
         }
     }
 
@@ -110,7 +117,10 @@ impl<'a> Gathering<'a> {
             }
             Phase::Before => (&mut self.before, self.from),
             Phase::After => (&mut self.after, self.until),
-            Phase::Done => return false,
+            Phase::Corrected => {
+                let under_way = self.corrected.iter_mut().find(|gathering| gathering.need().is_some());
+                return under_way.is_some_and(|gathering| gathering.take(at, values));
+            }
         };
         let phase = self.phase;
         self.open.retain(|series| {
@@ -130,18 +140,25 @@ impl<'a> Gathering<'a> {
         self.phase = match self.phase {
             Phase::Inside => self.open_for(Phase::Before, self.from).or_else(|| self.open_for(Phase::After, self.until)),
             Phase::Before => self.open_for(Phase::After, self.until),
-            Phase::After | Phase::Done => None,
+            Phase::After => None,
+            Phase::Corrected => {
+                if let Some(under_way) = self.corrected.iter_mut().find(|gathering| gathering.need().is_some()) {
+                    under_way.walked();
+                }
+                None
+            }
         }
-        .unwrap_or(Phase::Done);
+        .unwrap_or(Phase::Corrected);
     }
 
     fn open_for(&mut self, phase: Phase, from: Timestamp) -> Option<Phase> {
-        let touched = self.series.iter().filter(|series| self.inside.contains_key(&series.slot));
+        let touched = self.series.iter().copied().filter(|series| self.inside.contains_key(&series.slot));
         self.open = touched.filter(|series| !is_exhausted(series, phase, from)).collect();
         (!self.open.is_empty()).then_some(phase)
     }
 
-    /// What was gathered, of the series that have samples inside.
+    /// What was gathered, of the series that have samples inside and of those that
+    /// were ever corrected.
     pub(crate) fn finish(mut self) -> Samples {
         for (slot, inside) in &mut self.inside {
             if let Some(Outside { mut samples, .. }) = self.before.remove(slot) {
@@ -153,6 +170,8 @@ impl<'a> Gathering<'a> {
                 inside.append(&mut after.samples);
             }
         }
+        // Over what they had before it was corrected.
+        self.inside.extend(self.corrected.into_iter().map(CorrectedGathering::finish));
         self.inside
     }
 }
@@ -169,6 +188,10 @@ fn is_exhausted(series: &StoredSeries, phase: Phase, walked_to: Timestamp) -> bo
 /// of others only the nearest links count, with room for the windows at both
 /// their ends. What lies further away must not be among the samples at all.
 fn is_too_far(series: &StoredSeries, from: Timestamp, at: Timestamp) -> bool {
-    let links = 3 * series.rule.max_gap_ms + 2 * WINDOW_MS;
-    !series.rule.kind.accumulates() && at.millis_since(from).abs() > links
+    !series.rule.kind.accumulates() && at.millis_since(from).abs() > links_ms(series)
+}
+
+/// How far away links can matter.
+pub(super) fn links_ms(series: &StoredSeries) -> i64 {
+    3 * series.rule.max_gap_ms + 2 * WINDOW_MS
 }

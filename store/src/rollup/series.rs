@@ -1,6 +1,6 @@
 //! What every backend knows of a series when it works on its readings.
 
-use heliograph_domain::{RollupRule, SensorId, Timestamp};
+use heliograph_domain::{Correction, RollupRule, SensorId, SeriesCorrections, Timestamp};
 
 use crate::sensor::SeriesRecord;
 
@@ -27,6 +27,36 @@ pub(crate) struct StoredSeries {
     pub(crate) record: SeriesRecord,
     pub(crate) extent: Option<Extent>,
     pub(crate) rule: RollupRule,
+    /// What people have changed about its readings; `None` where nobody ever has.
+    pub(crate) corrections: Option<SeriesCorrections>,
+}
+
+impl StoredSeries {
+    /// Takes what belongs to it of the corrections of its gateway, whether they
+    /// still count or were taken back, and shows its latest and first reading
+    /// as they leave them.
+    pub(crate) fn corrected_by(mut self, corrections: &[Correction]) -> Self {
+        let (sensor, record) = (&self.sensor, &mut self.record);
+        let own = |correction: &&Correction| {
+            let key = &correction.series;
+            key.sensor == *sensor && key.metric == record.metric && key.unit == record.unit
+        };
+        let own: Vec<&Correction> = corrections.iter().filter(own).collect();
+        if own.is_empty() {
+            return self;
+        }
+        let all = SeriesCorrections::of(own);
+        record.latest = record.latest.and_then(|sample| all.apply_to_one(record.kind, sample));
+        let readings = self.extent.map(|extent| (extent.first, extent.last));
+        record.first = all.extent(record.kind, readings).map(|(first, _)| first);
+        self.corrections = Some(all);
+        self
+    }
+
+    /// What is done to its readings.
+    pub(crate) fn corrections(&self) -> &SeriesCorrections {
+        self.corrections.as_ref().unwrap_or(const { &SeriesCorrections::NONE })
+    }
 }
 
 /// The value of one series in a frame.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use heliograph_domain::{Rollup, RollupRule, Sample, Timestamp, WINDOW_MS, affected_windows, roll_up};
+use heliograph_domain::{Rollup, RollupRule, Sample, TimeWindow, Timestamp, WINDOW_MS, affected_windows};
 
+use super::correct::windows_of;
 use super::gather::{Gathering, Samples};
 use super::series::{Slot, StoredSeries};
 
@@ -20,9 +21,16 @@ pub(crate) struct SettledSeries {
     pub(crate) windows: Vec<(Timestamp, Option<Rollup>)>,
 }
 
-/// Sorted marks in groups that are settled at once.
-pub(crate) fn runs(marks: &[Timestamp]) -> impl Iterator<Item = &[Timestamp]> {
-    marks.chunk_by(|a, b| b.millis_since(*a) <= APART_MS)
+/// Sorted marks in groups that are settled at once; with those of the windows
+/// into which corrections move the readings of the marked ones.
+pub(crate) fn runs(series: &[StoredSeries], marks: &[Timestamp]) -> Vec<Vec<Timestamp>> {
+    let mut all: BTreeSet<Timestamp> = marks.iter().copied().collect();
+    for corrections in series.iter().filter_map(|series| series.corrections.as_ref()) {
+        let marked = marks.iter().map(|mark| TimeWindow::between(*mark, mark.plus_millis(WINDOW_MS)));
+        all.extend(marked.flat_map(|marked| corrections.targets(marked)).flat_map(windows_of));
+    }
+    let all: Vec<Timestamp> = all.into_iter().collect();
+    all.chunk_by(|a, b| b.millis_since(*a) <= APART_MS).map(<[Timestamp]>::to_vec).collect()
 }
 
 /// Begins to gather the samples that a run of marks needs.
@@ -34,17 +42,29 @@ pub(crate) fn gathering<'a>(series: &'a [StoredSeries], run: &[Timestamp]) -> Ga
 
 /// Rolls up every window that the readings of the marked ones have a part in.
 pub(crate) fn settle(series: &[StoredSeries], run: &[Timestamp], samples: &Samples) -> Vec<SettledSeries> {
-    // A series without readings there has no part in why it was marked.
+    // A series without readings there has no part in why it was marked, unless it
+    // was corrected: then those that were there may be gone.
     let touched = series.iter().filter_map(|series| Some((series, samples.get(&series.slot)?)));
     touched
         .map(|(series, samples)| {
             let rule = &series.rule;
-            let windows: BTreeSet<Timestamp> =
+            let mut windows: BTreeSet<Timestamp> =
                 run.iter().flat_map(|mark| affected_windows(rule, *mark, near(samples, rule, *mark))).collect();
-            let windows = windows.into_iter().map(|start| (start, roll_up(rule, start, near(samples, rule, start)))).collect();
+            if series.corrections.is_some() {
+                windows.extend(run.iter().flat_map(|mark| linked_before(rule, *mark)));
+            }
+            let roll_up = |start: Timestamp| series.corrections().roll_up(rule, start, near(samples, rule, start));
+            let windows = windows.into_iter().map(|start| (start, roll_up(start))).collect();
             SettledSeries { slot: series.slot, windows }
         })
         .collect()
+}
+
+/// The windows that readings of a marked one could be linked to before a
+/// correction took them away.
+fn linked_before(rule: &RollupRule, mark: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let reach = rule.max_gap_ms / WINDOW_MS + 1;
+    (-reach..=reach).map(move |step| mark.plus_millis(step * WINDOW_MS))
 }
 
 /// The samples of a window and enough on either side of it.

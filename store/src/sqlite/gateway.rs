@@ -102,6 +102,7 @@ pub(crate) fn place(batch: &mut Batch<'_>, number: i64, location: LocationId, fr
         "INSERT INTO placement (gateway, location, start) VALUES (?1, ?2, ?3)",
         params![number, location.to_string(), start],
     )?;
+    super::span::restart(batch.connection, number)?;
     batch.config_changed();
     Ok(())
 }
@@ -122,6 +123,7 @@ pub(crate) fn retire(batch: &mut Batch<'_>, gateway: &GatewayId, at: Timestamp) 
     batch.connection.execute("DELETE FROM placement WHERE gateway = ?1 AND start >= ?2", params![number, at])?;
     batch.connection.execute("UPDATE placement SET until = ?2 WHERE gateway = ?1 AND until IS NULL", params![number, at])?;
     batch.connection.execute("UPDATE credential SET revoked = ?2 WHERE gateway = ?1 AND revoked IS NULL", params![number, at])?;
+    super::span::restart(batch.connection, number)?;
     batch.config_changed();
     Ok(())
 }

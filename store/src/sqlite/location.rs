@@ -7,6 +7,7 @@ use super::Batch;
 use crate::error::StoreError;
 
 pub(crate) fn save(batch: &mut Batch<'_>, location: &Location) -> Result<(), StoreError> {
+    let before = list(batch.connection, Some(location.id))?.pop();
     batch.connection.execute(
         "INSERT INTO location (id, name, zone, latitude, longitude, installed_kwp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT DO UPDATE SET name = excluded.name, zone = excluded.zone, latitude = excluded.latitude,
@@ -20,6 +21,9 @@ pub(crate) fn save(batch: &mut Batch<'_>, location: &Location) -> Result<(), Sto
             location.installed_kwp,
         ],
     )?;
+    if before.is_some_and(|before| before.zone != location.zone) {
+        super::span::restart_all(batch.connection, Some(location.id))?;
+    }
     batch.config_changed();
     Ok(())
 }

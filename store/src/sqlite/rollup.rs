@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use heliograph_domain::{GatewayId, Rollup, RollupFlags, TimeWindow, Timestamp, window_of};
 use rusqlite::{Connection, params};
 
-use super::{Batch, frame, gateway, retention, sensor};
+use super::{Batch, frame, gateway, retention, sensor, span};
 use crate::error::StoreError;
 use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::gather::{Order, Walk};
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
+use crate::rollup::settle::SettledSeries;
 use crate::rollup::{SeriesRollups, WindowRollup, settle, view};
 
 /// Windows of series settled in one transaction: other writers wait meanwhile.
@@ -71,9 +72,11 @@ fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(us
     let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok((0, 0)) };
     let sealed = retention::sealed(batch.connection)?;
     let open = marks.get(marks.partition_point(|mark| *mark < sealed)..).unwrap_or_default();
-    for run in settle::runs(open) {
-        settle_run(batch.connection, number, &series, run, sealed)?;
+    let mut settled = Vec::new();
+    for run in settle::runs(&series, open) {
+        settled.extend(settle_run(batch.connection, number, &series, &run, sealed)?);
     }
+    span::follow(batch.connection, number, &settled)?;
     batch.connection.prepare_cached("DELETE FROM dirty WHERE gateway = ?1 AND start BETWEEN ?2 AND ?3")?.execute(params![
         number,
         first.as_millis(),
@@ -90,14 +93,15 @@ fn settle_run(
     series: &[StoredSeries],
     run: &[Timestamp],
     sealed: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Vec<SettledSeries>, StoreError> {
     let mut gathering = settle::gathering(series, run);
     while let Some(next) = gathering.need() {
         walk(connection, number, next, |at, values| gathering.take(at, values))?;
         gathering.walked();
     }
     let mut delete = connection.prepare_cached("DELETE FROM rollup WHERE gateway = ?1 AND slot = ?2 AND start = ?3")?;
-    for settled in settle::settle(series, run, &gathering.finish()) {
+    let all = settle::settle(series, run, &gathering.finish());
+    for settled in &all {
         for (start, rollup) in settled.windows.iter().filter(|(start, _)| *start >= sealed) {
             match rollup {
                 Some(rollup) => save(connection, number, settled.slot, *start, rollup)?,
@@ -105,7 +109,7 @@ fn settle_run(
             }
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Shows the frames of a walk to `take`, until it wants no more.
@@ -187,7 +191,12 @@ fn edges(connection: &Connection, number: i64, series: &[StoredSeries], visible:
     Ok(gathering.finish())
 }
 
-fn stored_windows(connection: &Connection, number: i64, slot: Slot, period: TimeWindow) -> Result<Vec<WindowRollup>, StoreError> {
+pub(super) fn stored_windows(
+    connection: &Connection,
+    number: i64,
+    slot: Slot,
+    period: TimeWindow,
+) -> Result<Vec<WindowRollup>, StoreError> {
     let mut query = connection.prepare_cached(
         "SELECT start, count, min, max, first, last, covered_ms, positive, negative, increase, flags FROM rollup
          WHERE gateway = ?1 AND slot = ?2 AND start >= ?3 AND start < ?4 ORDER BY start",

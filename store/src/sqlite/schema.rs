@@ -136,6 +136,8 @@ CREATE TABLE span (
     flags INTEGER NOT NULL, PRIMARY KEY (gateway, slot, step, start)
 ) WITHOUT ROWID;
 
+INSERT INTO record SELECT 'respan', CAST(number AS TEXT), '{}' FROM gateway;
+
 CREATE TABLE audit (
     seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
     object TEXT NOT NULL, detail TEXT NOT NULL, hash BLOB NOT NULL

@@ -8,7 +8,7 @@ use heliograph_domain::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::frame;
-use super::{Batch, gateway};
+use super::{Batch, correction, gateway};
 use crate::error::StoreError;
 use crate::rollup::series::{Extent, Slot, StoredSeries};
 use crate::sensor::{SensorRecord, SensorUpdate, SeriesRecord};
@@ -42,6 +42,7 @@ pub(crate) fn series(connection: &Connection, number: i64) -> Result<Vec<StoredS
         "SELECT s.slot, s.sensor, s.metric, s.unit, s.kind, s.quantity, n.rated_w
          FROM series s JOIN sensor n ON n.gateway = s.gateway AND n.id = s.sensor WHERE s.gateway = ?1 ORDER BY s.slot",
     )?;
+    let corrections = correction::of_gateway(connection, number)?;
     let mut rows = query.query([number])?;
     let mut series = Vec::new();
     while let Some(row) = rows.next()? {
@@ -49,7 +50,7 @@ pub(crate) fn series(connection: &Connection, number: i64) -> Result<Vec<StoredS
         let extent = extents.get(&slot).copied();
         let kind = Kind::parse(&row.get::<_, String>(4)?)?;
         let rated_w: Option<f64> = row.get(6)?;
-        series.push(StoredSeries {
+        let stored = StoredSeries {
             slot,
             sensor: SensorId::parse(&row.get::<_, String>(1)?)?,
             record: SeriesRecord {
@@ -62,7 +63,9 @@ pub(crate) fn series(connection: &Connection, number: i64) -> Result<Vec<StoredS
             },
             extent: extent.map(|extent| Extent { first: extent.first, last: extent.last }),
             rule: RollupRule { max_rate: rated_w.unwrap_or(RollupRule::DEFAULT_MAX_RATE_WH), ..RollupRule::of(kind) },
-        });
+            corrections: None,
+        };
+        series.push(stored.corrected_by(&corrections));
     }
     Ok(series)
 }
@@ -105,6 +108,7 @@ fn mark_all(batch: &mut Batch<'_>, number: i64) -> Result<(), StoreError> {
          ON CONFLICT DO NOTHING",
         params![number, WINDOW_MS],
     )?;
+    correction::mark_all(batch.connection, number)?;
     batch.config_changed();
     batch.data_changed();
     Ok(())

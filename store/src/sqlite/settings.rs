@@ -14,6 +14,9 @@ pub(crate) fn fetch(connection: &Connection) -> Result<Option<ProviderSettings>,
 }
 
 pub(crate) fn save(batch: &mut Batch<'_>, settings: &ProviderSettings) -> Result<(), StoreError> {
+    if fetch(batch.connection)?.unwrap_or_default().zone != settings.zone {
+        super::span::restart_all(batch.connection, None)?;
+    }
     let text = serde_json::to_string(settings).map_err(|error| StoreError::Conflict(format!("settings: {error}")))?;
     batch
         .connection

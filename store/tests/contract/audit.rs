@@ -1,10 +1,13 @@
 //! The audit trail: what stands in it, and what it never holds.
 
 use heliograph_domain::{
-    Actor, Commission, CommissionId, CredentialId, Customer, CustomerId, EmailAddress, KeyDigest, Kind, Location, LocationId,
-    MetricName, ProviderSettings, Quantity, SensorId, SensorRole, SeriesKey, TimeWindow, Unit, UserId, UserRole, Zone,
+    Actor, ArrayId, Binding, Commission, CommissionId, CorrectionId, CorrectionKind, CredentialId, Customer, CustomerId,
+    EmailAddress, InstalledArray, KeyDigest, Kind, Location, LocationId, MetricName, Point, PointId, ProviderSettings, Quantity,
+    SensorId, SensorRole, SeriesKey, TimeWindow, Unit, UserId, UserRole, Zone,
 };
-use heliograph_store::{AuditHead, CredentialNew, GatewayCommissioning, ProviderStore, SensorUpdate, Store, UserRecord};
+use heliograph_store::{
+    AuditHead, CorrectionNew, CredentialNew, GatewayCommissioning, ProviderStore, SensorUpdate, Store, UserRecord,
+};
 use uuid::Uuid;
 
 use crate::backend::{gateway, minute, on_every_backend, power};
@@ -14,6 +17,26 @@ const SECRET_ADDRESS: &str = "frieda@niemand.example";
 
 fn me() -> UserId {
     UserId::new(Uuid::from_u128(77))
+}
+
+/// Makes every change about what reports follow.
+async fn change_points_and_corrections(store: &ProviderStore, location: LocationId, series: SeriesKey) {
+    let point =
+        Point { id: PointId::new(Uuid::from_u128(21)), location, name: SECRET_NAME.to_owned(), role: SensorRole::Production };
+    store.point_save(point.clone()).await.unwrap();
+    let window = TimeWindow { from: minute(0), until: None };
+    let binding = Binding { point: point.id, gateway: series.gateway.clone(), sensor: series.sensor.clone(), window };
+    store.binding_create(binding).await.unwrap();
+    store.binding_end(point.id, minute(9)).await.unwrap();
+    store.binding_remove(point.id, minute(0)).await.unwrap();
+    store.point_remove(point.id).await.unwrap();
+    let array = InstalledArray { id: ArrayId::new(Uuid::from_u128(22)), location, kwp: 4.0, tilt: 30.0, azimuth: 180.0, window };
+    store.array_save(array.clone()).await.unwrap();
+    store.array_remove(array.id).await.unwrap();
+    let (id, reason) = (CorrectionId::new(Uuid::from_u128(23)), format!("{SECRET_NAME} has seen it"));
+    let new = CorrectionNew { id, series, window, kind: CorrectionKind::Exclude, reason };
+    store.correction_create(new).await.unwrap();
+    store.correction_revert(id).await.unwrap();
 }
 
 /// Makes every change that there is, each once or twice.
@@ -52,7 +75,7 @@ async fn change_everything(store: &ProviderStore) {
         metric: MetricName::parse("power").unwrap(),
         unit: Unit::parse("W").unwrap(),
     };
-    store.series_classify(key, Kind::Gauge, Quantity::AcPower).await.unwrap();
+    store.series_classify(key.clone(), Kind::Gauge, Quantity::AcPower).await.unwrap();
     store.customer_save(customer.clone()).await.unwrap();
     for number in [5, 6] {
         let id = CommissionId::new(Uuid::from_u128(number));
@@ -78,6 +101,7 @@ async fn change_everything(store: &ProviderStore) {
     store.settings_seed(ProviderSettings { name: SECRET_NAME.to_owned(), ..ProviderSettings::default() }).await.unwrap();
     store.settings_seed(ProviderSettings::default()).await.unwrap();
     store.settings_save(ProviderSettings { name: SECRET_NAME.to_owned(), ..ProviderSettings::default() }).await.unwrap();
+    change_points_and_corrections(store, location.id, key).await;
     store.gateway_retire(&gateway("gw-1"), minute(400)).await.unwrap();
 }
 
@@ -110,6 +134,15 @@ async fn every_change_stands_in_the_trail_with_who_made_it() {
                 "user.delete",
                 "settings.seed",
                 "settings.save",
+                "point.save",
+                "binding.create",
+                "binding.end",
+                "binding.remove",
+                "point.remove",
+                "array.save",
+                "array.remove",
+                "correction.create",
+                "correction.revert",
                 "gateway.retire",
             ]
         );

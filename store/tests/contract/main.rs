@@ -7,11 +7,13 @@
 
 mod audit;
 mod backend;
+mod corrections;
 mod documents;
 mod gateways;
 mod mails;
 mod owners;
 mod people;
+mod points;
 mod refusals;
 mod retention;
 mod rollups;

@@ -9,28 +9,28 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::backend::{ALL, Backend, STAMPS, gateway, minute, on_every_backend, power};
 
-const QUARTER: i64 = 15 * 60_000;
+pub(crate) const QUARTER: i64 = 15 * 60_000;
 const MAX_GAP: i64 = 40 * 60_000;
 /// What the store takes for a sensor's most where no rating is known, W.
-const MOST: f64 = 1e7;
+pub(crate) const MOST: f64 = 1e7;
 
 /// A value for one series at one minute, in the order of arrival.
-type Arrival = (usize, i64, f64);
+pub(crate) type Arrival = (usize, i64, f64);
 
 /// Cases of each property.
-const fn cases(backend: Backend) -> u32 {
+pub(crate) const fn cases(backend: Backend) -> u32 {
     match backend {
         Backend::Sqlite => 60,
     }
 }
 
 /// A gateway that no case before has used.
-fn next_gateway() -> GatewayId {
+pub(crate) fn next_gateway() -> GatewayId {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     gateway(&format!("gw-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-fn write(gateway: &GatewayId, arrivals: &[Arrival]) -> DocumentWrite {
+pub(crate) fn write(gateway: &GatewayId, arrivals: &[Arrival]) -> DocumentWrite {
     let series = Kind::ALL
         .iter()
         .map(|kind| SeriesSeen {
@@ -54,7 +54,7 @@ fn write(gateway: &GatewayId, arrivals: &[Arrival]) -> DocumentWrite {
 }
 
 /// The readings of one series as they should be: the last of each minute.
-fn settled(arrivals: &[Arrival], series: usize) -> Vec<(i64, f64)> {
+pub(crate) fn settled(arrivals: &[Arrival], series: usize) -> Vec<(i64, f64)> {
     let mut by_minute = std::collections::BTreeMap::new();
     for (of, at, value) in arrivals {
         if *of == series {
@@ -67,11 +67,11 @@ fn settled(arrivals: &[Arrival], series: usize) -> Vec<(i64, f64)> {
 /// All readings of a counter that count, by the rule in words: an impossible
 /// rise that is gone at the next reading does not; a fall that is not borne out
 /// by the next reading does not, unless it only undoes such a rise.
-fn without_outliers(kind: Kind, all: &[(i64, f64)]) -> Vec<(i64, f64)> {
+fn without_outliers(kind: Kind, all: &[(i64, f64)], most: f64) -> Vec<(i64, f64)> {
     if !matches!(kind, Kind::Counter | Kind::DayCounter) {
         return all.to_vec();
     }
-    let possible = |a: (i64, f64), b: (i64, f64)| b.1 - a.1 <= MOST * ((b.0 - a.0) as f64 / 3.6e6 * 1.1 + 0.25);
+    let possible = |a: (i64, f64), b: (i64, f64)| b.1 - a.1 <= most * ((b.0 - a.0) as f64 / 3.6e6 * 1.1 + 0.25);
     let spike = |i: usize| {
         i > 0
             && i + 1 < all.len()
@@ -86,20 +86,20 @@ fn without_outliers(kind: Kind, all: &[(i64, f64)]) -> Vec<(i64, f64)> {
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Expected {
-    count: u32,
-    covered_ms: i64,
-    positive: f64,
-    negative: f64,
-    increase: f64,
+pub(crate) struct Expected {
+    pub(crate) count: u32,
+    pub(crate) covered_ms: i64,
+    pub(crate) positive: f64,
+    pub(crate) negative: f64,
+    pub(crate) increase: f64,
 }
 
 /// What a counter rose between two readings that count, by the rule in words: a
 /// fall goes on over the end of a usual register if that keeps the pace (times
 /// four) of the readings around it, else begins at zero where it is to half at
 /// most, else is nothing.
-fn rise(kind: Kind, all: &[(i64, f64)], (a, from): (i64, f64), (b, to): (i64, f64)) -> f64 {
-    let possible = |rise: f64, millis: i64| rise.abs() <= MOST * (millis as f64 / 3.6e6 * 1.1 + 0.25);
+fn rise(kind: Kind, all: &[(i64, f64)], (a, from): (i64, f64), (b, to): (i64, f64), most: f64) -> f64 {
+    let possible = |rise: f64, millis: i64| rise.abs() <= most * (millis as f64 / 3.6e6 * 1.1 + 0.25);
     let judged = |rise: f64| if possible(rise, b - a) { rise } else { 0.0 };
     if to >= from || kind == Kind::NetCounter {
         return judged(to - from);
@@ -107,7 +107,7 @@ fn rise(kind: Kind, all: &[(i64, f64)], (a, from): (i64, f64), (b, to): (i64, f6
     let place = |at: i64| all.iter().position(|(time, _)| *time == at).unwrap();
     let pace = |pair: &[(i64, f64)]| {
         let (millis, rise) = (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1);
-        if rise <= MOST * (millis as f64 / 3.6e6 * 1.1 + 0.25) { rise / millis as f64 } else { 0.0 }
+        if rise <= most * (millis as f64 / 3.6e6 * 1.1 + 0.25) { rise / millis as f64 } else { 0.0 }
     };
     let before = place(a).checked_sub(1).map_or(0.0, |i| pace(&all[i..i + 2]));
     let after = if place(b) + 1 < all.len() { pace(&all[place(b)..place(b) + 2]) } else { 0.0 };
@@ -125,9 +125,8 @@ fn rise(kind: Kind, all: &[(i64, f64)], (a, from): (i64, f64), (b, to): (i64, f6
 }
 
 /// Adds every pair of neighbours to every window in turn.
-fn brute_force(kind: Kind, readings: &[(i64, f64)], start: i64) -> Expected {
-    let end = start + QUARTER;
-    let kept = without_outliers(kind, readings);
+pub(crate) fn add_up(kind: Kind, readings: &[(i64, f64)], start: i64, end: i64, most: f64) -> Expected {
+    let kept = without_outliers(kind, readings, most);
     let mut sum =
         Expected { count: kept.iter().filter(|(at, _)| (start..end).contains(at)).count() as u32, ..Expected::default() };
     if kind == Kind::IntervalEnergy {
@@ -152,7 +151,7 @@ fn brute_force(kind: Kind, readings: &[(i64, f64)], start: i64) -> Expected {
             }
         }
         if kind.accumulates() {
-            let rise = rise(kind, readings, (a, from), (b, to));
+            let rise = rise(kind, readings, (a, from), (b, to), most);
             if linked && shared > 0 {
                 sum.increase += rise * shared as f64 / (b - a) as f64;
             } else if !linked && (start..end).contains(&b) {
@@ -167,13 +166,22 @@ fn close(a: f64, b: f64, size: f64) -> bool {
     (a - b).abs() <= 1e-6 * size + 1e-3
 }
 
-fn compare(kind: Kind, readings: &[(i64, f64)], found: &[WindowRollup]) -> Result<(), TestCaseError> {
-    let first = minute(-60).as_millis();
-    for step in 0..60 {
+/// Holds what was found against what is expected of the windows of a day.
+pub(crate) fn compare(
+    kind: Kind,
+    readings: &str,
+    expected: impl Fn(i64) -> Expected,
+    found: &[WindowRollup],
+) -> Result<(), TestCaseError> {
+    let first = minute(-360).as_millis();
+    let steps = 0..100;
+    let outside = |window: &&WindowRollup| !steps.contains(&((window.start.as_millis() - first) / QUARTER));
+    prop_assert_eq!(found.iter().find(outside), None);
+    for step in steps.clone() {
         let start = first + step * QUARTER;
-        let want = brute_force(kind, readings, start);
+        let want = expected(start);
         let got = found.iter().find(|window| window.start.as_millis() == start).map(|window| window.rollup);
-        let summary = format!("{kind} window {step}: {want:?} != {got:?}\n{readings:?}");
+        let summary = format!("{kind} window {step}: {want:?} != {got:?}\n{readings}");
         match got {
             None => prop_assert!(want.count == 0 && want.covered_ms == 0 && want.increase == 0.0, "{}", summary),
             Some(got) => {
@@ -193,7 +201,7 @@ fn compare(kind: Kind, readings: &[(i64, f64)], found: &[WindowRollup]) -> Resul
 }
 
 /// Readings with repeats, late ones, resets, spikes and gaps, in several documents.
-fn arrivals() -> impl Strategy<Value = Vec<Vec<Arrival>>> {
+pub(crate) fn arrivals() -> impl Strategy<Value = Vec<Vec<Arrival>>> {
     let value = prop_oneof![
         4 => 0.0..1e6f64,
         2 => Just(0.0),
@@ -234,7 +242,9 @@ fn rollups_equal_a_brute_force_computation() {
                 let flat: Vec<Arrival> = documents.concat();
                 for (series, kind) in Kind::ALL.iter().enumerate() {
                     let windows = found.iter().find(|f| f.series.kind == *kind).map(|f| f.windows.clone()).unwrap_or_default();
-                    compare(*kind, &settled(&flat, series), &windows)?;
+                    let readings = settled(&flat, series);
+                    let want = |start| add_up(*kind, &readings, start, start + QUARTER, MOST);
+                    compare(*kind, &format!("{readings:?}"), want, &windows)?;
                 }
                 Ok(())
             })
