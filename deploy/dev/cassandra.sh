@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real Cassandra for tests: one node on 127.0.0.1, or a cluster of three on
-# 127.0.2.1 to 127.0.2.3, which may run beside it. Passwords and permissions are
+# Real Cassandra for tests: one node on 127.0.0.1, one on 127.0.2.4, or a cluster
+# of three on 127.0.2.1 to 127.0.2.3, which may run beside each other. Passwords and permissions are
 # on (cassandra/cassandra administers), TLS is optional on the same port.
 set -euo pipefail
 
@@ -18,11 +18,12 @@ usage() {
   cat >&2 <<'TEXT'
 usage: cassandra.sh start | stop               one node: 127.0.0.1
        cassandra.sh cluster start | stop       three nodes: 127.0.2.1 to 127.0.2.3
-       cassandra.sh node N start | stop | kill | pause | resume
+       cassandra.sh node N start | stop | kill | pause | resume | remove
        cassandra.sh nodetool N COMMAND...      such as nodetool 0 flush
        cassandra.sh ca                         prints the file to trust for TLS
-Node 0 is the single one, 1 to 3 are the cluster's. Stopping the single node or
-the cluster removes its data; stopping or killing a node by number keeps it.
+Node 0 is the single one, 1 to 3 are the cluster's, 4 is one more single one for
+tests that end it. Stopping the single node or the cluster removes its data;
+stopping or killing a node by number keeps it.
 TEXT
   exit 64
 }
@@ -113,12 +114,13 @@ make_certificate() {
 }
 
 write_settings() {
-  local node="$1" dir seed tokens=('0' '-9223372036854775808' '-3074457345618258603' '3074457345618258602')
+  local node="$1" dir seed alone=0 tokens=('0' '-9223372036854775808' '-3074457345618258603' '3074457345618258602' '0')
   dir="$(folder "$node")"
-  seed="$(address $((node == 0 ? 0 : 1)))"
+  ((node >= 1 && node <= 3)) || alone=1
+  seed="$(address $((alone ? node : 1)))"
   mkdir -p "$dir/conf"
   cat >"$dir/conf/cassandra.yaml" <<SETTINGS
-cluster_name: heliograph-dev-$((node == 0 ? 1 : 3))
+cluster_name: heliograph-dev-$((alone ? 1 : 3))
 listen_address: $(address "$node")
 rpc_address: $(address "$node")
 storage_port: 7000
@@ -132,7 +134,7 @@ partitioner: org.apache.cassandra.dht.Murmur3Partitioner
 num_tokens: 1
 initial_token: '${tokens[$node]}'
 auto_bootstrap: false
-default_keyspace_rf: $((node == 0 ? 1 : 3))
+default_keyspace_rf: $((alone ? 1 : 3))
 data_file_directories:
   - $dir/data
 commitlog_directory: $dir/commitlog
@@ -316,17 +318,18 @@ case "${1:-}" in
     esac
     ;;
   node)
-    [[ $# -eq 3 && "$2" =~ ^[0-3]$ ]] || usage
+    [[ $# -eq 3 && "$2" =~ ^[0-4]$ ]] || usage
     case "$3" in
       start) start_node "$2" ;;
       stop) end_node "$2" TERM ;;
       kill) end_node "$2" KILL ;;
       pause) signal_node "$2" STOP ;;
       resume) signal_node "$2" CONT ;;
+      remove) remove "$2" ;;
       *) usage ;;
     esac
     ;;
-  nodetool) [[ $# -ge 3 && "$2" =~ ^[0-3]$ ]] || usage; flock -u 9; shift; nodetool "$@" ;;
+  nodetool) [[ $# -ge 3 && "$2" =~ ^[0-4]$ ]] || usage; flock -u 9; shift; nodetool "$@" ;;
   ca) echo "$state/ca.pem" ;;
   *) usage ;;
 esac

@@ -59,16 +59,29 @@ pub(crate) async fn write(db: &Database, document: &DocumentWrite, now: Timestam
     Ok(())
 }
 
-/// Writes a document that may be there already, and counts it if it is the latest.
+/// Writes a document that may be there already, and counts it if it was not.
 pub(crate) async fn write_again(db: &Database, document: &DocumentWrite, now: Timestamp) -> Result<(), StoreError> {
-    let seen: Option<(Option<i64>,)> =
-        db.row("SELECT WRITETIME(seen) FROM @.series WHERE gateway = ? LIMIT 1", (document.gateway.as_str(),)).await?;
-    let is_new = seen.and_then(|(stamp,)| stamp).is_none_or(|stamp| stamp < document.stamp.as_micros());
+    let was_there = is_there(db, document).await?;
     in_time(db, document, now).await?;
-    if is_new {
+    if !was_there {
         db.writing().pulse.pushed(db, &document.gateway);
     }
     Ok(())
+}
+
+/// Whether a document was written before, by its last reading: that one, or a
+/// later push of it.
+async fn is_there(db: &Database, document: &DocumentWrite) -> Result<bool, StoreError> {
+    let names = series::names(document)?;
+    let last = document.values.last().and_then(|value| Some((value.time, names.get(value.series)?)));
+    let Some((time, (sensor, metric, unit))) = last else { return Ok(false) };
+    let gateway = document.gateway.as_str();
+    let partition = db.slicing(&document.gateway).await?.partition(time);
+    let key = (gateway, partition.date(), partition.bucket, CqlTimestamp(time.as_millis()), sensor, metric, unit);
+    let stamp = "SELECT WRITETIME(value) FROM @.reading
+        WHERE gateway = ? AND day = ? AND bucket = ? AND time = ? AND sensor = ? AND metric = ? AND unit = ?";
+    let stamp: Option<(i64,)> = db.row(stamp, key).await?;
+    Ok(stamp.is_some_and(|(stamp,)| stamp >= document.stamp.as_micros()))
 }
 
 async fn in_time(db: &Database, document: &DocumentWrite, now: Timestamp) -> Result<(), StoreError> {

@@ -321,9 +321,7 @@ fn forgotten() -> StoreError {
 /// Writes when a gateway pushed, and the latest readings of its series.
 pub(crate) async fn latest(db: &Database, document: &DocumentWrite, touched: &[(&Name, Touched)]) -> Result<(), StoreError> {
     let gateway = document.gateway.as_str();
-    let (seen, stamp) = (CqlTimestamp(document.received.as_millis()), document.stamp.as_micros());
-    let heard = "UPDATE @.series SET seen = ?, address = ? WHERE gateway = ?";
-    db.execute_at(heard, (seen, document.address.as_str(), gateway), stamp).await?;
+    db.gateway_heard(&document.gateway, &document.address, document.received).await?;
     let latest = "UPDATE @.series USING TIMESTAMP ? SET latest_time = ?, latest_value = ?
         WHERE gateway = ? AND sensor = ? AND metric = ? AND unit = ?";
     let statement = db.prepared(latest).await?;

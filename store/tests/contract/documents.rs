@@ -1,6 +1,7 @@
 //! Documents in, readings out.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use heliograph_domain::{MetricName, ProviderId, TimeWindow, Timestamp, Unit};
 use heliograph_store::{DocumentWrite, ProviderStore, SeriesSeen, StoreError, StoreUrl, Value};
@@ -10,6 +11,20 @@ use crate::backend::{document, gateway, minute, on_every_backend, power};
 async fn values(store: &ProviderStore, id: &str) -> Vec<(Timestamp, f64)> {
     let page = store.reading_page(&gateway(id), TimeWindow::ALWAYS, usize::MAX).await.unwrap();
     page.rows.iter().map(|row| (row.time, row.value)).collect()
+}
+
+/// Waits until a store counts so many documents of `gw-1`, and makes sure that no
+/// more are counted a moment later: a cluster counts behind the documents.
+pub(crate) async fn counts_documents(store: &ProviderStore, expected: u64) {
+    let counted = async || store.gateway_fetch(&gateway("gw-1")).await.unwrap().documents;
+    let begun = Instant::now();
+    while counted().await < expected && begun.elapsed() < Duration::from_secs(20) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    if begun.elapsed() > Duration::from_millis(100) {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
+    assert_eq!(counted().await, expected);
 }
 
 #[tokio::test]
@@ -38,14 +53,13 @@ async fn the_same_push_twice_is_one_reading_and_a_later_one_wins() {
 async fn a_document_written_again_is_counted_once_and_changes_nothing() {
     on_every_backend(|store| async move {
         let documents: Vec<_> = (0..4).map(|at| Arc::new(power("gw-1", &[(at, at as f64)]))).collect();
-        let counted = async || store.gateway_fetch(&gateway("gw-1")).await.unwrap().documents;
         // The second was written before anybody knew.
         store.document_write_again(documents[..1].to_vec()).await.unwrap();
         store.document_write(Arc::clone(&documents[1])).await.unwrap();
-        assert_eq!(counted().await, 2);
+        counts_documents(&store, 2).await;
         for _ in 0..2 {
             store.document_write_again(documents.clone()).await.unwrap();
-            assert_eq!(counted().await, 4);
+            counts_documents(&store, 4).await;
         }
         assert_eq!(values(&store, "gw-1").await, (0..4).map(|at| (minute(at), at as f64)).collect::<Vec<_>>());
     })

@@ -14,6 +14,7 @@ mod mails;
 mod owners;
 mod people;
 mod points;
+mod recovery;
 mod refusals;
 mod retention;
 mod rollups;

@@ -37,6 +37,12 @@ async fn openings<const N: usize>() -> [Database; N] {
     std::array::from_fn(|_| Database::with_timing(cluster.clone(), &provider, TIMING))
 }
 
+/// Many keyspaces are a burden to a node.
+async fn remove(db: &Database) {
+    let cql = format!("DROP KEYSPACE {}", db.inner.keyspace);
+    db.session().await.unwrap().query_unpaged(cql, ()).await.unwrap();
+}
+
 /// Numbers that a seed decides (xorshift).
 struct Dice(u64);
 
@@ -162,6 +168,7 @@ async fn settlers_and_writers_at_once_leave_rollups_of_all_readings() {
     for number in 0..2 {
         compare(db, &gateway(number)).await;
     }
+    remove(db).await;
 }
 
 #[tokio::test]
@@ -180,6 +187,7 @@ async fn a_mark_set_while_it_is_being_cleared_stays() {
     let left = mark::of_gateway(&settler, &gateway).await.unwrap().marks;
     assert_eq!(left.len(), 1);
     assert!(!left[0].complete);
+    remove(&settler).await;
 }
 
 #[tokio::test]
@@ -207,4 +215,5 @@ async fn an_older_computation_does_not_write_over_a_newer_one() {
     let stored = stored_windows(&db, &gateway, &series, extent, extent).await.unwrap();
     let power = series.iter().find(|series| series.record.metric.as_str() == "power").unwrap();
     assert_eq!(stored[&power.slot][0].rollup.positive, 150.0);
+    remove(&db).await;
 }
