@@ -1,6 +1,7 @@
 //! `heliograph store`: looks after a provider's store.
 
 mod check;
+mod init;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -22,6 +23,11 @@ pub(crate) struct Args {
 enum Action {
     /// Read everything and name what is damaged: file, table, gateway and time.
     Check(check::Args),
+    /// Make or migrate a provider's keyspace on a cluster, and the role that its
+    /// processes sign in as. The administrator's name and password are the settings
+    /// `store.admin_user` and `store.admin_password` (or `_file`); the role gets
+    /// `store.password` (or `_file`), else one that is printed once.
+    Init(init::Init),
     /// Show which readings are older than the provider keeps, or delete them now.
     Retention(Retention),
 }
@@ -46,6 +52,7 @@ struct Retention {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Check(args) => check::run(args).await,
+        Action::Init(args) => init::init(args).await,
         Action::Retention(args) => retention(args).await,
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! [`Database`] is one provider's keyspace. It connects at its first use, and
 //! again at the next one where that fails; once connected, the driver finds its
-//! way back to nodes that were away. Statements name their tables as `@.table`,
+//! way back to nodes that were away. Its futures are large and deep, so that they
+//! are boxed here. Statements name their tables as `@.table`,
 //! which stands for the table in the provider's keyspace, and are prepared once.
 
 mod audit;
@@ -26,7 +27,8 @@ mod user;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use futures_util::TryStreamExt as _;
 use heliograph_domain::{ProviderId, Timestamp};
@@ -66,6 +68,8 @@ struct Inner {
     statements: RwLock<HashMap<&'static str, PreparedStatement>>,
     catalog: catalog::State,
     ledger: tokio::sync::Mutex<quarantine::Ledger>,
+    /// When a waiting gateway last went for another.
+    made_room: Mutex<Option<Instant>>,
     /// Whether a change of readings waits to be announced.
     data_changed: AtomicBool,
     clock: Clock,
@@ -89,6 +93,7 @@ impl Database {
             statements: RwLock::default(),
             catalog: catalog::State::default(),
             ledger: tokio::sync::Mutex::default(),
+            made_room: Mutex::default(),
             data_changed: AtomicBool::new(false),
             clock: Clock::system(),
             closed: AtomicBool::new(false),
@@ -111,7 +116,7 @@ impl Database {
         if self.is_closed() {
             return Err(StoreError::Unavailable("it is closed".to_owned()));
         }
-        self.inner.connection.session(&self.inner.provider).await
+        Box::pin(self.inner.connection.session(&self.inner.provider)).await
     }
 
     /// A statement, prepared, whose repetition changes nothing: the driver may
@@ -121,7 +126,7 @@ impl Database {
             return Ok(statement.clone());
         }
         let session = self.session().await?;
-        let mut statement = session.prepare(cql.replace("@.", &format!("{}.", self.inner.keyspace))).await?;
+        let mut statement = Box::pin(session.prepare(cql.replace("@.", &format!("{}.", self.inner.keyspace)))).await?;
         // What is conditional is decided anew each time it is sent.
         statement.set_is_idempotent(!cql.contains(" IF "));
         statement.set_page_size(PAGE_ROWS);
@@ -132,7 +137,7 @@ impl Database {
     /// Runs a statement whose result, if it has one, is small.
     pub(crate) async fn execute(&self, cql: &'static str, values: impl SerializeRow) -> Result<QueryResult, StoreError> {
         let (session, statement) = (self.session().await?, self.prepared(cql).await?);
-        Ok(session.execute_unpaged(&statement, values).await?)
+        Ok(Box::pin(session.execute_unpaged(&statement, values)).await?)
     }
 
     /// The same with a write timestamp, in microseconds.
@@ -144,7 +149,7 @@ impl Database {
     ) -> Result<QueryResult, StoreError> {
         let (session, mut statement) = (self.session().await?, self.prepared(cql).await?);
         statement.set_timestamp(Some(timestamp));
-        Ok(session.execute_unpaged(&statement, values).await?)
+        Ok(Box::pin(session.execute_unpaged(&statement, values)).await?)
     }
 
     /// The rows of a query, of which there are few: they come at once.
@@ -167,7 +172,7 @@ impl Database {
         T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
     {
         let (session, statement) = (self.session().await?, self.prepared(cql).await?);
-        let rows = session.execute_iter(statement, values).await?;
+        let rows = Box::pin(session.execute_iter(statement, values)).await?;
         let rows = rows.rows_stream::<T>().map_err(|error| StoreError::Damaged(error.to_string()))?;
         Ok(rows.try_collect().await?)
     }
@@ -185,7 +190,7 @@ impl Database {
         let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements.into_iter().map(Into::into).collect());
         batch.set_is_idempotent(idempotent);
         batch.set_timestamp(timestamp);
-        Ok(session.batch(&batch, values).await?)
+        Ok(Box::pin(session.batch(&batch, values)).await?)
     }
 
     /// Whether the cluster answers and knows this release's tables.

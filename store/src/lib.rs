@@ -34,7 +34,7 @@ mod store;
 mod url;
 mod user;
 
-pub use admin::ClusterAdmin;
+pub use admin::{ClusterAdmin, RoleMade};
 pub use audit::{AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict};
 pub use change::Versions;
 pub use check::Damage;

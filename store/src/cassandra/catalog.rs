@@ -276,19 +276,26 @@ impl Database {
 
     async fn write_batch(&self, old: Option<i64>, next: i64, tag: Uuid, draft: &Draft) -> Result<bool, StoreError> {
         let version = self.prepared("UPDATE @.catalog SET version = ?, writer = ? WHERE part = 'catalog' IF version = ?").await?;
-        let put = self.prepared("INSERT INTO @.catalog (part, kind, id, fields, body) VALUES ('catalog', ?, ?, ?, ?)").await?;
+        // A column that is not named leaves no trace; one that is written as nothing does.
+        let put = self.prepared("INSERT INTO @.catalog (part, kind, id, fields) VALUES ('catalog', ?, ?, ?)").await?;
+        let put_body = self.prepared("INSERT INTO @.catalog (part, kind, id, body) VALUES ('catalog', ?, ?, ?)").await?;
         let remove = self.prepared("DELETE FROM @.catalog WHERE part = 'catalog' AND kind = ? AND id = ?").await?;
         let mut statements = vec![version];
         let mut values = vec![vec![Some(CqlValue::BigInt(next)), Some(CqlValue::Uuid(tag)), old.map(CqlValue::BigInt)]];
         for ((kind, id), row) in &draft.rows {
             let mut columns = vec![Some(CqlValue::Text(kind.clone())), Some(CqlValue::Text(id.clone()))];
-            match row {
-                Some(row) => {
-                    columns.extend([Some(fields(row)), row.body.clone().map(CqlValue::Text)]);
-                    statements.push(put.clone());
+            let statement = match row {
+                Some(Row { body: Some(body), .. }) => {
+                    columns.push(Some(CqlValue::Text(body.clone())));
+                    &put_body
                 }
-                None => statements.push(remove.clone()),
-            }
+                Some(row) => {
+                    columns.push(Some(fields(row)));
+                    &put
+                }
+                None => &remove,
+            };
+            statements.push(statement.clone());
             values.push(columns);
         }
         applied(self.batch(statements, values, None).await?)
@@ -300,7 +307,7 @@ impl Database {
         let (session, mut statement) = (self.session().await?, self.prepared(cql).await?);
         statement.set_consistency(scylla::statement::Consistency::LocalSerial);
         statement.set_serial_consistency(Some(SerialConsistency::LocalSerial));
-        let rows = session.execute_unpaged(&statement, ()).await?.into_rows_result();
+        let rows = Box::pin(session.execute_unpaged(&statement, ())).await?.into_rows_result();
         let rows = rows.map_err(|error| StoreError::Damaged(error.to_string()))?;
         let row = rows.maybe_first_row().map_err(|error| StoreError::Damaged(error.to_string()))?;
         Ok(row.unwrap_or_default())

@@ -1,14 +1,19 @@
 //! Gateways: what is set up of them, beside what was last heard of each.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use heliograph_domain::{GatewayId, Timestamp};
 use scylla::value::{Counter, CqlTimestamp};
 
 use super::{Database, at};
-use crate::catalog::{Catalog, Gateway};
+use crate::catalog::{Catalog, Change, Gateway};
 use crate::error::StoreError;
 use crate::gateway::GatewayRecord;
+
+/// How often a waiting gateway goes for another.
+const ROOM_INTERVAL: Duration = Duration::from_mins(1);
 
 /// When and from where a gateway was last heard of.
 type Heard = (Option<CqlTimestamp>, Option<String>);
@@ -43,11 +48,33 @@ impl Database {
 
     pub(crate) async fn gateway_knock(&self, id: &GatewayId, address: &str, when: Timestamp) -> Result<(), StoreError> {
         let (knocker, from) = (id.clone(), address.to_owned());
+        let makes_room = |changes: &[Change]| changes.iter().any(|change| matches!(change, Change::Remove(_)));
         // A gateway that knocks again need not wait for a look at all others.
-        if !self.recent_catalog().await?.gateway_knocks(id, address, when).is_empty() {
-            self.catalog_change(None, move |catalog| Ok(catalog.gateway_knocks(&knocker, &from, when))).await?;
+        let expected = self.recent_catalog().await?.gateway_knocks(id, address, when);
+        let may_make_room = makes_room(&expected) && self.may_make_room();
+        if makes_room(&expected) && !may_make_room {
+            return Ok(());
+        }
+        if !expected.is_empty() {
+            let decide = move |catalog: &Catalog| {
+                let changes = catalog.gateway_knocks(&knocker, &from, when);
+                Ok(if makes_room(&changes) && !may_make_room { Vec::new() } else { changes })
+            };
+            self.catalog_change(None, decide).await?;
         }
         self.gateway_heard(id, address, when).await
+    }
+
+    /// Whether a waiting gateway may go for another now. What is removed leaves a
+    /// trace for days, and many of them make a partition unreadable: of a crowd at a
+    /// full list one gets in each minute.
+    fn may_make_room(&self) -> bool {
+        let mut last = self.inner.made_room.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| last.elapsed() >= ROOM_INTERVAL);
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
     }
 
     /// Notes that a gateway was heard of; what is older changes nothing.

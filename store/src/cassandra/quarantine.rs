@@ -1,6 +1,7 @@
-//! What was refused. An entry stands under its id with its bytes; lists read a
-//! second row of it, without bytes, among those of its share. Each process keeps a
-//! ledger of the lists, by which it makes room.
+//! What was refused. An entry stands under its id with its bytes, those beyond the
+//! first megabyte under its id and a number; lists read a second row of it, without
+//! bytes, among those of its share. Each process keeps a ledger of the lists, by
+//! which it makes room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use crate::error::StoreError;
 use crate::quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
 use crate::store::ProviderStore;
 
+/// Bytes that stand in one row; a cluster takes no rows of many megabytes.
+const PIECE: usize = 1 << 20;
 /// After this long a process looks what others have added.
 const LEDGER_AGE: Duration = Duration::from_mins(1);
 
@@ -71,14 +74,15 @@ impl Entries {
 
     /// Takes out what is beyond the bounds: the oldest, of strangers the oldest of
     /// the host that has most.
-    fn make_room(&mut self, share: Share) -> Vec<(Timestamp, Uuid)> {
+    fn make_room(&mut self, share: Share) -> Vec<(Timestamp, Uuid, u64)> {
         let (max, mut gone) = (share.max(), Vec::new());
         while self.by_age.len() as u64 > max.rows || self.bytes > max.bytes {
             let crowd = if share == Share::Strangers { self.largest_crowd() } else { None };
             let oldest = self.by_age.iter().find(|(_, (host, _))| crowd.as_ref().is_none_or(|crowd| crowd == host));
             let Some(key) = oldest.map(|(key, _)| *key) else { break };
-            self.bytes -= self.by_age.remove(&key).map_or(0, |(_, bytes)| bytes);
-            gone.push(key);
+            let bytes = self.by_age.remove(&key).map_or(0, |(_, bytes)| bytes);
+            self.bytes -= bytes;
+            gone.push((key.0, key.1, bytes));
         }
         gone
     }
@@ -136,23 +140,36 @@ impl Database {
     pub(crate) async fn quarantine_add(&self, entry: &QuarantineNew) -> Result<(), StoreError> {
         let share = Share::of(entry.trusted);
         // The bytes first: what is listed can be opened.
-        self.put_entry(&entry.id.to_string(), entry, Some(&entry.raw)).await?;
-        self.put_entry(share.part(), entry, None).await?;
-        let gone = self.note(share, entry).await?;
-        for (received, id) in gone {
+        let mut pieces = entry.raw.chunks(PIECE);
+        let first = pieces.next().unwrap_or_default();
+        for (number, piece) in pieces.enumerate() {
+            self.put_piece(&piece_part(entry.id.as_uuid(), number + 1), entry, piece).await?;
+        }
+        let part = piece_part(entry.id.as_uuid(), 0);
+        self.put_piece(&part, entry, first).await?;
+        self.put_entry(&part, entry).await?;
+        self.put_entry(share.part(), entry).await?;
+        for (received, id, bytes) in self.note(share, entry).await? {
             self.remove(share.part(), received, id).await?;
-            self.remove(&id.to_string(), received, id).await?;
+            for number in 0..pieces_of(bytes) {
+                self.remove(&piece_part(id, number), received, id).await?;
+            }
         }
         self.data_changed();
         Ok(())
     }
 
-    async fn put_entry(&self, part: &str, entry: &QuarantineNew, raw: Option<&Vec<u8>>) -> Result<(), StoreError> {
-        let cql = "INSERT INTO @.quarantine (part, received, id, trusted, gateway, address, code, reason, bytes, raw)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    async fn put_entry(&self, part: &str, entry: &QuarantineNew) -> Result<(), StoreError> {
+        let cql = "INSERT INTO @.quarantine (part, received, id, trusted, gateway, address, code, reason, bytes)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let QuarantineNew { id, received, gateway, address, code, reason, trusted, .. } = entry;
         let (id, code, bytes) = (id.as_uuid(), code.as_str(), entry.raw.len() as i64);
-        self.execute(cql, (part, at(*received), id, *trusted, gateway, address, code, reason, bytes, raw)).await.map(drop)
+        self.execute(cql, (part, at(*received), id, *trusted, gateway, address, code, reason, bytes)).await.map(drop)
+    }
+
+    async fn put_piece(&self, part: &str, entry: &QuarantineNew, piece: &[u8]) -> Result<(), StoreError> {
+        let cql = "INSERT INTO @.quarantine (part, received, id, raw) VALUES (?, ?, ?, ?)";
+        self.execute(cql, (part, at(entry.received), entry.id.as_uuid(), piece)).await.map(drop)
     }
 
     async fn remove(&self, part: &str, received: Timestamp, id: Uuid) -> Result<(), StoreError> {
@@ -161,10 +178,15 @@ impl Database {
     }
 
     /// Enters an entry into the ledger; answers what has to go for it.
-    async fn note(&self, share: Share, entry: &QuarantineNew) -> Result<Vec<(Timestamp, Uuid)>, StoreError> {
+    async fn note(&self, share: Share, entry: &QuarantineNew) -> Result<Vec<(Timestamp, Uuid, u64)>, StoreError> {
         let mut ledger = self.inner.ledger.lock().await;
         if ledger.read.is_none_or(|read| read.elapsed() > LEDGER_AGE) {
-            *ledger = self.read_ledger().await?;
+            match self.read_ledger().await {
+                Ok(read) => *ledger = read,
+                // What this process knows itself will do for another while.
+                Err(_) if ledger.read.is_some() => ledger.read = Some(Instant::now()),
+                Err(error) => return Err(error),
+            }
         }
         let entries = ledger.share(share);
         entries.add((entry.received, entry.id.as_uuid()), host(&entry.address), entry.raw.len() as u64);
@@ -207,7 +229,13 @@ impl Database {
         let cql =
             "SELECT received, id, trusted, gateway, address, code, reason, bytes, raw FROM @.quarantine WHERE part = ? LIMIT 1";
         let found: Option<Columns> = self.row(cql, (id.to_string(),)).await?;
-        found.ok_or(StoreError::NotFound("quarantine entry"))?.try_into()
+        let mut row: QuarantineRow = found.ok_or(StoreError::NotFound("quarantine entry"))?.try_into()?;
+        for number in 1..pieces_of(row.bytes as u64) {
+            let cql = "SELECT raw FROM @.quarantine WHERE part = ? LIMIT 1";
+            let piece = self.row::<(Option<Vec<u8>>,)>(cql, (piece_part(id.as_uuid(), number),)).await?;
+            row.entry.raw.extend(piece.and_then(|(piece,)| piece).unwrap_or_default());
+        }
+        Ok(row)
     }
 
     pub(crate) async fn quarantine_usage(&self) -> Result<QuarantineUsage, StoreError> {
@@ -224,4 +252,14 @@ impl Database {
 /// An address without its port, which says nothing.
 fn host(address: &str) -> String {
     address.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
+}
+
+/// Where a piece of an entry stands.
+fn piece_part(id: Uuid, number: usize) -> String {
+    if number == 0 { id.to_string() } else { format!("{id} {number}") }
+}
+
+/// How many pieces so many bytes make; an entry without bytes is one.
+fn pieces_of(bytes: u64) -> usize {
+    (bytes as usize).div_ceil(PIECE).max(1)
 }

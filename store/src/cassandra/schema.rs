@@ -5,6 +5,7 @@
 //! only add; an older release can go on with what a newer one has made.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use heliograph_domain::ProviderId;
 use scylla::client::session::Session;
@@ -12,11 +13,15 @@ use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::catalog::applied;
 use crate::error::StoreError;
 use crate::url::Cluster;
 
 /// The schema that this release makes. One newer is one that it can work with.
 pub(crate) const VERSION: i64 = 1;
+
+/// Where the version and the lock stand.
+const CONTROL: &str = "control";
 
 /// A table and what stands in its parentheses and after `WITH`.
 struct Table {
@@ -29,7 +34,7 @@ struct Table {
 const TABLES: &[Table] = &[
     // `schema` holds the version, `migration` is the lock under which it changes,
     // `lease:NAME` is a lease, `data` changes with the readings.
-    Table { name: "control", columns: "name text PRIMARY KEY, value bigint, holder text, until timestamp", options: "" },
+    Table { name: CONTROL, columns: "name text PRIMARY KEY, value bigint, holder text, until timestamp", options: "" },
     // What people set up, a row a thing, in one partition: a change of any number
     // of rows raises `version`, conditionally, in the same batch.
     Table {
@@ -77,12 +82,12 @@ const TABLES: &[Table] = &[
         options: "",
     },
     // `part` is `trusted` or `strangers` for what lists show, and an id for the
-    // entry itself with its bytes.
+    // entry itself with its bytes, with a number for those beyond a megabyte.
     Table {
         name: "quarantine",
         columns: "part text, received timestamp, id uuid, trusted boolean, gateway text, address text, code text, reason text,
                   bytes bigint, raw blob, PRIMARY KEY ((part), received, id)",
-        options: "CLUSTERING ORDER BY (received DESC, id DESC) AND gc_grace_seconds = 86400",
+        options: "CLUSTERING ORDER BY (received DESC, id DESC) AND gc_grace_seconds = 3600",
     },
     // `part` is `mail:DIGEST` of report, period and recipient for the mail itself,
     // at the place `mail`; `waiting`, `made:MONTH` and `id:ID` lead to it by the
@@ -124,39 +129,109 @@ impl Table {
     }
 }
 
+/// How long a migration may take before another process may take its place.
+const LOCK: Duration = Duration::from_secs(60);
+/// How often a process looks whether the lock is free.
+const LOCK_POLL: Duration = Duration::from_millis(250);
+
 /// Makes a provider's keyspace and tables, where they are missing.
-pub(crate) async fn make(session: &Session, cluster: &Cluster, provider: &ProviderId) -> Result<(), StoreError> {
+pub(crate) async fn migrate(session: &Session, cluster: &Cluster, provider: &ProviderId) -> Result<(), StoreError> {
     let keyspace = keyspace(provider);
+    if version(session, &keyspace).await? == Some(VERSION) {
+        return Ok(());
+    }
     let Cluster { datacenter, replicas, .. } = cluster;
     let replication = format!("{{'class': 'NetworkTopologyStrategy', '{datacenter}': {replicas}}}");
-    session.query_unpaged(format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}"), ()).await?;
-    for table in TABLES {
-        session.query_unpaged(table.cql(&keyspace), ()).await?;
+    ddl(session, format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}")).await?;
+    // The lock lies in a table whose id is fixed: two that make it make one.
+    for table in TABLES.iter().filter(|table| table.name == CONTROL) {
+        ddl(session, table.cql(&keyspace)).await?;
     }
-    let version = format!("INSERT INTO {keyspace}.control (name, value) VALUES ('schema', ?)");
+    let lock = lock(session, provider).await?;
+    let migrated = migrate_locked(session, &keyspace).await;
+    unlock(session, provider, &lock).await?;
+    migrated
+}
+
+async fn migrate_locked(session: &Session, keyspace: &str) -> Result<(), StoreError> {
+    match version(session, keyspace).await? {
+        Some(version) if version > VERSION => return Err(StoreError::TooNew(PathBuf::from(keyspace))),
+        Some(version) if version == VERSION => return Ok(()),
+        _ => {}
+    }
+    for table in TABLES {
+        ddl(session, table.cql(keyspace)).await?;
+    }
+    let version = format!("UPDATE {keyspace}.{CONTROL} SET value = ? WHERE name = 'schema' IF value = NULL");
     session.query_unpaged(version, (VERSION,)).await?;
     Ok(())
+}
+
+/// Runs a statement about tables. Its repetition changes nothing, so that it is
+/// tried again where the nodes are still busy with another one.
+async fn ddl(session: &Session, cql: String) -> Result<(), StoreError> {
+    let mut last = Ok(());
+    for _ in 0..3 {
+        match session.query_unpaged(cql.as_str(), ()).await {
+            Ok(_) => return Ok(()),
+            Err(error) => last = Err(error.into()),
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+    }
+    last
+}
+
+/// Takes the lock under which a keyspace changes; answers what holds it.
+pub(crate) async fn lock(session: &Session, provider: &ProviderId) -> Result<Uuid, StoreError> {
+    let (keyspace, holder) = (keyspace(provider), Uuid::new_v4());
+    // The cluster's own clock lets go of it, should this process end meanwhile.
+    let cql = format!(
+        "INSERT INTO {keyspace}.{CONTROL} (name, holder) VALUES ('migration', ?) IF NOT EXISTS USING TTL {}",
+        LOCK.as_secs()
+    );
+    let began = Instant::now();
+    loop {
+        if applied(session.query_unpaged(cql.as_str(), (holder.to_string(),)).await?)? {
+            return Ok(holder);
+        }
+        if began.elapsed() > LOCK * 2 {
+            return Err(StoreError::Unavailable(format!("another process has been changing keyspace {keyspace} for minutes")));
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+    }
+}
+
+/// Lets go of the lock.
+pub(crate) async fn unlock(session: &Session, provider: &ProviderId, holder: &Uuid) -> Result<(), StoreError> {
+    let cql = format!("DELETE FROM {}.{CONTROL} WHERE name = 'migration' IF holder = ?", keyspace(provider));
+    session.query_unpaged(cql, (holder.to_string(),)).await?;
+    Ok(())
+}
+
+/// The schema that a keyspace has, if it is there.
+async fn version(session: &Session, keyspace: &str) -> Result<Option<i64>, StoreError> {
+    let found = session.query_unpaged(format!("SELECT value FROM {keyspace}.{CONTROL} WHERE name = 'schema'"), ()).await;
+    let rows = match found {
+        Ok(rows) => rows.into_rows_result().map_err(|error| StoreError::Damaged(error.to_string()))?,
+        Err(error) if is_missing(&error) => return Ok(None),
+        Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, _))) => {
+            let problem = format!("this role may not read keyspace {keyspace}; heliograph store init grants it");
+            return Err(StoreError::Unavailable(problem));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let row = rows.maybe_first_row::<(Option<i64>,)>().map_err(|error| StoreError::Damaged(error.to_string()))?;
+    Ok(row.and_then(|(version,)| version))
 }
 
 /// Whether this release can work with a provider's keyspace.
 pub(crate) async fn check(session: &Session, provider: &ProviderId) -> Result<(), StoreError> {
     let keyspace = keyspace(provider);
-    let found = session.query_unpaged(format!("SELECT value FROM {keyspace}.control WHERE name = 'schema'"), ()).await;
-    let version: Option<(Option<i64>,)> = match found {
-        Ok(rows) => rows
-            .into_rows_result()
-            .map_err(|error| StoreError::Damaged(error.to_string()))?
-            .maybe_first_row()
-            .map_err(|error| StoreError::Damaged(error.to_string()))?,
-        Err(error) if is_missing(&error) => None,
-        Err(error) => return Err(error.into()),
-    };
-    match version.and_then(|(version,)| version) {
-        None => Err(StoreError::Unavailable(format!(
-            "keyspace {keyspace} is not there; make it with heliograph store init --provider {provider} --admin-url URL"
-        ))),
+    let command = format!("heliograph store init --provider {provider} --admin-url URL");
+    match version(session, &keyspace).await? {
+        None => Err(StoreError::Unavailable(format!("keyspace {keyspace} is not there; make it with {command}"))),
         Some(version) if version < VERSION => Err(StoreError::Unavailable(format!(
-            "keyspace {keyspace} has schema {version} and this release needs {VERSION}; run heliograph store init --provider {provider} --admin-url URL"
+            "keyspace {keyspace} has schema {version} and this release needs {VERSION}; run {command}"
         ))),
         Some(version) if version > VERSION + 1 => Err(StoreError::TooNew(PathBuf::from(keyspace))),
         Some(_) => Ok(()),

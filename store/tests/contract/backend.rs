@@ -2,26 +2,55 @@
 
 use std::future::Future;
 use std::ops::Deref;
+use std::sync::Mutex;
 
 use heliograph_domain::{GatewayId, MetricName, ProviderId, SensorId, Timestamp, Unit};
 use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Stamps, Store, StoreUrl, Value};
 use tempfile::TempDir;
 
+use crate::cluster::{self, Keyspace};
+
 /// What keeps the data.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Backend {
     Sqlite,
+    Cassandra,
 }
 
 /// Every backend that the suite runs on.
-pub(crate) const ALL: &[Backend] = &[Backend::Sqlite];
+pub(crate) const ALL: &[Backend] = &[Backend::Sqlite, Backend::Cassandra];
+
+/// Backends that points, corrections and retention are on.
+pub(crate) const EMBEDDED: &[Backend] = &[Backend::Sqlite];
 
 /// A provider's store of its own for one test.
 pub(crate) struct Fresh {
     pub(crate) store: ProviderStore,
     pub(crate) root: Store,
     pub(crate) url: StoreUrl,
-    _folder: TempDir,
+    place: Place,
+    neighbours: Mutex<Vec<Keyspace>>,
+}
+
+/// What goes with the test.
+enum Place {
+    Folder(#[expect(dead_code, reason = "kept until it is dropped")] TempDir),
+    Keyspace(#[expect(dead_code, reason = "kept until it is dropped")] Keyspace),
+}
+
+impl Fresh {
+    /// Another provider's store in the same place.
+    pub(crate) fn neighbour(&self) -> ProviderStore {
+        match self.place {
+            Place::Folder(_) => self.root.provider(&ProviderId::parse("meridian").unwrap()).unwrap(),
+            Place::Keyspace(_) => {
+                let keyspace = cluster::keyspace();
+                let store = self.root.provider(&keyspace.provider).unwrap();
+                self.neighbours.lock().unwrap().push(keyspace);
+                store
+            }
+        }
+    }
 }
 
 impl Deref for Fresh {
@@ -39,7 +68,13 @@ impl Backend {
                 let url = StoreUrl::sqlite(folder.path().join("data"));
                 let root = Store::open(url.clone()).unwrap();
                 let store = root.provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
-                Fresh { store, root, url, _folder: folder }
+                Fresh { store, root, url, place: Place::Folder(folder), neighbours: Mutex::default() }
+            }
+            Self::Cassandra => {
+                let (keyspace, url) = (cluster::keyspace(), cluster::url());
+                let root = Store::open(url.clone()).unwrap();
+                let store = root.provider(&keyspace.provider).unwrap();
+                Fresh { store, root, url, place: Place::Keyspace(keyspace), neighbours: Mutex::default() }
             }
         }
     }
@@ -52,6 +87,17 @@ where
     T: Future<Output = ()>,
 {
     for backend in ALL {
+        test(backend.fresh()).await;
+    }
+}
+
+/// Runs a test of points, corrections or retention.
+pub(crate) async fn on_embedded<F, T>(test: F)
+where
+    F: Fn(Fresh) -> T,
+    T: Future<Output = ()>,
+{
+    for backend in EMBEDDED {
         test(backend.fresh()).await;
     }
 }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
-use crate::backend::{ALL, gateway, minute, on_every_backend};
+use crate::backend::{EMBEDDED as ALL, gateway, minute, on_embedded as on_every_backend};
 use crate::rollups::{Arrival, Expected, MOST, QUARTER, add_up, arrivals, cases, compare, next_gateway, settled, write};
 
 /// A change to a series: which one, from which minute, how long, what.

@@ -7,6 +7,7 @@
 
 mod audit;
 mod backend;
+mod cluster;
 mod corrections;
 mod documents;
 mod gateways;
@@ -18,6 +19,7 @@ mod recovery;
 mod refusals;
 mod retention;
 mod rollups;
+mod setup;
 mod sharing;
 mod tampering;
 mod tenancy;

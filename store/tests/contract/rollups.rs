@@ -21,6 +21,7 @@ pub(crate) type Arrival = (usize, i64, f64);
 pub(crate) const fn cases(backend: Backend) -> u32 {
     match backend {
         Backend::Sqlite => 60,
+        Backend::Cassandra => 4,
     }
 }
 

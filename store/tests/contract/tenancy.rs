@@ -20,7 +20,7 @@ const NASTY: &[&str] = &[
 #[tokio::test]
 async fn providers_share_nothing() {
     on_every_backend(|store| async move {
-        let other = store.root.provider(&ProviderId::parse("meridian").unwrap()).unwrap();
+        let other = store.neighbour();
         store.document_write(power("gw-1", &[(0, 1.0)])).await.unwrap();
         assert!(other.gateway_list().await.unwrap().is_empty());
         let foreign = other.reading_page(&gateway("gw-1"), TimeWindow::ALWAYS, 10).await;

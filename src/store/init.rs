@@ -1,0 +1,56 @@
+//! `heliograph store init`: sets a provider up on a cluster.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use heliograph_domain::{ProviderId, Secret};
+use heliograph_store::{ClusterAdmin, RoleMade};
+
+use crate::settings::{Settings, Sources};
+use crate::{logging, role};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Init {
+    /// Whose keyspace it is.
+    #[arg(long, value_name = "ID")]
+    provider: ProviderId,
+    /// The cluster: `cassandra://HOST,HOST/?dc=NAME&rf=3`.
+    #[arg(long, value_name = "URL")]
+    admin_url: Option<String>,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+pub(super) async fn init(args: Init) -> anyhow::Result<ExitCode> {
+    let flags = [("store.admin_url", args.admin_url.clone()), ("log.filter", Some("warn".to_owned()))];
+    let mut settings = Settings::load(&args.sources, &flags)?;
+    logging::init(&mut settings);
+    if settings.text("store.admin_url").is_empty() {
+        settings.problem("store.admin_url", "is needed: --admin-url cassandra://HOST,HOST/?dc=NAME&rf=3");
+    }
+    let url = role::store_url(&mut settings, "store.admin_url", "store.admin_user", "store.admin_password");
+    let password = settings.secret("store.password");
+    settings.finish()?;
+    let admin = ClusterAdmin::connect(&url?).await.context("connect to the cluster")?;
+    admin.keyspace_make(&args.provider).await.context("make the keyspace")?;
+    let (made, invented) = admin.role_make(&args.provider, password.as_ref(), invent).await.context("make the role")?;
+    let mut out = std::io::stdout().lock();
+    let name = ClusterAdmin::role_name(&args.provider);
+    writeln!(out, "keyspace {name} is there")?;
+    match (made, password.is_some()) {
+        (RoleMade::Created, _) => writeln!(out, "role {name} is new and reaches this keyspace alone")?,
+        (RoleMade::Kept, true) => writeln!(out, "role {name} was there; it has the given password now")?,
+        (RoleMade::Kept, false) => writeln!(out, "role {name} was there and keeps its password")?,
+    }
+    if let Some(password) = invented {
+        writeln!(out, "its password, shown this once: {}", password.reveal())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// 160 random bits.
+fn invent() -> Secret {
+    let bytes: [u8; 20] = rand::random();
+    Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
