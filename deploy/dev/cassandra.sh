@@ -9,7 +9,7 @@ readonly jars="${HELIOGRAPH_CASSANDRA_JARS:-${XDG_CACHE_HOME:-$HOME/.cache}/heli
 readonly state="${HELIOGRAPH_CASSANDRA_STATE:-${TMPDIR:-/tmp}/heliograph-dev-cassandra}"
 # group or batch: an acked write survives power loss; periodic: it does not.
 readonly commitlog="${HELIOGRAPH_CASSANDRA_COMMITLOG:-group}"
-readonly heap="${HELIOGRAPH_CASSANDRA_HEAP:-1g}"
+readonly heap="${HELIOGRAPH_CASSANDRA_HEAP:-1536m}"
 readonly port=9042
 
 say() { printf 'cassandra.sh: %s\n' "$*" >&2; }

@@ -125,7 +125,11 @@ impl ProviderStore {
         let event = self.event("user.link", format_args!("user:{user}"), json!({ "until": expires.to_string() }));
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::user::create_link(batch, digest, user, expires)).await,
-            Backend::Cassandra(db) => db.login_link_create(digest, user, expires).await,
+            Backend::Cassandra(db) => {
+                // Said before it is there: no link works that nobody knows of.
+                db.change(event, move |catalog| catalog.person(user).map(|_| Vec::new())).await?;
+                db.login_link_create(digest, user, expires).await
+            }
         }
     }
 

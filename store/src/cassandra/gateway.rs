@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use heliograph_domain::{GatewayId, Timestamp};
 use scylla::value::{Counter, CqlTimestamp};
 
-use super::{Database, at};
+use super::{Database, at, pulse};
 use crate::catalog::{Catalog, Change, Gateway};
 use crate::error::StoreError;
 use crate::gateway::GatewayRecord;
@@ -22,6 +22,7 @@ impl Database {
     pub(crate) async fn gateway_list(&self) -> Result<Vec<GatewayRecord>, StoreError> {
         let heard = "SELECT DISTINCT gateway, seen, address FROM @.series";
         let pushed = "SELECT gateway, documents FROM @.pushed";
+        pulse::flush(self).await?;
         let (catalog, heard, pushed) = tokio::try_join!(
             self.catalog(),
             self.all::<(String, Option<CqlTimestamp>, Option<String>)>(heard, ()),
@@ -41,6 +42,7 @@ impl Database {
         let pushed = "SELECT documents FROM @.pushed WHERE gateway = ?";
         let catalog = self.catalog().await?;
         let gateway = catalog.gateway(id)?;
+        pulse::flush(self).await?;
         let (heard, pushed) =
             tokio::try_join!(self.row::<Heard>(heard, (id.as_str(),)), self.row::<(Option<Counter>,)>(pushed, (id.as_str(),)),)?;
         Ok(record(&catalog, gateway, heard.unwrap_or_default(), pushed.and_then(|(count,)| count)))

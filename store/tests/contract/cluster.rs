@@ -52,10 +52,14 @@ pub(crate) fn url_of(user: &str, password: &str) -> StoreUrl {
 }
 
 /// Runs a statement as the administrator.
-pub(crate) fn administer(cql: impl Into<String>) {
+pub(crate) fn administer(cql: String) {
+    try_administer(cql).unwrap();
+}
+
+/// The same where it may fail.
+pub(crate) fn try_administer(cql: String) -> Result<(), ExecutionError> {
     LazyLock::force(&SESSION);
-    let cql = cql.into();
-    wait(async move { SESSION.query_unpaged(cql, ()).await }).unwrap();
+    wait(async move { SESSION.query_unpaged(cql, ()).await.map(drop) })
 }
 
 /// Runs something on a thread where waiting hinders no test's runtime.
