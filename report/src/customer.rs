@@ -15,6 +15,7 @@ use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::gateway::{GatewayContext, GatewayReport, change};
 use crate::ledger::{Ledger, Totals};
+use crate::points::Points;
 use crate::site::{Terms, bucket_figures, read_sensors, site_ledger};
 
 /// What a customer's gateways gave in a period.
@@ -120,6 +121,13 @@ impl Owned {
             .map(|(commission, context)| (commission, context))
     }
 
+    /// What may be seen of a gateway: where several commissions run, that of the
+    /// one that began last.
+    fn visible(&self, gateway: &GatewayId) -> Option<TimeWindow> {
+        let owned = self.parts.iter().map(|(commission, _)| commission).filter(|commission| commission.gateway == *gateway);
+        owned.map(|commission| commission.window).max_by_key(|window| window.from)
+    }
+
     /// The books of each location over a period, and their sum.
     async fn books(
         &self,
@@ -140,10 +148,18 @@ impl Owned {
         }
         let mut books = Books { sites: Vec::new(), totals: Totals::default() };
         let mut all: Option<Ledger> = None;
-        for (inputs, context) in sites.into_values() {
+        let points = Points::read(store).await?;
+        for (key, (inputs, context)) in sites {
             let zone = context.location.as_ref().map_or(&settings.zone, |location| &location.zone);
             let position = context.location.as_ref().and_then(|location| location.position.as_ref());
-            let own: Vec<&GatewayId> = inputs.iter().map(|input| &input.gateway).collect();
+            let own: Vec<GatewayId> = inputs.iter().map(|input| input.gateway.clone()).collect();
+            let inputs = match key {
+                SiteKey::Location(location) => {
+                    points.follow(store, location, period.window(zone), inputs, |gateway| self.visible(gateway)).await?
+                }
+                SiteKey::Gateway(_) => inputs,
+            };
+            let own: Vec<&GatewayId> = own.iter().collect();
             let ledger = site_ledger(&inputs, position, period.window(zone), now, context.is_whole(&own));
             match &mut all {
                 Some(all) => all.add(&ledger),

@@ -11,6 +11,7 @@ use crate::energy::{Completeness, plus};
 use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::ledger::Ledger;
+use crate::points::Points;
 use crate::scope::Scope;
 use crate::site::{GatewayHead, LocationRef, read_sensors, site_ledger};
 
@@ -106,11 +107,15 @@ pub async fn fleet_overview(store: &ProviderStore, scope: &Scope, now: Timestamp
             sites.entry(location.map(|location| location.id)).or_default().extend(inputs);
         }
     }
-    for (location, inputs) in &sites {
+    let points = Points::read(store).await?;
+    for (location, mut inputs) in sites {
         let location = location.and_then(|id| locations.get(&id));
         let today = Today::at(location, &settings.zone, now);
-        let power_now_w = power_now(inputs, now);
-        let energy_today_wh = today.ledger(inputs).totals(today.window).produced.map(|energy| energy.watt_hours);
+        if let Some(location) = location {
+            inputs = points.follow(store, location.id, today.window, inputs, |gateway| scope.window(gateway, now)).await?;
+        }
+        let power_now_w = power_now(&inputs, now);
+        let energy_today_wh = today.ledger(&inputs).totals(today.window).produced.map(|energy| energy.watt_hours);
         fleet.totals.power_now_w = plus(fleet.totals.power_now_w, power_now_w);
         fleet.totals.energy_today_wh = plus(fleet.totals.energy_today_wh, energy_today_wh);
         fleet.locations.extend(location.map(|location| LocationLine {

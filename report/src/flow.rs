@@ -4,12 +4,14 @@
 //! where one has data, else interval energies, else the time integral of power.
 //! What is next in that order stands in before the quarter of the chosen one's
 //! very first reading, and nowhere else: so nothing is counted twice where a
-//! sensor sends both, also not what a counter catches up after a gap.
+//! sensor sends both, also not what a counter catches up after a gap. Of a point
+//! the same is chosen for each of its sensors, within its own time.
 
 use heliograph_domain::{GatewayId, Kind, Quantity, SensorId, SensorRole, TimeWindow, Timestamp, WINDOW_MS, window_of};
 use heliograph_store::{SeriesRecord, SeriesRollups, WindowRollup};
 
 use crate::energy::EnergySource;
+use crate::points::append;
 
 /// Where an energy goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +41,9 @@ pub(crate) struct SensorInput {
     /// What of the sensor may be seen.
     pub(crate) visible: TimeWindow,
     pub(crate) series: Vec<(SeriesRecord, Vec<WindowRollup>)>,
+    /// Of a point, the sensors that stand for it one after the other; its series
+    /// are then their power together.
+    pub(crate) parts: Vec<SensorInput>,
 }
 
 /// One quarter of an hour of a flow.
@@ -82,6 +87,7 @@ impl SensorInput {
                         rated_w: rollups.rated_w,
                         visible,
                         series: Vec::new(),
+                        parts: Vec::new(),
                     });
                     sensors.len() - 1
                 }
@@ -97,13 +103,22 @@ impl SensorInput {
     /// The first reading of any of its series that may be seen. A reading from
     /// before counts as standing at the beginning of what may be seen.
     pub(crate) fn first(&self) -> Option<Timestamp> {
+        if !self.parts.is_empty() {
+            return self.parts.iter().filter_map(Self::first).min();
+        }
         let first = self.series.iter().filter_map(|(record, _)| record.first).min()?;
         (first < self.visible.end()).then(|| first.max(self.visible.from))
     }
 
+    /// Its series with their windows, of a point those of all its sensors.
+    pub(crate) fn all_series(&self) -> impl Iterator<Item = &(SeriesRecord, Vec<WindowRollup>)> {
+        let own = if self.parts.is_empty() { &self.series[..] } else { &[] };
+        own.iter().chain(self.parts.iter().flat_map(|part| &part.series))
+    }
+
     /// Whether anything at all is known of it in the period.
     pub(crate) fn has_windows(&self) -> bool {
-        self.series.iter().any(|(_, windows)| !windows.is_empty())
+        self.all_series().any(|(_, windows)| !windows.is_empty())
     }
 
     /// The gauge of AC power: of several the one that is called as a total is,
@@ -131,6 +146,9 @@ impl SensorInput {
     }
 
     fn flow(&self, direction: Direction) -> Option<Flow> {
+        if !self.parts.is_empty() {
+            return self.parts.iter().filter_map(|part| part.flow(direction)).reduce(Flow::followed_by);
+        }
         let quantity = direction.quantity();
         let mut candidates: Vec<Flow> =
             COUNTERS.iter().flat_map(|kind| self.energy_flows(direction, *kind, quantity, 1.0)).collect();
@@ -205,6 +223,25 @@ impl Flow {
         self.counter_since = [self.counter_since, earlier.counter_since].into_iter().flatten().min();
         earlier.points.append(&mut self.points);
         Self { points: earlier.points, ..self }
+    }
+
+    /// With what the sensor that came next for the same point knows. Its source is
+    /// the less exact of both.
+    fn followed_by(mut self, later: Self) -> Self {
+        append(
+            &mut self.points,
+            &later.points,
+            |point| point.start,
+            |sum, point| {
+                sum.watt_hours += point.watt_hours;
+                sum.covered_ms += point.covered_ms;
+                sum.estimated |= point.estimated;
+                sum.flagged |= point.flagged;
+            },
+        );
+        self.source = self.source.max(later.source);
+        self.counter_since = self.counter_since.or(later.counter_since);
+        self
     }
 
     /// Whether a counter gives it at an instant.

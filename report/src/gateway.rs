@@ -1,8 +1,8 @@
 //! The report on one gateway.
 
 use heliograph_domain::{
-    Currency, GatewayId, GatewayState, Location, LocationId, Period, Position, ProviderSettings, Reachability, SensorRole, Step,
-    TimeWindow, Timestamp, Zone,
+    Currency, GatewayId, GatewayState, InstalledArray, Location, LocationId, Period, Position, ProviderSettings, Reachability,
+    SensorRole, Step, TimeWindow, Timestamp, Zone,
 };
 use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
 
@@ -10,6 +10,7 @@ use crate::chart::{Chart, ChartOptions, energy_chart};
 use crate::energy::{BucketFigures, Figures};
 use crate::error::ReportError;
 use crate::flow::SensorInput;
+use crate::installed::installed_kwp;
 use crate::scope::Scope;
 use crate::site::{
     GatewayHead, LocationRef, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors, shown, site_ledger,
@@ -106,6 +107,8 @@ pub(crate) struct GatewayContext {
     pub(crate) record: GatewayRecord,
     pub(crate) location: Option<Location>,
     settings: ProviderSettings,
+    /// What is installed at its location.
+    arrays: Vec<InstalledArray>,
     /// The other gateways with sensors that produce at its location.
     other_producers: Vec<GatewayId>,
 }
@@ -121,7 +124,8 @@ impl GatewayContext {
             Some(location) => other_producers(store, location, &record.id).await?,
             None => Vec::new(),
         };
-        Ok(Self { record, location, settings, other_producers })
+        let arrays = store.array_list().await?;
+        Ok(Self { record, location, settings, arrays, other_producers })
     }
 
     pub(crate) fn zone(&self) -> &Zone {
@@ -137,7 +141,7 @@ impl GatewayContext {
     ) -> Result<GatewayReport, ReportError> {
         let span = Span::of(period, self.zone());
         let inputs = read_sensors(store, &self.record.id, span.window, visible).await?;
-        let terms = Terms::new(&self.settings, self.kwp(&inputs));
+        let terms = Terms::new(&self.settings, self.kwp(&inputs, span.window, now));
         let site = Site::new(&inputs, self.position(), span.window, &span.buckets, now, self.is_whole(&[]));
         let before = Span::of(period.previous(), self.zone());
         let inputs_before = read_sensors(store, &self.record.id, before.window, visible).await?;
@@ -180,14 +184,15 @@ impl GatewayContext {
     /// The peak power that its yield is measured by: the rated power of its
     /// inverters where all have one, else what is installed at its location
     /// where no other gateway produces there.
-    fn kwp(&self, inputs: &[SensorInput]) -> Option<f64> {
+    fn kwp(&self, inputs: &[SensorInput], period: TimeWindow, now: Timestamp) -> Option<f64> {
         let inverters = inputs.iter().filter(|input| input.role == SensorRole::Inverter);
         let rated: Option<Vec<f64>> = inverters.map(|input| input.rated_w).collect();
         let rated_kw = rated.map_or(0.0, |rated| rated.iter().sum::<f64>() / 1000.0);
         if rated_kw > 0.0 {
             return Some(rated_kw);
         }
-        self.location.as_ref().filter(|_| self.is_whole(&[])).and_then(|location| location.installed_kwp)
+        let whole = self.location.as_ref().filter(|_| self.is_whole(&[]));
+        whole.and_then(|location| installed_kwp(location, &self.arrays, period, now))
     }
 }
 

@@ -353,6 +353,7 @@ mod tests {
             rated_w: None,
             visible: TimeWindow::ALWAYS,
             series: vec![(series, windows)],
+            parts: Vec::new(),
         }
     }
 

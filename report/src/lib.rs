@@ -8,7 +8,8 @@
 //! figure above it, and panel, mail and CSV say the same.
 //!
 //! Production is the sum of a site's production meters where any has data, else
-//! that of its inverters. Consumption is production + import − export +
+//! that of its inverters. Where a location has points, these stand for its sensors
+//! of their role, so that a replaced gateway or meter keeps the history. Consumption is production + import − export +
 //! discharge − charge where there is a grid meter, else what load meters say.
 
 pub mod chart;
@@ -21,8 +22,10 @@ mod fleet;
 mod flow;
 pub mod format;
 mod gateway;
+mod installed;
 mod ledger;
 mod location;
+mod points;
 mod scope;
 mod site;
 pub mod sun;

@@ -12,6 +12,8 @@ use crate::energy::{BucketFigures, Figures};
 use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::gateway::change;
+use crate::installed::installed_kwp;
+use crate::points::Points;
 use crate::scope::Scope;
 use crate::site::{GatewayHead, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors, site_ledger};
 
@@ -33,7 +35,7 @@ pub struct LocationReport {
     pub buckets: Vec<BucketFigures>,
     /// Its gateways of that time, by id.
     pub gateways: Vec<GatewayFigures>,
-    /// Their sensors.
+    /// Its points, and their sensors of roles that have none.
     pub sensors: Vec<SensorFigures>,
     /// Where no sensor that counts was measured for more than 40 minutes that
     /// were expected.
@@ -101,17 +103,23 @@ pub async fn location_report(
     let span = Span::of(period, &location.zone);
     let before = Span::of(period.previous(), &location.zone);
     let hides_some = here.iter().any(|placement| scope.window(&placement.gateway, now).is_none());
-    let terms = Terms::new(&store.settings_fetch().await?, location.installed_kwp.filter(|_| !hides_some));
+    let (settings, arrays) = (store.settings_fetch().await?, store.array_list().await?);
+    let kwp = |window| installed_kwp(&location, &arrays, window, now).filter(|_| !hides_some);
+    let (terms, terms_before) = (Terms::new(&settings, kwp(span.window)), Terms::new(&settings, kwp(before.window)));
+    let points = Points::read(store).await?;
+    let visible = |gateway: &GatewayId| scope.window(gateway, now);
 
-    let inputs = read_parts(store, &parts, span.window).await?;
+    let sensors = read_parts(store, &parts, span.window).await?;
+    let gateways = gateway_lines(store, &parts, &sensors, &location, &span, &terms, now).await?;
+    let inputs = points.follow(store, location.id, span.window, sensors, visible).await?;
     let site = Site::new(&inputs, location.position.as_ref(), span.window, &span.buckets, now, !hides_some);
-    let inputs_before = read_parts(store, &parts, before.window).await?;
+    let sensors_before = read_parts(store, &parts, before.window).await?;
+    let inputs_before = points.follow(store, location.id, before.window, sensors_before, visible).await?;
     let ledger_before = site_ledger(&inputs_before, location.position.as_ref(), before.window, now, !hides_some);
     let known = |window: TimeWindow| {
         let totals = ledger_before.totals(window);
-        totals.is_known().then(|| terms.figures(&totals))
+        totals.is_known().then(|| terms_before.figures(&totals))
     };
-    let gateways = gateway_lines(store, &parts, &inputs, &location, &span, &terms, now).await?;
     Ok(LocationReport {
         figures: terms.figures(&site.ledger.totals(span.window)),
         buckets: bucket_figures(&site.ledger, &span.buckets),

@@ -29,14 +29,14 @@ impl LocationRef {
     }
 }
 
-/// What one sensor gave in a period.
+/// What one sensor gave in a period, or a point: all sensors that stood for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SensorFigures {
-    /// Its gateway.
+    /// Its gateway; of a point that of the last sensor that may be seen.
     pub gateway: GatewayId,
     /// What the gateway calls it.
     pub id: SensorId,
-    /// What people call it.
+    /// What people call it, or the point.
     pub name: String,
     /// What it is to its site.
     pub role: SensorRole,
@@ -118,7 +118,8 @@ pub(crate) async fn read_sensors(
 impl SensorInput {
     /// The latest readings that may be seen.
     pub(crate) fn latest(&self) -> Vec<LatestValue> {
-        let visible = self.series.iter().filter_map(|(record, _)| Some((record, record.latest?)));
+        let current = self.parts.last().unwrap_or(self);
+        let visible = current.series.iter().filter_map(|(record, _)| Some((record, record.latest?)));
         visible
             .filter(|(_, sample)| self.visible.contains(sample.at))
             .map(|(record, sample)| LatestValue {

@@ -19,8 +19,10 @@ impl ProviderStore {
             "location": array.location, "kwp": array.kwp, "tilt": array.tilt, "azimuth": array.azimuth, "window": array.window,
         });
         let event = self.event("array.save", format_args!("array:{}", array.id), detail);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::point::save_array(batch, &array)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::point::save_array(batch, &array)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.array_save(&array)).await,
+        }
     }
 
     /// All installed arrays, by age.
@@ -28,8 +30,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn array_list(&self) -> Result<Vec<InstalledArray>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(sqlite::point::arrays).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(sqlite::point::arrays).await,
+            Backend::Cassandra(db) => db.catalog().await?.arrays(),
+        }
     }
 
     /// Takes an array away, as if it had never been; one that was taken down
@@ -39,8 +43,10 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn array_remove(&self, array: ArrayId) -> Result<(), StoreError> {
         let event = self.event("array.remove", format_args!("array:{array}"), json!({}));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::point::remove_array(batch, array)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::point::remove_array(batch, array)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.array_remove(array)).await,
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 mod audit;
 mod catalog;
 mod change;
+pub(crate) mod correction;
 pub(crate) mod document;
 mod gateway;
 mod mark;

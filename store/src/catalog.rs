@@ -7,6 +7,7 @@
 
 pub(crate) mod customer;
 pub(crate) mod gateway;
+pub(crate) mod point;
 mod record;
 pub(crate) mod user;
 

@@ -4,8 +4,8 @@ use heliograph_domain::{Correction, CorrectionId, CorrectionKind, Kind, Reverted
 use serde_json::json;
 
 use crate::error::StoreError;
-use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
+use crate::{cassandra, sqlite};
 
 /// A correction to be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,8 +40,12 @@ impl ProviderStore {
         let detail = json!({ "series": series, "window": window, "change": kind });
         let event = self.event("correction.create", format_args!("correction:{id}"), detail);
         let correction = Correction { id, series, window, kind, reason, by: event.actor.clone(), at: event.at, reverted: None };
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::correction::create(batch, &correction).map(|()| correction)).await
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.change(event, move |batch| sqlite::correction::create(batch, &correction).map(|()| correction)).await
+            }
+            Backend::Cassandra(db) => cassandra::correction::create(db, event, correction).await,
+        }
     }
 
     /// Takes a correction back: it stays on record, but counts no longer.
@@ -52,8 +56,10 @@ impl ProviderStore {
     pub async fn correction_revert(&self, id: CorrectionId) -> Result<Correction, StoreError> {
         let event = self.event("correction.revert", format_args!("correction:{id}"), json!({}));
         let reverted = Reverted { by: event.actor.clone(), at: event.at };
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::correction::revert(batch, id, reverted)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::correction::revert(batch, id, reverted)).await,
+            Backend::Cassandra(db) => cassandra::correction::revert(db, event, id, reverted).await,
+        }
     }
 
     /// All corrections, also those that were taken back, in the order in which
@@ -62,8 +68,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn correction_list(&self) -> Result<Vec<Correction>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        let mut corrections = db.read(sqlite::correction::list).await?;
+        let mut corrections = match &self.backend {
+            Backend::Sqlite(db) => db.read(sqlite::correction::list).await?,
+            Backend::Cassandra(db) => db.catalog().await?.corrections()?,
+        };
         corrections.sort_by_key(|correction| (correction.at, correction.id));
         Ok(corrections)
     }

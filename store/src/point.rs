@@ -16,8 +16,10 @@ impl ProviderStore {
     pub async fn point_save(&self, point: Point) -> Result<(), StoreError> {
         let detail = json!({ "location": point.location, "role": point.role });
         let event = self.event("point.save", format_args!("point:{}", point.id), detail);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::point::save(batch, &point)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::point::save(batch, &point)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.point_save(&point)).await,
+        }
     }
 
     /// All points, by name.
@@ -25,8 +27,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn point_list(&self) -> Result<Vec<Point>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        let mut points = db.read(sqlite::point::list).await?;
+        let mut points = match &self.backend {
+            Backend::Sqlite(db) => db.read(sqlite::point::list).await?,
+            Backend::Cassandra(db) => db.catalog().await?.points()?,
+        };
         points.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
         Ok(points)
     }
@@ -37,8 +41,10 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn point_remove(&self, point: PointId) -> Result<(), StoreError> {
         let event = self.event("point.remove", format_args!("point:{point}"), json!({}));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::point::remove(batch, point)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::point::remove(batch, point)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.point_remove(point)).await,
+        }
     }
 
     /// Lets a sensor stand for a point for some time.
@@ -50,8 +56,17 @@ impl ProviderStore {
     pub async fn binding_create(&self, binding: Binding) -> Result<(), StoreError> {
         let detail = json!({ "gateway": binding.gateway, "sensor": binding.sensor, "window": binding.window });
         let event = self.event("binding.create", format_args!("point:{}", binding.point), detail);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::point::bind(batch, &binding)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::point::bind(batch, &binding)).await,
+            Backend::Cassandra(db) => {
+                // Points before gateways before sensors: what is missing first is named.
+                db.catalog().await?.binding_create(&binding)?;
+                if !self.sensor_list(&binding.gateway).await?.iter().any(|sensor| sensor.id == binding.sensor) {
+                    return Err(StoreError::NotFound("sensor"));
+                }
+                db.change(event, move |catalog| catalog.binding_create(&binding)).await
+            }
+        }
     }
 
     /// Ends the binding of a point that is in force at an instant.
@@ -60,8 +75,10 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none that began before it.
     pub async fn binding_end(&self, point: PointId, at: Timestamp) -> Result<(), StoreError> {
         let event = self.event("binding.end", format_args!("point:{point}"), json!({ "at": at.to_string() }));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::point::end(batch, point, at)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::point::end(batch, point, at)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.binding_end(point, at)).await,
+        }
     }
 
     /// Takes a binding back that begins at an instant, as if it had never been.
@@ -70,8 +87,10 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn binding_remove(&self, point: PointId, from: Timestamp) -> Result<(), StoreError> {
         let event = self.event("binding.remove", format_args!("point:{point}"), json!({ "from": from.to_string() }));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::point::unbind(batch, point, from)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::point::unbind(batch, point, from)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.binding_remove(point, from)).await,
+        }
     }
 
     /// All bindings, by point and time.
@@ -79,8 +98,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn binding_list(&self) -> Result<Vec<Binding>, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        let mut bindings = db.read(sqlite::point::bindings).await?;
+        let mut bindings = match &self.backend {
+            Backend::Sqlite(db) => db.read(sqlite::point::bindings).await?,
+            Backend::Cassandra(db) => db.catalog().await?.bindings()?,
+        };
         bindings.sort_by_key(|binding| (binding.point, binding.window.from));
         Ok(bindings)
     }

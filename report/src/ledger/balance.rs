@@ -38,7 +38,7 @@ impl<'a> SensorBook<'a> {
         match flows.first() {
             Some(flow) => flow.points.iter().for_each(|point| cover(point.start, point.covered_ms)),
             None => {
-                let windows = input.series.iter().flat_map(|(_, windows)| windows);
+                let windows = input.all_series().flat_map(|(_, windows)| windows);
                 windows.for_each(|window| cover(window.start, window.rollup.covered_ms));
             }
         }

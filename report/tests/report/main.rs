@@ -9,6 +9,7 @@ mod completeness;
 mod customers;
 mod energies;
 mod fleet;
+mod points;
 mod site;
 mod table;
 mod takeover;

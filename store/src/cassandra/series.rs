@@ -21,7 +21,7 @@ use scylla::statement::batch::{Batch, BatchType};
 use scylla::value::CqlTimestamp;
 
 use super::slicing::{DAY_MS, day_of};
-use super::{Database, mark};
+use super::{Database, correction, mark};
 use crate::audit::AuditEvent;
 use crate::document::{DocumentWrite, SeriesSeen, meaning, role_of};
 use crate::error::StoreError;
@@ -77,6 +77,8 @@ impl GatewaySeries {
 
 /// What is known of a gateway's series.
 pub(crate) async fn of_gateway(db: &Database, gateway: &GatewayId) -> Result<GatewaySeries, StoreError> {
+    // Boxed: futures that hold one another get too deep for the compiler.
+    let corrections = Box::pin(db.recent_catalog()).await?.corrections_of(gateway)?;
     let rows: Vec<Row> = db.all(SELECT, (gateway.as_str(),)).await?;
     let mut found = GatewaySeries::default();
     for row in rows {
@@ -92,6 +94,7 @@ pub(crate) async fn of_gateway(db: &Database, gateway: &GatewayId) -> Result<Gat
         let rated_w = owner.as_ref().and_then(|owner| owner.rated_w);
         let slot = Slot::try_from(found.series.len()).unwrap_or(Slot::MAX);
         let series = stored(slot, sensor, &row, Kind::parse(kind)?, Quantity::parse(quantity)?, rated_w)?;
+        let series = series.corrected_by(&corrections);
         if let Some(owner) = owner {
             owner.series.push(series.record.clone());
         }
@@ -401,7 +404,8 @@ async fn applied(
 /// Marks every day of a gateway that may hold data, because a rule is about to change.
 async fn mark_all(db: &Database, gateway: &GatewayId, now: Timestamp) -> Result<(), StoreError> {
     let Some(extent) = of_gateway(db, gateway).await?.extent() else { return Ok(()) };
-    mark::set_days(db, gateway, extent.from, extent.end(), now).await
+    mark::set_days(db, gateway, extent.from, extent.end(), now).await?;
+    correction::mark_all(db, gateway, now).await
 }
 
 #[cfg(test)]

@@ -1,0 +1,147 @@
+//! Points: sensors that stand for the same place of a site one after the other,
+//! as one.
+//!
+//! Where a location has points of a role, they stand for that role, and its
+//! sensors are taken by role no longer: a replaced gateway or meter then goes on
+//! where the one before ended, and what nobody bound counts nowhere. Roles
+//! without a point stay as they are.
+
+use heliograph_domain::{Binding, GatewayId, LocationId, Point, PointId, SensorRole, TimeWindow};
+use heliograph_store::{Placement, ProviderStore, SeriesRecord, StoreError, WindowRollup};
+
+use crate::flow::SensorInput;
+use crate::site::read_sensors;
+
+/// The points of a provider and what stands for them.
+#[derive(Debug, Clone)]
+pub(crate) struct Points {
+    points: Vec<Point>,
+    bindings: Vec<Binding>,
+    placements: Vec<Placement>,
+}
+
+impl Points {
+    pub(crate) async fn read(store: &ProviderStore) -> Result<Self, StoreError> {
+        let points = store.point_list().await?;
+        if points.is_empty() {
+            return Ok(Self { points, bindings: Vec::new(), placements: Vec::new() });
+        }
+        Ok(Self { points, bindings: store.binding_list().await?, placements: store.placement_list().await? })
+    }
+
+    /// The sensors of a location with its points in place of those that they
+    /// stand for. `visible` says what of a gateway may be seen.
+    pub(crate) async fn follow(
+        &self,
+        store: &ProviderStore,
+        location: LocationId,
+        period: TimeWindow,
+        sensors: Vec<SensorInput>,
+        visible: impl Fn(&GatewayId) -> Option<TimeWindow>,
+    ) -> Result<Vec<SensorInput>, StoreError> {
+        let here: Vec<&Point> = self.points.iter().filter(|point| point.location == location).collect();
+        let mut inputs = Vec::new();
+        let mut read = Vec::new();
+        for point in &here {
+            let mut parts = Vec::new();
+            for (binding, window) in self.windows(point.id, location, &visible) {
+                parts.extend(part(store, &mut read, binding, window, period).await?);
+            }
+            inputs.extend(together(point, parts));
+        }
+        let has_point = |role: SensorRole| here.iter().any(|point| point.role == role);
+        inputs.extend(sensors.into_iter().filter(|sensor| !has_point(sensor.role)));
+        Ok(inputs)
+    }
+
+    /// The bindings of a point in order, each with what may be seen of it: while
+    /// its gateway is at the location.
+    fn windows<'a>(
+        &'a self,
+        point: PointId,
+        location: LocationId,
+        visible: &impl Fn(&GatewayId) -> Option<TimeWindow>,
+    ) -> Vec<(&'a Binding, TimeWindow)> {
+        let mut windows = Vec::new();
+        for binding in self.bindings.iter().filter(|binding| binding.point == point) {
+            let Some(seen) = visible(&binding.gateway).and_then(|seen| seen.intersect(&binding.window)) else { continue };
+            let there = self.placements.iter().filter(|place| place.gateway == binding.gateway && place.location == location);
+            windows.extend(there.filter_map(|place| Some((binding, place.window.intersect(&seen)?))));
+        }
+        windows.sort_by_key(|(_, window)| window.from);
+        windows
+    }
+}
+
+/// Sensors of gateways within windows, as far as they were read.
+type Read = Vec<(GatewayId, TimeWindow, Vec<SensorInput>)>;
+
+/// The sensor of a binding over a period; `None` where nothing of it may be seen.
+async fn part(
+    store: &ProviderStore,
+    read: &mut Read,
+    binding: &Binding,
+    window: TimeWindow,
+    period: TimeWindow,
+) -> Result<Option<SensorInput>, StoreError> {
+    let known = read.iter().position(|(gateway, seen, _)| *gateway == binding.gateway && *seen == window);
+    let known = match known {
+        Some(known) => known,
+        None => {
+            let sensors = read_sensors(store, &binding.gateway, period, window).await?;
+            read.push((binding.gateway.clone(), window, sensors));
+            read.len() - 1
+        }
+    };
+    let sensors = read.get(known).map_or(&[][..], |(_, _, sensors)| sensors);
+    Ok(sensors.iter().find(|sensor| sensor.id == binding.sensor).cloned())
+}
+
+/// Sensors one after the other as one.
+fn together(point: &Point, mut parts: Vec<SensorInput>) -> Option<SensorInput> {
+    parts.iter_mut().for_each(|part| part.role = point.role);
+    let (first, last) = (parts.first()?, parts.last()?);
+    Some(SensorInput {
+        gateway: last.gateway.clone(),
+        id: last.id.clone(),
+        name: point.name.clone(),
+        role: point.role,
+        rated_w: last.rated_w,
+        visible: TimeWindow { from: first.visible.from, until: last.visible.until },
+        series: gauge(&parts).into_iter().collect(),
+        parts,
+    })
+}
+
+/// The power of all of them, as one gauge.
+fn gauge(parts: &[SensorInput]) -> Option<(SeriesRecord, Vec<WindowRollup>)> {
+    let mut all: Option<(SeriesRecord, Vec<WindowRollup>)> = None;
+    for (record, windows) in parts.iter().filter_map(SensorInput::power_gauge) {
+        match &mut all {
+            None => all = Some((record.clone(), windows.to_vec())),
+            Some((known, sum)) => {
+                *known = SeriesRecord { first: known.first.or(record.first), ..record.clone() };
+                append(sum, windows, |window| window.start, |sum, window| sum.rollup = sum.rollup.then(&window.rollup));
+            }
+        }
+    }
+    all
+}
+
+/// Goes on with what comes later; where the two meet within a quarter of an hour,
+/// `join` makes one of two.
+pub(crate) fn append<T: Copy, K: PartialEq>(
+    earlier: &mut Vec<T>,
+    later: &[T],
+    start: impl Fn(&T) -> K,
+    join: impl Fn(&mut T, &T),
+) {
+    let mut later = later.iter();
+    if let (Some(last), Some(next)) = (earlier.last_mut(), later.as_slice().first())
+        && start(last) == start(next)
+    {
+        join(last, next);
+        later.next();
+    }
+    earlier.extend(later.copied());
+}
