@@ -4,8 +4,10 @@
 //! went well, 64 (EX_USAGE of sysexits.h) for usage and settings, 1 for the rest.
 
 mod admin;
+mod archive;
 mod audit;
 mod bind;
+mod customer;
 mod decode;
 mod demo;
 mod healthcheck;
@@ -47,6 +49,10 @@ enum Cli {
     User(user::Args),
     /// Look after a provider's store.
     Store(store::Args),
+    /// Put everything that a provider has into one file, check it, or bring it back.
+    Archive(archive::Args),
+    /// Hand over what is kept of a customer, or erase what is personal of it.
+    Customer(customer::Args),
     /// Check and list the audit trail: who changed what.
     Audit(audit::Args),
     /// Print the stored readings of a gateway in time order.
@@ -92,6 +98,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Cli::Provider(args) => provider::run(args).await,
         Cli::User(args) => user::run(args).await,
         Cli::Store(args) => store::run(args).await,
+        Cli::Archive(args) => archive::run(args).await,
+        Cli::Customer(args) => customer::run(args).await,
         Cli::Audit(args) => audit::run(args).await,
         Cli::Readings(args) => readings::run(args).await,
         Cli::Decode(args) => decode::run(&args),

@@ -8,7 +8,33 @@ use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
 
+/// What was erased of a customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CustomerErasure {
+    /// People who signed in for it.
+    pub people: usize,
+    /// Mails to it and to them.
+    pub mails: usize,
+    /// Commissions that ran or were planned.
+    pub commissions_ended: usize,
+}
+
 impl ProviderStore {
+    /// Erases what is personal of a customer: its name and address, its people with
+    /// their sessions and links, recipients, subjects and bodies of mails to them.
+    /// Its commissions end, those that were planned are taken back; that it was
+    /// there and owned what when stays, under its id. So do readings, rollups, the
+    /// audit trail, and the names of gateways and locations. A mail to an address
+    /// that somebody else has too is theirs.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn customer_erase(&self, customer: CustomerId, now: Timestamp) -> Result<CustomerErasure, StoreError> {
+        let event = self.event("customer.erase", format_args!("customer:{customer}"), json!({}));
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        db.change(event, move |batch| sqlite::customer::erase(batch, customer, now)).await
+    }
+
     /// Makes a customer or replaces the one of the same id.
     ///
     /// # Errors

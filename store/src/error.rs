@@ -28,6 +28,9 @@ pub enum StoreError {
     /// A gateway names more series than one may have.
     #[error("gateway names more than {0} series")]
     TooManySeries(usize),
+    /// An archive cannot be written, read or restored.
+    #[error("archive: {0}")]
+    Archive(String),
     /// A row does not hold what this release wrote.
     #[error("store is damaged: {0}")]
     Damaged(String),

@@ -7,6 +7,7 @@
 //! spells SQL or CQL.
 
 mod admin;
+mod archive;
 mod array;
 mod audit;
 mod cassandra;
@@ -35,10 +36,12 @@ mod url;
 mod user;
 
 pub use admin::{ClusterAdmin, RoleMade};
+pub use archive::{ArchiveHeader, ArchiveMember, ArchiveSummary, Progress, archive_verify};
 pub use audit::{AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict};
 pub use change::Versions;
 pub use check::Damage;
 pub use correction::CorrectionNew;
+pub use customer::CustomerErasure;
 pub use document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
 pub use error::StoreError;
 pub use gateway::{CredentialNew, CredentialRecord, DirectoryEntry, GatewayCommissioning, GatewayRecord, Placement};

@@ -6,7 +6,10 @@
 //! takes nothing with it. Readers have connections of their own and see the
 //! last commit (WAL). Several processes may use one file: writers take turns.
 
+pub(crate) mod archive;
 pub(crate) mod audit;
+#[cfg(test)]
+mod before;
 pub(crate) mod check;
 pub(crate) mod correction;
 pub(crate) mod customer;

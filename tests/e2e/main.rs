@@ -16,6 +16,7 @@ mod failing;
 mod full;
 #[path = "../load/journal.rs"]
 mod journal;
+mod keeping;
 mod load;
 mod oracle;
 mod platform;

@@ -83,7 +83,16 @@ fn entry(row: &Row<'_>) -> Result<AuditRow, StoreError> {
 /// meanwhile is neither half seen nor missed.
 pub(crate) fn verify(connection: &Connection, noted: Option<AuditHead>) -> Result<AuditVerdict, StoreError> {
     let transaction = connection.unchecked_transaction()?;
-    let mut query = transaction.prepare("SELECT seq, at, actor, action, object, detail, hash FROM audit ORDER BY seq")?;
+    walk(&transaction, noted)
+}
+
+/// The same within a transaction that is open already.
+pub(crate) fn verify_within(connection: &Connection) -> Result<AuditVerdict, StoreError> {
+    walk(connection, None)
+}
+
+fn walk(connection: &Connection, noted: Option<AuditHead>) -> Result<AuditVerdict, StoreError> {
+    let mut query = connection.prepare("SELECT seq, at, actor, action, object, detail, hash FROM audit ORDER BY seq")?;
     let mut rows = query.query([])?;
     let mut walk = AuditWalk::new(noted);
     let mut outcome = Ok(());
@@ -95,5 +104,5 @@ pub(crate) fn verify(connection: &Connection, noted: Option<AuditHead>) -> Resul
         outcome = entry(row).map_err(|_| AuditFault::Changed(seq)).and_then(|row| walk.step(&row));
     }
     // A head that cannot be read is as good as none.
-    Ok(walk.end(outcome, head(&transaction).ok().flatten()))
+    Ok(walk.end(outcome, head(connection).ok().flatten()))
 }

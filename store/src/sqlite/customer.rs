@@ -4,6 +4,7 @@ use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, EmailAdd
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Batch, gateway};
+use crate::customer::CustomerErasure;
 use crate::error::StoreError;
 
 pub(crate) fn save(batch: &mut Batch<'_>, customer: &Customer) -> Result<(), StoreError> {
@@ -97,4 +98,43 @@ pub(crate) fn commissions(
         });
     }
     Ok(commissions)
+}
+
+/// The mails to addresses of a customer or its people that nobody else has.
+const THEIR_MAILS: &str = "
+recipient IN (SELECT email FROM customer WHERE id = ?1 UNION SELECT email FROM user WHERE customer = ?1)
+AND recipient NOT IN (SELECT email FROM user WHERE customer IS NOT ?1)
+AND recipient NOT IN (SELECT email FROM customer WHERE id <> ?1 AND email IS NOT NULL)";
+
+pub(crate) fn erase(batch: &mut Batch<'_>, customer: CustomerId, now: Timestamp) -> Result<CustomerErasure, StoreError> {
+    if list(batch.connection, Some(customer))?.is_empty() {
+        return Err(StoreError::NotFound("customer"));
+    }
+    // What is overwritten and deleted is to be gone from the file too.
+    let before: i64 = batch.connection.pragma_query_value(None, "secure_delete", |row| row.get(0))?;
+    batch.connection.pragma_update(None, "secure_delete", true)?;
+    let erased = erase_rows(batch.connection, customer, now);
+    batch.connection.pragma_update(None, "secure_delete", before)?;
+    batch.config_changed();
+    erased
+}
+
+fn erase_rows(connection: &Connection, customer: CustomerId, now: Timestamp) -> Result<CustomerErasure, StoreError> {
+    let id = customer.to_string();
+    let mails = connection.execute(
+        &format!(
+            "UPDATE outbox SET recipient = 'erased-' || id || '@erased.invalid', subject = 'erased', message = x'', outcome = '',
+             state = CASE WHEN state = 'waiting' THEN 'given-up' ELSE state END WHERE {THEIR_MAILS}"
+        ),
+        [&id],
+    )?;
+    let people = connection.execute("DELETE FROM user WHERE customer = ?1", [&id])?;
+    let planned =
+        connection.execute("DELETE FROM ownership WHERE customer = ?1 AND start >= ?2", params![id, now.as_millis()])?;
+    let running = connection.execute(
+        "UPDATE ownership SET until = ?2 WHERE customer = ?1 AND (until IS NULL OR until > ?2)",
+        params![id, now.as_millis()],
+    )?;
+    connection.execute("UPDATE customer SET name = 'erased', email = NULL WHERE id = ?1", [&id])?;
+    Ok(CustomerErasure { people, mails, commissions_ended: planned + running })
 }

@@ -21,7 +21,7 @@ use super::BUSY_TIMEOUT;
 use crate::error::StoreError;
 use crate::url::AckLevel;
 
-const FIRST: &str = "
+pub(super) const FIRST: &str = "
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counter VALUES ('config', 0), ('data', 0), 
     ('quarantine_bytes_trusted', 0), ('quarantine_rows_trusted', 0), ('quarantine_bytes_strangers', 0), ('quarantine_rows_strangers', 0);

@@ -5,11 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod archive;
 mod audit;
 mod backend;
 mod cluster;
 mod corrections;
 mod documents;
+mod erasure;
 mod gateways;
 mod mails;
 mod owners;

@@ -1,0 +1,169 @@
+//! `heliograph archive`: everything that a provider has, in one file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use heliograph_domain::{Actor, ProviderId};
+use heliograph_store::{ArchiveSummary, Progress, archive_verify};
+
+use crate::settings::{Settings, Sources};
+use crate::{logging, role};
+
+/// Put everything that a provider has into one file, check it, or bring it back.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Write an archive of a provider as of now, while its roles go on.
+    Create(Create),
+    /// Read an archive to its end and check every byte.
+    Verify(Verify),
+    /// Fill the empty store of a provider from an archive, all of it or nothing.
+    Restore(Restore),
+}
+
+#[derive(Debug, clap::Args)]
+struct Create {
+    #[command(flatten)]
+    role_args: role::Args,
+    /// The file to write; it must not be there yet. It holds personal data and
+    /// digests of secrets.
+    file: PathBuf,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+#[derive(Debug, clap::Args)]
+struct Verify {
+    /// The archive.
+    file: PathBuf,
+    /// Insist that it is of this provider.
+    #[arg(long, value_name = "ID")]
+    provider: Option<ProviderId>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Restore {
+    #[command(flatten)]
+    role_args: role::Args,
+    /// The archive, of the provider that --provider names.
+    file: PathBuf,
+    /// The provider to fill, if it is another one.
+    #[arg(long = "as", value_name = "ID")]
+    target: Option<ProviderId>,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::Create(args) => create(args).await,
+        Action::Verify(args) => verify(&args),
+        Action::Restore(args) => restore(args).await,
+    }
+}
+
+async fn create(args: Create) -> anyhow::Result<ExitCode> {
+    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
+    logging::init(&mut settings);
+    let store = role::open(&args.role_args.provider, &mut settings)?.acting_as(Actor::Operator);
+    if args.file.exists() {
+        bail!("{} is there already", args.file.display());
+    }
+    // Under its own name it is whole, whatever happens meanwhile.
+    let partial = PathBuf::from(format!("{}.part", args.file.display()));
+    let at = || format!("write {}", partial.display());
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).with_context(at)?;
+    let written = file.try_clone().with_context(at)?;
+    let summary = match store.archive_create(BufWriter::new(file), progress()).await {
+        Ok(summary) => summary,
+        Err(error) => {
+            drop(std::fs::remove_file(&partial));
+            return Err(error.into());
+        }
+    };
+    written.sync_all().with_context(at)?;
+    std::fs::rename(&partial, &args.file).with_context(|| format!("name {}", args.file.display()))?;
+    let folder = args.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| format!("sync {}", folder.display()))?;
+    store.close().await;
+    tell(&summary)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
+    let summary = check(&args.file)?;
+    if let Some(provider) = &args.provider {
+        require(&summary, provider)?;
+    }
+    tell(&summary)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn restore(args: Restore) -> anyhow::Result<ExitCode> {
+    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
+    logging::init(&mut settings);
+    // Nothing is opened, and so nothing made, for an archive that is broken.
+    require(&check(&args.file)?, &args.role_args.provider)?;
+    let target = args.target.unwrap_or(args.role_args.provider);
+    let store = role::open(&target, &mut settings)?.acting_as(Actor::Operator);
+    let file = open(&args.file)?;
+    let summary = store.archive_restore(file, progress()).await.with_context(|| format!("restore {target}"))?;
+    store.close().await;
+    tell(&summary)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(file: &Path) -> anyhow::Result<BufReader<File>> {
+    Ok(BufReader::new(File::open(file).with_context(|| format!("open {}", file.display()))?))
+}
+
+fn check(file: &Path) -> anyhow::Result<ArchiveSummary> {
+    archive_verify(open(file)?, progress()).with_context(|| format!("check {}", file.display()))
+}
+
+fn require(summary: &ArchiveSummary, provider: &ProviderId) -> anyhow::Result<()> {
+    let found = &summary.header.provider;
+    if found != provider {
+        bail!(
+            "the archive is of provider {found}, not {provider}; to restore it under another name, use --provider {found} --as {provider}"
+        );
+    }
+    Ok(())
+}
+
+/// Shows how far the work has come, on terminals only.
+fn progress() -> Progress {
+    if !std::io::stderr().is_terminal() {
+        return Box::new(|_, _| {});
+    }
+    let mut shown = Instant::now();
+    Box::new(move |table, rows| {
+        if shown.elapsed() >= Duration::from_millis(200) {
+            shown = Instant::now();
+            // Whether somebody sees it changes nothing.
+            drop(write!(std::io::stderr(), "\r\x1b[K{table}: {rows}\r"));
+        }
+    })
+}
+
+fn tell(summary: &ArchiveSummary) -> std::io::Result<()> {
+    if std::io::stderr().is_terminal() {
+        write!(std::io::stderr(), "\r\x1b[K")?;
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "archive of {} as of {}, {} bytes", summary.header.provider, summary.header.created, summary.bytes())?;
+    for table in summary.tables().filter(|table| summary.rows(table) > 0) {
+        writeln!(out, "{:>12} {table}", summary.rows(table))?;
+    }
+    Ok(())
+}

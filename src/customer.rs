@@ -1,0 +1,193 @@
+//! `heliograph customer`: everything of one customer out, or its personal data
+//! gone.
+
+use std::fs::DirBuilder;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use heliograph_domain::{Actor, Commission, Customer, CustomerId, Zone};
+use heliograph_store::{OutboxRow, ProviderStore, StoreError, UserRecord};
+use serde_json::json;
+
+use crate::readings::{Format, write_all};
+use crate::settings::{Settings, Sources};
+use crate::{logging, role};
+
+/// Hand over what is kept of a customer, or erase what is personal of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Write everything of a customer into a new folder: master data, people,
+    /// commissions, mails, and the readings of its gateways within its windows.
+    Export(Export),
+    /// Erase names and addresses of a customer, its people with their sessions,
+    /// and the mails to them. Its running commissions end. What was measured stays.
+    Erase(Erase),
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    #[command(flatten)]
+    role_args: role::Args,
+    /// The customer, as the panel's address shows it.
+    #[arg(long, value_name = "ID")]
+    customer: CustomerId,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+#[derive(Debug, clap::Args)]
+struct Export {
+    #[command(flatten)]
+    which: Which,
+    /// The folder to write [default: customer-ID].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Erase {
+    #[command(flatten)]
+    which: Which,
+    /// Do it. Nothing brings back what is erased.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::Export(args) => export(args).await,
+        Action::Erase(args) => erase(&args).await,
+    }
+}
+
+async fn open(which: &Which) -> anyhow::Result<(ProviderStore, Customer)> {
+    let mut settings = Settings::load(&which.sources, &[which.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
+    logging::init(&mut settings);
+    let store = role::open(&which.role_args.provider, &mut settings)?.acting_as(Actor::Operator);
+    match store.customer_fetch(which.customer).await {
+        Ok(customer) => Ok((store, customer)),
+        Err(StoreError::NotFound(_)) => bail!("provider {} has no customer {}", store.provider(), which.customer),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn export(args: Export) -> anyhow::Result<ExitCode> {
+    let (store, customer) = open(&args.which).await?;
+    let folder = args.out.unwrap_or_else(|| PathBuf::from(format!("customer-{}", customer.id)));
+    DirBuilder::new().mode(0o700).create(&folder).with_context(|| format!("make folder {}", folder.display()))?;
+    let people = people_of(&store, customer.id).await?;
+    let commissions = store.commission_list_by_customer(customer.id).await?;
+    write_json(
+        &folder.join("customer.json"),
+        &json!({ "customer": customer, "commissions": described(&store, &commissions).await?,
+        "people": people.iter().map(person).collect::<Vec<_>>() }),
+    )?;
+    let mails = write_mails(&store, &folder, &customer, &people).await?;
+    let zone = store.settings_fetch().await?.zone;
+    for commission in &commissions {
+        write_readings(&store, &folder, commission, &zone).await?;
+    }
+    store.close().await;
+    writeln!(
+        std::io::stdout(),
+        "{}: {} people, {} commissions, {mails} mails",
+        folder.display(),
+        people.len(),
+        commissions.len()
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn people_of(store: &ProviderStore, customer: CustomerId) -> anyhow::Result<Vec<UserRecord>> {
+    Ok(store.user_list().await?.into_iter().filter(|user| user.customer == Some(customer)).collect())
+}
+
+/// Somebody, without what they prove themselves with.
+fn person(user: &UserRecord) -> serde_json::Value {
+    json!({ "id": user.id, "email": user.email, "name": user.name, "role": user.role, "added": user.created.to_string() })
+}
+
+async fn described(store: &ProviderStore, commissions: &[Commission]) -> anyhow::Result<Vec<serde_json::Value>> {
+    let gateways = store.gateway_list().await?;
+    let describe = |commission: &Commission| {
+        let gateway = gateways.iter().find(|gateway| gateway.id == commission.gateway);
+        json!({
+            "id": commission.id,
+            "gateway": commission.gateway,
+            "label": gateway.and_then(|gateway| gateway.label.clone()),
+            "from": commission.window.from.to_string(),
+            "until": commission.window.until.map(|until| until.to_string()),
+            "readings": format!("readings/{}.csv", commission.id),
+        })
+    };
+    Ok(commissions.iter().map(describe).collect())
+}
+
+/// The mails to a customer and its people: a list, and each as it was sent.
+async fn write_mails(store: &ProviderStore, folder: &Path, customer: &Customer, people: &[UserRecord]) -> anyhow::Result<usize> {
+    let theirs = |mail: &OutboxRow| {
+        customer.email.as_ref() == Some(&mail.key.recipient) || people.iter().any(|user| user.email == mail.key.recipient)
+    };
+    let mails: Vec<OutboxRow> = store.outbox_list(usize::MAX >> 1).await?.into_iter().filter(theirs).collect();
+    make_folder(&folder.join("mails"))?;
+    for mail in &mails {
+        let message = store.outbox_fetch(mail.id).await?.message;
+        create(&folder.join("mails").join(format!("{}.eml", mail.id)))?.write_all(&message).context("write a mail")?;
+    }
+    let listed = mails.iter().map(|mail| {
+        json!({ "id": mail.id, "to": mail.key.recipient, "subject": mail.subject, "report": mail.key.report,
+            "period": mail.key.period, "state": mail.state.as_str(), "created": mail.created.to_string(),
+            "sent": mail.sent.map(|sent| sent.to_string()) })
+    });
+    write_json(&folder.join("mails.json"), &listed.collect())?;
+    Ok(mails.len())
+}
+
+async fn write_readings(store: &ProviderStore, folder: &Path, commission: &Commission, zone: &Zone) -> anyhow::Result<()> {
+    let readings = folder.join("readings");
+    if !readings.exists() {
+        make_folder(&readings)?;
+    }
+    let path = readings.join(format!("{}.csv", commission.id));
+    let mut file = BufWriter::new(create(&path)?);
+    write_all(store, &commission.gateway, commission.window, None, zone, Format::Csv, &mut file).await?;
+    file.flush().with_context(|| format!("write {}", path.display()))
+}
+
+fn make_folder(path: &Path) -> anyhow::Result<()> {
+    DirBuilder::new().mode(0o700).create(path).with_context(|| format!("make folder {}", path.display()))
+}
+
+/// A new file for its owner alone.
+fn create(path: &Path) -> anyhow::Result<std::fs::File> {
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.with_context(|| format!("make {}", path.display()))
+}
+
+fn write_json(path: &Path, value: &serde_json::Value) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value).context("write JSON")?;
+    create(path)?.write_all(text.as_bytes()).with_context(|| format!("write {}", path.display()))
+}
+
+async fn erase(args: &Erase) -> anyhow::Result<ExitCode> {
+    let (store, customer) = open(&args.which).await?;
+    let people = people_of(&store, customer.id).await?;
+    let mut out = std::io::stdout().lock();
+    if !args.yes {
+        writeln!(out, "would erase customer {:?}, {} people and the mails to them; --yes does it", customer.name, people.len())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let erased = store.customer_erase(customer.id, (role::clock())()).await?;
+    store.close().await;
+    writeln!(out, "erased: {} people, {} mails; {} commissions ended", erased.people, erased.mails, erased.commissions_ended)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,167 @@
+//! Archives: one file with everything that a provider has, to be kept, moved to
+//! another name, or to another backend.
+//!
+//! An archive is a tar file (POSIX ustar) of members compressed with Zstandard,
+//! each of newline-separated JSON; docs/operations.md describes it. What stands in
+//! it are the tables of `tables.rs`, which name things by their ids and belong to
+//! no backend. Sessions, one-time links and leases are left out.
+
+pub(crate) mod read;
+pub(crate) mod tables;
+mod tar;
+pub(crate) mod write;
+
+use std::io::{Read, Write};
+
+use heliograph_domain::{ProviderId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::error::StoreError;
+use crate::sqlite;
+use crate::store::{Backend, ProviderStore};
+use read::ArchiveReader;
+use write::ArchiveWriter;
+
+/// The version of the format, which rises when an older release could not read it.
+const VERSION: u32 = 1;
+const FORMAT: &str = "heliograph archive";
+
+/// What an archive says of itself, in its first member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveHeader {
+    /// Always `heliograph archive`.
+    format: String,
+    /// The version of the format.
+    version: u32,
+    /// Whose data it is.
+    pub provider: ProviderId,
+    /// When the snapshot was taken, in milliseconds since 1970.
+    pub created: Timestamp,
+}
+
+/// A member of an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveMember {
+    /// Its path, which begins with its table.
+    pub name: String,
+    /// Its compressed bytes.
+    pub bytes: u64,
+    /// Their SHA-256, in hexadecimal digits.
+    pub sha256: String,
+    /// Rows in it.
+    pub rows: u64,
+}
+
+/// What is in an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveSummary {
+    /// What it says of itself.
+    pub header: ArchiveHeader,
+    /// Its members, in their order.
+    pub members: Vec<ArchiveMember>,
+}
+
+impl ArchiveSummary {
+    /// Rows of a table.
+    #[must_use]
+    pub fn rows(&self, table: &str) -> u64 {
+        let of_table = |member: &&ArchiveMember| member.name.split('/').next() == Some(table);
+        self.members.iter().filter(of_table).map(|member| member.rows).sum()
+    }
+
+    /// Compressed bytes of all members.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.members.iter().map(|member| member.bytes).sum()
+    }
+
+    /// The tables in it, in their order.
+    pub fn tables(&self) -> impl Iterator<Item = &'static str> {
+        tables::ALL.iter().map(|table| table.name)
+    }
+}
+
+/// Is told, now and then, the table and how many of its rows are done.
+pub type Progress = Box<dyn FnMut(&str, u64) + Send>;
+
+pub(crate) fn failed(what: &str, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Archive(format!("{what}: {error}"))
+}
+
+/// Reads an archive to its end and checks all of it: that it is whole, and that
+/// every byte is as it was written.
+///
+/// # Errors
+/// [`StoreError::Archive`] where it is cut, changed, of a later format or not an
+/// archive at all.
+pub fn archive_verify(archive: impl Read, mut progress: Progress) -> Result<ArchiveSummary, StoreError> {
+    let mut reader = ArchiveReader::open(archive)?;
+    reader.rows(|table, rows, _| {
+        progress(table.name, rows);
+        Ok(())
+    })?;
+    reader.finish()
+}
+
+impl ProviderStore {
+    /// Writes everything that the provider has, as of one instant, while others go
+    /// on writing.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the archive cannot be written.
+    pub async fn archive_create(
+        &self,
+        out: impl Write + Send + 'static,
+        progress: Progress,
+    ) -> Result<ArchiveSummary, StoreError> {
+        let header = ArchiveHeader {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            provider: self.provider().clone(),
+            created: self.clock.now(),
+        };
+        let event = self.event("archive.create", "archive", json!({}));
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        db.change(event, |_| Ok(())).await?;
+        db.read(move |connection| {
+            let mut writer = ArchiveWriter::new(out, header, progress)?;
+            sqlite::archive::dump(connection, &mut writer)?;
+            writer.finish()
+        })
+        .await
+    }
+
+    /// Fills an empty store with what an archive holds, all of it or nothing. The
+    /// archive should have passed [`archive_verify`]; what was changed since is
+    /// found here too.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where the provider has data; [`StoreError::Archive`]
+    /// where the archive is broken.
+    pub async fn archive_restore(
+        &self,
+        archive: impl Read + Send + 'static,
+        mut progress: Progress,
+    ) -> Result<ArchiveSummary, StoreError> {
+        let event = |summary: &ArchiveSummary, store: &Self| {
+            let detail = json!({ "provider": summary.header.provider, "created": summary.header.created.to_string() });
+            store.event("archive.restore", "archive", detail)
+        };
+        let store = self.clone();
+        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        db.write(move |batch| {
+            sqlite::archive::require_empty(batch.connection)?;
+            let mut reader = ArchiveReader::open(archive)?;
+            reader.rows(|table, rows, cells| {
+                progress(table.name, rows);
+                sqlite::archive::insert(batch.connection, table, &cells)
+            })?;
+            let summary = reader.finish()?;
+            sqlite::archive::complete(batch)?;
+            sqlite::audit::append(batch, event(&summary, &store))?;
+            Ok(summary)
+        })
+        .await
+    }
+}

@@ -1,0 +1,368 @@
+//! The tables of an archive out of a file and into an empty one.
+//!
+//! What has a number in the file stands under its id in an archive, so each
+//! table has a query and a statement of its own; the rest is the same for all.
+
+use heliograph_domain::{GatewayId, Timestamp};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
+
+use super::frame::Extent;
+use super::{Batch, audit, frame, gateway};
+use crate::archive::tables::{Cell, Table, Type};
+use crate::archive::write::ArchiveWriter;
+use crate::error::StoreError;
+use crate::rollup::series::Slot;
+
+/// How a table is read and written.
+struct Sql {
+    table: &'static str,
+    select: &'static str,
+    insert: &'static str,
+}
+
+const fn sql(table: &'static str, select: &'static str, insert: &'static str) -> Sql {
+    Sql { table, select, insert }
+}
+
+const SQL: &[Sql] = &[
+    sql(
+        "settings",
+        "SELECT name, value FROM setting WHERE name <> 'audit_head' ORDER BY name",
+        "INSERT INTO setting (name, value) VALUES (?1, ?2)",
+    ),
+    sql(
+        "sealed",
+        "SELECT value FROM counter WHERE name = 'sealed'",
+        "INSERT INTO counter (name, value) VALUES ('sealed', ?1)",
+    ),
+    sql(
+        "locations",
+        "SELECT id, name, zone, latitude, longitude, installed_kwp FROM location ORDER BY id",
+        "INSERT INTO location (id, name, zone, latitude, longitude, installed_kwp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    ),
+    sql(
+        "gateways",
+        "SELECT id, label, state, first_seen, seen, address, documents, stamp
+         FROM gateway LEFT JOIN latest ON latest.gateway = number ORDER BY id",
+        "INSERT INTO gateway (id, label, state, first_seen) VALUES (?1, ?2, ?3, ?4)",
+    ),
+    sql(
+        "placements",
+        "SELECT g.id, p.start, p.until, p.location FROM placement p JOIN gateway g ON g.number = p.gateway ORDER BY g.id, p.start",
+        "INSERT INTO placement (gateway, start, until, location) VALUES ((SELECT number FROM gateway WHERE id = ?1), ?2, ?3, ?4)",
+    ),
+    sql(
+        "credentials",
+        "SELECT c.id, g.id, c.digest, c.created, c.revoked FROM credential c JOIN gateway g ON g.number = c.gateway ORDER BY c.id",
+        "INSERT INTO credential (id, gateway, digest, created, revoked)
+         VALUES (?1, (SELECT number FROM gateway WHERE id = ?2), ?3, ?4, ?5)",
+    ),
+    sql(
+        "sensors",
+        "SELECT g.id, s.id, s.label, s.role, s.role_chosen, s.rated_w FROM sensor s JOIN gateway g ON g.number = s.gateway
+         ORDER BY g.id, s.id",
+        "INSERT INTO sensor (gateway, id, label, role, role_chosen, rated_w)
+         VALUES ((SELECT number FROM gateway WHERE id = ?1), ?2, ?3, ?4, ?5, ?6)",
+    ),
+    sql(
+        "series",
+        "SELECT g.id, s.slot, s.sensor, s.metric, s.unit, s.kind, s.quantity, s.chosen FROM series s
+         JOIN gateway g ON g.number = s.gateway ORDER BY g.id, s.slot",
+        "INSERT INTO series (gateway, slot, sensor, metric, unit, kind, quantity, chosen)
+         VALUES ((SELECT number FROM gateway WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    ),
+    sql(
+        "customers",
+        "SELECT id, name, email FROM customer ORDER BY id",
+        "INSERT INTO customer (id, name, email) VALUES (?1, ?2, ?3)",
+    ),
+    sql(
+        "commissions",
+        "SELECT o.id, o.customer, g.id, o.start, o.until FROM ownership o JOIN gateway g ON g.number = o.gateway ORDER BY o.id",
+        "INSERT INTO ownership (id, customer, gateway, start, until)
+         VALUES (?1, ?2, (SELECT number FROM gateway WHERE id = ?3), ?4, ?5)",
+    ),
+    sql(
+        "users",
+        "SELECT id, email, name, role, customer, password_hash, created FROM user ORDER BY id",
+        "INSERT INTO user (id, email, name, role, customer, password_hash, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    ),
+    // Local days and months that are to be summed up anew are named by the number
+    // of their gateway; where that has come to is begun again.
+    sql(
+        "records",
+        "SELECT r.kind, coalesce(g.id, r.id), CASE WHEN g.id IS NULL THEN r.body ELSE '{}' END FROM record r
+         LEFT JOIN gateway g ON r.kind = 'respan' AND g.number = CAST(r.id AS INTEGER) ORDER BY r.kind, 2",
+        "INSERT INTO record (kind, id, body)
+         VALUES (?1, CASE WHEN ?1 = 'respan' THEN (SELECT CAST(number AS TEXT) FROM gateway WHERE id = ?2) ELSE ?2 END, ?3)",
+    ),
+    sql(
+        "mails",
+        "SELECT id, report, period, recipient, subject, message_id, message, created, state, attempts, due, outcome, sent
+         FROM outbox ORDER BY id",
+        "INSERT INTO outbox (id, report, period, recipient, subject, message_id, message, created, state, attempts, due, outcome, sent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    ),
+    sql(
+        "quarantine",
+        "SELECT id, received, gateway, address, code, reason, raw, trusted FROM quarantine ORDER BY id",
+        "INSERT INTO quarantine (id, received, gateway, address, code, reason, raw, trusted, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, length(?7))",
+    ),
+    sql(
+        "audit",
+        "SELECT seq, at, actor, action, object, detail, hash FROM audit ORDER BY seq",
+        "INSERT INTO audit (seq, at, actor, action, object, detail, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    ),
+    sql(
+        "audit_head",
+        "SELECT value FROM setting WHERE name = 'audit_head'",
+        "INSERT INTO setting (name, value) VALUES ('audit_head', ?1)",
+    ),
+    sql(
+        "marks",
+        "SELECT g.id, d.start FROM dirty d JOIN gateway g ON g.number = d.gateway ORDER BY g.id, d.start",
+        "INSERT INTO dirty (gateway, start) VALUES ((SELECT number FROM gateway WHERE id = ?1), ?2)",
+    ),
+    sql(
+        "rollups",
+        "SELECT ?2, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags
+         FROM rollup WHERE gateway = ?1 ORDER BY slot, start",
+        "INSERT INTO rollup (gateway, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags)
+         VALUES ((SELECT number FROM gateway WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    ),
+    sql(
+        "spans",
+        "SELECT ?2, slot, step, start, until, zone, count, min, max, first, last, covered_ms, positive, negative, increase, flags
+         FROM span WHERE gateway = ?1 ORDER BY slot, step, start",
+        "INSERT INTO span (gateway, slot, step, start, until, zone, count, min, max, first, last, covered_ms, positive, negative,
+         increase, flags)
+         VALUES ((SELECT number FROM gateway WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    ),
+];
+
+/// Shows every row of every table, as of one instant.
+pub(crate) fn dump(connection: &Connection, writer: &mut ArchiveWriter) -> Result<(), StoreError> {
+    let snapshot = connection.unchecked_transaction()?;
+    for (sql, table) in SQL.iter().filter_map(|sql| Some((sql, Table::find(sql.table)?))) {
+        writer.begin(table)?;
+        if sql.select.contains("?1") {
+            // Tables that are large are read a gateway at a time, in the order of
+            // their key: nothing has to be sorted.
+            for (number, id) in gateways(&snapshot)? {
+                dump_table(&snapshot, sql, table, &[&number, &id], writer)?;
+            }
+        } else {
+            dump_table(&snapshot, sql, table, &[], writer)?;
+        }
+    }
+    let Some(readings) = Table::find("readings") else { return Ok(()) };
+    writer.begin(readings)?;
+    for (number, id) in gateways(&snapshot)? {
+        dump_frames(&snapshot, number, &id, readings, writer)?;
+    }
+    Ok(())
+}
+
+/// The frames of a gateway; one that does not match its checksum is not passed on
+/// as if it were right.
+fn dump_frames(
+    connection: &Connection,
+    number: i64,
+    id: &str,
+    table: &Table,
+    writer: &mut ArchiveWriter,
+) -> Result<(), StoreError> {
+    let mut query = connection.prepare_cached("SELECT time, data, crc FROM frame WHERE gateway = ?1 ORDER BY time")?;
+    let mut rows = query.query([number])?;
+    while let Some(row) = rows.next()? {
+        let (time, data) = frame::checked(number, row)?;
+        let cells = [Cell::Text(id.to_owned()), Cell::Int(time.as_millis()), Cell::Values(frame::unpack(data)?)];
+        writer.row(table, &cells)?;
+    }
+    Ok(())
+}
+
+fn gateways(connection: &Connection) -> Result<Vec<(i64, String)>, StoreError> {
+    let mut query = connection.prepare("SELECT number, id FROM gateway ORDER BY id")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn dump_table(
+    connection: &Connection,
+    sql: &Sql,
+    table: &Table,
+    parameters: &[&dyn ToSql],
+    writer: &mut ArchiveWriter,
+) -> Result<(), StoreError> {
+    let mut query = connection.prepare_cached(sql.select)?;
+    let mut rows = query.query(parameters)?;
+    let mut extents = Extents::default();
+    while let Some(row) = rows.next()? {
+        let found = row.as_ref().column_count();
+        let mut cells = Vec::with_capacity(table.columns.len());
+        for (index, (_, kind)) in table.columns.iter().take(found).enumerate() {
+            cells.push(cell(row, index, *kind)?);
+        }
+        if table.name == "series" {
+            cells.extend(extents.of(connection, row)?);
+        }
+        writer.row(table, &cells)?;
+    }
+    Ok(())
+}
+
+fn cell(row: &Row<'_>, index: usize, kind: Type) -> Result<Cell, StoreError> {
+    if row.get_ref(index)? == ValueRef::Null {
+        return Ok(Cell::Null);
+    }
+    Ok(match kind {
+        Type::Int => Cell::Int(row.get(index)?),
+        Type::Real => Cell::Real(row.get(index)?),
+        Type::Text => Cell::Text(row.get(index)?),
+        Type::Bytes => Cell::Bytes(row.get(index)?),
+        Type::Values => return Err(StoreError::Damaged("values stand in frames only".to_owned())),
+    })
+}
+
+/// What is first, last and latest of the series of the gateway under way.
+#[derive(Default)]
+struct Extents {
+    gateway: String,
+    extents: Vec<Extent>,
+}
+
+impl Extents {
+    fn of(&mut self, connection: &Connection, series: &Row<'_>) -> Result<[Cell; 4], StoreError> {
+        let gateway: String = series.get(0)?;
+        if self.gateway != gateway {
+            let mut query = connection
+                .prepare_cached("SELECT data FROM latest WHERE gateway = (SELECT number FROM gateway WHERE id = ?1)")?;
+            let data: Option<Vec<u8>> = query.query_row([&gateway], |row| row.get(0)).optional()?;
+            *self = Self { gateway, extents: frame::unpack_extents(data.as_deref().unwrap_or_default())? };
+        }
+        let slot: Slot = series.get(1)?;
+        let Some(extent) = self.extents.iter().find(|extent| extent.slot == slot) else {
+            return Ok([Cell::Null, Cell::Null, Cell::Null, Cell::Null]);
+        };
+        let int = |time: Timestamp| Cell::Int(time.as_millis());
+        let (latest, value) = extent.latest.map_or((Cell::Null, Cell::Null), |(time, value)| (int(time), Cell::Real(value)));
+        Ok([int(extent.first), int(extent.last), latest, value])
+    }
+}
+
+/// Refuses a provider that has anything which an archive would have to be laid
+/// over.
+pub(crate) fn require_empty(connection: &Connection) -> Result<(), StoreError> {
+    const ANYTHING: &str = "SELECT 1 FROM location UNION ALL SELECT 1 FROM gateway UNION ALL SELECT 1 FROM customer
+        UNION ALL SELECT 1 FROM user UNION ALL SELECT 1 FROM outbox UNION ALL SELECT 1 FROM quarantine
+        UNION ALL SELECT 1 FROM audit UNION ALL SELECT 1 FROM setting UNION ALL SELECT 1 FROM record";
+    if connection.prepare(ANYTHING)?.exists([])? {
+        return Err(StoreError::Conflict(
+            "the provider has data already: an archive is restored into an empty one, under another name with --as".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Adds a row of an archive.
+pub(crate) fn insert(connection: &Connection, table: &Table, cells: &[Cell]) -> Result<(), StoreError> {
+    let refused = |error: rusqlite::Error| match StoreError::from(error) {
+        StoreError::Conflict(problem) => StoreError::Archive(format!("a row of {} does not fit: {problem}", table.name)),
+        error => error,
+    };
+    if table.name == "readings" {
+        return insert_frame(connection, cells);
+    }
+    let Some(sql) = SQL.iter().find(|sql| sql.table == table.name) else { return Ok(()) };
+    let mut statement = connection.prepare_cached(sql.insert)?;
+    let wanted = statement.parameter_count();
+    statement.execute(params_from_iter(cells.iter().take(wanted))).map_err(refused)?;
+    match table.name {
+        "gateways" => insert_latest(connection, cells),
+        "series" => insert_extent(connection, cells),
+        _ => Ok(()),
+    }
+}
+
+impl ToSql for Cell {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Owned(Value::Null),
+            Self::Int(number) => ToSqlOutput::Owned(Value::Integer(*number)),
+            Self::Real(number) => ToSqlOutput::Owned(Value::Real(*number)),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Self::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            Self::Values(values) => ToSqlOutput::Owned(Value::Blob(frame::pack(values))),
+        })
+    }
+}
+
+fn insert_frame(connection: &Connection, cells: &[Cell]) -> Result<(), StoreError> {
+    let [Cell::Text(id), Cell::Int(time), Cell::Values(values)] = cells else {
+        return Err(StoreError::Archive("a row of readings cannot be read".to_owned()));
+    };
+    let number = gateway::number(connection, &GatewayId::parse(id)?)
+        .map_err(|_| StoreError::Archive("a row of readings names no gateway".to_owned()))?;
+    let data = frame::pack(values);
+    connection
+        .prepare_cached("INSERT INTO frame (gateway, time, data, crc) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(rusqlite::params![number, time, data, frame::checksum(number, *time, &data)])?;
+    Ok(())
+}
+
+/// The row of what is latest of a gateway, if it had one.
+fn insert_latest(connection: &Connection, cells: &[Cell]) -> Result<(), StoreError> {
+    let [id, _, _, _, seen, address, documents, stamp] = cells else { return Ok(()) };
+    if *seen == Cell::Null {
+        return Ok(());
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO latest (gateway, seen, address, documents, stamp, data)
+             VALUES ((SELECT number FROM gateway WHERE id = ?1), ?2, ?3, ?4, ?5, x'')",
+        )?
+        .execute([id, seen, address, documents, stamp])?;
+    Ok(())
+}
+
+/// Adds a series to the row of what is latest of its gateway.
+fn insert_extent(connection: &Connection, cells: &[Cell]) -> Result<(), StoreError> {
+    let [Cell::Text(id), Cell::Int(slot), .., Cell::Int(first), Cell::Int(last), latest, value] = cells else { return Ok(()) };
+    let latest = match (latest, value) {
+        (Cell::Int(time), Cell::Real(value)) => Some((Timestamp::clamped(*time), *value)),
+        _ => None,
+    };
+    let slot = Slot::try_from(*slot).map_err(|_| StoreError::Archive("a series has no number".to_owned()))?;
+    let extent = Extent { slot, latest, first: Timestamp::clamped(*first), last: Timestamp::clamped(*last) };
+    let number = gateway::number(connection, &GatewayId::parse(id)?)?;
+    let mut query = connection.prepare_cached("SELECT data FROM latest WHERE gateway = ?1")?;
+    let stored: Option<Vec<u8>> = query.query_row([number], |row| row.get(0)).optional()?;
+    let mut data = stored.unwrap_or_default();
+    data.extend(frame::pack_extents(&[extent]));
+    connection.prepare_cached("UPDATE latest SET data = ?2 WHERE gateway = ?1")?.execute(rusqlite::params![number, data])?;
+    Ok(())
+}
+
+/// Counts what the file keeps counts of, and tells others that all has changed.
+pub(crate) fn complete(batch: &mut Batch<'_>) -> Result<(), StoreError> {
+    for (name, trusted) in [("trusted", true), ("strangers", false)] {
+        for (what, sum) in [("rows", "count(*)"), ("bytes", "coalesce(sum(bytes), 0)")] {
+            batch.connection.execute(
+                &format!("UPDATE counter SET value = (SELECT {sum} FROM quarantine WHERE trusted = ?2) WHERE name = ?1"),
+                rusqlite::params![format!("quarantine_{what}_{name}"), trusted],
+            )?;
+        }
+    }
+    // A head in an archive that is not the one of its entries would hide in a new
+    // chain.
+    if let Some(fault) = audit::verify_within(batch.connection)?.fault {
+        return Err(StoreError::Archive(format!("its audit trail is not as it was written: {fault}")));
+    }
+    batch.gateways.clear();
+    batch.config_changed();
+    batch.data_changed();
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! The release before and this one on the same file: what either wrote the other
+//! reads. The statements below are the ones that release has, word by word.
+
+use heliograph_domain::{
+    CustomerId, EmailAddress, GatewayId, GatewayState, KeyDigest, MetricName, OutboxId, ProviderId, SensorId, TimeWindow,
+    Timestamp, Unit,
+};
+use rusqlite::{Connection, params};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::{frame, schema};
+use crate::{DocumentWrite, OutboxKey, ProviderStore, SensorSeen, SeriesSeen, Stamps, Store, StoreUrl, Value};
+
+static STAMPS: Stamps = Stamps::new();
+const MINUTE: i64 = 60_000;
+
+fn at(minute: i64) -> Timestamp {
+    Timestamp::clamped(1_781_481_600_000 + minute * MINUTE)
+}
+
+fn gateway(name: &str) -> GatewayId {
+    GatewayId::parse(name).unwrap()
+}
+
+/// The file as the release before has made it.
+fn make_file(folder: &TempDir) -> Connection {
+    let connection = Connection::open(folder.path().join("sunrise.db")).unwrap();
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    connection.execute_batch(schema::FIRST).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    connection
+}
+
+/// A gateway with a place, a key, an owner, readings of a minute each, a mail and
+/// something refused.
+fn write_as_the_release_before(connection: &Connection, name: &str, number: u128) {
+    // What it does when it opens a file: it refuses what is ahead of it.
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert!(version <= 1, "the release before refuses a file of version {version}");
+    connection.pragma_update(None, "foreign_keys", true).unwrap();
+    let id = |kind: u128| Uuid::from_u128(number * 100 + kind).to_string();
+    let run = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| connection.execute(sql, parameters).unwrap();
+    run(
+        "INSERT INTO location (id, name, zone, latitude, longitude, installed_kwp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET name = excluded.name, zone = excluded.zone, latitude = excluded.latitude,
+         longitude = excluded.longitude, installed_kwp = excluded.installed_kwp",
+        &[&id(1), &"Roof", &"Europe/Madrid", &40.4, &-3.7, &9.5],
+    );
+    run("INSERT INTO gateway (id, state, first_seen) VALUES (?1, ?2, ?3)", &[&name, &"waiting", &at(0).as_millis()]);
+    let row = connection.last_insert_rowid();
+    run("UPDATE gateway SET state = ?2, label = ?3 WHERE number = ?1", &[&row, &"commissioned", &"South"]);
+    run("INSERT INTO placement (gateway, location, start) VALUES (?1, ?2, ?3)", &[&row, &id(1), &at(0).as_millis()]);
+    run(
+        "INSERT INTO credential (id, gateway, digest, created) VALUES (?1, ?2, ?3, ?4)",
+        &[&id(2), &row, &[7u8; 32], &at(0).as_millis()],
+    );
+    run("INSERT INTO sensor (gateway, id, role, role_chosen) VALUES (?1, ?2, ?3, 0)", &[&row, &"inverter-1", &"inverter"]);
+    run(
+        "INSERT INTO series (gateway, slot, sensor, metric, unit, kind, quantity, chosen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)",
+        &[&row, &0, &"inverter-1", &"power", &"W", &"gauge", &"ac-power"],
+    );
+    for minute in 0..30 {
+        run(
+            "INSERT INTO frame (gateway, time, data) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET data = excluded.data",
+            &[&row, &at(minute).as_millis(), &frame::pack(&[(0, 60.0)])],
+        );
+        run(
+            "INSERT INTO dirty (gateway, start) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            &[&row, &heliograph_domain::window_of(at(minute)).as_millis()],
+        );
+    }
+    let extent = frame::Extent { slot: 0, latest: Some((at(29), 60.0)), first: at(0), last: at(29) };
+    for _ in 0..2 {
+        run(
+            "INSERT INTO latest (gateway, seen, address, documents, data) VALUES (?1, ?2, ?3, 1, ?4)
+             ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen), address = excluded.address, documents = documents + 1, data = excluded.data",
+            &[&row, &at(30).as_millis(), &"192.0.2.1:5", &frame::pack_extents(&[extent])],
+        );
+    }
+    run(
+        "INSERT OR REPLACE INTO rollup (gateway, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        &[&row, &0, &at(60).as_millis(), &1, &5.0, &5.0, &5.0, &5.0, &900_000, &5.0, &0.0, &0.0, &0],
+    );
+    run(
+        "INSERT INTO customer (id, name, email) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET name = excluded.name, email = excluded.email",
+        &[&id(3), &"Ana", &"ana@example.org"],
+    );
+    run(
+        "INSERT INTO ownership (id, customer, gateway, start, until) VALUES (?1, ?2, ?3, ?4, ?5)",
+        &[&id(4), &id(3), &row, &at(0).as_millis(), &None::<i64>],
+    );
+    run(
+        "INSERT INTO user (id, email, name, role, customer, password_hash, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (email) DO NOTHING",
+        &[&id(5), &format!("u{number}@example.org"), &"Ana", &"customer", &id(3), &None::<String>, &at(0).as_millis()],
+    );
+    run(
+        "INSERT INTO outbox (id, report, period, recipient, subject, message_id, message, created, state, attempts, due, outcome)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'waiting', 0, ?9, '') ON CONFLICT (report, period, recipient) DO NOTHING",
+        &[&id(6), &"daily", &format!("2026-06-{number:02}"), &"ana@example.org", &"S", &"<m@x>", &[1u8, 2], &0, &0],
+    );
+    run(
+        "INSERT INTO quarantine (id, received, gateway, address, code, reason, bytes, raw, trusted)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        &[&id(7), &at(0).as_millis(), &name, &"192.0.2.1:5", &"malformed", &"no", &1, &[9u8], &true],
+    );
+    for counter in ["quarantine_rows_trusted", "quarantine_bytes_trusted"] {
+        run("UPDATE counter SET value = value + ?2 WHERE name = ?1", &[&counter, &1]);
+    }
+    run("UPDATE counter SET value = value + 1 WHERE name = ?1", &[&"config"]);
+    run(
+        "INSERT INTO lease (name, holder, until) VALUES (?1, ?2, ?4)
+         ON CONFLICT DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE holder = ?2 OR until <= ?3",
+        &[&"rollup", &"a", &at(0).as_millis(), &at(1).as_millis()],
+    );
+    run(
+        "INSERT INTO session (digest, user, data, expires) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET user = excluded.user, data = excluded.data, expires = excluded.expires",
+        &[&[number as u8; 32], &id(5), &[0u8], &at(1000).as_millis()],
+    );
+}
+
+fn open(folder: &TempDir) -> ProviderStore {
+    Store::open(StoreUrl::sqlite(folder.path())).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap()
+}
+
+/// That this release sees everything that the other one wrote of a gateway.
+async fn assert_all_there(store: &ProviderStore, name: &str, number: u128) {
+    let found = store.gateway_fetch(&gateway(name)).await.unwrap();
+    assert_eq!((found.state, found.label.as_deref(), found.documents), (GatewayState::Commissioned, Some("South"), 2));
+    assert!(found.location.is_some());
+    let page = store.reading_page(&gateway(name), TimeWindow::ALWAYS, usize::MAX).await.unwrap();
+    assert_eq!(page.rows.len(), 30);
+    let rollups = store.rollup_list(&gateway(name), TimeWindow::ALWAYS, TimeWindow::ALWAYS).await.unwrap();
+    let windows: Vec<(Timestamp, u32)> = rollups[0].windows.iter().map(|window| (window.start, window.rollup.count)).collect();
+    assert_eq!(windows, [(at(0), 15), (at(15), 15), (at(60), 1)]);
+    assert_eq!(rollups[0].series.latest.map(|sample| sample.value), Some(60.0));
+    let customer = CustomerId::new(Uuid::from_u128(number * 100 + 3));
+    assert_eq!(store.commission_list_by_customer(customer).await.unwrap().len(), 1);
+    let key = OutboxKey {
+        report: "daily".into(),
+        period: format!("2026-06-{number:02}"),
+        recipient: EmailAddress::parse("ana@example.org").unwrap(),
+    };
+    assert!(store.outbox_contains(&key).await.unwrap());
+    assert_eq!(store.outbox_fetch(OutboxId::new(Uuid::from_u128(number * 100 + 6))).await.unwrap().message, [1, 2]);
+    assert!(store.session_load(KeyDigest([number as u8; 32]), at(1)).await.unwrap().is_some());
+    assert!(store.user_find(&EmailAddress::parse(&format!("u{number}@example.org")).unwrap()).await.unwrap().is_some());
+}
+
+fn document(name: &str, minute: i64, value: f64) -> DocumentWrite {
+    DocumentWrite {
+        gateway: gateway(name),
+        received: at(minute),
+        stamp: STAMPS.next(at(minute)),
+        address: "192.0.2.1:5".to_owned(),
+        sensors: vec![SensorSeen { id: SensorId::parse("inverter-1").unwrap(), role: None }],
+        series: vec![SeriesSeen {
+            sensor: 0,
+            metric: MetricName::parse("power").unwrap(),
+            unit: Unit::parse("W").unwrap(),
+            kind: None,
+            quantity: None,
+        }],
+        values: vec![Value { series: 0, time: at(minute), value }],
+        quarantine: None,
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_the_release_before_is_taken_up() {
+    let folder = TempDir::new().unwrap();
+    write_as_the_release_before(&make_file(&folder), "gw-1", 1);
+    let store = open(&folder);
+    assert_all_there(&store, "gw-1", 1).await;
+    store.document_write(document("gw-1", 5, 999.0)).await.unwrap();
+    let page = store.reading_page(&gateway("gw-1"), TimeWindow::between(at(5), at(6)), 9).await.unwrap();
+    assert_eq!(page.rows[0].value, 999.0, "a later push wins over what was there");
+    store.gateway_retire(&gateway("gw-1"), at(100)).await.unwrap();
+    assert_eq!(store.audit_verify(None).await.unwrap().head.seq, 1);
+}
+
+#[tokio::test]
+async fn the_release_before_goes_on_with_a_file_that_this_one_has_migrated() {
+    let folder = TempDir::new().unwrap();
+    write_as_the_release_before(&make_file(&folder), "gw-1", 1);
+    let store = open(&folder);
+    store.document_write(document("gw-1", 29, 60.0)).await.unwrap();
+    let connection = Connection::open(folder.path().join("sunrise.db")).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    // While this one is open too, as in a rolling upgrade that is taken back.
+    write_as_the_release_before(&connection, "gw-2", 2);
+    assert_all_there(&store, "gw-2", 2).await;
+    // It rewrites a frame of this release, which then holds what it wrote.
+    store.document_write(document("gw-2", 40, 1.0)).await.unwrap();
+    let rewritten = frame::pack(&[(0, 2.5)]);
+    connection
+        .execute(
+            "INSERT INTO frame (gateway, time, data) VALUES ((SELECT number FROM gateway WHERE id = 'gw-2'), ?1, ?2)
+             ON CONFLICT DO UPDATE SET data = excluded.data",
+            params![at(40).as_millis(), rewritten],
+        )
+        .unwrap();
+    let page = store.reading_page(&gateway("gw-2"), TimeWindow::between(at(40), at(41)), 9).await.unwrap();
+    assert_eq!(page.rows[0].value, 2.5);
+    // What it reads of this release's rows is what it knows.
+    let (documents, data): (i64, Vec<u8>) = connection
+        .query_row(
+            "SELECT documents, data FROM latest WHERE gateway = (SELECT number FROM gateway WHERE id = 'gw-1')",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    assert_eq!((documents, frame::unpack_extents(&data).unwrap().len()), (3, 1));
+}

@@ -1,0 +1,123 @@
+//! A customer's personal data goes, and nothing else.
+
+use heliograph_domain::{
+    Commission, CommissionId, Customer, CustomerId, EmailAddress, KeyDigest, OutboxId, ProviderId, TimeWindow, UserId, UserRole,
+};
+use heliograph_store::{
+    CustomerErasure, OutboxKey, OutboxNew, OutboxState, ProviderStore, SessionRow, Store, StoreError, StoreUrl, UserRecord,
+};
+use uuid::Uuid;
+
+use crate::backend::{gateway, minute, on_every_backend, power};
+
+fn address(text: &str) -> EmailAddress {
+    EmailAddress::parse(text).unwrap()
+}
+
+async fn mail(store: &ProviderStore, number: u128, to: &str) {
+    let mail = OutboxNew {
+        id: OutboxId::new(Uuid::from_u128(number)),
+        key: OutboxKey { report: "daily".into(), period: format!("2026-06-{number:02}"), recipient: address(to) },
+        subject: "Good day Frieda Niemand".into(),
+        message_id: format!("<{number}@x>"),
+        message: b"Dear Frieda Niemand".to_vec(),
+        created: minute(0),
+        due: minute(0),
+    };
+    assert!(store.outbox_put(mail).await.unwrap());
+}
+
+async fn person(store: &ProviderStore, number: u128, email: &str, customer: Option<CustomerId>) {
+    let user = UserRecord {
+        id: UserId::new(Uuid::from_u128(number)),
+        email: address(email),
+        name: "Frieda Niemand".into(),
+        role: if customer.is_some() { UserRole::Customer } else { UserRole::Operator },
+        customer,
+        password_hash: None,
+        created: minute(0),
+    };
+    store.user_create(user.clone()).await.unwrap();
+    let session =
+        SessionRow { digest: KeyDigest([number as u8; 32]), user: Some(user.id), data: Vec::new(), expires: minute(10_000) };
+    store.session_save(session).await.unwrap();
+}
+
+/// A customer with a person, three commissions and three mails, and a colleague
+/// who shares an address with it.
+async fn fill(store: &ProviderStore) -> CustomerId {
+    let customer = Customer {
+        id: CustomerId::new(Uuid::from_u128(1)),
+        name: "Frieda Niemand".into(),
+        email: Some(address("shared@x.example")),
+    };
+    store.customer_save(customer.clone()).await.unwrap();
+    store.document_write(power("gw-1", &[(1, 1.0), (500, 2.0)])).await.unwrap();
+    for (number, from, until) in [(1, 0, Some(10)), (2, 10, None)] {
+        let window = TimeWindow { from: minute(from), until: until.map(minute) };
+        let id = CommissionId::new(Uuid::from_u128(number));
+        store.commission_create(Commission { id, customer: customer.id, gateway: gateway("gw-1"), window }).await.unwrap();
+    }
+    person(store, 11, "frieda@niemand.example", Some(customer.id)).await;
+    person(store, 12, "shared@x.example", None).await;
+    mail(store, 1, "frieda@niemand.example").await;
+    mail(store, 2, "frieda@niemand.example").await;
+    mail(store, 3, "shared@x.example").await;
+    customer.id
+}
+
+#[tokio::test]
+async fn what_is_personal_is_erased_and_what_was_measured_stays() {
+    on_every_backend(|store| async move {
+        let customer = fill(&store).await;
+        let erased = store.customer_erase(customer, minute(100)).await.unwrap();
+        assert_eq!(erased, CustomerErasure { people: 1, mails: 2, commissions_ended: 1 });
+
+        let left = store.customer_fetch(customer).await.unwrap();
+        assert_eq!((left.name.as_str(), left.email), ("erased", None));
+        assert_eq!(store.user_list().await.unwrap().len(), 1, "the colleague stays");
+        assert!(store.session_load(KeyDigest([11; 32]), minute(1)).await.unwrap().is_none());
+        assert!(store.session_load(KeyDigest([12; 32]), minute(1)).await.unwrap().is_some());
+        let ends: Vec<_> =
+            store.commission_list_by_customer(customer).await.unwrap().iter().map(|commission| commission.window.until).collect();
+        assert_eq!(ends, [Some(minute(10)), Some(minute(100))]);
+        for row in store.outbox_list(9).await.unwrap() {
+            let message = store.outbox_fetch(row.id).await.unwrap().message;
+            if row.key.recipient == address("shared@x.example") {
+                assert_eq!((row.state, message.is_empty()), (OutboxState::Waiting, false), "it is the colleague's too");
+            } else {
+                assert!(row.key.recipient.as_str().ends_with("@erased.invalid") && message.is_empty());
+                assert_eq!((row.subject.as_str(), row.state), ("erased", OutboxState::GivenUp), "and it is never sent");
+            }
+        }
+        let page = store.reading_page(&gateway("gw-1"), TimeWindow::ALWAYS, 9).await.unwrap();
+        assert_eq!(page.rows.len(), 2);
+        let verdict = store.audit_verify(None).await.unwrap();
+        assert_eq!(
+            (verdict.fault, store.audit_list(verdict.head.seq, 1).await.unwrap()[0].action.as_str()),
+            (None, "customer.erase")
+        );
+        assert!(matches!(
+            store.customer_erase(CustomerId::new(Uuid::from_u128(9)), minute(1)).await,
+            Err(StoreError::NotFound(_))
+        ));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_byte_of_an_erased_name_stays_in_the_file() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let root = Store::open(StoreUrl::sqlite(folder.path())).unwrap();
+    let store = root.provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
+    let customer = fill(&store).await;
+    store.user_delete(UserId::new(Uuid::from_u128(12))).await.unwrap();
+    store.customer_erase(customer, minute(100)).await.unwrap();
+    store.close().await;
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let found = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        assert!(!found("frieda@niemand"), "the address is still there");
+        assert!(!found("Dear Frieda"), "a mail is still there");
+    }
+}

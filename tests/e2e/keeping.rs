@@ -1,0 +1,138 @@
+//! Archives, retention and a customer's data, by the commands of an operator.
+
+use std::path::Path;
+
+use heliograph_domain::{
+    Commission, CommissionId, Customer, CustomerId, GatewayId, MetricName, ProviderId, SensorId, TimeWindow, Timestamp, Unit,
+};
+use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Store, StoreUrl, Value, WriteStamp};
+use uuid::Uuid;
+
+use crate::binary::{run, run_with_input};
+
+const DAY_MS: i64 = 86_400_000;
+
+fn store(folder: &Path, provider: &str) -> ProviderStore {
+    let store = Store::open(StoreUrl::sqlite(folder.join("data"))).unwrap();
+    store.provider(&ProviderId::parse(provider).unwrap()).unwrap()
+}
+
+/// Ten days up to now, a reading an hour.
+async fn fill(folder: &Path, gateway: &str) -> Timestamp {
+    let store = store(folder, "sunrise");
+    let now: Timestamp = jiff::Timestamp::now().into();
+    let begin = now.plus_millis(-10 * DAY_MS);
+    let document = DocumentWrite {
+        gateway: GatewayId::parse(gateway).unwrap(),
+        received: now,
+        stamp: WriteStamp::at(now),
+        address: "127.0.0.1:1".to_owned(),
+        sensors: vec![SensorSeen { id: SensorId::parse("s").unwrap(), role: None }],
+        series: vec![SeriesSeen {
+            sensor: 0,
+            metric: MetricName::parse("power").unwrap(),
+            unit: Unit::parse("W").unwrap(),
+            kind: None,
+            quantity: None,
+        }],
+        values: (0..240).map(|hour| Value { series: 0, time: begin.plus_millis(hour * 3_600_000), value: hour as f64 }).collect(),
+        quarantine: None,
+    };
+    store.document_write(document).await.unwrap();
+    store.close().await;
+    begin
+}
+
+#[tokio::test]
+async fn an_archive_moves_a_provider_to_another_name_or_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), "gw-1").await;
+    let created = run_with_input(&["archive", "create", "--provider", "sunrise", "a.archive"], folder.path(), "");
+    assert!(created.contains("240 readings") && created.contains("1 audit"), "{created}");
+    let again = run(&["archive", "create", "--provider", "sunrise", "a.archive"], folder.path());
+    assert_eq!(again.status.code(), Some(1));
+    run_with_input(&["archive", "verify", "a.archive", "--provider", "sunrise"], folder.path(), "");
+
+    let whole = std::fs::read(folder.path().join("a.archive")).unwrap();
+    std::fs::write(folder.path().join("cut.archive"), &whole[..whole.len() / 2]).unwrap();
+    for (arguments, named) in [
+        (&["archive", "restore", "--provider", "sunrise", "--as", "dawn", "cut.archive"][..], "it is broken"),
+        (&["archive", "restore", "--provider", "dawn", "a.archive"], "--provider sunrise --as dawn"),
+        (&["archive", "restore", "--provider", "sunrise", "a.archive"], "has data already"),
+        (&["archive", "verify", "data/sunrise.db"], "not an archive"),
+    ] {
+        let output = run(arguments, folder.path());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(named), "{arguments:?}: {said}");
+        assert!(!folder.path().join("data/dawn.db").exists(), "{arguments:?} has made a store");
+    }
+    run_with_input(&["archive", "restore", "--provider", "sunrise", "--as", "dawn", "a.archive"], folder.path(), "");
+    let readings =
+        |provider| run_with_input(&["readings", "--provider", provider, "--gateway", "gw-1", "--csv"], folder.path(), "");
+    assert_eq!(readings("dawn"), readings("sunrise"));
+    assert_eq!(readings("dawn").lines().count(), 241);
+    run_with_input(&["audit", "verify", "--provider", "dawn"], folder.path(), "");
+}
+
+#[tokio::test]
+async fn retention_is_shown_before_it_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), "gw-1").await;
+    let retention = |more: &[&str]| {
+        let arguments = [&["store", "retention", "--provider", "sunrise"], more].concat();
+        run_with_input(&arguments, folder.path(), "")
+    };
+    assert!(retention(&[]).contains("for ever"));
+    let shown = retention(&["--days", "4"]);
+    assert!(shown.contains("120 readings") && shown.contains("stay as they are now"), "{shown}");
+    assert!(retention(&["--days", "4", "--run"]).starts_with("120 readings before"));
+    assert!(retention(&["--days", "4"]).contains("deletes 0 readings"));
+    let trail = run_with_input(&["audit", "list", "--provider", "sunrise"], folder.path(), "");
+    assert!(trail.contains("operator") && trail.contains("retention.run"), "{trail}");
+}
+
+#[tokio::test]
+async fn a_customer_gets_what_is_theirs_and_then_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let begin = fill(folder.path(), "gw/1").await;
+    let customer = Customer { id: CustomerId::new(Uuid::from_u128(1)), name: "Frieda Niemand".to_owned(), email: None };
+    let gateway = GatewayId::parse("gw/1").unwrap();
+    let (from, until) = (begin.plus_millis(DAY_MS), begin.plus_millis(2 * DAY_MS));
+    let commission = Commission {
+        id: CommissionId::new(Uuid::from_u128(2)),
+        customer: customer.id,
+        gateway,
+        window: TimeWindow::between(from, until),
+    };
+    let store = store(folder.path(), "sunrise");
+    store.customer_save(customer.clone()).await.unwrap();
+    store.commission_create(commission.clone()).await.unwrap();
+    store.close().await;
+    let id = customer.id.to_string();
+    let add = ["user", "add", "--provider", "sunrise", "--role", "customer", "--email", "frieda@niemand.example"];
+    let add = [&add[..], &["--customer", &id, "--password-stdin"]].concat();
+    run_with_input(&add, folder.path(), "a long enough phrase\n");
+
+    let which = ["--provider", "sunrise", "--customer", &id];
+    run_with_input(&[&["customer", "export"], &which[..], &["--out", "frieda"]].concat(), folder.path(), "");
+    let read = |name: &str| std::fs::read_to_string(folder.path().join("frieda").join(name)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&read("customer.json")).unwrap();
+    assert_eq!(
+        (&json["customer"]["name"], &json["people"][0]["email"]),
+        (&"Frieda Niemand".into(), &"frieda@niemand.example".into())
+    );
+    assert!(!read("customer.json").contains("argon2"), "no hash of a password");
+    assert_eq!(read(&format!("readings/{}.csv", commission.id)).lines().count(), 25, "its own day and no other");
+
+    let unsure = run_with_input(&[&["customer", "erase"], &which[..]].concat(), folder.path(), "");
+    assert!(unsure.contains("--yes"), "{unsure}");
+    run_with_input(&[&["customer", "erase"], &which[..], &["--yes"]].concat(), folder.path(), "");
+    let people = run_with_input(&["user", "list", "--provider", "sunrise"], folder.path(), "");
+    assert!(!people.contains("frieda"), "{people}");
+    run_with_input(&["audit", "verify", "--provider", "sunrise"], folder.path(), "");
+    let database = std::fs::read(folder.path().join("data/sunrise.db")).unwrap();
+    assert!(!database.windows(14).any(|bytes| bytes == b"Frieda Niemand"));
+    let unknown =
+        run(&["customer", "export", "--provider", "sunrise", "--customer", &Uuid::from_u128(9).to_string()], folder.path());
+    assert_eq!(unknown.status.code(), Some(1));
+}
