@@ -18,6 +18,9 @@ const LEASE: &str = "retention";
 /// Deletes what is older than the provider keeps, while it holds the lease, until
 /// told to stop.
 pub(crate) async fn run(store: ProviderStore, holder: String, clock: Clock, shutdown: CancellationToken) {
+    if store.readings_expire() {
+        return;
+    }
     loop {
         match shutdown.run_until_cancelled(turn(&store, &holder, &clock)).await {
             Some(Ok(())) => {}

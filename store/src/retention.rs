@@ -102,6 +102,17 @@ pub struct RetentionStep {
 }
 
 impl ProviderStore {
+    /// Whether readings expire by themselves, each at the age that was the
+    /// retention when it was written: then nobody has to delete them, and nothing
+    /// that is there follows a changed retention.
+    #[must_use]
+    pub const fn readings_expire(&self) -> bool {
+        match self.backend {
+            Backend::Sqlite(_) => false,
+            Backend::Cassandra(_) => true,
+        }
+    }
+
     /// What a plan would delete now; changes nothing.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use heliograph_store::{
 };
 use uuid::Uuid;
 
-use crate::backend::{Fresh, document, gateway, minute, on_every_backend, power};
+use crate::backend::{Fresh, document, gateway, minute, on_embedded, power};
 
 /// A file in memory that outlives its writer.
 #[derive(Clone, Default)]
@@ -139,7 +139,7 @@ fn digests(summary: &ArchiveSummary) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn what_goes_out_comes_in_again_bit_for_bit() {
-    on_every_backend(|store| async move {
+    on_embedded(|store| async move {
         fill(&store).await;
         let (summary, archive) = create(&store).await;
         assert_eq!(verify(&archive).unwrap(), summary);
@@ -177,7 +177,7 @@ async fn what_goes_out_comes_in_again_bit_for_bit() {
 
 #[tokio::test]
 async fn a_broken_archive_is_refused_wherever_it_is_broken() {
-    on_every_backend(|store| async move {
+    on_embedded(|store| async move {
         fill(&store).await;
         let (_, archive) = create(&store).await;
         let seed: u64 = std::collections::hash_map::RandomState::new().hash_one(archive.len());
@@ -214,7 +214,7 @@ async fn a_broken_archive_is_refused_wherever_it_is_broken() {
 
 #[tokio::test]
 async fn an_archive_is_of_one_instant_while_others_write() {
-    on_every_backend(|store| async move {
+    on_embedded(|store| async move {
         fill(&store).await;
         let writer = store.store.clone();
         let writing = tokio::spawn(async move {

@@ -20,7 +20,7 @@ pub(crate) enum Backend {
 /// Every backend that the suite runs on.
 pub(crate) const ALL: &[Backend] = &[Backend::Sqlite, Backend::Cassandra];
 
-/// Backends that points, corrections and retention are on.
+/// Backends that points, corrections, retention, archives and erasure are on.
 pub(crate) const EMBEDDED: &[Backend] = &[Backend::Sqlite];
 
 /// A provider's store of its own for one test.
@@ -91,7 +91,7 @@ where
     }
 }
 
-/// Runs a test of points, corrections or retention.
+/// Runs a test of points, corrections, retention, archives or erasure.
 pub(crate) async fn on_embedded<F, T>(test: F)
 where
     F: Fn(Fresh) -> T,

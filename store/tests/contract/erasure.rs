@@ -8,7 +8,7 @@ use heliograph_store::{
 };
 use uuid::Uuid;
 
-use crate::backend::{gateway, minute, on_every_backend, power};
+use crate::backend::{gateway, minute, on_embedded, power};
 
 fn address(text: &str) -> EmailAddress {
     EmailAddress::parse(text).unwrap()
@@ -68,7 +68,7 @@ async fn fill(store: &ProviderStore) -> CustomerId {
 
 #[tokio::test]
 async fn what_is_personal_is_erased_and_what_was_measured_stays() {
-    on_every_backend(|store| async move {
+    on_embedded(|store| async move {
         let customer = fill(&store).await;
         let erased = store.customer_erase(customer, minute(100)).await.unwrap();
         assert_eq!(erased, CustomerErasure { people: 1, mails: 2, commissions_ended: 1 });
