@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let shutdown = role::shutdown_on_signals()?;
     let listener = bind::listen(listen, "--listen")?;
-    ops::spawn(ops_address, &args.role.provider, store.clone(), shutdown.clone())?;
+    ops::spawn(ops_address, &args.role.provider, store.clone(), None, shutdown.clone())?;
     tracing::info!(provider = %args.role.provider, address = %listen, "panel listens");
     heliograph_admin_web::run(listener, store.clone(), panel, role::clock(), shutdown).await.context("serve the panel")?;
     store.close().await;

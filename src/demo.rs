@@ -132,7 +132,8 @@ async fn start(tenant: Tenant, folder: &Path, tasks: &TaskTracker, shutdown: &Ca
     let Tenant { sockets, store, gateways, .. } = tenant;
     let clock = role::clock();
     let push_to = sockets.ingest.local_addr().context("read the address of ingest")?;
-    let ingest = Ingest::open(store.clone(), IngestSettings::default(), clock.clone()).await.context("start ingest")?;
+    let spool = folder.join("spool").join(store.provider().as_str());
+    let ingest = Ingest::open(store.clone(), IngestSettings::default(), &spool, clock.clone()).await.context("start ingest")?;
     tasks.spawn(ingest.run(sockets.ingest, role::holder(), shutdown.clone()));
 
     let panel_url = format!("http://127.0.0.1:{}", sockets.plan.panel_port);

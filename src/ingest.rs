@@ -1,6 +1,7 @@
 //! `heliograph ingest`: serves the gateways of a provider.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,9 +9,18 @@ use anyhow::Context as _;
 use heliograph_dialects::Limits;
 use heliograph_domain::{Actor, ProviderId, ProviderSettings, UnknownGateways};
 use heliograph_ingest::{Ingest, IngestSettings};
+use heliograph_store::{ProviderStore, Store, StoreError, StoreUrl};
+use tokio_util::sync::CancellationToken;
 
-use crate::settings::{Settings, Sources};
+use crate::settings::{self, Settings, Sources};
 use crate::{bind, logging, ops, role};
+
+/// How long a store may take to open before a start goes on without it.
+const OPENING: Duration = Duration::from_secs(3);
+/// Between two attempts to lay down the policy of a flag.
+const SEEDING: Duration = Duration::from_secs(5);
+/// How long a store may take to close.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// Serve the gateways of a provider.
 #[derive(Debug, clap::Args)]
@@ -35,18 +45,25 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ingest_settings = ingest_settings(&mut settings);
     let listen: SocketAddr = settings.required("ingest.listen", SocketAddr::from(([0, 0, 0, 0], 0)));
     let ops_address = settings.optional("ops.listen");
-    let store = role::open(&args.role.provider, &mut settings)?.acting_as(Actor::System("ingest"));
+    let spool_dir = settings::path(settings.text("ingest.spool_dir"));
+    let url = role::store_url(&mut settings, "store.url", "store.user", "store.password");
+    settings.finish()?;
+    let url = url?;
+    let spool = spool_folder(spool_dir, &url, &args.role.provider);
+    let store = open_store(url, &args.role.provider, Ingest::knows_gateways(&spool)).await?.acting_as(Actor::System("ingest"));
 
-    if let Some(policy) = args.unknown_gateways.as_deref() {
-        seed_policy(&store, &args.role.provider, UnknownGateways::parse(policy)?).await?;
-    }
     let shutdown = role::shutdown_on_signals()?;
+    if let Some(policy) = args.unknown_gateways.as_deref() {
+        seed_policy(&store, UnknownGateways::parse(policy)?, ingest_settings.store_deadline, &shutdown).await?;
+    }
     let listener = bind::listen(listen, "--listen")?;
-    let ingest = Ingest::open(store.clone(), ingest_settings, role::clock()).await.context("start ingest")?;
-    ops::spawn(ops_address, &args.role.provider, store.clone(), shutdown.clone())?;
+    let ingest = Ingest::open(store.clone(), ingest_settings, &spool, role::clock()).await.context("start ingest")?;
+    ops::spawn(ops_address, &args.role.provider, store.clone(), Some(ingest.status()), shutdown.clone())?;
     tracing::info!(provider = %args.role.provider, address = %listen, acks_survive = store.ack_level().as_str(), "ingest listens");
     ingest.run(listener, role::holder(), shutdown).await;
-    store.close().await;
+    if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
+        tracing::warn!("the store does not close, what was acked is in it or in the spool");
+    }
     tracing::info!(provider = %args.role.provider, "ingest has drained");
     Ok(ExitCode::SUCCESS)
 }
@@ -71,15 +88,59 @@ fn ingest_settings(settings: &mut Settings) -> IngestSettings {
         grace: seconds(settings, "ingest.grace_seconds", built_in.grace),
         in_flight: settings.required::<std::num::NonZeroUsize>("ingest.in_flight", std::num::NonZeroUsize::MIN).get(),
         drain: seconds(settings, "ingest.drain_seconds", built_in.drain),
+        store_deadline: Duration::from_millis(
+            settings.required::<std::num::NonZeroU32>("ingest.store_deadline_ms", std::num::NonZeroU32::MIN).get().into(),
+        ),
+        spool_bytes: settings.required("ingest.spool_bytes", built_in.spool_bytes),
     }
 }
 
-/// The flag decides until somebody saves settings in the panel.
+/// The provider's own folder below the one that is set; each process has one of
+/// its own in it.
+fn spool_folder(set: Option<PathBuf>, url: &StoreUrl, provider: &ProviderId) -> PathBuf {
+    let beside_the_data = || url.folder().unwrap_or(Path::new(".")).join("spool");
+    set.unwrap_or_else(beside_the_data).join(provider.as_str())
+}
+
+/// Opens the store. Where the gateways are known from before, a store that is away
+/// keeps nobody from being served: it is opened when it is there.
+async fn open_store(url: StoreUrl, provider: &ProviderId, knows_gateways: bool) -> anyhow::Result<ProviderStore> {
+    let (place, id) = (url.clone(), provider.clone());
+    let opening = tokio::task::spawn_blocking(move || Store::open(place)?.provider(&id));
+    let patience = if knows_gateways { OPENING } else { Duration::MAX };
+    let problem = match tokio::time::timeout(patience, opening).await {
+        Ok(opened) => match opened.context("open the store")? {
+            Err(error @ (StoreError::Open { .. } | StoreError::Unavailable(_))) if knows_gateways => error.to_string(),
+            opened => return Ok(opened?),
+        },
+        Err(_) => "it does not answer".to_owned(),
+    };
+    tracing::error!(%provider, problem, "the store cannot be opened: documents go to the spool until it can");
+    Ok(ProviderStore::open_later(&url, provider)?)
+}
+
+/// The flag decides until somebody saves settings in the panel. Where the store is
+/// away the settings that were last known hold, and the flag is laid down later.
 async fn seed_policy(
-    store: &heliograph_store::ProviderStore,
-    provider: &ProviderId,
+    store: &ProviderStore,
     policy: UnknownGateways,
+    deadline: Duration,
+    shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let seed = ProviderSettings { name: provider.to_string(), unknown_gateways: policy, ..ProviderSettings::default() };
-    store.settings_seed(seed).await.context("seed settings")
+    let name = store.provider().to_string();
+    let seed = ProviderSettings { name, unknown_gateways: policy, ..ProviderSettings::default() };
+    match tokio::time::timeout(deadline, store.settings_seed(seed.clone())).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(StoreError::Unavailable(_) | StoreError::Open { .. })) | Err(_) => {}
+        Ok(Err(error)) => return Err(error).context("seed settings"),
+    }
+    let (store, shutdown) = (store.clone(), shutdown.clone());
+    tokio::spawn(async move {
+        while shutdown.run_until_cancelled(tokio::time::sleep(SEEDING)).await.is_some() {
+            if store.settings_seed(seed.clone()).await.is_ok() {
+                break;
+            }
+        }
+    });
+    Ok(())
 }

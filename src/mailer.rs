@@ -40,7 +40,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         )?;
     } else {
         let shutdown = role::shutdown_on_signals()?;
-        ops::spawn(ops_address, &args.role.provider, store.clone(), shutdown.clone())?;
+        ops::spawn(ops_address, &args.role.provider, store.clone(), None, shutdown.clone())?;
         tracing::info!(provider = %args.role.provider, "mailer runs");
         heliograph_mailer::run(store.clone(), mail, role::clock(), shutdown).await.context("send mails")?;
     }

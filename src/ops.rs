@@ -8,6 +8,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use heliograph_domain::ProviderId;
+use heliograph_ingest::{IngestStatus, Readiness};
 use heliograph_store::ProviderStore;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
@@ -25,6 +26,7 @@ pub(crate) fn spawn(
     address: Option<SocketAddr>,
     provider: &ProviderId,
     store: ProviderStore,
+    ingest: Option<IngestStatus>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let Some(address) = address else { return Ok(()) };
@@ -36,7 +38,7 @@ pub(crate) fn spawn(
         .context("set up metrics")?;
     let listener = crate::bind::listen(address, "--ops")?;
     tokio::spawn(upkeep(metrics.clone(), shutdown.clone()));
-    tokio::spawn(serve(listener, metrics, store, shutdown));
+    tokio::spawn(serve(listener, metrics, store, ingest, shutdown));
     Ok(())
 }
 
@@ -46,25 +48,42 @@ async fn upkeep(metrics: PrometheusHandle, shutdown: CancellationToken) {
     }
 }
 
-async fn serve(listener: TcpListener, metrics: PrometheusHandle, store: ProviderStore, shutdown: CancellationToken) {
+async fn serve(
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    store: ProviderStore,
+    ingest: Option<IngestStatus>,
+    shutdown: CancellationToken,
+) {
     let draining = shutdown.clone();
     let router = Router::new()
         .route("/metrics", get(async move || metrics.render()))
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(async move || ready(&store, &draining).await));
+        .route("/readyz", get(async move || ready(&store, ingest.as_ref(), &draining).await));
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "ops address cannot be served");
     }
 }
 
-async fn ready(store: &ProviderStore, draining: &CancellationToken) -> (StatusCode, String) {
+/// Ready is who can do the work of its role: ingest without its store while the
+/// spool has room.
+async fn ready(store: &ProviderStore, ingest: Option<&IngestStatus>, draining: &CancellationToken) -> (StatusCode, String) {
     if draining.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
+    match ingest.map(IngestStatus::readiness) {
+        Some(Readiness::Refusing(reason)) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        Some(Readiness::Spooling(level)) => return (StatusCode::OK, format!("ready, acks come from the spool: {level}\n")),
+        Some(Readiness::Straight) | None => {}
+    }
+    let away = |reason: String| match ingest {
+        Some(ingest) if ingest.spools() => (StatusCode::OK, format!("ready, acks will come from the spool: {reason}\n")),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    };
     match tokio::time::timeout(READY_TIMEOUT, store.ping()).await {
         Ok(Ok(())) => (StatusCode::OK, format!("ready, acks survive {}\n", store.ack_level().as_str())),
-        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n".to_owned()),
+        Ok(Err(error)) => away(error.to_string()),
+        Err(_) => away("the store does not answer".to_owned()),
     }
 }

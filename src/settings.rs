@@ -53,6 +53,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("ingest.attributes", "64", "most attributes of a tag"),
     setting("ingest.tag_bytes", "65536", "longest tag"),
     setting("ingest.in_flight", "32", "documents of a connection that may wait for the store"),
+    setting(
+        "ingest.store_deadline_ms",
+        "2000",
+        "milliseconds after which a write that the store has not finished goes to the spool",
+    ),
+    setting("ingest.spool_bytes", "1073741824", "bytes that the spool may hold while the store is away; 0: none"),
+    setting("ingest.spool_dir", "", "folder of the spool; empty: spool beside the data, or ./spool for a cluster"),
     setting("ingest.drain_seconds", "10", "seconds that a drain may take"),
     setting("admin.listen", "0.0.0.0:8080", "address of the web panel"),
     setting("admin.public_url", "", "address that people type; https makes cookies Secure"),

@@ -7,21 +7,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heliograph_dialects::{Context, DecodeError, Decoded, Refused, canonical, decode, mask_credentials, salvage};
 use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways, time_ordered_uuid};
-use heliograph_store::{
-    DocumentWrite, ProviderStore, QuarantineNew, SensorSeen, SeriesSeen, Stamps, StoreError, Value, WriteStamp,
-};
+use heliograph_store::{DocumentWrite, QuarantineNew, SensorSeen, SeriesSeen, Stamps, StoreError, Value, WriteStamp};
 
 use crate::Clock;
 use crate::answer::Answer;
 use crate::directory::{Directory, DirectoryFeed, Standing};
 use crate::lockout::Lockout;
+use crate::spool::{NotKept, Record, Spool};
 
 /// Reasons listed for a document with refused readings.
 const REASONS: usize = 100;
 
 /// What all connections of a server share.
 pub(crate) struct Intake {
-    pub(crate) store: ProviderStore,
+    /// Where everything is written.
+    pub(crate) spool: Spool,
     pub(crate) directory: DirectoryFeed,
     /// Wrong keys by address.
     pub(crate) wrong_keys: Lockout,
@@ -101,7 +101,7 @@ impl Intake {
         let closes = verdict.closes();
         let intake = Arc::clone(self);
         let peer = peer.clone();
-        Taken { closes, answer: async move { intake.carry_out(verdict, &peer, received).await } }
+        Taken { closes, answer: async move { intake.carry_out(verdict, &peer).await } }
     }
 
     /// The answer to bytes that are no document.
@@ -110,11 +110,14 @@ impl Intake {
         let found = salvage(bytes);
         let gateway = found.gateway.or_else(|| peer.gateway());
         let entry = quarantined(peer, gateway, received, code, message.clone(), bytes);
-        self.keep(peer, entry, Answer::nack(found.seq, code, message)).await
+        self.keep(peer, None, entry, Answer::nack(found.seq, code, message)).await
     }
 
     fn judge(&self, peer: &mut Peer, bytes: &Bytes, received: Timestamp) -> Verdict {
-        let directory = self.directory.now();
+        let Some(directory) = self.directory.now() else {
+            let text = "gateways are not known yet, send it again";
+            return Verdict::Answer(Answer::nack(salvage(bytes).seq, RefusalCode::Unavailable, text));
+        };
         let decoded = match decode_for(&directory, peer, bytes, received) {
             Ok(decoded) => decoded,
             Err(DecodeError { code, message, seq, gateway }) => {
@@ -184,50 +187,54 @@ impl Intake {
         Verdict::Keep(entry, Answer::nack(decoded.seq.clone(), RefusalCode::BadKey, text))
     }
 
-    async fn carry_out(&self, verdict: Verdict, peer: &Peer, received: Timestamp) -> Answer {
+    async fn carry_out(&self, verdict: Verdict, peer: &Peer) -> Answer {
         match verdict {
             Verdict::Answer(answer) => answer,
-            Verdict::Keep(entry, answer) => self.keep(peer, entry, answer).await,
-            Verdict::Knock(gateway, entry, answer) => {
-                if let Err(error) = self.store.gateway_knock(&gateway, &peer.address.to_string(), received).await {
-                    tracing::warn!(%error, %gateway, "waiting gateway cannot be listed");
-                }
-                self.keep(peer, entry, answer).await
-            }
+            Verdict::Keep(entry, answer) => self.keep(peer, None, entry, answer).await,
+            Verdict::Knock(gateway, entry, answer) => self.keep(peer, Some(gateway), entry, answer).await,
             Verdict::Store(document, bytes, answer) => self.store(peer, *document, &bytes, answer).await,
         }
     }
 
     async fn store(&self, peer: &Peer, document: DocumentWrite, bytes: &[u8], answer: Answer) -> Answer {
         let (gateway, received) = (document.gateway.clone(), document.received);
-        match self.store.document_write(document).await {
+        match self.spool.write(Record::Document(Arc::new(document))).await {
             Ok(()) => answer,
-            Err(error @ StoreError::TooManySeries(_)) => {
+            Err(NotKept::Refused(error @ StoreError::TooManySeries(_))) => {
                 let text = error.to_string();
                 let entry = quarantined(peer, Some(gateway), received, RefusalCode::Unsupported, text.clone(), bytes);
-                self.keep(peer, entry, Answer::nack(answer.into_seq(), RefusalCode::Unsupported, text)).await
+                self.keep(peer, None, entry, Answer::nack(answer.into_seq(), RefusalCode::Unsupported, text)).await
             }
             Err(error) => {
-                tracing::error!(%error, %gateway, "document cannot be stored");
+                note(&error, "document cannot be stored");
                 unavailable("document_write", answer)
             }
         }
     }
 
-    /// Keeps what was refused, then gives the answer. Where it cannot be kept the
-    /// gateway is asked to send it again, unless the connection closes anyway.
-    async fn keep(&self, peer: &Peer, entry: QuarantineNew, answer: Answer) -> Answer {
+    /// Keeps what was refused, lists who knocked as waiting, then gives the answer.
+    /// Where it cannot be kept the gateway is asked to send it again, unless the
+    /// connection closes anyway.
+    async fn keep(&self, peer: &Peer, knocking: Option<GatewayId>, entry: QuarantineNew, answer: Answer) -> Answer {
         if !entry.trusted {
             let (address, received) = (peer.address.ip(), entry.received);
             if self.strangers.holds(address, received) {
+                if let Some(gateway) = knocking {
+                    self.spool.knock(&gateway, &entry.address, received).await;
+                }
                 return answer;
             }
             self.strangers.note(address, received);
         }
-        match self.store.quarantine_add(entry).await {
+        let entry = Arc::new(entry);
+        let record = match knocking {
+            Some(gateway) => Record::Knock(gateway, entry),
+            None => Record::Refused(entry),
+        };
+        match self.spool.write(record).await {
             Ok(()) => answer,
             Err(error) => {
-                tracing::error!(%error, "refused document cannot be kept");
+                note(&error, "refused document cannot be kept");
                 if answer.closes() { answer } else { unavailable("quarantine_add", answer) }
             }
         }
@@ -325,6 +332,15 @@ fn quarantined(
         reason,
         raw: mask_credentials(bytes),
         trusted: peer.trusted,
+    }
+}
+
+/// Says what could not be written. That the spool is full, or cannot be written,
+/// it says itself, once.
+fn note(error: &NotKept, message: &str) {
+    match error {
+        NotKept::Refused(error) => tracing::error!(%error, "{message}"),
+        NotKept::Full | NotKept::Disk(_) | NotKept::Closed => tracing::debug!(%error, "{message}"),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A connection is one task: `connection.rs` turns bytes into documents and
 //! answers into bytes, `intake.rs` turns one document into one answer, and
-//! `directory.rs` keeps the snapshot of gateways and policy that it asks. An
-//! `ack` leaves after the store says that the document survives, never before.
+//! `directory.rs` keeps the gateways and the policy that it asks. An `ack` leaves
+//! after the store, or in its absence the spool (`spool.rs`), says that the
+//! document survives, never before.
 
 mod answer;
 mod connection;
@@ -15,6 +16,9 @@ mod rollup_worker;
 mod room;
 mod server;
 mod settings;
+mod snapshot;
+mod spool;
+mod status;
 
 use std::sync::Arc;
 
@@ -22,6 +26,7 @@ use heliograph_domain::Timestamp;
 
 pub use server::{Ingest, IngestError};
 pub use settings::IngestSettings;
+pub use status::{IngestStatus, Readiness};
 
 /// Tells the time. An argument, so that tests choose it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

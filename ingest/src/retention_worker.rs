@@ -13,6 +13,8 @@ const PAUSE: Duration = Duration::from_mins(10);
 const BREATH: Duration = Duration::from_millis(50);
 /// How long the lease runs without being renewed.
 const LEASE_MS: i64 = 60_000;
+/// How long an end may wait for the lease to be given back.
+const RELEASE: Duration = Duration::from_secs(2);
 const LEASE: &str = "retention";
 
 /// Deletes what is older than the provider keeps, while it holds the lease, until
@@ -31,8 +33,10 @@ pub(crate) async fn run(store: ProviderStore, holder: String, clock: Clock, shut
             break;
         }
     }
-    if let Err(error) = store.lease_release(LEASE, &holder).await {
-        tracing::warn!(%error, "retention lease cannot be given back");
+    match tokio::time::timeout(RELEASE, store.lease_release(LEASE, &holder)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "retention lease cannot be given back"),
+        Err(_) => tracing::warn!("the store does not answer, the retention lease runs out by itself"),
     }
 }
 

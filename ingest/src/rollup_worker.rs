@@ -11,12 +11,15 @@ use crate::Clock;
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long the lease runs without being renewed.
 const LEASE_MS: i64 = 30_000;
+/// How long an end may wait for the lease to be given back.
+const RELEASE: Duration = Duration::from_secs(2);
 const LEASE: &str = "rollup";
 
 /// Settles what is marked, while it holds the lease, until told to stop.
 pub(crate) async fn run(store: ProviderStore, holder: String, clock: Clock, shutdown: CancellationToken) {
     loop {
-        let pause = match turn(&store, &holder, &clock).await {
+        let Some(outcome) = shutdown.run_until_cancelled(turn(&store, &holder, &clock)).await else { break };
+        let pause = match outcome {
             Ok(0) => PAUSE,
             // Let documents through between two transactions.
             Ok(_) => Duration::from_millis(20),
@@ -29,8 +32,10 @@ pub(crate) async fn run(store: ProviderStore, holder: String, clock: Clock, shut
             break;
         }
     }
-    if let Err(error) = store.lease_release(LEASE, &holder).await {
-        tracing::warn!(%error, "rollup lease cannot be given back");
+    match tokio::time::timeout(RELEASE, store.lease_release(LEASE, &holder)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "rollup lease cannot be given back"),
+        Err(_) => tracing::warn!("the store does not answer, the rollup lease runs out by itself"),
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use heliograph_store::{ProviderStore, Stamps, StoreError};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,10 +22,15 @@ use crate::retention_worker;
 use crate::rollup_worker;
 use crate::room::RoomForDocuments;
 use crate::settings::IngestSettings;
+use crate::snapshot::Snapshot;
+use crate::spool::{Disk, Spool, SpoolPlace, SpoolTask};
+use crate::status::IngestStatus;
 
 /// Peers beyond the limit that are being told so at once; further ones are
 /// dropped without a word.
 const TURNED_AWAY: usize = 256;
+/// How long the spool may take to close its files.
+const CLOSING: Duration = Duration::from_secs(2);
 /// How long to wait after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -39,41 +46,68 @@ pub enum IngestError {
 pub struct Ingest {
     intake: Arc<Intake>,
     keeper: DirectoryKeeper,
+    spool: SpoolTask,
+    store: ProviderStore,
     settings: IngestSettings,
 }
 
 impl Ingest {
-    /// Reads gateways and settings.
+    /// Reads gateways and settings, from the store or, where it does not answer, as
+    /// they were last known. `folder` is the provider's own: the spool lies there.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    pub async fn open(store: ProviderStore, settings: IngestSettings, clock: Clock) -> Result<Self, IngestError> {
-        let (directory, keeper) = DirectoryFeed::open(&store).await?;
+    /// When the store cannot be read, will not be by waiting, and nothing is known
+    /// from before.
+    pub async fn open(store: ProviderStore, settings: IngestSettings, folder: &Path, clock: Clock) -> Result<Self, IngestError> {
+        let (root, disk) = (folder.to_owned(), Disk::default());
+        let place = SpoolPlace { root, bytes: settings.spool_bytes, deadline: settings.store_deadline, disk };
+        let (spool, task) = Spool::open(store.clone(), place, clock.clone()).await;
+        let (directory, keeper) = DirectoryFeed::open(&store, Snapshot::in_folder(folder), settings.store_deadline).await?;
         let intake = Arc::new(Intake {
-            store,
+            spool,
             directory,
             wrong_keys: Lockout::after(intake::WRONG_KEYS),
             strangers: Lockout::after(intake::STRANGERS),
             clock,
             stamps: Stamps::new(),
         });
-        Ok(Self { intake, keeper, settings })
+        Ok(Self { intake, keeper, spool: task, store, settings })
+    }
+
+    /// Whether a start without the store would know the gateways.
+    #[must_use]
+    pub fn knows_gateways(folder: &Path) -> bool {
+        Snapshot::in_folder(folder).is_there()
+    }
+
+    /// How the server stands, for whoever asks while it runs.
+    #[must_use]
+    pub fn status(&self) -> IngestStatus {
+        let (spool, directory) = (Arc::clone(&self.intake.spool.status), self.intake.directory.clone());
+        IngestStatus { spool, directory, clock: self.intake.clock.clone() }
     }
 
     /// Serves until `shutdown`, then drains: no new connections, no further
-    /// documents, every document under way is answered, within
+    /// documents, every document under way is answered and the spool drains, within
     /// [`IngestSettings::drain`].
     pub async fn run(self, listener: TcpListener, holder: String, shutdown: CancellationToken) {
+        let (finish, told) = oneshot::channel();
+        let spooling = tokio::spawn(self.spool.run(told));
         let tasks = TaskTracker::new();
         tasks.spawn(self.keeper.run(shutdown.clone()));
-        let (store, clock) = (self.intake.store.clone(), self.intake.clock.clone());
+        let (store, clock) = (self.store, self.intake.clock.clone());
         tasks.spawn(retention_worker::run(store.clone(), holder.clone(), clock.clone(), shutdown.clone()));
         tasks.spawn(rollup_worker::run(store, holder, clock, shutdown.clone()));
         accept(listener, &self.intake, self.settings, &tasks, &shutdown).await;
+        let until = Instant::now() + self.settings.drain;
         tasks.close();
         tracing::info!(open = tasks.len(), "draining");
-        if tokio::time::timeout(self.settings.drain, tasks.wait()).await.is_err() {
+        if tokio::time::timeout_at(until, tasks.wait()).await.is_err() {
             tracing::warn!(open = tasks.len(), "drain took too long, the rest is cut");
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if finish.send(left).is_ok() && tokio::time::timeout(left + CLOSING, spooling).await.is_err() {
+            tracing::warn!("spool cannot be closed, what it holds stays for the next start");
         }
     }
 }

@@ -29,6 +29,10 @@ pub struct IngestSettings {
     pub in_flight: usize,
     /// How long a drain may take.
     pub drain: Duration,
+    /// A write that the store has not finished after this goes to the spool.
+    pub store_deadline: Duration,
+    /// Bytes that the spool may hold; 0: none.
+    pub spool_bytes: u64,
 }
 
 impl Default for IngestSettings {
@@ -44,6 +48,8 @@ impl Default for IngestSettings {
             stall: Duration::from_secs(60),
             in_flight: 32,
             drain: Duration::from_secs(10),
+            store_deadline: Duration::from_secs(2),
+            spool_bytes: 1024 * 1024 * 1024,
         }
     }
 }

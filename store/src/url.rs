@@ -1,6 +1,6 @@
 //! Store URLs: which backend, where, and how safe an ack is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use heliograph_domain::{ParseError, Secret};
 
@@ -79,6 +79,15 @@ const SQLITE_OPTIONS: &str = "knows no option but ack";
 const CASSANDRA_OPTIONS: &str = "knows the options dc, rf, ack, tls and ca";
 
 impl StoreUrl {
+    /// The folder on this machine that the data lies in, if it does.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Sqlite(folder) => Some(folder),
+            Place::Cassandra(_) => None,
+        }
+    }
+
     /// Parses a URL.
     ///
     /// # Errors
@@ -234,7 +243,7 @@ mod tests {
     #[test]
     fn urls_name_a_folder_and_an_ack_level() {
         let url = StoreUrl::parse("sqlite:/data?ack=process-crash").unwrap();
-        assert!(matches!(url.place, Place::Sqlite(folder) if folder == std::path::Path::new("/data")));
+        assert!(matches!(url.place, Place::Sqlite(folder) if folder == Path::new("/data")));
         assert_eq!(url.ack, AckLevel::ProcessCrash);
         assert_eq!(StoreUrl::parse("sqlite:./data").unwrap().ack, AckLevel::PowerLoss);
     }

@@ -49,8 +49,18 @@ impl Drop for Process {
 }
 
 pub(crate) fn spawn(arguments: &[&str], folder: &Path) -> Process {
+    spawn_with(arguments, &[], folder)
+}
+
+/// An ingest that acks only what is in the store, however slow that is.
+pub(crate) const NO_SPOOL: [(&str, &str); 2] =
+    [("HELIOGRAPH__INGEST__SPOOL_BYTES", "0"), ("HELIOGRAPH__INGEST__STORE_DEADLINE_MS", "30000")];
+
+/// As [`spawn`], with settings from the environment.
+pub(crate) fn spawn_with(arguments: &[&str], settings: &[(&str, &str)], folder: &Path) -> Process {
     let child = Command::new(HELIOGRAPH)
         .args(arguments)
+        .envs(settings.iter().copied())
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -8,7 +8,7 @@ use heliograph_domain::{CredentialId, GatewayId, KeyDigest, Location, LocationId
 use heliograph_store::{CredentialNew, GatewayCommissioning, Store, StoreUrl};
 use uuid::Uuid;
 
-use crate::binary::{Process, connect, free_address, spawn, terminate};
+use crate::binary::{NO_SPOOL, Process, connect, free_address, spawn_with, terminate};
 use crate::load::{KEY, Plan};
 use crate::oracle;
 
@@ -52,10 +52,12 @@ async fn what_was_acked_before_a_kill_is_there_once() {
     assert!(began.elapsed() < Duration::from_secs(15));
 }
 
-/// Starts the ingest of a provider and waits until it listens.
+/// Starts the ingest of a provider and waits until it listens. It has no spool:
+/// what is acked is in the store at once, or not at all.
 pub(crate) fn start(folder: &Path, provider: &str, address: SocketAddr) -> Process {
     let store = format!("sqlite:{}", folder.display());
-    let ingest = spawn(&["ingest", "--provider", provider, "--listen", &address.to_string(), "--store", &store], folder);
+    let arguments = ["ingest", "--provider", provider, "--listen", &address.to_string(), "--store", &store];
+    let ingest = spawn_with(&arguments, &NO_SPOOL, folder);
     drop(connect(address, PATIENCE));
     ingest
 }

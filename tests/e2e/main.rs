@@ -22,5 +22,6 @@ mod oracle;
 mod platform;
 mod power;
 mod readings;
+mod spool;
 mod together;
 mod trail;

@@ -45,10 +45,13 @@ impl Server {
             Store::open(StoreUrl::sqlite(folder.path())).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
         store.settings_save(ProviderSettings { unknown_gateways, ..ProviderSettings::default() }).await.unwrap();
         commission(&store, "gw-0001", "Europe/Madrid", 1).await;
+        // Tests read what was acked at once: it has to be in the store, however busy
+        // the machine is.
+        let settings = IngestSettings { store_deadline: Duration::from_secs(60), ..settings };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let ingest = Ingest::open(store.clone(), settings, Arc::new(now)).await.unwrap();
+        let ingest = Ingest::open(store.clone(), settings, &folder.path().join("spool"), Arc::new(now)).await.unwrap();
         let running = tokio::spawn(ingest.run(listener, "test".to_owned(), shutdown.clone()));
         Self { store, address, shutdown, running, _folder: folder }
     }

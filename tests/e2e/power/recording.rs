@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
-use crate::binary::HELIOGRAPH;
+use crate::binary::{HELIOGRAPH, NO_SPOOL};
 
 /// What changes files, and what answers. Memory maps are not seen: SQLite writes
 /// only its `-shm` file that way, which nothing is read from after a power loss.
@@ -75,7 +75,8 @@ pub(super) struct Tracer {
     output: PathBuf,
 }
 
-/// Starts a role under strace, in which calls may fail.
+/// Starts a role under strace, in which calls may fail. It has no spool: the store
+/// alone is looked at.
 pub(super) fn start(arguments: &[&str], failure: Option<&str>, folder: &Path) -> Tracer {
     let output = folder.join("strace.txt");
     let strace = Command::new("strace")
@@ -85,6 +86,7 @@ pub(super) fn start(arguments: &[&str], failure: Option<&str>, folder: &Path) ->
         .arg("--")
         .arg(HELIOGRAPH)
         .args(arguments)
+        .envs(NO_SPOOL)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -1,0 +1,152 @@
+//! The directory on the local disk: gateways, digests of their keys and settings
+//! as they were last read, so that a start without the store knows them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use heliograph_domain::{GatewayId, GatewayState, KeyDigest, ProviderSettings, Zone};
+use heliograph_store::DirectoryEntry;
+use serde::{Deserialize, Serialize};
+
+const NAME: &str = "directory.json";
+
+/// What is kept. JSON, so that a release with further settings reads it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    gateways: Vec<KeptGateway>,
+    settings: ProviderSettings,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptGateway {
+    id: GatewayId,
+    state: GatewayState,
+    zone: Option<Zone>,
+    keys: Vec<[u8; 32]>,
+}
+
+/// The file in the spool folder of the provider.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    path: PathBuf,
+}
+
+impl Snapshot {
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        Self { path: folder.join(NAME) }
+    }
+
+    /// Whether there is one.
+    pub(crate) fn is_there(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// What was last kept; `None` where there is nothing, or nothing whole.
+    pub(crate) fn load(&self) -> Option<(Vec<DirectoryEntry>, ProviderSettings)> {
+        let text = std::fs::read_to_string(&self.path).ok()?;
+        let whole = text.split_once('\n').filter(|(sum, body)| *sum == checksum(body));
+        let kept = whole.and_then(|(_, body)| serde_json::from_str::<Kept>(body).ok());
+        if kept.is_none() {
+            tracing::error!(file = %self.path.display(), "the last known gateways are damaged and of no use");
+        }
+        let kept = kept?;
+        let entry = |kept: KeptGateway| DirectoryEntry {
+            gateway: kept.id,
+            state: kept.state,
+            zone: kept.zone,
+            keys: kept.keys.into_iter().map(KeyDigest).collect(),
+        };
+        Some((kept.gateways.into_iter().map(entry).collect(), kept.settings))
+    }
+
+    /// Keeps a directory: the new one or the old one is there, whatever happens.
+    pub(crate) fn save(&self, entries: &[DirectoryEntry], settings: &ProviderSettings) -> io::Result<()> {
+        let gateway = |entry: &DirectoryEntry| KeptGateway {
+            id: entry.gateway.clone(),
+            state: entry.state,
+            zone: entry.zone.clone(),
+            keys: entry.keys.iter().map(|key| key.0).collect(),
+        };
+        let kept = Kept { gateways: entries.iter().map(gateway).collect(), settings: settings.clone() };
+        let body = serde_json::to_string(&kept)?;
+        let text = format!("{}\n{body}", checksum(&body));
+        if std::fs::read_to_string(&self.path).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        // Replicas share the file: each writes one of its own first.
+        let beside = folder.join(format!("{NAME}.{:016x}", rand::random::<u64>()));
+        let written = write_synced(&beside, text.as_bytes()).and_then(|()| std::fs::rename(&beside, &self.path));
+        if written.is_err() {
+            drop(std::fs::remove_file(&beside));
+        }
+        written?;
+        File::open(folder)?.sync_all()
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn checksum(body: &str) -> String {
+    format!("{:08x}", crc32fast::hash(body.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn entry(id: &str) -> DirectoryEntry {
+        DirectoryEntry {
+            gateway: GatewayId::parse(id).unwrap(),
+            state: GatewayState::Commissioned,
+            zone: Some(Zone::parse("Europe/Madrid").unwrap()),
+            keys: vec![KeyDigest::of("correct-horse"), KeyDigest::of("battery-staple")],
+        }
+    }
+
+    #[test]
+    fn a_directory_comes_back_and_is_nobody_elses_business() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = Snapshot::in_folder(folder.path());
+        assert!(snapshot.load().is_none() && !snapshot.is_there());
+        let settings = ProviderSettings { name: "Sunrise".into(), ..ProviderSettings::default() };
+        snapshot.save(&[entry("gw-0"), entry("gw-1")], &ProviderSettings::default()).unwrap();
+        snapshot.save(&[entry("gw-1")], &settings).unwrap();
+        let (entries, read) = snapshot.load().unwrap();
+        assert_eq!(read, settings);
+        let [found] = &entries[..] else { panic!("{entries:?}") };
+        let expected = entry("gw-1");
+        assert_eq!(
+            (&found.gateway, found.state, &found.zone, &found.keys),
+            (&expected.gateway, expected.state, &expected.zone, &expected.keys)
+        );
+        assert_eq!(std::fs::metadata(&snapshot.path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        let text = std::fs::read_to_string(&snapshot.path).unwrap();
+        assert!(!text.contains("horse") && !text.contains("staple"), "keys stand there as digests: {text}");
+    }
+
+    #[test]
+    fn a_damaged_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = Snapshot::in_folder(folder.path());
+        snapshot.save(&[entry("gw-1")], &ProviderSettings::default()).unwrap();
+        let whole = std::fs::read(&snapshot.path).unwrap();
+        for at in (0..whole.len()).step_by(7) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 4;
+            std::fs::write(&snapshot.path, bytes).unwrap();
+            assert!(snapshot.load().is_none(), "{at}");
+        }
+        std::fs::write(&snapshot.path, &whole[..whole.len() - 1]).unwrap();
+        assert!(snapshot.load().is_none());
+    }
+}

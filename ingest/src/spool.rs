@@ -1,0 +1,187 @@
+//! The spool: what the store cannot take now is kept on the local disk, acked,
+//! and written to the store in order when it takes documents again.
+//!
+//! While the store answers in time, documents go straight to it and the spool
+//! costs one look at an atomic number. The first document that the store refuses
+//! for the moment, or does not answer within the deadline, puts the spool into
+//! use; from then on *all* documents of this process go through it, behind that
+//! one, until everything has drained and nothing is on its way. Not only those of
+//! the gateway concerned: after an outage every gateway has something in the
+//! spool, so that telling them apart would cost a table of gateways and gain
+//! nothing. One queue keeps the order, and with it "a later push wins", on a
+//! backend that knows no stamps (SQLite). Where stamps decide (Cassandra), the
+//! spool falls out of use as soon as it is empty, whatever is on its way.
+//!
+//! One task (`task.rs`) owns the files. It takes what has come meanwhile as one
+//! batch: into a segment with one fsync while there is a backlog, else straight
+//! into the store, which is how the order holds until the last document has left.
+//! Beside it the backlog drains. While it does, documents are taken in at half the
+//! pace at which they leave, so that it ends.
+//!
+//! A document may reach the store twice: a late write lands although its deadline
+//! has passed, or a process is killed before it has removed a segment that has
+//! drained. Writing is idempotent, and [`ProviderStore::document_write_again`]
+//! counts nothing twice.
+//!
+//! Segments lie in a folder of this process, locked (`folder.rs`); the spool is
+//! bounded by bytes. What is full refuses, and the gateway is told to come again.
+
+mod deliver;
+mod disk;
+mod drain;
+#[cfg(test)]
+mod faults;
+mod folder;
+mod gate;
+#[cfg(test)]
+mod pace;
+mod record;
+mod segment;
+mod status;
+mod task;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use heliograph_domain::{GatewayId, Timestamp};
+use heliograph_store::{DocumentWrite, ProviderStore, StoreError};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use deliver::is_temporary;
+pub(crate) use disk::Disk;
+use gate::{Gate, Ticket};
+pub(crate) use record::Record;
+pub(crate) use status::Status;
+pub(crate) use task::SpoolTask;
+
+use crate::Clock;
+
+/// Documents that may wait for the spool's task before callers have to wait.
+const QUEUE: usize = 1024;
+
+/// Why something was not kept; nothing of it may be acked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum NotKept {
+    /// The store will never take it.
+    #[error(transparent)]
+    Refused(StoreError),
+    /// There is no room left.
+    #[error("the spool is full")]
+    Full,
+    /// The spool's disk does not take it.
+    #[error("the spool cannot be written: {0}")]
+    Disk(String),
+    /// The server has ended.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+/// Where everything is written: the store, or the spool in its place.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    store: ProviderStore,
+    deadline: Duration,
+    gate: Arc<Gate>,
+    jobs: mpsc::Sender<Job>,
+    pub(crate) status: Arc<Status>,
+}
+
+/// Where the spool is, and how much it may hold.
+#[derive(Debug, Clone)]
+pub(crate) struct SpoolPlace {
+    /// The provider's folder, with a folder for each process below.
+    pub(crate) root: PathBuf,
+    pub(crate) bytes: u64,
+    /// How long the store may take for a write.
+    pub(crate) deadline: Duration,
+    pub(crate) disk: Disk,
+}
+
+/// A record on its way through the spool.
+#[derive(Debug)]
+struct Job {
+    record: Record,
+    way: Way,
+    ticket: Ticket,
+    reply: oneshot::Sender<Result<(), NotKept>>,
+}
+
+/// How a record comes to the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    /// Behind others: to the disk, or straight to the store where that is its turn.
+    Behind,
+    /// To the disk first, however the store is.
+    DiskFirst,
+    /// The store did not take it, for this reason.
+    Refused(String),
+}
+
+impl Spool {
+    /// The spool and the task that works for it. What other processes have left
+    /// is taken over before anything new is written.
+    pub(crate) async fn open(store: ProviderStore, place: SpoolPlace, clock: Clock) -> (Self, SpoolTask) {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (gate, status) = (Arc::new(Gate::default()), Arc::new(Status::new(place.bytes)));
+        let deadline = place.deadline;
+        let task = SpoolTask::open(
+            store.clone(),
+            place,
+            clock,
+            task::Shared { gate: Arc::clone(&gate), status: Arc::clone(&status) },
+            queue,
+        )
+        .await;
+        (Self { store, deadline, gate, jobs, status }, task)
+    }
+
+    /// Writes a record to the store, or to the spool. When this returns, it
+    /// survives.
+    ///
+    /// Until a record's first suspension it has taken its place in the order:
+    /// whoever polls two of these one after the other has written them in that
+    /// order.
+    pub(crate) async fn write(&self, record: Record) -> Result<(), NotKept> {
+        if let Some(ticket) = self.gate.enter() {
+            return self.through(record, ticket, Way::Behind).await;
+        }
+        let whole = |document: &DocumentWrite| self.status.limit == 0 || self.store.document_is_atomic(document);
+        if matches!(&record, Record::Document(document) if !whole(document)) {
+            return self.through(record, self.gate.alone(), Way::DiskFirst).await;
+        }
+        match tokio::time::timeout(self.deadline, record.write(&self.store)).await {
+            Ok(Ok(())) => {
+                // One before it may have failed and gone to the spool: it has to be
+                // written again behind that one. It is safe already.
+                if let Some(ticket) = self.gate.enter() {
+                    drop(self.through(record, ticket, Way::Behind).await);
+                }
+                Ok(())
+            }
+            Ok(Err(error)) if !is_temporary(&error) => Err(NotKept::Refused(error)),
+            Ok(Err(error)) => self.through(record, self.gate.open(), Way::Refused(error.to_string())).await,
+            Err(_) => {
+                let reason = format!("the store did not answer within {:?}", self.deadline);
+                self.through(record, self.gate.open(), Way::Refused(reason)).await
+            }
+        }
+    }
+
+    /// Lists a gateway as waiting, if the store takes that now.
+    pub(crate) async fn knock(&self, gateway: &GatewayId, address: &str, at: Timestamp) {
+        if !self.gate.is_in_use() {
+            let knocked = tokio::time::timeout(self.deadline, self.store.gateway_knock(gateway, address, at).boxed()).await;
+            if !matches!(knocked, Ok(Ok(()))) {
+                tracing::debug!(%gateway, "waiting gateway cannot be listed");
+            }
+        }
+    }
+
+    async fn through(&self, record: Record, ticket: Ticket, way: Way) -> Result<(), NotKept> {
+        let (reply, kept) = oneshot::channel();
+        self.jobs.send(Job { record, way, ticket, reply }).await.map_err(|_| NotKept::Closed)?;
+        kept.await.unwrap_or(Err(NotKept::Closed))
+    }
+}

@@ -1,0 +1,107 @@
+//! What the spool asks of the disk, in one place, so that tests can let each of
+//! these operations fail.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Result, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// The disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    #[cfg(test)]
+    pub(crate) faults: faults::Faults,
+}
+
+impl Disk {
+    /// Makes a folder and those above it, for its owner alone.
+    pub(crate) fn make_folder(&self, path: &Path) -> Result<()> {
+        self.operation("make_folder")?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    /// Makes a file that must not be there yet, for its owner alone.
+    pub(crate) fn create(&self, path: &Path) -> Result<File> {
+        self.operation("create")?;
+        OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(path)
+    }
+
+    pub(crate) fn write(&self, mut file: &File, bytes: &[u8]) -> Result<()> {
+        self.operation("write")?;
+        file.write_all(bytes)
+    }
+
+    /// Returns when the bytes of a file survive a power loss.
+    pub(crate) fn sync(&self, file: &File) -> Result<()> {
+        self.operation("sync")?;
+        file.sync_data()
+    }
+
+    /// Returns when the names in a folder survive a power loss.
+    pub(crate) fn sync_folder(&self, path: &Path) -> Result<()> {
+        self.operation("sync_folder")?;
+        File::open(path)?.sync_all()
+    }
+
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        self.operation("read")?;
+        std::fs::read(path)
+    }
+
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.operation("rename")?;
+        std::fs::rename(from, to)
+    }
+
+    pub(crate) fn remove(&self, path: &Path) -> Result<()> {
+        self.operation("remove")?;
+        std::fs::remove_file(path)
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "tests let it fail")]
+    const fn operation(&self, _name: &'static str) -> Result<()> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn operation(&self, name: &'static str) -> Result<()> {
+        self.faults.operation(name)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod faults {
+    use std::io::{Error, Result};
+    use std::sync::{Arc, Mutex};
+
+    /// Which operations fail, and which there were.
+    #[derive(Debug, Clone, Default)]
+    pub(crate) struct Faults(Arc<Mutex<State>>);
+
+    #[derive(Debug, Default)]
+    struct State {
+        seen: Vec<&'static str>,
+        fail: Option<usize>,
+    }
+
+    impl Faults {
+        /// Lets the operation after so many more fail, once.
+        pub(crate) fn fail_after(&self, operations: usize) {
+            let mut state = self.0.lock().unwrap();
+            state.fail = Some(state.seen.len() + operations);
+        }
+
+        /// The operations since the start.
+        pub(crate) fn seen(&self) -> Vec<&'static str> {
+            self.0.lock().unwrap().seen.clone()
+        }
+
+        pub(super) fn operation(&self, name: &'static str) -> Result<()> {
+            let mut state = self.0.lock().unwrap();
+            let number = state.seen.len();
+            state.seen.push(name);
+            if state.fail == Some(number) { Err(Error::other(format!("{name} fails in this test"))) } else { Ok(()) }
+        }
+    }
+}

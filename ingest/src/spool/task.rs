@@ -1,0 +1,563 @@
+//! The task that owns the spool's files: takes in what comes, drains what is there.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use heliograph_domain::{Timestamp, time_ordered_uuid};
+use heliograph_store::ProviderStore;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::disk::Disk;
+use super::drain::{self, Drained, Head};
+use super::folder::Folder;
+use super::gate::Gate;
+use super::record::Record;
+use super::segment::{Open, SEGMENT, Segment};
+use super::status::{Level, Status};
+use super::{Job, NotKept, SpoolPlace, Way, deliver};
+use crate::Clock;
+
+/// Documents taken in at once.
+const BATCH: usize = 512;
+/// Their bytes, about.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How often figures are published and a spool that is empty is looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// The same while the spool is not in use.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+/// How often other processes' folders are looked for.
+const ADOPT: Duration = Duration::from_secs(5);
+/// A drain that has moved nothing for this long holds nobody up.
+const STALLED: Duration = Duration::from_secs(1);
+/// Between two attempts on a store that does not answer.
+const RETRY: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(2);
+/// What strangers had refused may fill the spool up to this part of it.
+const STRANGERS_PART: u64 = 4;
+
+/// What the task shares with those who write.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) status: Arc<Status>,
+}
+
+pub(crate) struct SpoolTask {
+    store: ProviderStore,
+    place: SpoolPlace,
+    clock: Clock,
+    shared: Shared,
+    jobs: mpsc::Receiver<Job>,
+    /// Our own folder, and the segment in it that is written.
+    folder: Option<Folder>,
+    open: Option<Open>,
+    segments: u64,
+    /// Folders of other processes that have ended.
+    adopted: Vec<Folder>,
+    backlog: VecDeque<Segment>,
+    draining: Option<Draining>,
+    adopting: Option<JoinHandle<Adopted>>,
+    adopt_at: Instant,
+    retry_at: Instant,
+    retry: Duration,
+    /// When the store has last taken something, unless it has failed since.
+    moved: Arc<Mutex<Option<Instant>>>,
+    /// How far the drain has to come before more is taken in.
+    take_when_drained: u64,
+    /// Since when the spool is in use.
+    since: Option<Instant>,
+    came: u64,
+}
+
+/// A drain under way.
+struct Draining {
+    task: JoinHandle<Drained>,
+    /// What is left of the segment, as far as it is known here.
+    bytes: u64,
+    records: u64,
+    oldest: Option<Timestamp>,
+    path: PathBuf,
+}
+
+impl SpoolTask {
+    pub(super) async fn open(
+        store: ProviderStore,
+        place: SpoolPlace,
+        clock: Clock,
+        shared: Shared,
+        jobs: mpsc::Receiver<Job>,
+    ) -> Self {
+        let now = Instant::now();
+        let mut task = Self {
+            store,
+            place,
+            clock,
+            shared,
+            jobs,
+            folder: None,
+            open: None,
+            segments: 0,
+            adopted: Vec::new(),
+            backlog: VecDeque::new(),
+            draining: None,
+            adopting: None,
+            adopt_at: now + ADOPT,
+            retry_at: now,
+            retry: RETRY,
+            moved: Arc::default(),
+            take_when_drained: 0,
+            since: None,
+            came: 0,
+        };
+        task.find_what_is_left().await;
+        task
+    }
+
+    /// Takes other processes' folders over and, where one holds segments, puts the
+    /// spool into use before anything new is written. The segments are read later.
+    async fn find_what_is_left(&mut self) {
+        let (root, disk) = (self.place.root.clone(), self.place.disk.clone());
+        let found = blocking(move || {
+            disk.make_folder(&root)?;
+            let folders = Folder::adopt(&root, &[])?;
+            let left = folders.iter().any(Folder::holds_segments);
+            Ok((folders, left))
+        });
+        match found.await {
+            Ok((folders, left)) => {
+                if left {
+                    self.shared.gate.begin();
+                    tracing::info!(folder = %self.place.root.display(), "spool holds documents of an earlier run, they drain first");
+                }
+                let disk = self.place.disk.clone();
+                self.adopting = Some(tokio::task::spawn_blocking(move || read_folders(&disk, folders)));
+            }
+            Err(error) => {
+                tracing::error!(%error, folder = %self.place.root.display(), "spool folder cannot be used: while the store is away nothing is taken");
+            }
+        }
+    }
+
+    /// Works until `finish`, then drains for as long as that says. What is
+    /// left stays for the next start.
+    pub(crate) async fn run(mut self, mut finish: oneshot::Receiver<Duration>) {
+        let mut deadline = None;
+        loop {
+            self.begin_drain();
+            self.begin_adoption();
+            let taking = self.may_take();
+            let mut batch = Vec::new();
+            tokio::select! {
+                biased;
+                drained = join(&mut self.draining) => self.end_drain(drained),
+                adopted = join_adoption(&mut self.adopting) => self.end_adoption(adopted),
+                left = &mut finish, if deadline.is_none() => deadline = Some(Instant::now() + left.unwrap_or_default()),
+                count = self.jobs.recv_many(&mut batch, BATCH), if taking => {
+                    if count == 0 {
+                        break;
+                    }
+                    self.take(batch).await;
+                }
+                () = tokio::time::sleep(if self.shared.gate.is_in_use() { TICK } else { IDLE_TICK }) => {}
+            }
+            self.fall_out_of_use();
+            self.publish();
+            if deadline.is_some_and(|deadline| self.is_empty() || Instant::now() >= deadline) && self.jobs.is_empty() {
+                break;
+            }
+        }
+        self.leave().await;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.draining.is_none()
+            && self.adopting.is_none()
+            && self.backlog.is_empty()
+            && self.open.as_ref().is_none_or(|open| open.segment().bytes == 0)
+    }
+
+    fn level(&self) -> Level {
+        let open = self.open.as_ref().map(Open::segment);
+        let segments = || self.backlog.iter().chain(open);
+        let draining = self.draining.as_ref();
+        Level {
+            bytes: segments().map(|segment| segment.bytes).sum::<u64>() + draining.map_or(0, |draining| draining.bytes),
+            records: segments().map(|segment| segment.records).sum::<u64>() + draining.map_or(0, |draining| draining.records),
+            oldest: draining.and_then(|draining| draining.oldest).or_else(|| segments().find_map(|segment| segment.oldest)),
+        }
+    }
+
+    fn publish(&self) {
+        self.shared.status.publish(self.shared.gate.is_in_use(), self.level(), (self.clock)());
+    }
+
+    /// While the backlog drains well, documents are taken in at half its pace.
+    fn may_take(&self) -> bool {
+        let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let drains_well = self.draining.is_some() && moved.is_some_and(|moved| moved.elapsed() < STALLED);
+        !drains_well || self.shared.status.drained_bytes() >= self.take_when_drained
+    }
+
+    async fn take(&mut self, mut jobs: Vec<Job>) {
+        let straight = self.is_empty() && jobs.iter().all(|job| job.way == Way::Behind) && Instant::now() >= self.retry_at;
+        if straight {
+            match self.pass(jobs).await {
+                Ok(()) => return,
+                Err((untaken, reason)) => {
+                    self.note_failure(&reason);
+                    jobs = untaken;
+                }
+            }
+        }
+        self.note_begin(&jobs);
+        while !jobs.is_empty() {
+            let mut weight = 0;
+            let count = jobs.iter().take_while(|job| {
+                weight += job.record.weight();
+                weight <= BATCH_BYTES
+            });
+            let rest = jobs.split_off(count.count().max(1));
+            self.append(jobs).await;
+            jobs = rest;
+        }
+    }
+
+    /// Says once that documents go to the spool, and why.
+    fn note_begin(&mut self, jobs: &[Job]) {
+        let reason = jobs.iter().find_map(|job| match &job.way {
+            Way::Refused(reason) => Some(reason.as_str()),
+            Way::Behind | Way::DiskFirst => None,
+        });
+        if self.since.is_none()
+            && let Some(reason) = reason
+        {
+            (self.since, self.came) = (Some(Instant::now()), 0);
+            tracing::warn!(reason, "the store takes no documents, spooling begins");
+        }
+    }
+
+    /// Writes documents straight to the store, in order, because nothing is before
+    /// them.
+    async fn pass(&self, jobs: Vec<Job>) -> Result<(), (Vec<Job>, String)> {
+        let records: Vec<Record> = jobs.iter().map(|job| job.record.clone()).collect();
+        match tokio::time::timeout(self.place.deadline, deliver::deliver(&self.store, &records)).await {
+            Ok(Ok(outcomes)) => {
+                for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                    answer(job, outcome.map_err(NotKept::Refused));
+                }
+                Ok(())
+            }
+            Ok(Err(error)) => Err((jobs, error.to_string())),
+            Err(_) => Err((jobs, format!("the store did not answer within {:?}", self.place.deadline))),
+        }
+    }
+
+    /// Appends documents to the open segment, with one fsync, and answers them.
+    async fn append(&mut self, jobs: Vec<Job>) {
+        let room = Room { used: self.level().bytes, limit: self.place.bytes };
+        let writing = Writing {
+            disk: self.place.disk.clone(),
+            root: self.place.root.clone(),
+            name: time_ordered_uuid((self.clock)(), &rand::random()).to_string(),
+            folder: self.folder.take(),
+            open: self.open.take(),
+            number: self.segments,
+            nonce: rand::random(),
+            room,
+        };
+        self.segments += 1;
+        let records: Vec<Record> = jobs.iter().map(|job| job.record.clone()).collect();
+        let before = room.used;
+        let Ok(written) = tokio::task::spawn_blocking(move || writing.write(&records)).await else {
+            // The segment went with the thread that panicked; what was synced is on
+            // the disk and is found at the next start.
+            jobs.into_iter().for_each(|job| answer(job, Err(NotKept::Closed)));
+            return;
+        };
+        (self.folder, self.open) = (written.folder, written.open);
+        self.backlog.extend(written.closed);
+        let full = written.outcomes.iter().any(|outcome| matches!(outcome, Err(NotKept::Full)));
+        if full && !self.shared.status.is_full() {
+            tracing::error!(limit = self.place.bytes, "spool is full, gateways are told to send again");
+        }
+        self.shared.status.note_full(full);
+        let kept = written.outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
+        self.came += kept;
+        metrics::counter!("heliograph_spool_documents_total").increment(kept);
+        metrics::counter!("heliograph_spool_refused_total").increment(written.outcomes.len() as u64 - kept);
+        self.take_when_drained = self.shared.status.drained_bytes() + 2 * self.level().bytes.saturating_sub(before);
+        for (job, outcome) in jobs.into_iter().zip(written.outcomes) {
+            answer(job, outcome);
+        }
+    }
+
+    fn begin_drain(&mut self) {
+        if self.draining.is_some() || self.adopting.is_some() || Instant::now() < self.retry_at {
+            return;
+        }
+        if self.backlog.is_empty()
+            && let Some(open) = self.open.take()
+        {
+            // What is being drained is not written any more.
+            match open.close(&self.place.disk) {
+                Ok(segment) => self.backlog.extend(segment),
+                Err(error) => tracing::warn!(%error, "empty segment cannot be removed"),
+            }
+        }
+        let Some(segment) = self.backlog.pop_front() else { return };
+        let moved = Arc::clone(&self.moved);
+        let (bytes, records, oldest, path) = (segment.bytes, segment.records, segment.oldest, segment.path.clone());
+        let head = Head { segment, root: self.place.root.clone(), disk: self.place.disk.clone(), moved };
+        let task = tokio::spawn(drain::drain(self.store.clone(), head, Arc::clone(&self.shared.status)));
+        self.draining = Some(Draining { task, bytes, records, oldest, path });
+    }
+
+    fn end_drain(&mut self, drained: Drained) {
+        let Some(draining) = self.draining.take() else { return };
+        match drained {
+            Drained::Whole => {
+                (self.retry, self.retry_at) = (RETRY, Instant::now());
+                self.leave_folder_of(&draining.path);
+            }
+            Drained::Stopped(segment, reason) => {
+                self.note_failure(&reason);
+                self.backlog.push_front(segment);
+            }
+        }
+    }
+
+    fn note_failure(&mut self, reason: &str) {
+        tracing::debug!(reason, "the store still takes nothing");
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.retry_at = Instant::now() + self.retry;
+        self.retry = (self.retry * 2).min(RETRY_MOST);
+    }
+
+    fn leave_folder_of(&mut self, segment: &std::path::Path) {
+        let of = |other: &std::path::Path| other.parent() == segment.parent();
+        if self.backlog.iter().any(|segment| of(&segment.path)) {
+            return;
+        }
+        let place = self.adopted.iter().position(|folder| Some(folder.path.as_path()) == segment.parent());
+        if let Some(place) = place {
+            let folder = self.adopted.swap_remove(place);
+            self.adopted.extend(folder.leave());
+        }
+    }
+
+    fn begin_adoption(&mut self) {
+        if self.adopting.is_some() || Instant::now() < self.adopt_at {
+            return;
+        }
+        self.adopt_at = Instant::now() + ADOPT;
+        let own = self.folder.iter().chain(&self.adopted).map(|folder| folder.path.clone()).collect::<Vec<_>>();
+        // Looking is quick; where there is something, the next turn waits for it.
+        match Folder::adopt(&self.place.root, &own) {
+            Ok(folders) if folders.is_empty() => {}
+            Ok(folders) => {
+                if folders.iter().any(Folder::holds_segments) {
+                    tracing::info!(folders = folders.len(), "adopting what another replica has left in its spool");
+                    self.shared.gate.begin();
+                }
+                let disk = self.place.disk.clone();
+                self.adopting = Some(tokio::task::spawn_blocking(move || read_folders(&disk, folders)));
+            }
+            Err(error) => tracing::debug!(%error, "spool folder cannot be looked at"),
+        }
+    }
+
+    fn end_adoption(&mut self, adopted: Adopted) {
+        self.adopting = None;
+        match adopted {
+            Ok(folders) => {
+                let mut found = VecDeque::new();
+                for (folder, segments) in folders {
+                    // What cannot be drained stays ours, so that it is looked at once.
+                    self.adopted.extend(if segments.is_empty() { folder.leave() } else { Some(folder) });
+                    found.extend(segments);
+                }
+                // What others have left is older than what is ours.
+                found.append(&mut self.backlog);
+                self.backlog = found;
+            }
+            Err(error) => tracing::error!(%error, "what another replica has left cannot be read, it stays where it is"),
+        }
+    }
+
+    fn fall_out_of_use(&mut self) {
+        if !self.is_empty() || !self.shared.gate.is_in_use() {
+            return;
+        }
+        let ended = if self.store.orders_by_stamp() { self.shared.gate.end_out_of_order() } else { self.shared.gate.end() };
+        if ended {
+            let seconds = self.since.take().map(|since| since.elapsed().as_secs());
+            tracing::info!(documents = self.came, seconds, "spool has drained, documents go straight to the store again");
+        }
+    }
+
+    async fn leave(self) {
+        if let Some(draining) = &self.draining {
+            draining.task.abort();
+        }
+        let level = self.level();
+        let Self { open, folder, adopted, place, .. } = self;
+        let left = blocking(move || {
+            if let Some(open) = open {
+                drop(open.close(&place.disk));
+            }
+            drop(folder.into_iter().chain(adopted).filter_map(Folder::leave).collect::<Vec<_>>());
+            Ok(())
+        });
+        drop(left.await);
+        if level.bytes > 0 {
+            tracing::warn!(
+                documents = level.records,
+                bytes = level.bytes,
+                "spool has not drained, the rest stays for the next start"
+            );
+        }
+    }
+}
+
+/// A job's ticket goes before its caller learns of it, so that a spool whose last
+/// document is answered can fall out of use.
+fn answer(job: Job, outcome: Result<(), NotKept>) {
+    let Job { ticket, reply, .. } = job;
+    drop(ticket);
+    // A caller that has gone away needs no answer.
+    drop(reply.send(outcome));
+}
+
+async fn join(draining: &mut Option<Draining>) -> Drained {
+    match draining {
+        Some(draining) => (&mut draining.task).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "drain ended early, its segment stays for the next start");
+            Drained::Whole
+        }),
+        None => std::future::pending().await,
+    }
+}
+
+/// Folders of others, and what is in them.
+type Adopted = io::Result<Vec<(Folder, Vec<Segment>)>>;
+
+async fn join_adoption(adopting: &mut Option<JoinHandle<Adopted>>) -> Adopted {
+    match adopting {
+        Some(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+        None => std::future::pending().await,
+    }
+}
+
+fn read_folders(disk: &Disk, folders: Vec<Folder>) -> Adopted {
+    folders.into_iter().map(|folder| folder.segments(disk).map(|segments| (folder, segments))).collect()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    used: u64,
+    limit: u64,
+}
+
+impl Room {
+    fn has(self, record: &Record, more: usize) -> bool {
+        let limit = if record.is_strangers() { self.limit / STRANGERS_PART } else { self.limit };
+        self.used + more as u64 <= limit
+    }
+}
+
+/// One batch on its way to the disk.
+struct Writing {
+    disk: Disk,
+    root: PathBuf,
+    name: String,
+    folder: Option<Folder>,
+    open: Option<Open>,
+    number: u64,
+    nonce: u64,
+    room: Room,
+}
+
+struct Written {
+    folder: Option<Folder>,
+    open: Option<Open>,
+    closed: Option<Segment>,
+    outcomes: Vec<Result<(), NotKept>>,
+}
+
+impl Writing {
+    fn write(mut self, records: &[Record]) -> Written {
+        match self.try_write(records) {
+            Ok((open, closed, outcomes)) => Written { folder: self.folder, open, closed, outcomes },
+            Err((failed, error)) => {
+                tracing::error!(%error, folder = %self.root.display(), "spool cannot be written");
+                // Nobody knows what the file holds now: it is written no more.
+                let closed = failed.and_then(|open| open.close(&self.disk).ok().flatten());
+                let outcomes = records.iter().map(|_| Err(NotKept::Disk(error.to_string()))).collect();
+                Written { folder: self.folder, open: None, closed, outcomes }
+            }
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "the parts of Written")]
+    fn try_write(
+        &mut self,
+        records: &[Record],
+    ) -> Result<(Option<Open>, Option<Segment>, Vec<Result<(), NotKept>>), (Option<Open>, io::Error)> {
+        if self.room.limit == 0 {
+            return Ok((None, None, records.iter().map(|_| Err(NotKept::Full)).collect()));
+        }
+        let mut open = self.opened().map_err(|error| (None, error))?;
+        let mut frames = Vec::new();
+        let mut outcomes = Vec::with_capacity(records.len());
+        for record in records {
+            let before = frames.len();
+            let framed = open.frame(record, &mut frames);
+            let outcome = match framed {
+                Err(error) => Err(NotKept::Disk(error.to_string())),
+                Ok(()) if !self.room.has(record, frames.len()) => Err(NotKept::Full),
+                Ok(()) => Ok(()),
+            };
+            if outcome.is_err() {
+                frames.truncate(before);
+            }
+            outcomes.push(outcome);
+        }
+        let count = outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
+        if count > 0
+            && let Err(error) = open.append(&self.disk, &frames, count, records.first().map(Record::received))
+        {
+            return Err((Some(open), error));
+        }
+        if open.segment().bytes < SEGMENT.min(self.room.limit / 8) {
+            return Ok((Some(open), None, outcomes));
+        }
+        let closed = open.close(&self.disk).map_err(|error| (None, error))?;
+        Ok((None, closed, outcomes))
+    }
+
+    /// The open segment, in our folder, each made where it is missing.
+    fn opened(&mut self) -> io::Result<Open> {
+        if let Some(open) = self.open.take() {
+            return Ok(open);
+        }
+        let folder = match self.folder.take() {
+            Some(folder) => folder,
+            None => {
+                self.disk.make_folder(&self.root)?;
+                Folder::claim(&self.disk, &self.root, &self.name)?
+            }
+        };
+        let open = Open::create(&self.disk, &folder.path, self.number, self.nonce);
+        self.folder = Some(folder);
+        open
+    }
+}

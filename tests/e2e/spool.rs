@@ -1,0 +1,350 @@
+//! The store away, locked or full, and ingest killed meanwhile: what was acked
+//! from the spool ends up in the store, once.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rusqlite::Connection;
+
+use crate::binary::{HELIOGRAPH, Process, connect, free_address};
+use crate::crash::commission;
+use crate::load::{Load, Plan};
+use crate::oracle;
+
+const LANES: usize = 4;
+/// A busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Kills in `make test`.
+const ROUNDS: u32 = 8;
+/// Kills in `make soak`, unless HELIOGRAPH_SOAK_ROUNDS says otherwise.
+const SOAK_ROUNDS: u32 = 200;
+
+/// A provider whose store can be taken away, behind ingests that can be killed.
+struct World {
+    folder: tempfile::TempDir,
+    spool: PathBuf,
+    plan: Plan,
+}
+
+struct Ingest {
+    process: Process,
+    address: SocketAddr,
+    ops: SocketAddr,
+    log: PathBuf,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        commission(&data, "sunrise", LANES).await;
+        let plan = Plan::new("sunrise", folder.path(), LANES);
+        Self { spool: folder.path().join("spool"), plan, folder }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn ingest(&self, address: SocketAddr) -> Ingest {
+        let ops = free_address();
+        let log = self.folder.path().join(format!("{}.log", ops.port()));
+        let child = Command::new(HELIOGRAPH)
+            .args(["ingest", "--provider", "sunrise", "--listen", &address.to_string(), "--ops", &ops.to_string()])
+            .args(["--store", &format!("sqlite:{}", self.data().display())])
+            .env("HELIOGRAPH__INGEST__SPOOL_DIR", &self.spool)
+            .env("HELIOGRAPH__INGEST__STORE_DEADLINE_MS", "300")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let ingest = Ingest { process: Process(child), address, ops, log };
+        drop(connect(address, PATIENCE));
+        ingest
+    }
+
+    /// Locks the store for all writers until this is dropped.
+    fn lock(&self) -> Connection {
+        let connection = Connection::open(self.data().join("sunrise.db")).unwrap();
+        connection.busy_timeout(PATIENCE).unwrap();
+        connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        connection
+    }
+
+    /// Puts a file in the place of the store's folder.
+    fn take_store_away(&self) {
+        std::fs::rename(self.data(), self.folder.path().join("away")).unwrap();
+        std::fs::write(self.data(), "in the way").unwrap();
+    }
+
+    fn bring_store_back(&self) {
+        std::fs::remove_file(self.data()).unwrap();
+        std::fs::rename(self.folder.path().join("away"), self.data()).unwrap();
+    }
+
+    /// The segments that are in the spool.
+    fn segments(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for replica in std::fs::read_dir(self.spool.join("sunrise")).into_iter().flatten().flatten() {
+            let inside = std::fs::read_dir(replica.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+            found.extend(inside.filter(|path| path.extension().is_some_and(|of| of == "spool1")));
+        }
+        found
+    }
+
+    fn await_spooling(&self) {
+        self.wait("nothing is spooled", |world| !world.segments().is_empty());
+    }
+
+    fn await_drained(&self) {
+        self.wait("the spool does not drain", |world| world.segments().is_empty());
+    }
+
+    fn wait(&self, problem: &str, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{problem}: {:?}", self.segments());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn end(&self, load: Load) {
+        load.stop();
+        self.await_drained();
+        let unacked = self.plan.sent().iter().flatten().filter(|sent| sent.acked_at.is_none()).count();
+        assert_eq!(unacked, 0, "documents were never acked");
+        oracle::check(&self.data(), &[&self.plan]);
+        println!("{} documents", self.plan.acked());
+    }
+}
+
+impl Ingest {
+    fn kill(mut self) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
+    }
+
+    /// Asks it to end, as an operator would; answers how long it took.
+    fn terminate(mut self) -> Duration {
+        let began = Instant::now();
+        assert!(Command::new("kill").args(["-TERM", &self.process.0.id().to_string()]).status().unwrap().success());
+        assert!(self.process.0.wait().unwrap().success(), "{}", self.logged());
+        began.elapsed()
+    }
+
+    fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = connect(self.ops, PATIENCE);
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        std::io::read_to_string(stream).unwrap()
+    }
+
+    /// A metric without labels of its own.
+    fn metric(&self, name: &str) -> f64 {
+        let metrics = self.get("/metrics");
+        let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")));
+        line.and_then(|line| line.rsplit(' ').next()).unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_locked_in_mid_load_costs_no_document_and_is_told_to_operators() {
+    let world = World::new().await;
+    let ingest = world.ingest(free_address());
+    let load = world.plan.start(ingest.address);
+    world.plan.await_acks(20, PATIENCE);
+    let lock = world.lock();
+    world.await_spooling();
+    world.plan.await_acks(50, PATIENCE);
+    let ready = ingest.get("/readyz");
+    assert!(ready.contains(" 200 ") && ready.contains("acks come from the spool"), "{ready}");
+    assert!(ingest.metric("heliograph_spool_bytes") > 0.0);
+    assert!(ingest.metric("heliograph_spool_documents") >= 40.0);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(ingest.metric("heliograph_spool_oldest_age_seconds") >= 1.0);
+    drop(lock);
+    world.await_drained();
+    world.end(load);
+    let deadline = Instant::now() + PATIENCE;
+    while !ingest.get("/readyz").contains("acks survive power-loss") {
+        assert!(Instant::now() < deadline, "the spool does not fall out of use");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(ingest.metric("heliograph_spool_drained_total") >= 50.0);
+    assert_eq!(ingest.metric("heliograph_spool_documents"), 0.0);
+    let logged = ingest.logged();
+    assert!(logged.contains("spooling begins") && logged.contains("spool has drained"), "{logged}");
+}
+
+#[tokio::test]
+async fn a_start_without_the_store_knows_its_gateways_and_takes_their_documents() {
+    let world = World::new().await;
+    world.ingest(free_address()).terminate();
+    world.take_store_away();
+    let ingest = world.ingest(free_address());
+    let load = world.plan.start(ingest.address);
+    world.plan.await_acks(40, PATIENCE);
+    let ready = ingest.get("/readyz");
+    assert!(ready.contains(" 200 ") && ready.contains("spool"), "{ready}");
+    // A wrong key is told from a right one.
+    let mut stream = connect(ingest.address, PATIENCE);
+    stream.write_all(b"<hello gateway=\"gw-0\" key=\"wrong\"/>").unwrap();
+    let answer = std::io::read_to_string(stream).unwrap();
+    assert!(answer.contains("bad-key"), "{answer}");
+    world.bring_store_back();
+    world.await_drained();
+    world.plan.await_acks(20, PATIENCE);
+    world.end(load);
+}
+
+#[tokio::test]
+async fn a_stop_while_the_store_is_away_keeps_what_was_acked_for_the_next_start() {
+    let world = World::new().await;
+    let ingest = world.ingest(free_address());
+    let address = ingest.address;
+    let load = world.plan.start(address);
+    world.plan.await_acks(10, PATIENCE);
+    let lock = world.lock();
+    world.await_spooling();
+    world.plan.await_acks(30, PATIENCE);
+    let took = ingest.terminate();
+    assert!(took < Duration::from_secs(25), "{took:?}");
+    assert!(!world.segments().is_empty());
+    drop(lock);
+    let _next = world.ingest(address);
+    world.plan.await_acks(10, PATIENCE);
+    world.end(load);
+}
+
+#[tokio::test]
+async fn a_replica_takes_over_what_a_killed_one_has_spooled() {
+    let mut world = World::new().await;
+    let (first, second) = (world.ingest(free_address()), world.ingest(free_address()));
+    let other = Plan { first_lane: LANES / 2, lanes: LANES / 2, ..world.plan.clone() };
+    world.plan.lanes = LANES / 2;
+    let (load, other_load) = (world.plan.start(first.address), other.start(second.address));
+    let lock = world.lock();
+    world.wait("only one of the replicas spools", |world| world.segments().len() >= 2);
+    world.plan.await_acks(20, PATIENCE);
+    other.await_acks(20, PATIENCE);
+    let address = first.address;
+    first.kill();
+    drop(lock);
+    // The first stays dead; the second drains what both have acked.
+    other_load.stop();
+    world.await_drained();
+    oracle::check(&world.data(), &[&world.plan, &other]);
+    let _first = world.ingest(address);
+    world.plan.await_acks(1, PATIENCE);
+    load.stop();
+    world.await_drained();
+    oracle::check(&world.data(), &[&world.plan, &other]);
+}
+
+/// A small file system of its own, until this is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: &Path) -> Self {
+        std::fs::create_dir_all(path).unwrap();
+        Self::run(&["-t", "tmpfs", "-o", "size=256k", "tmpfs", &path.display().to_string()]);
+        Self(path.to_owned())
+    }
+
+    fn grow(&self) {
+        Self::run(&["-o", "remount,size=64m", &self.0.display().to_string()]);
+    }
+
+    fn run(arguments: &[&str]) {
+        let output = Command::new("mount").args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "mount {arguments:?}: {said}; run the tests as a user who may mount a tmpfs");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").args(["--lazy", &self.0.display().to_string()]).status());
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_acks_nothing_and_goes_on_by_itself_when_there_is_room() {
+    let world = World::new().await;
+    let disk = SmallDisk::mount(&world.spool);
+    let ingest = world.ingest(free_address());
+    let load = world.plan.start(ingest.address);
+    let lock = world.lock();
+    world.await_spooling();
+    let refused = |world: &World| world.plan.sent().iter().flatten().any(|sent| !sent.refusals.is_empty());
+    world.wait("the disk does not fill", refused);
+    let told: Vec<_> = world.plan.sent().into_iter().flatten().flat_map(|sent| sent.refusals).collect();
+    assert!(told.iter().all(|answer| answer.contains("unavailable") && answer.contains("retry=\"true\"")), "{told:?}");
+    let before = world.plan.acked();
+    disk.grow();
+    let freed = Instant::now();
+    while world.plan.acked() == before {
+        // The load comes again after a pause of its own.
+        assert!(freed.elapsed() < Duration::from_secs(10), "no ack {:?} after there was room", freed.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("first ack {:?} after there was room", freed.elapsed());
+    drop(lock);
+    world.end(load);
+    ingest.terminate();
+}
+
+#[tokio::test]
+async fn a_kill_at_any_moment_of_spooling_and_draining_loses_and_doubles_nothing() {
+    check_kills(ROUNDS).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: make soak"]
+async fn many_kills_at_any_moment_of_spooling_and_draining_lose_and_double_nothing() {
+    check_kills(std::env::var("HELIOGRAPH_SOAK_ROUNDS").map_or(SOAK_ROUNDS, |rounds| rounds.parse().unwrap())).await;
+}
+
+async fn check_kills(rounds: u32) {
+    let mut world = World::new().await;
+    world.plan.in_flight = 4;
+    let mut random = StdRng::seed_from_u64(world.plan.seed);
+    let address = free_address();
+    let mut ingest = world.ingest(address);
+    let load = world.plan.start(address);
+    let (mut while_spooling, mut while_draining) = (0, 0);
+    for round in 0..rounds {
+        let lock = world.lock();
+        std::thread::sleep(Duration::from_millis(random.random_range(300..1200)));
+        let lock = random.random_bool(0.5).then_some(lock);
+        // Half of the kills come while documents are only taken in.
+        std::thread::sleep(Duration::from_millis(random.random_range(0..400)));
+        let spooled = !world.segments().is_empty();
+        ingest.kill();
+        match (spooled, lock.is_some()) {
+            (true, true) => while_spooling += 1,
+            (true, false) => while_draining += 1,
+            (false, _) => {}
+        }
+        drop(lock);
+        ingest = world.ingest(address);
+        let began = Instant::now();
+        world.plan.await_acks(1, PATIENCE);
+        println!("round {round}: first ack after {:?}", began.elapsed());
+    }
+    println!("{while_spooling} kills while spooling, {while_draining} while draining");
+    assert!(while_spooling > 0, "no kill came while documents were in the spool");
+    world.end(load);
+    ingest.terminate();
+}
