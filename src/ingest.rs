@@ -21,6 +21,8 @@ const OPENING: Duration = Duration::from_secs(3);
 const SEEDING: Duration = Duration::from_secs(5);
 /// How long a store may take to close.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How soon a store that did not answer is asked again what acks survive.
+const SHORTFALL_RETRY: Duration = Duration::from_secs(5);
 
 /// Serve the gateways of a provider.
 #[derive(Debug, clap::Args)]
@@ -59,6 +61,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let listener = bind::listen(listen, "--listen")?;
     let ingest = Ingest::open(store.clone(), ingest_settings, &spool, role::clock()).await.context("start ingest")?;
     ops::spawn(ops_address, &args.role.provider, store.clone(), Some(ingest.status()), shutdown.clone())?;
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(warn_of_shortfall(store.clone(), args.role.provider.clone())));
     tracing::info!(provider = %args.role.provider, address = %listen, acks_survive = store.ack_level().as_str(), "ingest listens");
     ingest.run(listener, role::holder(), shutdown).await;
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
@@ -66,6 +69,21 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(provider = %args.role.provider, "ingest has drained");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says once, as soon as the store can be asked, if acks survive less than they
+/// should.
+async fn warn_of_shortfall(store: ProviderStore, provider: ProviderId) {
+    loop {
+        match store.ack_shortfall().await {
+            Ok(None) => return,
+            Ok(Some(problem)) => {
+                return tracing::error!(%provider, %problem, level = store.ack_level().as_str(), "acks survive less than they should");
+            }
+            Err(error) => tracing::debug!(%provider, %error, "the store does not say what acks survive"),
+        }
+        tokio::time::sleep(SHORTFALL_RETRY).await;
+    }
 }
 
 fn ingest_settings(settings: &mut Settings) -> IngestSettings {

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use heliograph_domain::ProviderId;
 use heliograph_ingest::{IngestStatus, Readiness};
-use heliograph_store::ProviderStore;
+use heliograph_store::{ProviderStore, StoreError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -81,9 +81,19 @@ async fn ready(store: &ProviderStore, ingest: Option<&IngestStatus>, draining: &
         Some(ingest) if ingest.spools() => (StatusCode::OK, format!("ready, acks will come from the spool: {reason}\n")),
         _ => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     };
-    match tokio::time::timeout(READY_TIMEOUT, store.ping()).await {
-        Ok(Ok(())) => (StatusCode::OK, format!("ready, acks survive {}\n", store.ack_level().as_str())),
+    match tokio::time::timeout(READY_TIMEOUT, readiness(store)).await {
+        Ok(Ok(ready)) => (StatusCode::OK, ready),
         Ok(Err(error)) => away(error.to_string()),
         Err(_) => away("the store does not answer".to_owned()),
     }
+}
+
+/// What a role that is ready says about its acks. One whose acks survive less than
+/// they should is ready all the same: without it nothing would be stored at all.
+async fn readiness(store: &ProviderStore) -> Result<String, StoreError> {
+    store.ping().await?;
+    Ok(match store.ack_shortfall().await? {
+        None => format!("ready, acks survive {}\n", store.ack_level().as_str()),
+        Some(problem) => format!("ready, but acks do not survive {}: {problem}\n", store.ack_level().as_str()),
+    })
 }

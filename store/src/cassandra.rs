@@ -7,6 +7,7 @@
 //! are boxed here. Statements name their tables as `@.table`,
 //! which stands for the table in the provider's keyspace, and are prepared once.
 
+mod ack;
 mod audit;
 mod catalog;
 mod change;

@@ -135,6 +135,18 @@ impl ProviderStore {
         }
     }
 
+    /// Why acks fall short of [`Self::ack_level`], where the store itself cannot give
+    /// it: on a cluster whose nodes answer before a write is on the disk.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn ack_shortfall(&self) -> Result<Option<String>, StoreError> {
+        match (&self.backend, self.ack) {
+            (Backend::Cassandra(db), AckLevel::PowerLoss) => db.power_loss_shortfall().await,
+            (Backend::Sqlite(_), _) | (_, AckLevel::ProcessCrash) => Ok(None),
+        }
+    }
+
     /// Finishes what is queued and closes the files; later calls fail.
     pub async fn close(&self) {
         match &self.backend {

@@ -181,16 +181,8 @@ impl Database {
 
     /// Works until nothing is queued.
     async fn work(self) {
-        loop {
-            let jobs: VecDeque<Job> = {
-                let mut queue = self.inner.catalog.queue.lock().unwrap_or_else(PoisonError::into_inner);
-                queue.worked = !queue.jobs.is_empty();
-                std::mem::take(&mut queue.jobs)
-            };
-            if jobs.is_empty() {
-                return;
-            }
-            let mut jobs = jobs;
+        let mut working = Working { state: &self.inner.catalog, over: false };
+        while let Some(mut jobs) = working.next() {
             while !jobs.is_empty() {
                 self.work_on(&mut jobs).await;
             }
@@ -311,6 +303,31 @@ impl Database {
         let rows = rows.map_err(|error| StoreError::Damaged(error.to_string()))?;
         let row = rows.maybe_first_row().map_err(|error| StoreError::Damaged(error.to_string()))?;
         Ok(row.unwrap_or_default())
+    }
+}
+
+/// The task that works on the queue. Where it ends early, with its runtime or by a
+/// rule that panics, who waits learns of it and the next wish begins another one.
+struct Working<'a> {
+    state: &'a State,
+    over: bool,
+}
+
+impl Working<'_> {
+    /// What is queued; with nothing left the work is over.
+    fn next(&mut self) -> Option<VecDeque<Job>> {
+        let mut queue = self.state.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.worked = !queue.jobs.is_empty();
+        self.over = !queue.worked;
+        queue.worked.then(|| std::mem::take(&mut queue.jobs))
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            *self.state.queue.lock().unwrap_or_else(PoisonError::into_inner) = Queue::default();
+        }
     }
 }
 

@@ -49,6 +49,11 @@ impl Connection {
         Self { cluster, keyspace, open: RwLock::default(), attempt: Mutex::default() }
     }
 
+    /// The data centre whose nodes are used.
+    pub(super) fn datacenter(&self) -> &str {
+        &self.cluster.datacenter
+    }
+
     /// The session. Callers that wait while one of them fails to connect fail
     /// with it, instead of waiting for their own failure in turn.
     pub(super) async fn session(&self, provider: &ProviderId) -> Result<Arc<Session>, StoreError> {

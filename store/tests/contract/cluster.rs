@@ -57,9 +57,9 @@ pub(crate) fn administer(cql: String) {
 }
 
 /// The same where it may fail.
-pub(crate) fn try_administer(cql: String) -> Result<(), ExecutionError> {
+pub(crate) fn try_administer(cql: String) -> Result<(), String> {
     LazyLock::force(&SESSION);
-    wait(async move { SESSION.query_unpaged(cql, ()).await.map(drop) })
+    wait(async move { SESSION.query_unpaged(cql, ()).await.map(drop).map_err(|error| error.to_string()) })
 }
 
 /// Runs something on a thread where waiting hinders no test's runtime.

@@ -3,7 +3,7 @@
 //! A backend is one line in [`backend::ALL`] and one arm in
 //! [`backend::Backend::fresh`]; the tests know nothing else of it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod archive;
 mod audit;

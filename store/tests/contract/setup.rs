@@ -128,7 +128,10 @@ async fn the_schema_of_the_next_release_is_fine_and_the_one_after_is_refused() {
         administer(format!("UPDATE provider_{}.control SET value = {version} WHERE name = 'schema' IF EXISTS", newcomer.0));
     };
     version(2);
-    newcomer.store("hush").location_save(location(1)).await.unwrap();
+    let store = newcomer.store("hush");
+    store.location_save(location(1)).await.unwrap();
+    // Its role may ask each node what acks survive, and the node has what it takes.
+    assert_eq!(store.ack_shortfall().await.unwrap(), None);
     version(3);
     let error = newcomer.store("hush").ping().await.unwrap_err();
     assert!(matches!(error, StoreError::TooNew(_)), "{error}");
@@ -137,4 +140,27 @@ async fn the_schema_of_the_next_release_is_fine_and_the_one_after_is_refused() {
     version(0);
     let error = newcomer.store("hush").ping().await.unwrap_err().to_string();
     assert!(error.contains("heliograph store init"), "{error}");
+}
+
+#[tokio::test]
+async fn the_questions_of_the_manual_are_answered() {
+    let newcomer = Newcomer::new();
+    set_up(&newcomer.0, "hush").await;
+    let store = newcomer.store("hush");
+    store.location_save(location(1)).await.unwrap();
+    let role = ClusterAdmin::role_name(&newcomer.0);
+    let session = session(&role, "hush").await;
+    let manual = include_str!("../../../docs/operations.md");
+    let questions: Vec<_> = manual.split("```cql\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    assert_eq!(questions.len(), 3);
+    for question in &questions {
+        let cql = question.replace("provider_sunrise", &role);
+        let answer = session.query_unpaged(cql.as_str(), ()).await.unwrap_or_else(|error| panic!("{question}: {error}"));
+        assert!(answer.is_rows(), "{question}");
+        if question.contains("catalog") {
+            let rows = answer.into_rows_result().unwrap();
+            let (_, name, zone) = rows.single_row::<(String, String, String)>().unwrap();
+            assert_eq!((name.as_str(), zone.as_str()), ("Site 1", "UTC"));
+        }
+    }
 }
