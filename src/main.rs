@@ -5,8 +5,10 @@
 
 mod admin;
 mod archive;
+mod array;
 mod audit;
 mod bind;
+mod correction;
 mod customer;
 mod decode;
 mod demo;
@@ -16,6 +18,7 @@ mod logging;
 mod mailer;
 mod ops;
 mod output;
+mod point;
 mod provider;
 mod readings;
 mod role;
@@ -57,6 +60,12 @@ enum Cli {
     Audit(audit::Args),
     /// Print the stored readings of a gateway in time order.
     Readings(readings::Args),
+    /// Say which sensors stand for which place of a site, and when.
+    Point(point::Args),
+    /// Say what modules are installed at a location.
+    Array(array::Args),
+    /// Correct what reports make of readings, and take it back.
+    Correction(correction::Args),
     /// Show the readings that documents yield.
     Decode(decode::Args),
     /// Run the whole platform on this machine, with two providers and a sun.
@@ -102,6 +111,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Cli::Customer(args) => customer::run(args).await,
         Cli::Audit(args) => audit::run(args).await,
         Cli::Readings(args) => readings::run(args).await,
+        Cli::Point(args) => point::run(args).await,
+        Cli::Array(args) => array::run(args).await,
+        Cli::Correction(args) => correction::run(args).await,
         Cli::Decode(args) => decode::run(&args),
         Cli::Demo(args) => demo::run(args).await,
         Cli::Config(args) => show_config::run(&args),

@@ -74,16 +74,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn window(args: &Args) -> Result<TimeWindow, SettingsError> {
-    let read = |flag: &str, text: &Option<String>| {
-        let time = text.as_deref().map(|text| instant(text, &args.zone));
-        time.transpose().map_err(|problem| SettingsError::one(format!("{flag} {problem}")))
-    };
+    let read = |flag: &str, text: &Option<String>| text.as_deref().map(|text| time(flag, text, &args.zone)).transpose();
     let (from, until) = (read("--from", &args.from)?, read("--to", &args.to)?);
     let window = TimeWindow { from: from.unwrap_or(Timestamp::MIN), until };
     if window.is_empty() {
         return Err(SettingsError::one("--to must lie after --from"));
     }
     Ok(window)
+}
+
+/// The time that a flag gives.
+pub(crate) fn time(flag: &str, text: &str, zone: &Zone) -> Result<Timestamp, SettingsError> {
+    instant(text, zone).map_err(|problem| SettingsError::one(format!("{flag} {problem}")))
 }
 
 /// A day, a local date and time, or an instant with its offset.
@@ -104,7 +106,7 @@ fn instant(text: &str, zone: &Zone) -> Result<Timestamp, String> {
 }
 
 /// Says which name is wrong, and what there is instead.
-async fn check_names(store: &ProviderStore, gateway: &GatewayId, sensor: Option<&SensorId>) -> anyhow::Result<()> {
+pub(crate) async fn check_names(store: &ProviderStore, gateway: &GatewayId, sensor: Option<&SensorId>) -> anyhow::Result<()> {
     let sensors = match store.sensor_list(gateway).await {
         Ok(sensors) => sensors,
         Err(StoreError::NotFound(_)) => bail!("provider {} has no gateway {gateway}", store.provider()),

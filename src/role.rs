@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use heliograph_domain::{ProviderId, Timestamp};
+use heliograph_domain::{Actor, ProviderId, Timestamp};
 use heliograph_store::{ProviderStore, Store, StoreUrl};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::{Settings, SettingsError};
+use crate::logging;
+use crate::settings::{Settings, SettingsError, Sources};
 
 /// Flags that every role takes.
 #[derive(Debug, clap::Args)]
@@ -42,6 +43,14 @@ pub(crate) fn open(provider: &ProviderId, settings: &mut Settings) -> anyhow::Re
     let url = store_url(settings, "store.url", "store.user", "store.password");
     settings.finish()?;
     Ok(Store::open(url?)?.provider(provider)?)
+}
+
+/// Opens the store for a command that an operator has typed: only what is wrong
+/// is logged, and what it changes stands in the audit trail as theirs.
+pub(crate) fn open_for_operator(args: &Args, sources: &Sources) -> anyhow::Result<ProviderStore> {
+    let mut settings = Settings::load(sources, &[args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
+    logging::init(&mut settings);
+    Ok(open(&args.provider, &mut settings)?.acting_as(Actor::Operator))
 }
 
 /// Where a store is and who signs in to it; what is wrong with that is noted.

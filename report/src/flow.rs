@@ -147,7 +147,7 @@ impl SensorInput {
 
     fn flow(&self, direction: Direction) -> Option<Flow> {
         if !self.parts.is_empty() {
-            return self.parts.iter().filter_map(|part| part.flow(direction)).reduce(Flow::followed_by);
+            return self.parts.iter().filter_map(|part| part.flow(direction)).reduce(|flow, later| flow.followed_by(&later));
         }
         let quantity = direction.quantity();
         let mut candidates: Vec<Flow> =
@@ -227,7 +227,7 @@ impl Flow {
 
     /// With what the sensor that came next for the same point knows. Its source is
     /// the less exact of both.
-    fn followed_by(mut self, later: Self) -> Self {
+    fn followed_by(mut self, later: &Self) -> Self {
         append(
             &mut self.points,
             &later.points,

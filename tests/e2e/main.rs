@@ -20,6 +20,7 @@ mod keeping;
 mod load;
 mod oracle;
 mod platform;
+mod points;
 mod power;
 mod readings;
 mod spool;

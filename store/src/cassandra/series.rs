@@ -25,6 +25,7 @@ use super::{Database, correction, mark};
 use crate::audit::AuditEvent;
 use crate::document::{DocumentWrite, SeriesSeen, meaning, role_of};
 use crate::error::StoreError;
+use crate::rollup::correct;
 use crate::rollup::series::{Extent, Slot, StoredSeries};
 use crate::sensor::{SensorRecord, SensorUpdate, SeriesRecord};
 use crate::stamp::WriteStamp;
@@ -66,11 +67,12 @@ pub(crate) struct GatewaySeries {
 }
 
 impl GatewaySeries {
-    /// From the first to after the last reading of all series.
+    /// From the first to after the last reading of all series, as they came and as
+    /// corrections leave them.
     pub(crate) fn extent(&self) -> Option<TimeWindow> {
-        let extents = || self.series.iter().filter_map(|series| series.extent);
-        let first = extents().map(|extent| extent.first).min()?;
-        let last = extents().map(|extent| extent.last).max()?;
+        let raw = self.series.iter().filter_map(|series| series.extent).map(|extent| (extent.first, extent.last));
+        let all = raw.chain(self.series.iter().filter_map(correct::bounds));
+        let (first, last) = all.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
         Some(TimeWindow::between(first, last.plus_millis(1)))
     }
 }
