@@ -125,3 +125,36 @@ async fn what_is_wrong_is_said_and_a_reader_that_leaves_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// Runs a command to its end; answers the most memory that it held, in KiB, as far
+/// as looking every few milliseconds shows it.
+fn peak_of(arguments: &[&str], folder: &Path) -> u64 {
+    let mut child = Command::new(HELIOGRAPH).args(arguments).current_dir(folder).stdout(Stdio::null()).spawn().unwrap();
+    let (path, mut peak) = (format!("/proc/{}/status", child.id()), 0);
+    loop {
+        let status = std::fs::read_to_string(&path).unwrap_or_default();
+        let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+        peak = high.map_or(peak, |high: u64| high.max(peak));
+        if let Some(ended) = child.try_wait().unwrap() {
+            assert!(ended.success(), "{arguments:?}");
+            return peak;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[tokio::test]
+async fn an_archive_takes_no_more_memory_for_more_readings() {
+    let (small, large) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(small.path(), 40).await;
+    fill(large.path(), 160).await;
+    for arguments in [
+        &["archive", "create", "--provider", "sunrise", "a.archive"][..],
+        &["archive", "verify", "a.archive"],
+        &["archive", "restore", "--provider", "sunrise", "--as", "dawn", "a.archive"],
+    ] {
+        let (few, many) = (peak_of(arguments, small.path()), peak_of(arguments, large.path()));
+        println!("{}: {few} KiB for 4 × 10^5 readings, {many} KiB for 1.6 × 10^6", arguments[1]);
+        assert!(few > 0 && many < few + 24 * 1024, "{}: {few} KiB grew to {many} KiB", arguments[1]);
+    }
+}
