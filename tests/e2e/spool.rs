@@ -119,8 +119,6 @@ impl World {
     fn end(&self, load: Load) {
         load.stop();
         self.await_drained();
-        let unacked = self.plan.sent().iter().flatten().filter(|sent| sent.acked_at.is_none()).count();
-        assert_eq!(unacked, 0, "documents were never acked");
         oracle::check(&self.data(), &[&self.plan]);
         println!("{} documents", self.plan.acked());
     }
