@@ -42,6 +42,7 @@ unit:
 
 soak: install
 	$(STATIC) cargo test --locked --test e2e -- --ignored --nocapture
+	$(STATIC) cargo test --locked --release -p heliograph-ingest --lib -- --ignored --nocapture --test-threads 1
 
 # The end-to-end test of the demo holds an optimised build to its 15 seconds.
 bench:
