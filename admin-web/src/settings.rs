@@ -156,7 +156,7 @@ async fn unconfirmed(
 ) -> Result<Option<Response>, Refusal> {
     let Some(days) = settings.retention_days.filter(|days| form.confirmed != days.to_string()) else { return Ok(None) };
     let current = panel.store().settings_fetch().await?.retention_days;
-    if current.is_some_and(|current| current <= days) || panel.store().readings_expire() {
+    if current.is_some_and(|current| current <= days) {
         return Ok(None);
     }
     let preview = panel.store().retention_preview(RetentionPlan::of(days, panel.now())).await?;

@@ -20,9 +20,6 @@ const LEASE: &str = "retention";
 /// Deletes what is older than the provider keeps, while it holds the lease, until
 /// told to stop.
 pub(crate) async fn run(store: ProviderStore, holder: String, clock: Clock, shutdown: CancellationToken) {
-    if store.readings_expire() {
-        return;
-    }
     loop {
         match shutdown.run_until_cancelled(turn(&store, &holder, &clock)).await {
             Some(Ok(())) => {}
@@ -41,18 +38,18 @@ pub(crate) async fn run(store: ProviderStore, holder: String, clock: Clock, shut
 }
 
 async fn turn(store: &ProviderStore, holder: &str, clock: &Clock) -> Result<(), StoreError> {
-    let Some(days) = store.settings_fetch().await?.retention_days else { return Ok(()) };
+    let days = store.settings_fetch().await?.retention_days;
+    while leased(store, holder, clock).await? && !store.lifetime_step(days).await? {
+        tokio::time::sleep(BREATH).await;
+    }
+    let Some(days) = days else { return Ok(()) };
     let plan = RetentionPlan::of(days, clock());
     if !store.reading_exists_since(plan.sealed).await? {
         tracing::debug!(days, "no reading is young enough to stay: nothing is deleted, the clock may be wrong");
         return Ok(());
     }
     let mut deleted = 0;
-    loop {
-        let now = clock();
-        if !store.lease_take(LEASE, holder, now, now.plus_millis(LEASE_MS)).await? {
-            break;
-        }
+    while leased(store, holder, clock).await? {
         let step = store.retention_step(plan).await?;
         deleted += step.deleted;
         if step.done {
@@ -65,4 +62,9 @@ async fn turn(store: &ProviderStore, holder: &str, clock: &Clock) -> Result<(), 
         tracing::info!(days, readings = deleted, before = %plan.delete_before, "old readings deleted");
     }
     Ok(())
+}
+
+async fn leased(store: &ProviderStore, holder: &str, clock: &Clock) -> Result<bool, StoreError> {
+    let now = clock();
+    store.lease_take(LEASE, holder, now, now.plus_millis(LEASE_MS)).await
 }

@@ -102,24 +102,15 @@ pub struct RetentionStep {
 }
 
 impl ProviderStore {
-    /// Whether readings expire by themselves, each at the age that was the
-    /// retention when it was written: then nobody has to delete them, and nothing
-    /// that is there follows a changed retention.
-    #[must_use]
-    pub const fn readings_expire(&self) -> bool {
-        match self.backend {
-            Backend::Sqlite(_) => false,
-            Backend::Cassandra(_) => true,
-        }
-    }
-
     /// What a plan would delete now; changes nothing.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn retention_preview(&self, plan: RetentionPlan) -> Result<RetentionPreview, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::retention::preview(connection, plan)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::retention::preview(connection, plan)).await,
+            Backend::Cassandra(db) => db.retention_preview(plan).await,
+        }
     }
 
     /// Whether anything was measured since an instant. A plan that would leave a
@@ -128,8 +119,10 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn reading_exists_since(&self, time: Timestamp) -> Result<bool, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.read(move |connection| sqlite::retention::exists_since(connection, time)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::retention::exists_since(connection, time)).await,
+            Backend::Cassandra(db) => db.reading_exists_since(time).await,
+        }
     }
 
     /// Does a small piece of a plan: settles what is marked, seals, deletes some
@@ -139,8 +132,23 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn retention_step(&self, plan: RetentionPlan) -> Result<RetentionStep, StoreError> {
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.write(move |batch| sqlite::retention::step(batch, plan)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::retention::step(batch, plan)).await,
+            Backend::Cassandra(db) => db.retention_step(plan, self.clock.now()).await,
+        }
+    }
+
+    /// Does a small piece of what it takes that readings which are stored already
+    /// are kept for `days`, or for ever, where less was kept when they were
+    /// written; answers whether that is done. A file needs nothing done.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn lifetime_step(&self, days: Option<u32>) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(true),
+            Backend::Cassandra(db) => db.lifetime_step(days, self.clock.now()).await,
+        }
     }
 
     /// Writes down what a plan has deleted once it is done.
@@ -150,7 +158,9 @@ impl ProviderStore {
     pub async fn retention_note(&self, plan: RetentionPlan, readings: u64) -> Result<(), StoreError> {
         let detail = json!({ "days": plan.days, "before": plan.delete_before.to_string(), "readings": readings });
         let event = self.event("retention.run", "readings", detail);
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, |_| Ok(())).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, |_| Ok(())).await,
+            Backend::Cassandra(db) => db.audit(event).await,
+        }
     }
 }

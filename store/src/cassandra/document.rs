@@ -184,7 +184,7 @@ async fn write_batch(db: &Database, insert: &PreparedStatement, rows: &[Row<'_>]
 }
 
 /// How long a reading is kept from now, 0: for ever; `None` if it is too old already.
-fn ttl_seconds(lifetime_ms: Option<i64>, time: Timestamp, now: Timestamp) -> Option<i32> {
+pub(super) fn ttl_seconds(lifetime_ms: Option<i64>, time: Timestamp, now: Timestamp) -> Option<i32> {
     let Some(lifetime) = lifetime_ms else { return Some(0) };
     let expiry = time.plus_millis(lifetime);
     let left = expiry.millis_since(now);

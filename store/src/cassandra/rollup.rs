@@ -67,7 +67,7 @@ async fn settle_gateway(db: &Database, gateway: &GatewayId, now: Timestamp) -> R
 }
 
 /// Settles marks of one gateway that were read at `read_at`.
-async fn settle_marks(db: &Database, marks: &[Mark], read_at: i64, now: Timestamp) -> Result<usize, StoreError> {
+pub(super) async fn settle_marks(db: &Database, marks: &[Mark], read_at: i64, now: Timestamp) -> Result<usize, StoreError> {
     let Some(gateway) = marks.first().map(|mark| &mark.gateway) else { return Ok(0) };
     let sealed = db.open_to_marks(now).await?;
     let windows: BTreeSet<Timestamp> = marks.iter().flat_map(Mark::windows).filter(|start| *start >= sealed).collect();

@@ -7,7 +7,8 @@
 //! least, the greatest and the latest wins in whatever order they arrive.
 //! `last` is rounded up to the end of its day: it only has to hold, and so a live
 //! series writes it once a day. Extents are written before the readings that they
-//! are to hold.
+//! are to hold. These timestamps lie ahead of every clock: what deletes a series
+//! has to carry a higher one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

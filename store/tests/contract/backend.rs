@@ -20,7 +20,7 @@ pub(crate) enum Backend {
 /// Every backend that the suite runs on.
 pub(crate) const ALL: &[Backend] = &[Backend::Sqlite, Backend::Cassandra];
 
-/// Backends that points, corrections, retention, archives and erasure are on.
+/// Backends that points, corrections, archives and erasure are on.
 pub(crate) const EMBEDDED: &[Backend] = &[Backend::Sqlite];
 
 /// A provider's store of its own for one test.

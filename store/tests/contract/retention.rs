@@ -3,7 +3,7 @@
 use heliograph_domain::{TimeWindow, Timestamp, WINDOW_MS};
 use heliograph_store::{DocumentWrite, ProviderStore, RetentionPlan, SeriesRollups, StoreError};
 
-use crate::backend::{document, gateway, minute, on_embedded, power};
+use crate::backend::{document, gateway, minute, on_every_backend, power};
 
 const DAY: i64 = 1440;
 
@@ -40,7 +40,7 @@ async fn stored(store: &ProviderStore) -> Vec<Timestamp> {
 
 #[tokio::test]
 async fn what_the_preview_says_is_what_goes_and_figures_stay() {
-    on_embedded(|store| async move {
+    on_every_backend(|store| async move {
         ten_days(&store).await;
         let plan = RetentionPlan::of(4, minute(10 * DAY));
         assert_eq!((plan.sealed, plan.delete_before), (minute(6 * DAY), minute(5 * DAY)));
@@ -63,7 +63,7 @@ async fn what_the_preview_says_is_what_goes_and_figures_stay() {
 
 #[tokio::test]
 async fn a_mark_in_a_sealed_window_is_cleared_and_changes_nothing() {
-    on_embedded(|store| async move {
+    on_every_backend(|store| async move {
         ten_days(&store).await;
         run(&store, RetentionPlan::of(4, minute(10 * DAY))).await;
         let before = rollups(&store, TimeWindow::ALWAYS).await;
@@ -80,7 +80,7 @@ async fn a_mark_in_a_sealed_window_is_cleared_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_customer_still_sees_the_figures_of_sealed_days() {
-    on_embedded(|store| async move {
+    on_every_backend(|store| async move {
         ten_days(&store).await;
         let visible = TimeWindow::between(minute(2 * DAY), minute(9 * DAY));
         let before = rollups(&store, visible).await;
@@ -102,7 +102,7 @@ async fn a_customer_still_sees_the_figures_of_sealed_days() {
 
 #[tokio::test]
 async fn a_longer_retention_brings_nothing_back_and_loses_nothing() {
-    on_embedded(|store| async move {
+    on_every_backend(|store| async move {
         ten_days(&store).await;
         run(&store, RetentionPlan::of(4, minute(10 * DAY))).await;
         let (readings, figures) = (stored(&store).await, rollups(&store, TimeWindow::ALWAYS).await);
@@ -118,7 +118,7 @@ async fn a_longer_retention_brings_nothing_back_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_deletion_stands_in_the_trail() {
-    on_embedded(|store| async move {
+    on_every_backend(|store| async move {
         store.retention_note(RetentionPlan::of(4, minute(10 * DAY)), 77).await.unwrap();
         let entry = store.audit_list(1, 1).await.unwrap().remove(0);
         assert_eq!(entry.action, "retention.run");

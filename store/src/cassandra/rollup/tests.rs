@@ -5,13 +5,14 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use heliograph_domain::{MetricName, ProviderId, Sample, Secret, SensorId, Unit, WINDOW_MS, roll_up};
+use heliograph_domain::{MetricName, ProviderId, ProviderSettings, Sample, Secret, SensorId, Unit, WINDOW_MS, roll_up};
 use uuid::Uuid;
 
 use super::*;
 use crate::admin::ClusterAdmin;
 use crate::cassandra::document;
 use crate::cassandra::mark::Timing;
+use crate::catalog::{Catalog, Change, Record};
 use crate::document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
 use crate::stamp::Stamps;
 use crate::url::{Place, StoreUrl};
@@ -215,5 +216,45 @@ async fn an_older_computation_does_not_write_over_a_newer_one() {
     let stored = stored_windows(&db, &gateway, &series, extent, extent).await.unwrap();
     let power = series.iter().find(|series| series.record.metric.as_str() == "power").unwrap();
     assert_eq!(stored[&power.slot][0].rollup.positive, 150.0);
+    remove(&db).await;
+}
+
+/// What of a time to live the readings of a gateway have, in seconds; `None`: they
+/// stay for ever.
+async fn lifetimes(db: &Database, gateway: &GatewayId, day: Timestamp) -> Vec<Option<i32>> {
+    let partition = db.slicing(gateway).await.unwrap().partition(day);
+    let cql = "SELECT TTL(value) FROM @.reading WHERE gateway = ? AND day = ? AND bucket = ?";
+    let rows: Vec<(Option<i32>,)> = db.all(cql, (gateway.as_str(), partition.date(), partition.bucket)).await.unwrap();
+    rows.into_iter().map(|(ttl,)| ttl).collect()
+}
+
+#[tokio::test]
+async fn readings_live_for_what_is_left_and_longer_where_more_is_kept() {
+    let [db]: [Database; 1] = openings().await;
+    let document = any_document(&mut Dice(5), &Stamps::new());
+    let document = DocumentWrite { values: vec![Value { series: 0, time: minute(0), value: 1.0 }], ..document };
+    let now = minute(2 * 1440);
+    let keep = async |days: Option<u32>| {
+        let settings = ProviderSettings { retention_days: days, ..ProviderSettings::default() };
+        let save = move |_: &Catalog| Ok(vec![Change::Put(Record::Settings(settings.clone()))]);
+        db.catalog_change(None, save).await.unwrap();
+        assert!(db.lifetime_step(days, now).await.unwrap());
+    };
+    let left = async || {
+        let lifetimes = lifetimes(&db, &document.gateway, minute(0)).await;
+        assert_eq!(lifetimes.len(), 1);
+        lifetimes[0].map(|seconds| f64::from(seconds) / 86_400.0)
+    };
+    keep(Some(10)).await;
+    document::write(&db, &document, now).await.unwrap();
+    // Ten days and the one that windows at the edge follow from, less the reading's age.
+    assert!(left().await.is_some_and(|days| (8.9..9.1).contains(&days)), "{:?}", left().await);
+    keep(Some(4)).await;
+    keep(Some(30)).await;
+    assert!(left().await.is_some_and(|days| (28.9..29.1).contains(&days)), "{:?}", left().await);
+    keep(None).await;
+    assert_eq!(left().await, None);
+    let page = reading::page(&db, &document.gateway, TimeWindow::ALWAYS, 10).await.unwrap();
+    assert_eq!((page.rows.len(), page.rows[0].value), (1, 1.0));
     remove(&db).await;
 }
