@@ -81,7 +81,7 @@ impl GatewaySeries {
 /// What is known of a gateway's series.
 pub(crate) async fn of_gateway(db: &Database, gateway: &GatewayId) -> Result<GatewaySeries, StoreError> {
     // Boxed: futures that hold one another get too deep for the compiler.
-    let corrections = Box::pin(db.recent_catalog()).await?.corrections_of(gateway)?;
+    let corrections = Box::pin(db.catalog()).await?.corrections_of(gateway)?;
     let rows: Vec<Row> = db.all(SELECT, (gateway.as_str(),)).await?;
     let mut found = GatewaySeries::default();
     for row in rows {

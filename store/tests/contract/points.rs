@@ -6,7 +6,7 @@ use heliograph_domain::{
 use heliograph_store::{ProviderStore, StoreError};
 use uuid::Uuid;
 
-use crate::backend::{document, gateway, minute, on_embedded as on_every_backend};
+use crate::backend::{document, gateway, minute, on_every_backend};
 
 fn point(number: u128) -> Point {
     let (id, location) = (PointId::new(Uuid::from_u128(number)), LocationId::new(Uuid::from_u128(1)));
