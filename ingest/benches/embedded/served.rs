@@ -36,7 +36,8 @@ pub(crate) async fn commission(store: &ProviderStore, gateways: usize) {
 /// acked; answers how long that took.
 pub(crate) async fn push(store: &ProviderStore, gateways: usize, instants: std::ops::Range<usize>) -> Duration {
     let clock = Arc::new(|| Timestamp::clamped(corpus::RECEIVED));
-    let ingest = Ingest::open(store.clone(), IngestSettings::default(), clock).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ingest = Ingest::open(store.clone(), IngestSettings::default(), folder.path(), clock).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
