@@ -39,7 +39,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: "store.admin_password", default: "", secret: true, about: "its administrator's password" },
     setting("ops.listen", "", "address of /metrics, /healthz and /readyz"),
     setting("log.format", "auto", "text, json or auto: text on a terminal, else json"),
-    setting("log.filter", "info", "what is logged, such as info,heliograph_ingest=debug"),
+    setting("log.filter", "info,scylla=warn", "what is logged, such as info,heliograph_ingest=debug"),
     setting("ingest.listen", "0.0.0.0:6000", "address that gateways push to"),
     setting("ingest.connections", "10000", "connections at once"),
     setting("ingest.connections_per_address", "5000", "of these, connections from one address"),
