@@ -42,9 +42,11 @@ pub(crate) type Name = (String, String, String);
 
 #[derive(DeserializeRow)]
 struct Row {
-    sensor: String,
-    metric: String,
-    unit: String,
+    // The key is missing where a gateway has knocked and has no series yet: there
+    // is a partition then, and no row in it.
+    sensor: Option<String>,
+    metric: Option<String>,
+    unit: Option<String>,
     role: Option<String>,
     label: Option<String>,
     rated_w: Option<f64>,
@@ -85,9 +87,10 @@ pub(crate) async fn of_gateway(db: &Database, gateway: &GatewayId) -> Result<Gat
     let rows: Vec<Row> = db.all(SELECT, (gateway.as_str(),)).await?;
     let mut found = GatewaySeries::default();
     for row in rows {
-        let sensor = SensorId::parse(&row.sensor)?;
+        let (Some(sensor), Some(metric), Some(unit)) = (&row.sensor, &row.metric, &row.unit) else { continue };
+        let sensor = SensorId::parse(sensor)?;
         // A sensor's own row stands before those of its series.
-        if row.metric.is_empty() {
+        if metric.is_empty() {
             let role = row.role.as_deref().map_or(Ok(SensorRole::Other), SensorRole::parse)?;
             found.sensors.push(SensorRecord { id: sensor, label: row.label, role, rated_w: row.rated_w, series: Vec::new() });
             continue;
@@ -96,7 +99,8 @@ pub(crate) async fn of_gateway(db: &Database, gateway: &GatewayId) -> Result<Gat
         let owner = found.sensors.last_mut().filter(|owner| owner.id == sensor);
         let rated_w = owner.as_ref().and_then(|owner| owner.rated_w);
         let slot = Slot::try_from(found.series.len()).unwrap_or(Slot::MAX);
-        let series = stored(slot, sensor, &row, Kind::parse(kind)?, Quantity::parse(quantity)?, rated_w)?;
+        let measured = (MetricName::parse(metric)?, Unit::parse(unit)?);
+        let series = stored(slot, sensor, measured, (Kind::parse(kind)?, Quantity::parse(quantity)?), &row, rated_w);
         let series = series.corrected_by(&corrections);
         if let Some(owner) = owner {
             owner.series.push(series.record.clone());
@@ -109,15 +113,15 @@ pub(crate) async fn of_gateway(db: &Database, gateway: &GatewayId) -> Result<Gat
 fn stored(
     slot: Slot,
     sensor: SensorId,
+    (metric, unit): (MetricName, Unit),
+    (kind, quantity): (Kind, Quantity),
     row: &Row,
-    kind: Kind,
-    quantity: Quantity,
     rated_w: Option<f64>,
-) -> Result<StoredSeries, StoreError> {
+) -> StoredSeries {
     let [first, last, latest] = [row.first, row.last, row.latest_time].map(|time| time.map(|time| Timestamp::clamped(time.0)));
     let record = SeriesRecord {
-        metric: MetricName::parse(&row.metric)?,
-        unit: Unit::parse(&row.unit)?,
+        metric,
+        unit,
         kind,
         quantity,
         latest: latest.zip(row.latest_value).map(|(at, value)| Sample { at, value }),
@@ -125,7 +129,7 @@ fn stored(
     };
     let extent = first.zip(last).map(|(first, last)| Extent { first, last });
     let rule = RollupRule { max_rate: rated_w.unwrap_or(RollupRule::DEFAULT_MAX_RATE_WH), ..RollupRule::of(kind) };
-    Ok(StoredSeries { slot, sensor, record, extent, rule, corrections: None })
+    StoredSeries { slot, sensor, record, extent, rule, corrections: None }
 }
 
 /// What whoever writes remembers of gateways, so that a document costs no look-ups.

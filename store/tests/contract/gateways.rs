@@ -61,6 +61,21 @@ async fn a_gateway_knocks_waits_and_is_commissioned() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_has_knocked_has_no_series_until_it_pushes() {
+    on_every_backend(|store| async move {
+        let site = location(1, "UTC");
+        store.location_save(site.clone()).await.unwrap();
+        store.gateway_knock(&gateway("gw-1"), "10.0.0.1:4000", minute(0)).await.unwrap();
+        commission(&store, "gw-1", &site, 1).await;
+        assert!(store.sensor_list(&gateway("gw-1")).await.unwrap().is_empty());
+        store.document_write(power("gw-1", &[(1, 5.0), (2, 6.0)])).await.unwrap();
+        assert_eq!(store.sensor_list(&gateway("gw-1")).await.unwrap().len(), 1);
+        assert_eq!(store.gateway_fetch(&gateway("gw-1")).await.unwrap().documents, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn commissioning_at_a_location_that_is_not_there_changes_nothing() {
     on_every_backend(|store| async move {
         let result = store

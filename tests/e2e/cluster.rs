@@ -1,0 +1,160 @@
+//! A provider on a cluster: set up by command, its roles signed in as its own
+//! role, readings in by TCP, the panel read in real Chromium.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use heliograph_report::format;
+
+use crate::binary::{Process, connect, free_address, run, run_with_input, spawn, terminate};
+use crate::browser::Browser;
+use crate::day;
+
+const STORE: &str = "cassandra://127.0.0.1/?dc=datacenter1&rf=1";
+const PASSWORD: &str = "sixteen tons of coal";
+const PATIENCE: Duration = Duration::from_secs(60);
+const DATE: &str = "2026-06-15";
+
+/// A provider that nobody else has.
+struct Provider {
+    id: String,
+    folder: tempfile::TempDir,
+}
+
+impl Provider {
+    /// Sets one up; what the command prints is all that its roles need.
+    fn set_up() -> Self {
+        let id = format!("e2e_{:08x}", rand::random::<u32>());
+        let folder = tempfile::tempdir().unwrap();
+        let admin = "[store]\nadmin_user = \"cassandra\"\nadmin_password = \"cassandra\"\n";
+        std::fs::write(folder.path().join("admin.toml"), admin).unwrap();
+        let provider = Self { id, folder };
+        let said = provider.command(&["store", "init", "--admin-url", STORE, "--config", "admin.toml"]);
+        let password = said.lines().find_map(|line| line.strip_prefix("its password, shown this once: ")).unwrap();
+        std::fs::write(provider.path().join("password"), password).unwrap();
+        let roles = format!("[store]\nurl = \"{STORE}\"\nuser = \"provider_{}\"\npassword_file = \"password\"\n", provider.id);
+        std::fs::write(provider.path().join("heliograph.toml"), roles).unwrap();
+        provider
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> String {
+        let output = run(&[arguments, &["--provider", &self.id]].concat(), self.path());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}(Cassandra is started with deploy/dev/cassandra.sh start)");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn start(&self, role: &str, listen: SocketAddr, ops: SocketAddr) -> Process {
+        let (listen_text, ops_text) = (listen.to_string(), ops.to_string());
+        let process = spawn(&[role, "--provider", &self.id, "--listen", &listen_text, "--ops", &ops_text], self.path());
+        drop(connect(listen, PATIENCE));
+        process
+    }
+}
+
+#[tokio::test]
+async fn a_provider_on_a_cluster_takes_readings_and_shows_them() {
+    let provider = Provider::set_up();
+    let again = provider.command(&["store", "init", "--admin-url", STORE, "--config", "admin.toml"]);
+    assert!(again.contains("keeps its password") && !again.contains("shown this once"), "{again}");
+    let add =
+        ["user", "add", "--provider", &provider.id, "--email", "owner@sunrise.example", "--role", "owner", "--password-stdin"];
+    run_with_input(&add, provider.path(), &format!("{PASSWORD}\n"));
+
+    let (gateways, panel, ops, panel_ops) = (free_address(), free_address(), free_address(), free_address());
+    let mut ingest = provider.start("ingest", gateways, ops);
+    let mut admin = provider.start("admin", panel, panel_ops);
+    assert!(readiness(ops).contains("ready, acks survive power-loss"), "{}", readiness(ops));
+
+    let browser = Browser::open(format!("http://{panel}")).await;
+    sign_in(&browser).await;
+    let key = commission(&browser).await;
+    let day = day::load("day-sunrise.xml", DATE);
+    push(gateways, &key, &day.xml, day.readings);
+    let page = format!("/gateways/gw-0001?period=day&date={DATE}");
+    // A document of more than one partition is acked from the spool.
+    let deadline = Instant::now() + PATIENCE;
+    browser.go(&page).await;
+    let mut shown = browser.tile("Energy produced").await;
+    while shown == "–" {
+        assert!(Instant::now() < deadline, "the readings are not shown: {}", browser.page().await);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        browser.go(&page).await;
+        shown = browser.tile("Energy produced").await;
+    }
+    assert_eq!(spaced(&shown), spaced(&format::energy(day.produced_wh)));
+    browser.close().await;
+    terminate(&mut admin);
+    terminate(&mut ingest);
+
+    let verdict = provider.command(&["audit", "verify"]);
+    assert!(!verdict.contains("is not what was written"), "{verdict}");
+}
+
+async fn sign_in(browser: &Browser) {
+    browser.go("/login").await;
+    browser.fill("#email", "owner@sunrise.example").await;
+    browser.fill("#password", PASSWORD).await;
+    browser.submit("#password").await;
+}
+
+/// Makes a location and commissions the gateway there; answers its key.
+async fn commission(browser: &Browser) -> String {
+    browser.go("/locations/new").await;
+    browser.fill("#name", "Roof").await;
+    browser.fill("#zone", "UTC").await;
+    browser.submit("#name").await;
+    browser.go("/waiting/commission").await;
+    browser.fill("#gateway", "gw-0001").await;
+    browser.choose("#location", "Roof").await;
+    browser.set("#from", "2020-01-01T00:00").await;
+    browser.submit("#gateway").await;
+    browser.text("code.secret").await
+}
+
+/// Pushes a day as soon as ingest knows the key.
+fn push(address: SocketAddr, key: &str, xml: &str, readings: usize) {
+    let mut line = BufReader::new(connect(address, PATIENCE));
+    let deadline = Instant::now() + PATIENCE;
+    let hello = format!("<hello gateway=\"gw-0001\" key=\"{key}\"/>");
+    loop {
+        let answer = ask(&mut line, &hello);
+        if answer.starts_with("<ack") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the new key does not come into force: {answer}");
+        // A wrong key closes the connection.
+        line = BufReader::new(connect(address, PATIENCE));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let answer = ask(&mut line, xml);
+    assert!(answer.starts_with("<ack") && answer.contains(&format!("readings=\"{readings}\"")), "{answer}");
+}
+
+fn ask(line: &mut BufReader<TcpStream>, text: &str) -> String {
+    line.get_mut().write_all(text.as_bytes()).unwrap();
+    let mut answer = String::new();
+    line.read_line(&mut answer).unwrap();
+    answer
+}
+
+/// What a role says about itself.
+fn readiness(ops: SocketAddr) -> String {
+    let mut stream = connect(ops, PATIENCE);
+    write!(stream, "GET /readyz HTTP/1.0\r\nHost: {ops}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Figures have a non-breaking space before their unit, which WebDriver shows as
+/// it pleases.
+fn spaced(text: &str) -> String {
+    text.replace(['\u{a0}', '\u{202f}'], " ")
+}
