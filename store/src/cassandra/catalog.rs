@@ -26,6 +26,10 @@ const RECENT: Duration = Duration::from_secs(1);
 const BATCH_ROWS: usize = 100;
 /// Bytes that one batch carries, about; a node refuses 50 KiB.
 const BATCH_BYTES: usize = 24 * 1024;
+/// The kind of the rows that say who wrote a version.
+const WRITER: &str = "writer";
+/// Versions of which it is known who wrote them.
+const WRITERS: i64 = 100;
 /// How often somebody else may be faster.
 const ATTEMPTS: u64 = 20;
 
@@ -171,6 +175,9 @@ impl Database {
             for (_, kind, id, fields, body) in rows {
                 // A partition without rows still has its version.
                 let (Some(kind), Some(id)) = (kind, id) else { continue };
+                if kind == WRITER {
+                    continue;
+                }
                 let row = Row { kind, id, fields: fields.unwrap_or_default(), body };
                 catalog.apply(Change::Put(Record::from_row(&row)?));
             }
@@ -210,8 +217,7 @@ impl Database {
                 }
                 Outcome::SomebodyWasFaster => {
                     // Who waits for different times gets through one after the other.
-                    let jitter = u64::from(Uuid::new_v4().as_bytes()[0]) * (attempt + 1) / 8;
-                    tokio::time::sleep(Duration::from_millis(jitter)).await;
+                    tokio::time::sleep(jitter(attempt)).await;
                 }
                 Outcome::Failed(error) => return answer(jobs, results.len(), |_| Err(error.clone())),
             }
@@ -257,23 +263,40 @@ impl Database {
         match self.write_batch(known.version, next, tag, draft).await {
             Ok(true) => Outcome::Written,
             Ok(false) => Outcome::SomebodyWasFaster,
-            // It may have been written all the same.
-            Err(error) => match self.version_for_sure().await {
-                Ok((Some(version), writer)) if version == next && writer == Some(tag) => Outcome::Written,
-                Ok((version, _)) if version == known.version => Outcome::SomebodyWasFaster,
-                _ => Outcome::Failed(error),
-            },
+            Err(error) => self.settle_doubt(known, next, tag).await.unwrap_or(Outcome::Failed(error)),
         }
     }
 
+    /// What became of a batch whose answer did not come: it may have been written all
+    /// the same. Where many change the catalog at once, this is not answered at once
+    /// either.
+    async fn settle_doubt(&self, known: &Known, next: i64, tag: Uuid) -> Option<Outcome> {
+        for attempt in 0..ATTEMPTS {
+            match self.writer_of(next).await {
+                Ok(Some(writer)) if writer == tag => return Some(Outcome::Written),
+                Ok(Some(_)) => return Some(Outcome::SomebodyWasFaster),
+                Ok(None) => {
+                    let version = self.catalog_version().await.ok()?;
+                    return (version == known.version.unwrap_or_default()).then_some(Outcome::SomebodyWasFaster);
+                }
+                Err(_) => tokio::time::sleep(jitter(attempt)).await,
+            }
+        }
+        None
+    }
+
     async fn write_batch(&self, old: Option<i64>, next: i64, tag: Uuid, draft: &Draft) -> Result<bool, StoreError> {
-        let version = self.prepared("UPDATE @.catalog SET version = ?, writer = ? WHERE part = 'catalog' IF version = ?").await?;
+        let version = self.prepared("UPDATE @.catalog SET version = ? WHERE part = 'catalog' IF version = ?").await?;
         // A column that is not named leaves no trace; one that is written as nothing does.
         let put = self.prepared("INSERT INTO @.catalog (part, kind, id, fields) VALUES ('catalog', ?, ?, ?)").await?;
         let put_body = self.prepared("INSERT INTO @.catalog (part, kind, id, body) VALUES ('catalog', ?, ?, ?)").await?;
         let remove = self.prepared("DELETE FROM @.catalog WHERE part = 'catalog' AND kind = ? AND id = ?").await?;
-        let mut statements = vec![version];
-        let mut values = vec![vec![Some(CqlValue::BigInt(next)), Some(CqlValue::Uuid(tag)), old.map(CqlValue::BigInt)]];
+        let mut statements = vec![version, put_body.clone(), remove.clone()];
+        let mut values = vec![
+            vec![Some(CqlValue::BigInt(next)), old.map(CqlValue::BigInt)],
+            vec![text(WRITER), text(&writer_id(next)), text(&tag.to_string())],
+            vec![text(WRITER), text(&writer_id(next - WRITERS))],
+        ];
         for ((kind, id), row) in &draft.rows {
             let mut columns = vec![Some(CqlValue::Text(kind.clone())), Some(CqlValue::Text(id.clone()))];
             let statement = match row {
@@ -293,17 +316,31 @@ impl Database {
         applied(self.batch(statements, values, None).await?)
     }
 
-    /// The version and who wrote it, once every write that is under way has ended.
-    async fn version_for_sure(&self) -> Result<(Option<i64>, Option<Uuid>), StoreError> {
-        let cql = "SELECT version, writer FROM @.catalog WHERE part = 'catalog' LIMIT 1";
+    /// Who wrote a version of late, once every write that is under way has ended.
+    async fn writer_of(&self, version: i64) -> Result<Option<Uuid>, StoreError> {
+        let cql = "SELECT body FROM @.catalog WHERE part = 'catalog' AND kind = ? AND id = ?";
         let (session, mut statement) = (self.session().await?, self.prepared(cql).await?);
         statement.set_consistency(scylla::statement::Consistency::LocalSerial);
         statement.set_serial_consistency(Some(SerialConsistency::LocalSerial));
-        let rows = Box::pin(session.execute_unpaged(&statement, ())).await?.into_rows_result();
+        let rows = Box::pin(session.execute_unpaged(&statement, (WRITER, writer_id(version)))).await?.into_rows_result();
         let rows = rows.map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let row = rows.maybe_first_row().map_err(|error| StoreError::Damaged(error.to_string()))?;
-        Ok(row.unwrap_or_default())
+        let row: Option<(Option<String>,)> = rows.maybe_first_row().map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let tag = row.and_then(|(tag,)| tag);
+        tag.map(|tag| Uuid::parse_str(&tag).map_err(|error| StoreError::Damaged(error.to_string()))).transpose()
     }
+}
+
+/// A time that grows with the attempts, and differs between those who wait.
+fn jitter(attempt: u64) -> Duration {
+    Duration::from_millis(u64::from(Uuid::new_v4().as_bytes()[0]) * (attempt + 1) / 8)
+}
+
+fn text(text: &str) -> Option<CqlValue> {
+    Some(CqlValue::Text(text.to_owned()))
+}
+
+fn writer_id(version: i64) -> String {
+    format!("{version:020}")
 }
 
 /// The task that works on the queue. Where it ends early, with its runtime or by a

@@ -39,8 +39,7 @@ const TABLES: &[Table] = &[
     // of rows raises `version`, conditionally, in the same batch.
     Table {
         name: "catalog",
-        columns:
-            "part text, kind text, id text, version bigint static, writer uuid static, fields frozen<map<text, text>>, body text,
+        columns: "part text, kind text, id text, version bigint static, fields frozen<map<text, text>>, body text,
                   PRIMARY KEY ((part), kind, id)",
         options: "",
     },

@@ -191,9 +191,9 @@ async fn changes_made_at_once_make_one_chain() {
                 store.customer_save(Customer { id, name: "C".to_owned(), email: None }).await.unwrap();
             }
         };
-        tokio::join!(customers(store.store.clone(), 0..50), customers(twin, 50..100));
+        tokio::join!(customers(store.store.clone(), 0..20), customers(twin, 20..40));
         let verdict = store.audit_verify(None).await.unwrap();
-        assert_eq!((verdict.head.seq, verdict.fault), (100, None));
+        assert_eq!((verdict.head.seq, verdict.fault), (40, None));
     })
     .await;
 }
