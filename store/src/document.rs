@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt as _;
 use heliograph_domain::{Classification, GatewayId, Kind, MetricName, Quantity, SensorId, SensorRole, Timestamp, Unit, classify};
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +90,8 @@ impl ProviderStore {
     /// Series that one gateway may have. What is latest of each is one row, which
     /// every document of the gateway rewrites.
     pub const SERIES_OF_GATEWAY: usize = 2_000;
+    /// Documents that a cluster is given again at once.
+    const AGAIN_AT_ONCE: usize = 64;
 
     /// Writes a document. When this returns, it survives what the ack level
     /// says. A gateway that is not known yet is listed as waiting.
@@ -121,10 +124,12 @@ impl ProviderStore {
                 db.write(write).await
             }
             Backend::Cassandra(db) => {
-                for document in &documents {
-                    cassandra::document::write_again(db, document, self.clock.now()).await?;
-                }
-                Ok(())
+                // Stamps decide which of equal keys stays, so order is of no account.
+                futures_util::stream::iter(documents.into_iter().map(Ok))
+                    .try_for_each_concurrent(Self::AGAIN_AT_ONCE, async |document: Arc<DocumentWrite>| {
+                        Box::pin(cassandra::document::write_again(db, &document, self.clock.now())).await
+                    })
+                    .await
             }
         }
     }

@@ -18,8 +18,10 @@ use super::status::Status;
 const BATCH: usize = 256;
 /// Their bytes.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// A segment that cannot be read so often is kept aside.
+/// A segment that the disk fails to read so often is kept aside.
 const READS: usize = 5;
+/// EIO, as the kernel numbers it: the disk itself has failed.
+const DISK_ERROR: i32 = 5;
 
 /// The segment whose turn it is.
 #[derive(Debug)]
@@ -45,9 +47,13 @@ pub(crate) enum Drained {
 pub(crate) async fn drain(store: ProviderStore, head: Head, status: Arc<Status>) -> Drained {
     let loaded = match load(&head).await {
         Ok(loaded) => loaded,
-        Err(error) => {
+        // It was never made, or a person has taken it away.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Drained::Whole,
+        Err(error) if error.raw_os_error() == Some(DISK_ERROR) => {
             return kept_aside(&head, &format!("cannot be read: {error}")).await;
         }
+        // Too many open files, say: that says nothing about the segment.
+        Err(error) => return Drained::Stopped(head.segment, format!("the segment cannot be read now: {error}")),
     };
     let mut gaps = loaded.gaps.clone();
     let mut at = 0;

@@ -45,7 +45,7 @@
 //!   mark of their own when their document is pushed again.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -182,6 +182,15 @@ impl Marks {
         }
     }
 
+    /// Forgets the marks of a shard that are not there any more: another process has
+    /// cleared them.
+    fn forget_others(&self, of: i16, marked: &Marked) {
+        let there: HashSet<(Place, &str)> =
+            marked.marks.iter().map(|mark| ((mark.gateway.clone(), mark.start, mark.whole_day), mark.replica.as_str())).collect();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|(place, replica), _| shard(&place.0) != of || there.contains(&(place.clone(), replica.as_str())));
+    }
+
     fn read(&self, rows: Vec<MarkRow>) -> Result<Marked, StoreError> {
         let mut marked = Marked::default();
         for (gateway, start, replica, stamp, now) in rows {
@@ -283,7 +292,9 @@ pub(crate) async fn of_gateway(db: &Database, gateway: &GatewayId) -> Result<Mar
 pub(crate) async fn of_shard(db: &Database, shard: i16) -> Result<Marked, StoreError> {
     let cql = "SELECT gateway, start, replica, stamp, toTimestamp(now()) FROM @.mark WHERE shard = ?";
     let rows: Vec<MarkRow> = db.all(cql, (shard,)).await?;
-    db.writing().marks.read(rows)
+    let marked = db.writing().marks.read(rows)?;
+    db.writing().marks.forget_others(shard, &marked);
+    Ok(marked)
 }
 
 /// Clears marks as they were read.

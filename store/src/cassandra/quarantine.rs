@@ -183,9 +183,12 @@ impl Database {
         if ledger.read.is_none_or(|read| read.elapsed() > LEDGER_AGE) {
             match self.read_ledger().await {
                 Ok(read) => *ledger = read,
-                // What this process knows itself will do for another while.
-                Err(_) if ledger.read.is_some() => ledger.read = Some(Instant::now()),
-                Err(error) => return Err(error),
+                // What this process knows itself will do for another while: what is
+                // refused must not hold up what is not.
+                Err(error) => {
+                    tracing::warn!(%error, "how full the quarantine is cannot be read");
+                    ledger.read = Some(Instant::now());
+                }
             }
         }
         let entries = ledger.share(share);

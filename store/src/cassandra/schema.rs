@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use heliograph_domain::ProviderId;
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::value::CqlValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::catalog::applied;
+use super::catalog::conditional;
 use crate::error::StoreError;
 use crate::url::Cluster;
 
@@ -188,10 +189,19 @@ pub(crate) async fn lock(session: &Session, provider: &ProviderId) -> Result<Uui
         "INSERT INTO {keyspace}.{CONTROL} (name, holder) VALUES ('migration', ?) IF NOT EXISTS USING TTL {}",
         LOCK.as_secs()
     );
-    let began = Instant::now();
+    let (began, mine) = (Instant::now(), Some(CqlValue::Text(holder.to_string())));
     loop {
-        if applied(session.query_unpaged(cql.as_str(), (holder.to_string(),)).await?)? {
-            return Ok(holder);
+        match session.query_unpaged(cql.as_str(), (holder.to_string(),)).await {
+            Ok(answer) => {
+                let (applied, there) = conditional(answer)?;
+                // Where an answer did not come the lock may be taken all the same.
+                if applied == Some(CqlValue::Boolean(true)) || there.get("holder") == mine.as_ref() {
+                    return Ok(holder);
+                }
+            }
+            // Where many want it at once, the nodes have no answer in time.
+            Err(error) if began.elapsed() > LOCK => return Err(error.into()),
+            Err(_) => {}
         }
         if began.elapsed() > LOCK * 2 {
             return Err(StoreError::Unavailable(format!("another process has been changing keyspace {keyspace} for minutes")));
@@ -203,8 +213,15 @@ pub(crate) async fn lock(session: &Session, provider: &ProviderId) -> Result<Uui
 /// Lets go of the lock.
 pub(crate) async fn unlock(session: &Session, provider: &ProviderId, holder: &Uuid) -> Result<(), StoreError> {
     let cql = format!("DELETE FROM {}.{CONTROL} WHERE name = 'migration' IF holder = ?", keyspace(provider));
-    session.query_unpaged(cql, (holder.to_string(),)).await?;
-    Ok(())
+    let mut last = Ok(());
+    for _ in 0..5 {
+        match session.query_unpaged(cql.as_str(), (holder.to_string(),)).await {
+            Ok(_) => return Ok(()),
+            Err(error) => last = Err(error.into()),
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+    }
+    last
 }
 
 /// The schema that a keyspace has, if it is there.

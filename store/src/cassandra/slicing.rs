@@ -25,7 +25,7 @@ const SLICES: [u8; 4] = [1, 4, 24, 96];
 const KIND: &str = "slices";
 /// Rows that a partition may hold: 60 bytes each, or so.
 const ROWS: u64 = 800_000;
-/// How far ahead a change is.
+/// How far ahead of the last day that may hold readings a change is.
 const AHEAD_DAYS: Day = 2;
 
 /// A UTC day, counted from 1970-01-01.
@@ -134,17 +134,26 @@ impl Database {
         Slicing::of(&*self.recent_catalog().await?, gateway)
     }
 
+    /// How far ahead of its receive time a reading may lie, in ms.
+    async fn most_ahead_ms(&self) -> Result<i64, StoreError> {
+        let catalog = self.recent_catalog().await?;
+        let settings = catalog.settings.clone().unwrap_or_default();
+        Ok(settings.time_policy().max_ahead_ms)
+    }
+
     /// Notes how many rows of today a gateway pushed, and cuts its days finer where
     /// they become too many. Nothing is lost where that fails: it is noted again.
     pub(crate) async fn note_growth(&self, gateway: &GatewayId, slicing: &Slicing, received: Timestamp, rows: u64) {
-        let day = day_of(received);
-        let wanted = slices_for(self.writing().growth.add(gateway, day, rows));
-        if slicing.refined(day + AHEAD_DAYS, wanted).is_none() {
+        let wanted = slices_for(self.writing().growth.add(gateway, day_of(received), rows));
+        // What was received long ago comes from a spool; readings may lie ahead.
+        let Ok(ahead) = self.most_ahead_ms().await else { return };
+        let from = day_of(received.max(self.inner.clock.now()).plus_millis(ahead)) + AHEAD_DAYS;
+        if slicing.refined(from, wanted).is_none() {
             return;
         }
         let id = gateway.clone();
         let changed = self.catalog_change(None, move |catalog| {
-            let Some(refined) = Slicing::of(catalog, &id)?.refined(day + AHEAD_DAYS, wanted) else { return Ok(Vec::new()) };
+            let Some(refined) = Slicing::of(catalog, &id)?.refined(from, wanted) else { return Ok(Vec::new()) };
             let text = serde_json::to_string(&refined.0).map_err(|error| StoreError::Damaged(error.to_string()))?;
             Ok(vec![Change::Put(Record::Body { kind: KIND.to_owned(), id: id.as_str().to_owned(), text })])
         });
