@@ -7,7 +7,7 @@
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Tests run the binary that goes into the image, which is static; naming the
 # target keeps these flags from build scripts and macros.
-STATIC := RUSTFLAGS="-C target-feature=+crt-static" CARGO_BUILD_TARGET=$(HOST)
+STATIC = $(if $(HOST),RUSTFLAGS="-C target-feature=+crt-static" CARGO_BUILD_TARGET=$(HOST),$(error rustc does not run here: install Rust, see README.md))
 
 demo:
 	cargo run --release --quiet -- demo $(ARGS)

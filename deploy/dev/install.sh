@@ -4,7 +4,7 @@ set -euo pipefail
 
 # cgroupfs-mount does nothing where systemd runs; a browser without fonts shows boxes.
 readonly packages=(docker.io cgroupfs-mount iptables chromium chromium-driver fonts-dejavu-core opensmtpd libxml2-utils python3 strace
-  openjdk-17-jdk-headless maven)
+  procps openjdk-17-jdk-headless maven)
 
 installed() { [[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]; }
 
