@@ -8,11 +8,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use heliograph_domain::{Actor, ProviderId};
+use heliograph_domain::ProviderId;
 use heliograph_store::{ArchiveSummary, Progress, archive_verify};
 
-use crate::settings::{Settings, Sources};
-use crate::{logging, role};
+use crate::role;
 
 /// Put everything that a provider has into one file, check it, or bring it back.
 #[derive(Debug, clap::Args)]
@@ -34,12 +33,10 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Create {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The file to write; it must not be there yet. It holds personal data and
     /// digests of secrets.
     file: PathBuf,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 #[derive(Debug, clap::Args)]
@@ -54,14 +51,12 @@ struct Verify {
 #[derive(Debug, clap::Args)]
 struct Restore {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The archive, of the provider that --provider names.
     file: PathBuf,
     /// The provider to fill, if it is another one.
     #[arg(long = "as", value_name = "ID")]
     target: Option<ProviderId>,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -73,9 +68,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn create(args: Create) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
-    let store = role::open(&args.role_args.provider, &mut settings)?.acting_as(Actor::Operator);
+    let store = args.place.open()?;
     if args.file.exists() {
         bail!("{} is there already", args.file.display());
     }
@@ -110,12 +103,10 @@ fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
 }
 
 async fn restore(args: Restore) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
     // Nothing is opened, and so nothing made, for an archive that is broken.
-    require(&check(&args.file)?, &args.role_args.provider)?;
-    let target = args.target.unwrap_or(args.role_args.provider);
-    let store = role::open(&target, &mut settings)?.acting_as(Actor::Operator);
+    require(&check(&args.file)?, &args.place.provider)?;
+    let target = args.target.unwrap_or_else(|| args.place.provider.clone());
+    let store = args.place.open_as(&target)?;
     let file = open(&args.file)?;
     let summary = store.archive_restore(file, progress()).await.with_context(|| format!("restore {target}"))?;
     store.close().await;

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use heliograph_domain::{ArrayId, InstalledArray, TimeWindow, Timestamp, Zone, time_ordered_uuid};
 
 use crate::point::find_location;
-use crate::settings::Sources;
 use crate::{output, readings, role};
 
 /// Say what modules are installed at a location: its yield is measured by them.
@@ -21,7 +20,7 @@ enum Action {
     /// Add an array; prints its id.
     Add(Add),
     /// List all arrays.
-    List(List),
+    List(role::StoreArgs),
     /// Take an array away, as if it had never been.
     Remove(Remove),
 }
@@ -29,7 +28,7 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Add {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The location, by id or name.
     #[arg(long, value_name = "LOCATION")]
     location: String,
@@ -51,35 +50,23 @@ struct Add {
     /// Zone of times that are given without an offset.
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = Zone::parse)]
     zone: Zone,
-    #[command(flatten)]
-    sources: Sources,
-}
-
-#[derive(Debug, clap::Args)]
-struct List {
-    #[command(flatten)]
-    role_args: role::Args,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 #[derive(Debug, clap::Args)]
 struct Remove {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The array.
     #[arg(long, value_name = "ID")]
     array: ArrayId,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Add(args) => add(args).await,
-        Action::List(args) => list(args).await,
+        Action::List(place) => list(place).await,
         Action::Remove(args) => {
-            let store = role::open_for_operator(&args.role_args, &args.sources)?;
+            let store = args.place.open()?;
             store.array_remove(args.array).await?;
             store.close().await;
             Ok(ExitCode::SUCCESS)
@@ -90,7 +77,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn add(args: Add) -> anyhow::Result<ExitCode> {
     let from = args.from.as_deref().map(|from| readings::time("--from", from, &args.zone)).transpose()?;
     let until = args.to.as_deref().map(|to| readings::time("--to", to, &args.zone)).transpose()?;
-    let store = role::open_for_operator(&args.role_args, &args.sources)?;
+    let store = args.place.open()?;
     let location = find_location(&store, &args.location).await?;
     let id = ArrayId::new(time_ordered_uuid((role::clock())(), &rand::random()));
     let window = TimeWindow { from: from.unwrap_or(Timestamp::MIN), until };
@@ -101,8 +88,8 @@ async fn add(args: Add) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(args: List) -> anyhow::Result<ExitCode> {
-    let store = role::open_for_operator(&args.role_args, &args.sources)?;
+async fn list(place: role::StoreArgs) -> anyhow::Result<ExitCode> {
+    let store = place.open()?;
     let (arrays, locations) = (store.array_list().await?, store.location_list().await?);
     let mut out = output::standard();
     for array in arrays {

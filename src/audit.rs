@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use heliograph_store::{AuditHead, AuditRow};
 use serde_json::json;
 
-use crate::settings::{Settings, Sources};
-use crate::{logging, output, role};
+use crate::{output, role};
 
 /// Check and list the audit trail of a provider.
 #[derive(Debug, clap::Args)]
@@ -29,26 +28,22 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Verify {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// A head noted earlier: a trail written anew since then is found too.
     #[arg(long, value_name = "SEQ:HASH", value_parser = AuditHead::parse)]
     noted: Option<AuditHead>,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 #[derive(Debug, clap::Args)]
 struct List {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The first entry to list.
     #[arg(long, value_name = "SEQ", default_value_t = 1)]
     from: u64,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -59,9 +54,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn verify(args: Verify) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
-    let store = role::open(&args.role_args.provider, &mut settings)?;
+    let store = args.place.open()?;
     let verdict = store.audit_verify(args.noted).await?;
     store.close().await;
     if let Some(fault) = verdict.fault {
@@ -77,9 +70,7 @@ async fn verify(args: Verify) -> anyhow::Result<ExitCode> {
 const PAGE: usize = 500;
 
 async fn list(args: List) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
-    let store = role::open(&args.role_args.provider, &mut settings)?;
+    let store = args.place.open()?;
     let mut out = output::standard();
     let mut from = args.from;
     loop {

@@ -10,7 +10,7 @@ use heliograph_domain::{
 };
 use heliograph_store::{CorrectionNew, ProviderStore};
 
-use crate::settings::{SettingsError, Sources};
+use crate::settings::SettingsError;
 use crate::{output, readings, role};
 
 /// Correct what reports make of readings, and take it back.
@@ -34,7 +34,7 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Create {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The gateway.
     #[arg(long, value_name = "ID")]
     gateway: GatewayId,
@@ -61,8 +61,6 @@ struct Create {
     /// Why.
     #[arg(long)]
     reason: String,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 /// What it does.
@@ -89,30 +87,26 @@ struct What {
 #[derive(Debug, clap::Args)]
 struct Revert {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The correction.
     #[arg(long, value_name = "ID")]
     correction: CorrectionId,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 #[derive(Debug, clap::Args)]
 struct List {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Create(args) => create(*args).await,
         Action::Revert(args) => {
-            let store = role::open_for_operator(&args.role_args, &args.sources)?;
+            let store = args.place.open()?;
             store.correction_revert(args.correction).await?;
             store.close().await;
             Ok(ExitCode::SUCCESS)
@@ -141,7 +135,7 @@ async fn create(args: Create) -> anyhow::Result<ExitCode> {
     let kind = args.what.kind()?;
     let from = readings::time("--from", &args.from, &args.zone)?;
     let until = args.to.as_deref().map(|to| readings::time("--to", to, &args.zone)).transpose()?;
-    let store = role::open_for_operator(&args.role_args, &args.sources)?;
+    let store = args.place.open()?;
     let series = find_series(&store, &args).await?;
     let id = CorrectionId::new(time_ordered_uuid((role::clock())(), &rand::random()));
     let window = TimeWindow { from, until };
@@ -175,7 +169,7 @@ async fn find_series(store: &ProviderStore, args: &Create) -> anyhow::Result<Ser
 }
 
 async fn list(args: List) -> anyhow::Result<ExitCode> {
-    let store = role::open_for_operator(&args.role_args, &args.sources)?;
+    let store = args.place.open()?;
     let mut out = output::standard();
     for correction in store.correction_list().await? {
         let line = if args.json { serde_json::to_string(&correction)? } else { describe(&correction) };

@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use heliograph_domain::{Actor, Commission, Customer, CustomerId, Zone};
+use heliograph_domain::{Commission, Customer, CustomerId, Zone};
 use heliograph_store::{OutboxRow, ProviderStore, StoreError, UserRecord};
 use serde_json::json;
 
 use crate::readings::{Format, write_all};
-use crate::settings::{Settings, Sources};
-use crate::{logging, role};
+use crate::role;
 
 /// Hand over what is kept of a customer, or erase what is personal of it.
 #[derive(Debug, clap::Args)]
@@ -36,12 +35,10 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Which {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The customer, as the panel's address shows it.
     #[arg(long, value_name = "ID")]
     customer: CustomerId,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,9 +67,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn open(which: &Which) -> anyhow::Result<(ProviderStore, Customer)> {
-    let mut settings = Settings::load(&which.sources, &[which.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
-    let store = role::open(&which.role_args.provider, &mut settings)?.acting_as(Actor::Operator);
+    let store = which.place.open()?;
     match store.customer_fetch(which.customer).await {
         Ok(customer) => Ok((store, customer)),
         Err(StoreError::NotFound(_)) => bail!("provider {} has no customer {}", store.provider(), which.customer),

@@ -9,7 +9,6 @@ use heliograph_domain::{
 };
 use heliograph_store::ProviderStore;
 
-use crate::settings::Sources;
 use crate::{output, readings, role};
 
 /// Say which sensors stand for which place of a site, and when.
@@ -24,7 +23,7 @@ enum Action {
     /// Add a point to a location; prints its id.
     Add(Add),
     /// List points with what stands for them.
-    List(List),
+    List(role::StoreArgs),
     /// Let a sensor stand for a point; the one that did so ends there.
     Bind(Bind),
     /// End what stands for a point.
@@ -38,7 +37,7 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Add {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The location, by id or name.
     #[arg(long, value_name = "LOCATION")]
     location: String,
@@ -48,22 +47,12 @@ struct Add {
     /// inverter, production, grid, load, battery or weather.
     #[arg(long = "role", value_name = "ROLE", value_parser = SensorRole::parse)]
     sensor_role: SensorRole,
-    #[command(flatten)]
-    sources: Sources,
-}
-
-#[derive(Debug, clap::Args)]
-struct List {
-    #[command(flatten)]
-    role_args: role::Args,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 #[derive(Debug, clap::Args)]
 struct Bind {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The point.
     #[arg(long, value_name = "ID")]
     point: PointId,
@@ -82,14 +71,12 @@ struct Bind {
     /// Zone of times that are given without an offset.
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = Zone::parse)]
     zone: Zone,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 #[derive(Debug, clap::Args)]
 struct End {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The point.
     #[arg(long, value_name = "ID")]
     point: PointId,
@@ -99,14 +86,12 @@ struct End {
     /// Zone of times that are given without an offset.
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = Zone::parse)]
     zone: Zone,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 #[derive(Debug, clap::Args)]
 struct Unbind {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The point.
     #[arg(long, value_name = "ID")]
     point: PointId,
@@ -116,40 +101,36 @@ struct Unbind {
     /// Zone of times that are given without an offset.
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = Zone::parse)]
     zone: Zone,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 #[derive(Debug, clap::Args)]
 struct Remove {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The point.
     #[arg(long, value_name = "ID")]
     point: PointId,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Add(args) => add(args).await,
-        Action::List(args) => list(args).await,
+        Action::List(place) => list(place).await,
         Action::Bind(args) => bind(args).await,
         Action::End(args) => {
             let at = readings::time("--at", &args.at, &args.zone)?;
-            let store = role::open_for_operator(&args.role_args, &args.sources)?;
+            let store = args.place.open()?;
             store.binding_end(args.point, at).await?;
             done(&store).await
         }
         Action::Unbind(args) => {
             let from = readings::time("--from", &args.from, &args.zone)?;
-            let store = role::open_for_operator(&args.role_args, &args.sources)?;
+            let store = args.place.open()?;
             store.binding_remove(args.point, from).await?;
             done(&store).await
         }
         Action::Remove(args) => {
-            let store = role::open_for_operator(&args.role_args, &args.sources)?;
+            let store = args.place.open()?;
             store.point_remove(args.point).await?;
             done(&store).await
         }
@@ -162,7 +143,7 @@ async fn done(store: &ProviderStore) -> anyhow::Result<ExitCode> {
 }
 
 async fn add(args: Add) -> anyhow::Result<ExitCode> {
-    let store = role::open_for_operator(&args.role_args, &args.sources)?;
+    let store = args.place.open()?;
     let location = find_location(&store, &args.location).await?;
     let id = PointId::new(time_ordered_uuid((role::clock())(), &rand::random()));
     store.point_save(Point { id, location, name: args.name, role: args.sensor_role }).await?;
@@ -187,7 +168,7 @@ pub(crate) async fn find_location(store: &ProviderStore, text: &str) -> anyhow::
 async fn bind(args: Bind) -> anyhow::Result<ExitCode> {
     let from = readings::time("--from", &args.from, &args.zone)?;
     let until = args.to.as_deref().map(|to| readings::time("--to", to, &args.zone)).transpose()?;
-    let store = role::open_for_operator(&args.role_args, &args.sources)?;
+    let store = args.place.open()?;
     let mut bindings = store.binding_list().await?.into_iter();
     let running = |binding: &Binding| binding.point == args.point && binding.window.until.is_none() && binding.window.from < from;
     let window = TimeWindow { from, until };
@@ -206,8 +187,8 @@ async fn bind(args: Bind) -> anyhow::Result<ExitCode> {
     done(&store).await
 }
 
-async fn list(args: List) -> anyhow::Result<ExitCode> {
-    let store = role::open_for_operator(&args.role_args, &args.sources)?;
+async fn list(place: role::StoreArgs) -> anyhow::Result<ExitCode> {
+    let store = place.open()?;
     let (points, bindings, locations) = (store.point_list().await?, store.binding_list().await?, store.location_list().await?);
     let mut out = output::standard();
     for point in points {

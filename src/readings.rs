@@ -9,8 +9,8 @@ use heliograph_report::csv::neutral;
 use heliograph_store::{ProviderStore, ReadingRow, StoreError};
 use serde_json::json;
 
-use crate::settings::{Settings, SettingsError, Sources};
-use crate::{logging, output, role};
+use crate::settings::SettingsError;
+use crate::{output, role};
 
 /// Readings asked for at once: what lies in memory, however many there are.
 const PAGE: usize = 5_000;
@@ -19,7 +19,7 @@ const PAGE: usize = 5_000;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// The gateway.
     #[arg(long, value_name = "ID")]
     gateway: GatewayId,
@@ -41,8 +41,6 @@ pub(crate) struct Args {
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 /// How a reading is printed.
@@ -54,10 +52,8 @@ pub(crate) enum Format {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
     let window = window(&args)?;
-    let store = role::open(&args.role_args.provider, &mut settings)?;
+    let store = args.place.open()?;
     check_names(&store, &args.gateway, args.sensor.as_ref()).await?;
     let format = match (args.csv, args.json) {
         (true, _) => Format::Csv,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::logging;
 use crate::settings::{Settings, SettingsError, Sources};
 
-/// Flags that every role takes.
+/// Flags that every role that runs takes.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
@@ -45,12 +45,39 @@ pub(crate) fn open(provider: &ProviderId, settings: &mut Settings) -> anyhow::Re
     Ok(Store::open(url?)?.provider(provider)?)
 }
 
-/// Opens the store for a command that an operator has typed: only what is wrong
-/// is logged, and what it changes stands in the audit trail as theirs.
-pub(crate) fn open_for_operator(args: &Args, sources: &Sources) -> anyhow::Result<ProviderStore> {
-    let mut settings = Settings::load(sources, &[args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
-    Ok(open(&args.provider, &mut settings)?.acting_as(Actor::Operator))
+/// Flags of the commands that an operator types to see or change a provider's
+/// store. What they change stands in the audit trail as the operator's.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct StoreArgs {
+    /// Whose data it works on.
+    #[arg(long, value_name = "ID")]
+    pub(crate) provider: ProviderId,
+    /// Where the data is [default: sqlite:./data].
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+impl StoreArgs {
+    /// What is in force for the command; of its log, only what is wrong is shown.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let flags = [("store.url", self.store.clone()), ("log.filter", Some("warn".to_owned()))];
+        let mut settings = Settings::load(&self.sources, &flags)?;
+        logging::init(&mut settings);
+        Ok(settings)
+    }
+
+    /// Opens the provider's part of the store.
+    pub(crate) fn open(&self) -> anyhow::Result<ProviderStore> {
+        self.open_as(&self.provider)
+    }
+
+    /// Opens the part of another provider in the same store.
+    pub(crate) fn open_as(&self, provider: &ProviderId) -> anyhow::Result<ProviderStore> {
+        Ok(open(provider, &mut self.settings()?)?.acting_as(Actor::Operator))
+    }
 }
 
 /// Where a store is and who signs in to it; what is wrong with that is noted.

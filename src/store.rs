@@ -6,11 +6,10 @@ mod init;
 use std::io::Write;
 use std::process::ExitCode;
 
-use heliograph_domain::Actor;
 use heliograph_store::{ProviderStore, RetentionPlan, RetentionPreview};
 
-use crate::settings::{Settings, SettingsError, Sources};
-use crate::{logging, role};
+use crate::role;
+use crate::settings::SettingsError;
 
 /// Look after a provider's store.
 #[derive(Debug, clap::Args)]
@@ -22,7 +21,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Read everything and name what is damaged: file, table, gateway and time.
-    Check(check::Args),
+    Check(role::StoreArgs),
     /// Make or migrate a provider's keyspace on a cluster, and the role that its
     /// processes sign in as. The administrator's name and password are the settings
     /// `store.admin_user` and `store.admin_password` (or `_file`); the role gets
@@ -35,7 +34,7 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Retention {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// Days that readings are kept [default: what the provider's settings say].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_525))]
     days: Option<u32>,
@@ -45,8 +44,6 @@ struct Retention {
     /// Delete it.
     #[arg(long)]
     run: bool,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -58,9 +55,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn retention(args: Retention) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
-    let store = role::open(&args.role_args.provider, &mut settings)?.acting_as(Actor::Operator);
+    let store = args.place.open()?;
     let days = match args.days {
         Some(days) => Some(days),
         None => store.settings_fetch().await?.retention_days,

@@ -8,8 +8,7 @@ use anyhow::{Context as _, bail};
 use heliograph_admin_web::users::add_user;
 use heliograph_domain::{Actor, CustomerId, EmailAddress, Secret, UserRole};
 
-use crate::settings::{Settings, Sources};
-use crate::{logging, role};
+use crate::role;
 
 /// Add and list the people who sign in to a panel.
 #[derive(Debug, clap::Args)]
@@ -24,13 +23,13 @@ enum Action {
     /// one-time link is printed, with which they choose their own.
     Add(Add),
     /// List everybody.
-    List(List),
+    List(role::StoreArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct Add {
     #[command(flatten)]
-    role_args: role::Args,
+    place: role::StoreArgs,
     /// Address to sign in with.
     #[arg(long, value_parser = EmailAddress::parse)]
     email: EmailAddress,
@@ -46,30 +45,19 @@ struct Add {
     /// Insist on a password from the first line of standard input.
     #[arg(long)]
     password_stdin: bool,
-    #[command(flatten)]
-    sources: Sources,
-}
-
-#[derive(Debug, clap::Args)]
-struct List {
-    #[command(flatten)]
-    role_args: role::Args,
-    #[command(flatten)]
-    sources: Sources,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Add(args) => add(args).await,
-        Action::List(args) => list(args).await,
+        Action::List(place) => list(place).await,
     }
 }
 
 async fn add(args: Add) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
+    let mut settings = args.place.settings()?;
     let public_url: Option<String> = settings.optional("admin.public_url");
-    let store = role::open(&args.role_args.provider, &mut settings)?.acting_as(Actor::Operator);
+    let store = role::open(&args.place.provider, &mut settings)?.acting_as(Actor::Operator);
     let password = read_password(args.password_stdin)?;
     let name = args.name.unwrap_or_else(|| args.email.as_str().split('@').next().unwrap_or_default().to_owned());
     let added = add_user(&store, args.email.clone(), name, args.user_role, args.customer, password, (role::clock())()).await?;
@@ -109,10 +97,8 @@ fn is_piped() -> bool {
     std::fs::metadata("/dev/stdin").is_ok_and(|input| input.is_file() || input.file_type().is_fifo())
 }
 
-async fn list(args: List) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
-    let store = role::open(&args.role_args.provider, &mut settings)?;
+async fn list(place: role::StoreArgs) -> anyhow::Result<ExitCode> {
+    let store = place.open()?;
     let mut out = std::io::stdout().lock();
     for user in store.user_list().await? {
         let signed_up = if user.password_hash.is_some() { "" } else { "  (no password yet)" };

@@ -3,22 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::settings::{Settings, Sources};
-use crate::{logging, role};
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    role_args: role::Args,
-    #[command(flatten)]
-    sources: Sources,
-}
+use crate::role;
 
 /// Exits 1 where something is damaged.
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(&args.sources, &[args.role_args.store_flag(), ("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
-    let store = role::open(&args.role_args.provider, &mut settings)?;
+pub(super) async fn run(place: role::StoreArgs) -> anyhow::Result<ExitCode> {
+    let store = place.open()?;
     let damage = store.damage_list().await?;
     store.close().await;
     let mut out = std::io::stdout().lock();
@@ -29,9 +18,5 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "nothing is damaged")?;
         return Ok(ExitCode::SUCCESS);
     }
-    anyhow::bail!(
-        "{} places of {} are damaged: restore a backup, or archive what can be read",
-        damage.len(),
-        args.role_args.provider
-    )
+    anyhow::bail!("{} places of {} are damaged: restore a backup, or archive what can be read", damage.len(), place.provider)
 }
