@@ -200,7 +200,8 @@ impl Intake {
         let (gateway, received) = (document.gateway.clone(), document.received);
         match self.spool.write(Record::Document(Arc::new(document))).await {
             Ok(()) => answer,
-            Err(NotKept::Refused(error @ StoreError::TooManySeries(_))) => {
+            // It would be refused as often as it is sent again.
+            Err(NotKept::Refused(error @ (StoreError::TooManySeries(_) | StoreError::Refused(_)))) => {
                 let text = error.to_string();
                 let entry = quarantined(peer, Some(gateway), received, RefusalCode::Unsupported, text.clone(), bytes);
                 self.keep(peer, None, entry, Answer::nack(answer.into_seq(), RefusalCode::Unsupported, text)).await

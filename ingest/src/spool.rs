@@ -18,6 +18,15 @@
 //! Beside it the backlog drains. While it does, documents are taken in at half the
 //! pace at which they leave, so that it ends.
 //!
+//! A document that the store cannot write in one piece (several partitions of a
+//! cluster) goes to the disk first, then to the store, and is acked after that, so
+//! that a kill in between leaves it to be written whole. Where the store does not
+//! take it in time, it is acked from the spool like any other.
+//!
+//! What the store will never take goes to the quarantine or, where that does not
+//! take it either, to a file beside the segments; whatever the store does not take
+//! now holds up nothing else, where order is of no account.
+//!
 //! A document may reach the store twice: a late write lands although its deadline
 //! has passed, or a process is killed before it has removed a segment that has
 //! drained. Writing is idempotent, and [`ProviderStore::document_write_again`]
@@ -26,6 +35,10 @@
 //! Segments lie in a folder of this process, locked (`folder.rs`); the spool is
 //! bounded by bytes. What is full refuses, and the gateway is told to come again.
 
+mod adoption;
+mod append;
+#[cfg(test)]
+mod clustered;
 mod deliver;
 mod disk;
 mod drain;
@@ -39,6 +52,7 @@ mod record;
 mod segment;
 mod status;
 mod task;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,8 +60,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use heliograph_domain::{GatewayId, Timestamp};
-use heliograph_store::{DocumentWrite, ProviderStore, StoreError};
+use heliograph_store::{ProviderStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 pub(crate) use deliver::is_temporary;
 pub(crate) use disk::Disk;
@@ -55,6 +70,7 @@ use gate::{Gate, Ticket};
 pub(crate) use record::Record;
 pub(crate) use status::Status;
 pub(crate) use task::SpoolTask;
+use waiting::Outcome;
 
 use crate::Clock;
 
@@ -105,7 +121,10 @@ struct Job {
     record: Record,
     way: Way,
     ticket: Ticket,
+    /// Told once the record is kept: by the disk, or by the store.
     reply: oneshot::Sender<Result<(), NotKept>>,
+    /// Told what the store says of a record that is on the disk.
+    written: Option<oneshot::Sender<Outcome>>,
 }
 
 /// How a record comes to the spool.
@@ -144,12 +163,12 @@ impl Spool {
     /// whoever polls two of these one after the other has written them in that
     /// order.
     pub(crate) async fn write(&self, record: Record) -> Result<(), NotKept> {
+        let way = if self.is_whole_or_nothing(&record) { Way::Behind } else { Way::DiskFirst };
         if let Some(ticket) = self.gate.enter() {
-            return self.through(record, ticket, Way::Behind).await;
+            return self.through(record, ticket, way).await;
         }
-        let whole = |document: &DocumentWrite| self.status.limit == 0 || self.store.document_is_atomic(document);
-        if matches!(&record, Record::Document(document) if !whole(document)) {
-            return self.through(record, self.gate.alone(), Way::DiskFirst).await;
+        if way == Way::DiskFirst {
+            return self.disk_first(record).await;
         }
         match tokio::time::timeout(self.deadline, record.write(&self.store)).await {
             Ok(Ok(())) => {
@@ -169,6 +188,24 @@ impl Spool {
         }
     }
 
+    /// Whether a record that is written straight to the store is there whole or not
+    /// at all, whatever happens meanwhile. Without a spool there is no other way.
+    fn is_whole_or_nothing(&self, record: &Record) -> bool {
+        match record {
+            Record::Document(document) => self.status.limit == 0 || self.store.document_is_atomic(document),
+            Record::Refused(_) | Record::Knock(..) => true,
+        }
+    }
+
+    /// Writes a record to the disk and then to the store; where that does not take it
+    /// in time, the spool keeps it.
+    async fn disk_first(&self, record: Record) -> Result<(), NotKept> {
+        let until = Instant::now() + self.deadline;
+        let (written, told) = oneshot::channel();
+        self.send(record, self.gate.alone(), Way::DiskFirst, Some(written)).await?;
+        waiting::outcome(told, until).await.unwrap_or(Ok(())).map_err(NotKept::Refused)
+    }
+
     /// Lists a gateway as waiting, if the store takes that now.
     pub(crate) async fn knock(&self, gateway: &GatewayId, address: &str, at: Timestamp) {
         if !self.gate.is_in_use() {
@@ -180,8 +217,18 @@ impl Spool {
     }
 
     async fn through(&self, record: Record, ticket: Ticket, way: Way) -> Result<(), NotKept> {
+        self.send(record, ticket, way, None).await
+    }
+
+    async fn send(
+        &self,
+        record: Record,
+        ticket: Ticket,
+        way: Way,
+        written: Option<oneshot::Sender<Outcome>>,
+    ) -> Result<(), NotKept> {
         let (reply, kept) = oneshot::channel();
-        self.jobs.send(Job { record, way, ticket, reply }).await.map_err(|_| NotKept::Closed)?;
+        self.jobs.send(Job { record, way, ticket, reply, written }).await.map_err(|_| NotKept::Closed)?;
         kept.await.unwrap_or(Err(NotKept::Closed))
     }
 }

@@ -13,6 +13,7 @@ mod catalog;
 mod change;
 pub(crate) mod correction;
 pub(crate) mod document;
+mod failure;
 mod gateway;
 mod mark;
 mod outbox;
@@ -25,6 +26,8 @@ pub(crate) mod schema;
 pub(crate) mod series;
 mod session;
 mod slicing;
+#[cfg(test)]
+mod trial;
 mod user;
 
 use std::collections::HashMap;

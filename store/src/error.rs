@@ -19,6 +19,9 @@ pub enum StoreError {
     /// The store cannot take or give anything now; later it may.
     #[error("store is unavailable: {0}")]
     Unavailable(String),
+    /// The store will never take this: a value or a size that it has no room for.
+    #[error("store refuses this: {0}")]
+    Refused(String),
     /// What was named does not exist.
     #[error("{0} does not exist")]
     NotFound(&'static str),

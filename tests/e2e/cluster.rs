@@ -78,7 +78,7 @@ async fn a_provider_on_a_cluster_takes_readings_and_shows_them() {
     let day = day::load("day-sunrise.xml", DATE);
     push(gateways, &key, &day.xml, day.readings);
     let page = format!("/gateways/gw-0001?period=day&date={DATE}");
-    // A document of more than one partition is acked from the spool.
+    // Another process has written it.
     let deadline = Instant::now() + PATIENCE;
     browser.go(&page).await;
     let mut shown = browser.tile("Energy produced").await;

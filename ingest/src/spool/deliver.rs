@@ -1,34 +1,96 @@
 //! From the spool into the store: what may have been written before is written
-//! again, in order.
+//! again. What the store will never take is kept for people to look at.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::FutureExt;
 use futures_util::future::join_all;
+use futures_util::{FutureExt, StreamExt, stream};
 use heliograph_domain::{KeyDigest, QuarantineId, RefusalCode, time_ordered_uuid};
 use heliograph_store::{DocumentWrite, ProviderStore, QuarantineNew, StoreError};
 
+use super::disk::{Disk, blocking};
 use super::record::Record;
+use super::waiting::Outcome;
+
+/// Records written to a store at once where each is on its own.
+const AT_ONCE: usize = 64;
 
 /// Whether the same write may succeed later.
 pub(crate) const fn is_temporary(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::Open { .. } | StoreError::TooNew(_))
 }
 
-/// Writes records, of each of which the outcome is known when this succeeds: it
-/// is written, or the store will never take it.
-///
-/// # Errors
-/// When the store takes nothing now; some of the records may be written.
-pub(crate) async fn deliver(store: &ProviderStore, records: &[Record]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+/// What has become of records.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    /// Of each record: the store has it, or will never take it. `None`: it does not
+    /// take it now; then it may be written in part, or not at all.
+    pub(crate) outcomes: Vec<Option<Outcome>>,
+    /// Why the store does not take those of which nothing is known.
+    pub(crate) untaken: Option<String>,
+}
+
+impl Delivered {
+    fn of(outcomes: Vec<Option<Outcome>>, untaken: Option<String>) -> Self {
+        Self { outcomes, untaken }
+    }
+
+    fn nothing(records: &[Record], reason: String) -> Self {
+        Self::of(records.iter().map(|_| None).collect(), Some(reason))
+    }
+}
+
+/// Writes records. Where stamps decide, each is on its own, so that one that the
+/// store does not take now holds up no other; else they are written in order.
+pub(crate) async fn deliver(store: &ProviderStore, records: &[Record]) -> Delivered {
+    if store.orders_by_stamp() { deliver_each(store, records).await } else { deliver_in_order(store, records).await }
+}
+
+async fn deliver_each(store: &ProviderStore, records: &[Record]) -> Delivered {
+    let untaken = Mutex::new(None);
+    let write = |record: &Record| {
+        let (record, untaken) = (record.clone(), &untaken);
+        async move {
+            // A store that takes one thing not is not tried with all the others.
+            if untaken.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                return None;
+            }
+            let written = write_again(store, &record).await;
+            if let Err(error) = &written
+                && is_temporary(error)
+            {
+                untaken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.to_string());
+                return None;
+            }
+            Some(written)
+        }
+        .boxed()
+    };
+    let writes: Vec<_> = records.iter().map(write).collect();
+    let outcomes = stream::iter(writes).buffered(AT_ONCE).collect().await;
+    Delivered::of(outcomes, untaken.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+async fn write_again(store: &ProviderStore, record: &Record) -> Outcome {
+    match record {
+        Record::Document(document) => store.document_write_again(vec![Arc::clone(document)]).await,
+        Record::Refused(_) | Record::Knock(..) => record.write(store).await,
+    }
+}
+
+async fn deliver_in_order(store: &ProviderStore, records: &[Record]) -> Delivered {
     let documents: Vec<_> = records.iter().filter_map(document).map(Arc::clone).collect();
-    let mut outcomes: Vec<Result<(), StoreError>> = records.iter().map(|_| Ok(())).collect();
+    let mut outcomes: Vec<Outcome> = records.iter().map(|_| Ok(())).collect();
     if let Err(error) = store.document_write_again(documents).boxed().await {
         if is_temporary(&error) {
-            return Err(error);
+            return Delivered::nothing(records, error.to_string());
         }
-        one_by_one(store, records, &mut outcomes).await?;
+        if let Err(error) = one_by_one(store, records, &mut outcomes).await {
+            return Delivered::nothing(records, error.to_string());
+        }
     }
     let others = records.iter().zip(&mut outcomes).filter(|(record, _)| document(record).is_none());
     let written = join_all(others.map(async |(record, outcome)| {
@@ -36,8 +98,8 @@ pub(crate) async fn deliver(store: &ProviderStore, records: &[Record]) -> Result
         outcome.clone()
     }));
     match written.await.into_iter().find_map(|outcome| outcome.err().filter(is_temporary)) {
-        Some(error) => Err(error),
-        None => Ok(outcomes),
+        Some(error) => Delivered::nothing(records, error.to_string()),
+        None => Delivered::of(outcomes.into_iter().map(Some).collect(), None),
     }
 }
 
@@ -48,11 +110,7 @@ const fn document(record: &Record) -> Option<&Arc<DocumentWrite>> {
     }
 }
 
-async fn one_by_one(
-    store: &ProviderStore,
-    records: &[Record],
-    outcomes: &mut [Result<(), StoreError>],
-) -> Result<(), StoreError> {
+async fn one_by_one(store: &ProviderStore, records: &[Record], outcomes: &mut [Outcome]) -> Result<(), StoreError> {
     for (record, outcome) in records.iter().zip(outcomes) {
         let Some(document) = document(record) else { continue };
         match store.document_write_again(vec![Arc::clone(document)]).boxed().await {
@@ -63,14 +121,58 @@ async fn one_by_one(
     Ok(())
 }
 
-/// Keeps what was acked and what the store will never take, for people to look at.
+/// Keeps what was acked and what the store will never take, for people to look at:
+/// in the quarantine or, where that does not take it either, in a file.
 ///
 /// # Errors
-/// When it cannot be kept either.
-pub(crate) async fn set_aside(store: &ProviderStore, record: &Record, error: &StoreError) -> Result<(), StoreError> {
-    let Record::Document(document) = record else { return Err(error.clone()) };
-    tracing::error!(%error, gateway = %document.gateway, "spooled document is not taken by the store, it goes to the quarantine");
-    store.quarantine_add(entry(document, error)).boxed().await
+/// When it cannot be kept now.
+pub(crate) async fn set_aside(store: &ProviderStore, record: &Record, error: &StoreError, aside: Aside) -> Result<(), String> {
+    let gateway = record.gateway();
+    metrics::counter!("heliograph_spool_set_aside_total").increment(1);
+    let why = match record {
+        Record::Document(document) => match store.quarantine_add(entry(document, error)).boxed().await {
+            Ok(()) => {
+                tracing::error!(%error, gateway, "spooled document is not taken by the store, it is in the quarantine");
+                return Ok(());
+            }
+            Err(refusal) if is_temporary(&refusal) => return Err(refusal.to_string()),
+            Err(refusal) => refusal,
+        },
+        Record::Refused(_) | Record::Knock(..) => error.clone(),
+    };
+    let bytes = match record {
+        Record::Document(document) => as_push(document).into_bytes(),
+        Record::Refused(entry) | Record::Knock(_, entry) => entry.raw.clone(),
+    };
+    let kept = aside.path.clone();
+    blocking(move || aside.write(&bytes)).await.map_err(|error| format!("{} cannot be written: {error}", kept.display()))?;
+    tracing::error!(%error, %why, gateway, kept = %kept.display(), "spooled record is not taken by the store nor by its quarantine, it is kept aside");
+    Ok(())
+}
+
+/// A file for what the store does not take at all.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    pub(crate) disk: Disk,
+    pub(crate) root: PathBuf,
+    pub(crate) path: PathBuf,
+}
+
+impl Aside {
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let file = match self.disk.create(&self.path) {
+            Ok(file) => file,
+            // It was kept before, and not noted: the same once more.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.disk.remove(&self.path)?;
+                self.disk.create(&self.path)?
+            }
+            Err(error) => return Err(error),
+        };
+        self.disk.write(&file, bytes)?;
+        self.disk.sync(&file)?;
+        self.disk.sync_folder(&self.root)
+    }
 }
 
 /// The same for the same document, so that it is kept once.

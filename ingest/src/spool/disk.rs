@@ -2,9 +2,17 @@
 //! these operations fail.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Result, Write};
+use std::io::{Error, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+
+/// EIO, as the kernel numbers it: the disk itself has failed.
+pub(crate) const DISK_ERROR: i32 = 5;
+
+/// Does something on the disk, which takes its time, beside everything else.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::other(error)))
+}
 
 /// The disk.
 #[derive(Debug, Clone, Default)]

@@ -7,10 +7,19 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::disk::Disk;
+use super::disk::{DISK_ERROR, Disk};
 use super::segment::{EXTENSION, Segment};
 
 const LOCK: &str = "lock";
+
+/// What is in a folder.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) segments: Vec<Segment>,
+    /// Whether some could not be read now, for want of resources say: they are to be
+    /// looked for again.
+    pub(crate) again: bool,
+}
 
 /// A folder that this process owns until this is dropped.
 #[derive(Debug)]
@@ -74,24 +83,28 @@ impl Folder {
         sorted(&self.path).unwrap_or_default().iter().any(is_segment)
     }
 
-    /// Its segments, the oldest first. One that cannot be read now stays where it
-    /// is, and so does one of another release.
-    pub(crate) fn segments(&self, disk: &Disk) -> io::Result<Vec<Segment>> {
-        let mut segments = Vec::new();
+    /// Its segments, the oldest first. One of another release stays where it is, and
+    /// so does one that cannot be read.
+    pub(crate) fn segments(&self, disk: &Disk) -> io::Result<Found> {
+        let mut found = Found { segments: Vec::new(), again: false };
         for path in sorted(&self.path)? {
             let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
             match Segment::found(disk, &path) {
-                Ok(Some(segment)) => segments.push(segment),
+                Ok(Some(segment)) => found.segments.push(segment),
                 Ok(None) if extension.starts_with("spool") && extension != EXTENSION => {
                     tracing::error!(segment = %path.display(), "segment was written by another release, which has to drain it");
                 }
                 Ok(None) => {}
-                Err(error) => {
+                Err(error) if error.raw_os_error() == Some(DISK_ERROR) => {
                     tracing::error!(%error, segment = %path.display(), "segment cannot be read, it stays where it is");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, segment = %path.display(), "segment cannot be read now");
+                    found.again = true;
                 }
             }
         }
-        Ok(segments)
+        Ok(found)
     }
 
     /// Removes the folder where nothing is left in it; else gives it back.

@@ -48,6 +48,14 @@ impl Record {
         })
     }
 
+    /// Whose it is, as far as it says.
+    pub(crate) fn gateway(&self) -> &str {
+        match self {
+            Self::Document(document) => document.gateway.as_str(),
+            Self::Refused(entry) | Self::Knock(_, entry) => entry.gateway.as_deref().unwrap_or_default(),
+        }
+    }
+
     /// When it arrived.
     pub(crate) fn received(&self) -> Timestamp {
         match self {

@@ -7,6 +7,7 @@
 //! of it was synced is known to the process that writes it, and whoever finds it
 //! later reads what is whole.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -23,6 +24,13 @@ pub(crate) const EXTENSION: &str = "spool1";
 pub(crate) const SEGMENT: u64 = 8 * 1024 * 1024;
 const HEADER: usize = 16;
 
+/// Where a record is kept: the segment, and where its payload begins there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RecordPlace {
+    pub(crate) segment: PathBuf,
+    pub(crate) at: usize,
+}
+
 /// A segment that is written no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Segment {
@@ -35,13 +43,17 @@ pub(crate) struct Segment {
     pub(crate) records: u64,
     /// When its first record arrived.
     pub(crate) oldest: Option<Timestamp>,
+    /// Where the payloads of those records begin that have been dealt with. A process
+    /// that ends forgets it: they are then dealt with again.
+    pub(crate) done: HashSet<usize>,
 }
 
 impl Segment {
     /// A segment as somebody has left it; `None` where the file is none.
     pub(crate) fn found(disk: &Disk, path: &Path) -> io::Result<Option<Self>> {
         let Some(nonce) = nonce_of(path) else { return Ok(None) };
-        let mut segment = Self { path: path.to_owned(), nonce, synced: None, bytes: 0, records: 0, oldest: None };
+        let mut segment =
+            Self { path: path.to_owned(), nonce, synced: None, bytes: 0, records: 0, oldest: None, done: HashSet::new() };
         let loaded = segment.load(disk)?;
         segment.bytes = loaded.bytes.len() as u64;
         segment.records = loaded.frames.len() as u64;
@@ -97,7 +109,7 @@ impl Open {
     pub(crate) fn create(disk: &Disk, folder: &Path, number: u64, nonce: u64) -> io::Result<Self> {
         let path = folder.join(format!("{number:010}-{nonce:016x}.{EXTENSION}"));
         let file = disk.create(&path)?;
-        let segment = Segment { path, nonce, synced: Some(0), bytes: 0, records: 0, oldest: None };
+        let segment = Segment { path, nonce, synced: Some(0), bytes: 0, records: 0, oldest: None, done: HashSet::new() };
         let open = Self { file, folder: folder.to_owned(), segment };
         match disk.sync_folder(folder) {
             Ok(()) => Ok(open),
@@ -108,8 +120,9 @@ impl Open {
         }
     }
 
-    /// Frames a record behind others that are to be appended together.
-    pub(crate) fn frame(&self, record: &Record, into: &mut Vec<u8>) -> Result<(), postcard::Error> {
+    /// Frames a record behind others that are to be appended together; answers where
+    /// it will be.
+    pub(crate) fn frame(&self, record: &Record, into: &mut Vec<u8>) -> Result<RecordPlace, postcard::Error> {
         let start = into.len();
         into.resize(start + HEADER, 0);
         record.encode(into)?;
@@ -118,7 +131,9 @@ impl Open {
         if let Some(place) = into.get_mut(start..start + HEADER) {
             place.copy_from_slice(&header);
         }
-        Ok(())
+        // A segment is far shorter than what can be addressed.
+        let at = usize::try_from(self.segment.bytes).unwrap_or(usize::MAX).saturating_add(start + HEADER);
+        Ok(RecordPlace { segment: self.segment.path.clone(), at })
     }
 
     /// Appends framed records; they survive a power loss when this returns. After

@@ -1,7 +1,6 @@
 //! The task that owns the spool's files: takes in what comes, drains what is there.
 
 use std::collections::VecDeque;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,14 +11,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::disk::Disk;
+use super::adoption::{ADOPT, Adopted, join_adoption};
+use super::append::{Room, Writing};
+use super::deliver::{Delivered, deliver};
+use super::disk::blocking;
 use super::drain::{self, Drained, Head};
 use super::folder::Folder;
 use super::gate::Gate;
 use super::record::Record;
-use super::segment::{Open, SEGMENT, Segment};
+use super::segment::{Open, RecordPlace, Segment};
 use super::status::{Level, Status};
-use super::{Job, NotKept, SpoolPlace, Way, deliver};
+use super::waiting::Waiting;
+use super::{Job, NotKept, SpoolPlace, Way};
 use crate::Clock;
 
 /// Documents taken in at once.
@@ -30,15 +33,11 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(50);
 /// The same while the spool is not in use.
 const IDLE_TICK: Duration = Duration::from_secs(1);
-/// How often other processes' folders are looked for.
-const ADOPT: Duration = Duration::from_secs(5);
 /// A drain that has moved nothing for this long holds nobody up.
 const STALLED: Duration = Duration::from_secs(1);
 /// Between two attempts on a store that does not answer.
 const RETRY: Duration = Duration::from_millis(100);
 const RETRY_MOST: Duration = Duration::from_secs(2);
-/// What strangers had refused may fill the spool up to this part of it.
-const STRANGERS_PART: u64 = 4;
 
 /// What the task shares with those who write.
 #[derive(Debug, Clone)]
@@ -48,25 +47,29 @@ pub(crate) struct Shared {
 }
 
 pub(crate) struct SpoolTask {
-    store: ProviderStore,
-    place: SpoolPlace,
+    pub(super) store: ProviderStore,
+    pub(super) place: SpoolPlace,
     clock: Clock,
-    shared: Shared,
+    pub(super) shared: Shared,
     jobs: mpsc::Receiver<Job>,
     /// Our own folder, and the segment in it that is written.
-    folder: Option<Folder>,
+    pub(super) folder: Option<Folder>,
     open: Option<Open>,
     segments: u64,
     /// Folders of other processes that have ended.
-    adopted: Vec<Folder>,
-    backlog: VecDeque<Segment>,
-    draining: Option<Draining>,
-    adopting: Option<JoinHandle<Adopted>>,
-    adopt_at: Instant,
+    pub(super) adopted: Vec<Folder>,
+    /// Such folders of which something could not be read yet.
+    pub(super) unread: Vec<Folder>,
+    pub(super) backlog: VecDeque<Segment>,
+    pub(super) draining: Option<Draining>,
+    pub(super) adopting: Option<JoinHandle<Adopted>>,
+    pub(super) adopt_at: Instant,
     retry_at: Instant,
     retry: Duration,
     /// When the store has last taken something, unless it has failed since.
     moved: Arc<Mutex<Option<Instant>>>,
+    /// Who waits until the store has taken what is on the disk already.
+    waiting: Arc<Waiting>,
     /// How far the drain has to come before more is taken in.
     take_when_drained: u64,
     /// Since when the spool is in use.
@@ -75,13 +78,13 @@ pub(crate) struct SpoolTask {
 }
 
 /// A drain under way.
-struct Draining {
+pub(super) struct Draining {
     task: JoinHandle<Drained>,
     /// What is left of the segment, as far as it is known here.
     bytes: u64,
     records: u64,
     oldest: Option<Timestamp>,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl SpoolTask {
@@ -103,6 +106,7 @@ impl SpoolTask {
             open: None,
             segments: 0,
             adopted: Vec::new(),
+            unread: Vec::new(),
             backlog: VecDeque::new(),
             draining: None,
             adopting: None,
@@ -110,37 +114,13 @@ impl SpoolTask {
             retry_at: now,
             retry: RETRY,
             moved: Arc::default(),
+            waiting: Arc::default(),
             take_when_drained: 0,
             since: None,
             came: 0,
         };
         task.find_what_is_left().await;
         task
-    }
-
-    /// Takes other processes' folders over and, where one holds segments, puts the
-    /// spool into use before anything new is written. The segments are read later.
-    async fn find_what_is_left(&mut self) {
-        let (root, disk) = (self.place.root.clone(), self.place.disk.clone());
-        let found = blocking(move || {
-            disk.make_folder(&root)?;
-            let folders = Folder::adopt(&root, &[])?;
-            let left = folders.iter().any(Folder::holds_segments);
-            Ok((folders, left))
-        });
-        match found.await {
-            Ok((folders, left)) => {
-                if left {
-                    self.shared.gate.begin();
-                    tracing::info!(folder = %self.place.root.display(), "spool holds documents of an earlier run, they drain first");
-                }
-                let disk = self.place.disk.clone();
-                self.adopting = Some(tokio::task::spawn_blocking(move || read_folders(&disk, folders)));
-            }
-            Err(error) => {
-                tracing::error!(%error, folder = %self.place.root.display(), "spool folder cannot be used: while the store is away nothing is taken");
-            }
-        }
     }
 
     /// Works until `finish`, then drains for as long as that says. What is
@@ -242,17 +222,20 @@ impl SpoolTask {
     }
 
     /// Writes documents straight to the store, in order, because nothing is before
-    /// them.
+    /// them; answers which it did not take, and why.
     async fn pass(&self, jobs: Vec<Job>) -> Result<(), (Vec<Job>, String)> {
         let records: Vec<Record> = jobs.iter().map(|job| job.record.clone()).collect();
-        match tokio::time::timeout(self.place.deadline, deliver::deliver(&self.store, &records)).await {
-            Ok(Ok(outcomes)) => {
+        match tokio::time::timeout(self.place.deadline, deliver(&self.store, &records)).await {
+            Ok(Delivered { outcomes, untaken }) => {
+                let mut left = Vec::new();
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
-                    answer(job, outcome.map_err(NotKept::Refused));
+                    match outcome {
+                        Some(outcome) => answer(job, outcome.map_err(NotKept::Refused)),
+                        None => left.push(job),
+                    }
                 }
-                Ok(())
+                untaken.map_or(Ok(()), |reason| Err((left, reason)))
             }
-            Ok(Err(error)) => Err((jobs, error.to_string())),
             Err(_) => Err((jobs, format!("the store did not answer within {:?}", self.place.deadline))),
         }
     }
@@ -292,8 +275,17 @@ impl SpoolTask {
         metrics::counter!("heliograph_spool_refused_total").increment(written.outcomes.len() as u64 - kept);
         self.take_when_drained = self.shared.status.drained_bytes() + 2 * self.level().bytes.saturating_sub(before);
         for (job, outcome) in jobs.into_iter().zip(written.outcomes) {
-            answer(job, outcome);
+            self.keep(job, outcome);
         }
+    }
+
+    /// Answers a document that is on the disk, or is not. Who waits for the store is
+    /// noted before the drain can come to it.
+    fn keep(&self, mut job: Job, outcome: Result<RecordPlace, NotKept>) {
+        if let (Ok(place), Some(told)) = (&outcome, job.written.take()) {
+            self.waiting.add(place.clone(), told);
+        }
+        answer(job, outcome.map(drop));
     }
 
     fn begin_drain(&mut self) {
@@ -312,7 +304,8 @@ impl SpoolTask {
         let Some(segment) = self.backlog.pop_front() else { return };
         let moved = Arc::clone(&self.moved);
         let (bytes, records, oldest, path) = (segment.bytes, segment.records, segment.oldest, segment.path.clone());
-        let head = Head { segment, root: self.place.root.clone(), disk: self.place.disk.clone(), moved };
+        let waiting = Arc::clone(&self.waiting);
+        let head = Head { segment, root: self.place.root.clone(), disk: self.place.disk.clone(), moved, waiting };
         let task = tokio::spawn(drain::drain(self.store.clone(), head, Arc::clone(&self.shared.status)));
         self.draining = Some(Draining { task, bytes, records, oldest, path });
     }
@@ -322,11 +315,19 @@ impl SpoolTask {
         match drained {
             Drained::Whole => {
                 (self.retry, self.retry_at) = (RETRY, Instant::now());
+                self.waiting.let_go_of(&draining.path);
                 self.leave_folder_of(&draining.path);
             }
             Drained::Stopped(segment, reason) => {
                 self.note_failure(&reason);
-                self.backlog.push_front(segment);
+                // Acks need wait no longer for a store that takes nothing.
+                self.waiting.let_go();
+                // Where order is of no account, what is stuck holds up no other segment.
+                if self.store.orders_by_stamp() {
+                    self.backlog.push_back(segment);
+                } else {
+                    self.backlog.push_front(segment);
+                }
             }
         }
     }
@@ -336,57 +337,6 @@ impl SpoolTask {
         *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.retry_at = Instant::now() + self.retry;
         self.retry = (self.retry * 2).min(RETRY_MOST);
-    }
-
-    fn leave_folder_of(&mut self, segment: &std::path::Path) {
-        let of = |other: &std::path::Path| other.parent() == segment.parent();
-        if self.backlog.iter().any(|segment| of(&segment.path)) {
-            return;
-        }
-        let place = self.adopted.iter().position(|folder| Some(folder.path.as_path()) == segment.parent());
-        if let Some(place) = place {
-            let folder = self.adopted.swap_remove(place);
-            self.adopted.extend(folder.leave());
-        }
-    }
-
-    fn begin_adoption(&mut self) {
-        if self.adopting.is_some() || Instant::now() < self.adopt_at {
-            return;
-        }
-        self.adopt_at = Instant::now() + ADOPT;
-        let own = self.folder.iter().chain(&self.adopted).map(|folder| folder.path.clone()).collect::<Vec<_>>();
-        // Looking is quick; where there is something, the next turn waits for it.
-        match Folder::adopt(&self.place.root, &own) {
-            Ok(folders) if folders.is_empty() => {}
-            Ok(folders) => {
-                if folders.iter().any(Folder::holds_segments) {
-                    tracing::info!(folders = folders.len(), "adopting what another replica has left in its spool");
-                    self.shared.gate.begin();
-                }
-                let disk = self.place.disk.clone();
-                self.adopting = Some(tokio::task::spawn_blocking(move || read_folders(&disk, folders)));
-            }
-            Err(error) => tracing::debug!(%error, "spool folder cannot be looked at"),
-        }
-    }
-
-    fn end_adoption(&mut self, adopted: Adopted) {
-        self.adopting = None;
-        match adopted {
-            Ok(folders) => {
-                let mut found = VecDeque::new();
-                for (folder, segments) in folders {
-                    // What cannot be drained stays ours, so that it is looked at once.
-                    self.adopted.extend(if segments.is_empty() { folder.leave() } else { Some(folder) });
-                    found.extend(segments);
-                }
-                // What others have left is older than what is ours.
-                found.append(&mut self.backlog);
-                self.backlog = found;
-            }
-            Err(error) => tracing::error!(%error, "what another replica has left cannot be read, it stays where it is"),
-        }
     }
 
     fn fall_out_of_use(&mut self) {
@@ -405,12 +355,12 @@ impl SpoolTask {
             draining.task.abort();
         }
         let level = self.level();
-        let Self { open, folder, adopted, place, .. } = self;
+        let Self { open, folder, adopted, unread, place, .. } = self;
         let left = blocking(move || {
             if let Some(open) = open {
                 drop(open.close(&place.disk));
             }
-            drop(folder.into_iter().chain(adopted).filter_map(Folder::leave).collect::<Vec<_>>());
+            drop(folder.into_iter().chain(adopted).chain(unread).filter_map(Folder::leave).collect::<Vec<_>>());
             Ok(())
         });
         drop(left.await);
@@ -440,124 +390,5 @@ async fn join(draining: &mut Option<Draining>) -> Drained {
             Drained::Whole
         }),
         None => std::future::pending().await,
-    }
-}
-
-/// Folders of others, and what is in them.
-type Adopted = io::Result<Vec<(Folder, Vec<Segment>)>>;
-
-async fn join_adoption(adopting: &mut Option<JoinHandle<Adopted>>) -> Adopted {
-    match adopting {
-        Some(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
-        None => std::future::pending().await,
-    }
-}
-
-fn read_folders(disk: &Disk, folders: Vec<Folder>) -> Adopted {
-    folders.into_iter().map(|folder| folder.segments(disk).map(|segments| (folder, segments))).collect()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Room {
-    used: u64,
-    limit: u64,
-}
-
-impl Room {
-    fn has(self, record: &Record, more: usize) -> bool {
-        let limit = if record.is_strangers() { self.limit / STRANGERS_PART } else { self.limit };
-        self.used + more as u64 <= limit
-    }
-}
-
-/// One batch on its way to the disk.
-struct Writing {
-    disk: Disk,
-    root: PathBuf,
-    name: String,
-    folder: Option<Folder>,
-    open: Option<Open>,
-    number: u64,
-    nonce: u64,
-    room: Room,
-}
-
-struct Written {
-    folder: Option<Folder>,
-    open: Option<Open>,
-    closed: Option<Segment>,
-    outcomes: Vec<Result<(), NotKept>>,
-}
-
-impl Writing {
-    fn write(mut self, records: &[Record]) -> Written {
-        match self.try_write(records) {
-            Ok((open, closed, outcomes)) => Written { folder: self.folder, open, closed, outcomes },
-            Err((failed, error)) => {
-                tracing::error!(%error, folder = %self.root.display(), "spool cannot be written");
-                // Nobody knows what the file holds now: it is written no more.
-                let closed = failed.and_then(|open| open.close(&self.disk).ok().flatten());
-                let outcomes = records.iter().map(|_| Err(NotKept::Disk(error.to_string()))).collect();
-                Written { folder: self.folder, open: None, closed, outcomes }
-            }
-        }
-    }
-
-    #[expect(clippy::type_complexity, reason = "the parts of Written")]
-    fn try_write(
-        &mut self,
-        records: &[Record],
-    ) -> Result<(Option<Open>, Option<Segment>, Vec<Result<(), NotKept>>), (Option<Open>, io::Error)> {
-        if self.room.limit == 0 {
-            return Ok((None, None, records.iter().map(|_| Err(NotKept::Full)).collect()));
-        }
-        let mut open = self.opened().map_err(|error| (None, error))?;
-        let mut frames = Vec::new();
-        let mut outcomes = Vec::with_capacity(records.len());
-        for record in records {
-            let before = frames.len();
-            let framed = open.frame(record, &mut frames);
-            let outcome = match framed {
-                Err(error) => Err(NotKept::Disk(error.to_string())),
-                Ok(()) if !self.room.has(record, frames.len()) => Err(NotKept::Full),
-                Ok(()) => Ok(()),
-            };
-            if outcome.is_err() {
-                frames.truncate(before);
-            }
-            outcomes.push(outcome);
-        }
-        let count = outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
-        if count > 0
-            && let Err(error) = open.append(&self.disk, &frames, count, records.first().map(Record::received))
-        {
-            return Err((Some(open), error));
-        }
-        if open.segment().bytes < SEGMENT.min(self.room.limit / 8) {
-            return Ok((Some(open), None, outcomes));
-        }
-        let closed = open.close(&self.disk).map_err(|error| (None, error))?;
-        Ok((None, closed, outcomes))
-    }
-
-    /// The open segment, in our folder, each made where it is missing.
-    fn opened(&mut self) -> io::Result<Open> {
-        if let Some(open) = self.open.take() {
-            return Ok(open);
-        }
-        let folder = match self.folder.take() {
-            Some(folder) => folder,
-            None => {
-                self.disk.make_folder(&self.root)?;
-                Folder::claim(&self.disk, &self.root, &self.name)?
-            }
-        };
-        let open = Open::create(&self.disk, &folder.path, self.number, self.nonce);
-        self.folder = Some(folder);
-        open
     }
 }

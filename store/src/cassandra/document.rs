@@ -13,14 +13,16 @@ use heliograph_domain::{Timestamp, WINDOW_MS};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlDate, CqlTimestamp};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::mark::{Marks, Timing};
 use super::pulse::Pulse;
 use super::series::{Known, Name, Touched};
-use super::slicing::{Growth, Partition, day_of};
+use super::slicing::{Growth, Partition, Slicing, day_of};
 use super::{Database, mark, series};
 use crate::document::DocumentWrite;
 use crate::error::StoreError;
+use crate::stamp::WriteStamp;
 
 /// Documents written at once; more wait for their turn.
 const DOCUMENTS_AT_ONCE: usize = 512;
@@ -29,6 +31,9 @@ const BATCHES_AT_ONCE: usize = 4;
 /// A batch is cut before it has more rows, or more bytes as the cluster counts them.
 const BATCH_ROWS: usize = 200;
 const BATCH_BYTES: usize = 24 * 1024;
+/// Batches that are written in one step: far less than the deadline lets through on
+/// a cluster that is merely slow.
+const BATCHES_OF_STEP: usize = 32;
 /// What a row has besides its names, about.
 const ROW_BYTES: usize = 72;
 /// The cluster takes no later expiry (2038-01-19): what is kept longer is kept
@@ -52,65 +57,126 @@ impl Writing {
     }
 }
 
-/// Writes a document within the protocol's deadline, waiting for a turn included.
+/// Writes a document, in steps if it is long; each is done within the protocol's
+/// deadline, the first with the wait for a turn.
 pub(crate) async fn write(db: &Database, document: &DocumentWrite, now: Timestamp) -> Result<(), StoreError> {
-    in_time(db, document, now).await?;
+    write_as(db, document, now, false).await?;
     db.writing().pulse.pushed(db, &document.gateway);
     Ok(())
 }
 
-/// Writes a document that may be there already, and counts it if it was not.
+/// Writes a document that may be there already, and counts it if it was not. The
+/// steps that were done before are not done again.
 pub(crate) async fn write_again(db: &Database, document: &DocumentWrite, now: Timestamp) -> Result<(), StoreError> {
-    let was_there = is_there(db, document).await?;
-    in_time(db, document, now).await?;
-    if !was_there {
+    if !write_as(db, document, now, true).await? {
         db.writing().pulse.pushed(db, &document.gateway);
     }
     Ok(())
 }
 
-/// Whether a document was written before, by its last reading: that one, or a
-/// later push of it.
-async fn is_there(db: &Database, document: &DocumentWrite) -> Result<bool, StoreError> {
+/// Writes a document; where that is done again, answers whether it was there already:
+/// by its last reading, that one or a later push of it.
+async fn write_as(db: &Database, document: &DocumentWrite, now: Timestamp, again: bool) -> Result<bool, StoreError> {
     let names = series::names(document)?;
-    let last = document.values.last().and_then(|value| Some((value.time, names.get(value.series)?)));
-    let Some((time, (sensor, metric, unit))) = last else { return Ok(false) };
-    let gateway = document.gateway.as_str();
-    let partition = db.slicing(&document.gateway).await?.partition(time);
-    let key = (gateway, partition.date(), partition.bucket, CqlTimestamp(time.as_millis()), sensor, metric, unit);
-    let stamp = "SELECT WRITETIME(value) FROM @.reading
-        WHERE gateway = ? AND day = ? AND bucket = ? AND time = ? AND sensor = ? AND metric = ? AND unit = ?";
-    let stamp: Option<(i64,)> = db.row(stamp, key).await?;
-    Ok(stamp.is_some_and(|(stamp,)| stamp >= document.stamp.as_micros()))
-}
-
-async fn in_time(db: &Database, document: &DocumentWrite, now: Timestamp) -> Result<(), StoreError> {
-    let writing = db.writing();
-    let turn = async {
-        let _turn = writing.permits.acquire().await.map_err(|_| StoreError::Unavailable("it is closed".to_owned()))?;
-        write_all(db, document, now).await
-    };
-    let deadline = writing.marks.timing.deadline;
-    let late = |_| StoreError::Unavailable(format!("a document was not written within {} s", deadline.as_secs()));
-    tokio::time::timeout(deadline, turn).await.map_err(late)?
-}
-
-async fn write_all(db: &Database, document: &DocumentWrite, now: Timestamp) -> Result<(), StoreError> {
-    let names = series::names(document)?;
-    series::register(db, document, &names).await?;
     let values = distinct(document, &names);
     let touched = touched(document, &names);
-    let times = values.keys().map(|(time, _)| *time);
+    let until = Instant::now() + db.writing().marks.timing.deadline;
+    let begin = async {
+        let turn = db.writing().permits.acquire().await.map_err(|_| StoreError::Unavailable("it is closed".to_owned()))?;
+        let slicing = db.slicing(&document.gateway).await?;
+        let rows = rows(document, &values, &slicing, db.lifetime_ms().await?, now);
+        let was_there = match rows.last() {
+            Some((_, last)) if again => stamp_of(db, last).await? >= Some(document.stamp.as_micros()),
+            _ => false,
+        };
+        series::register(db, document, &names).await?;
+        Ok((turn, slicing, rows, was_there))
+    };
+    let (_turn, slicing, rows, was_there) = by(db, until, begin).await?;
+    let batches = batches(&rows);
+    if batches.len() <= BATCHES_OF_STEP {
+        by(db, until, write_at_once(db, document, &touched, &batches)).await?;
+    } else {
+        by(db, until, series::extend(db, &document.gateway, &touched)).await?;
+        write_in_steps(db, document, &touched, &batches, again).await?;
+    }
+    let today = values.keys().filter(|(time, _)| day_of(*time) == day_of(document.received)).count();
+    db.note_growth(&document.gateway, &slicing, document.received, today as u64);
+    Ok(was_there)
+}
+
+async fn by<T>(db: &Database, until: Instant, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let deadline = db.writing().marks.timing.deadline;
+    let late = |_| StoreError::Unavailable(format!("a document was not written within {} s", deadline.as_secs()));
+    tokio::time::timeout_at(until, work).await.map_err(late)?
+}
+
+async fn write_at_once(
+    db: &Database,
+    document: &DocumentWrite,
+    touched: &[(&Name, Touched)],
+    batches: &[Batch<'_, '_>],
+) -> Result<(), StoreError> {
     tokio::try_join!(
-        mark::set(db, &document.gateway, times, document.received),
-        series::extend(db, &document.gateway, &touched),
+        mark::set(db, &document.gateway, times(batches), document.received),
+        series::extend(db, &document.gateway, touched),
     )?;
     tokio::try_join!(
-        write_readings(db, document, &values, now),
-        series::latest(db, document, &touched),
+        write_batches(db, batches, document.stamp),
+        series::latest(db, document, touched),
         keep_refused(db, document),
     )?;
     Ok(())
+}
+
+/// Writes a long document. Each step has marks of its own, as if it were a document.
+/// Where it is written again, the steps that were done are left out.
+async fn write_in_steps(
+    db: &Database,
+    document: &DocumentWrite,
+    touched: &[(&Name, Touched)],
+    batches: &[Batch<'_, '_>],
+    again: bool,
+) -> Result<(), StoreError> {
+    let until = || Instant::now() + db.writing().marks.timing.deadline;
+    let steps: Vec<_> = batches.chunks(BATCHES_OF_STEP).collect();
+    let done = if again { by(db, until(), steps_done(db, &steps, document.stamp)).await? } else { 0 };
+    for step in steps.into_iter().skip(done) {
+        by(db, until(), write_step(db, document, step)).await?;
+    }
+    let end = async { tokio::try_join!(series::latest(db, document, touched), keep_refused(db, document)).map(drop) };
+    by(db, until(), end).await
+}
+
+async fn write_step(db: &Database, document: &DocumentWrite, step: &[Batch<'_, '_>]) -> Result<(), StoreError> {
+    let Some((last, others)) = step.split_last() else { return Ok(()) };
+    mark::set(db, &document.gateway, times(step), document.received).await?;
+    // The last batch is there only if all are: it is one write.
+    write_batches(db, others, document.stamp).await?;
+    write_batches(db, std::slice::from_ref(last), document.stamp).await
+}
+
+/// How many steps of a document, which are written in their order, were done before.
+/// A reading that carries the document's stamp says that of its step; one that
+/// another push has overwritten says nothing.
+async fn steps_done(db: &Database, steps: &[&[Batch<'_, '_>]], stamp: WriteStamp) -> Result<usize, StoreError> {
+    let (mut done, mut beyond) = (0, steps.len());
+    while done < beyond {
+        let middle = done.midpoint(beyond);
+        let last = steps.get(middle).and_then(|step| step.last()).and_then(|batch| batch.last());
+        let Some((_, row)) = last else { break };
+        if stamp_of(db, row).await? == Some(stamp.as_micros()) { done = middle + 1 } else { beyond = middle }
+    }
+    Ok(done)
+}
+
+/// The stamp that a reading was written with, if it is there.
+async fn stamp_of(db: &Database, row: &Row<'_>) -> Result<Option<i64>, StoreError> {
+    let (gateway, date, bucket, time, sensor, metric, unit, ..) = row;
+    let written = "SELECT WRITETIME(value) FROM @.reading
+        WHERE gateway = ? AND day = ? AND bucket = ? AND time = ? AND sensor = ? AND metric = ? AND unit = ?";
+    let written: Option<(i64,)> = db.row(written, (gateway, date, bucket, time, sensor, metric, unit)).await?;
+    Ok(written.map(|(written,)| written))
 }
 
 async fn keep_refused(db: &Database, document: &DocumentWrite) -> Result<(), StoreError> {
@@ -140,46 +206,54 @@ fn touched<'a>(document: &DocumentWrite, names: &'a [Name]) -> Vec<(&'a Name, To
 }
 
 type Row<'a> = (&'a str, CqlDate, i16, CqlTimestamp, &'a str, &'a str, &'a str, f64, i32);
+/// A row and its instant.
+type TimedRow<'a> = (Timestamp, Row<'a>);
+/// What is written at once, into one partition.
+type Batch<'a, 'b> = &'b [TimedRow<'a>];
 
-async fn write_readings(db: &Database, document: &DocumentWrite, values: &Values<'_>, now: Timestamp) -> Result<(), StoreError> {
-    let slicing = db.slicing(&document.gateway).await?;
-    let lifetime = db.lifetime_ms().await?;
-    let mut partitions: BTreeMap<Partition, Vec<Row<'_>>> = BTreeMap::new();
-    for ((time, (sensor, metric, unit)), value) in values {
-        let Some(ttl) = ttl_seconds(lifetime, *time, now) else { continue };
-        let partition = slicing.partition(*time);
-        let at = CqlTimestamp(time.as_millis());
-        let row = (
-            document.gateway.as_str(),
-            partition.date(),
-            partition.bucket,
-            at,
-            sensor.as_str(),
-            metric.as_str(),
-            unit.as_str(),
-            *value,
-            ttl,
-        );
-        partitions.entry(partition).or_default().push(row);
-    }
+/// The rows of a document in the order of their keys, and so of their partitions,
+/// but for those that are too old to be kept.
+fn rows<'a>(
+    document: &'a DocumentWrite,
+    values: &Values<'a>,
+    slicing: &Slicing,
+    lifetime: Option<i64>,
+    now: Timestamp,
+) -> Vec<TimedRow<'a>> {
+    let row = |((time, (sensor, metric, unit)), value): (&(Timestamp, &'a Name), &f64)| {
+        let ttl = ttl_seconds(lifetime, *time, now)?;
+        let Partition { bucket, .. } = slicing.partition(*time);
+        let (date, at) = (slicing.partition(*time).date(), CqlTimestamp(time.as_millis()));
+        let gateway = document.gateway.as_str();
+        Some((*time, (gateway, date, bucket, at, sensor.as_str(), metric.as_str(), unit.as_str(), *value, ttl)))
+    };
+    values.iter().filter_map(row).collect()
+}
+
+fn batches<'a, 'b>(rows: &'b [TimedRow<'a>]) -> Vec<Batch<'a, 'b>> {
+    rows.chunk_by(|(_, a), (_, b)| (a.1, a.2) == (b.1, b.2)).flat_map(cut).collect()
+}
+
+fn times(batches: &[Batch<'_, '_>]) -> impl Iterator<Item = Timestamp> {
+    batches.iter().flat_map(|batch| batch.iter().map(|(time, _)| *time))
+}
+
+async fn write_batches(db: &Database, batches: &[Batch<'_, '_>], stamp: WriteStamp) -> Result<(), StoreError> {
     let statement = db
         .prepared(
             "INSERT INTO @.reading (gateway, day, bucket, time, sensor, metric, unit, value)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TTL ?",
         )
         .await?;
-    let stamp = document.stamp.as_micros();
-    let mut batches: Vec<BoxFuture<'_, Result<(), StoreError>>> = Vec::new();
-    for rows in partitions.values().flat_map(|rows| cut(rows)) {
-        batches.push(write_batch(db, &statement, rows, stamp).boxed());
+    let mut writes: Vec<BoxFuture<'_, Result<(), StoreError>>> = Vec::new();
+    for batch in batches {
+        writes.push(write_batch(db, &statement, batch, stamp.as_micros()).boxed());
     }
-    stream::iter(batches).buffer_unordered(BATCHES_AT_ONCE).try_collect::<()>().await?;
-    let today = values.keys().filter(|(time, _)| day_of(*time) == day_of(document.received)).count();
-    db.note_growth(&document.gateway, &slicing, document.received, today as u64).await;
-    Ok(())
+    stream::iter(writes).buffer_unordered(BATCHES_AT_ONCE).try_collect::<()>().await
 }
 
-async fn write_batch(db: &Database, insert: &PreparedStatement, rows: &[Row<'_>], stamp: i64) -> Result<(), StoreError> {
+async fn write_batch(db: &Database, insert: &PreparedStatement, batch: Batch<'_, '_>, stamp: i64) -> Result<(), StoreError> {
+    let rows: Vec<&Row<'_>> = batch.iter().map(|(_, row)| row).collect();
     db.batch(vec![insert.clone(); rows.len()], rows, Some(stamp)).await.map(drop)
 }
 
@@ -195,10 +269,10 @@ pub(super) fn ttl_seconds(lifetime_ms: Option<i64>, time: Timestamp, now: Timest
 }
 
 /// Cuts the rows of a partition into batches that the cluster takes.
-fn cut<'a, 'b>(rows: &'b [Row<'a>]) -> Vec<&'b [Row<'a>]> {
+fn cut<'a, 'b>(rows: &'b [TimedRow<'a>]) -> Vec<Batch<'a, 'b>> {
     let mut batches = Vec::new();
     let (mut from, mut bytes) = (0, 0);
-    for (place, row) in rows.iter().enumerate() {
+    for (place, (_, row)) in rows.iter().enumerate() {
         let size = row_bytes(row.4.len() + row.5.len() + row.6.len());
         if place > from && (place - from >= BATCH_ROWS || bytes + size > BATCH_BYTES) {
             batches.extend(rows.get(from..place));
@@ -231,32 +305,4 @@ pub(crate) fn is_atomic(document: &DocumentWrite) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rows(count: usize, name: &str) -> Vec<Row<'_>> {
-        (0..count).map(|i| ("gw", CqlDate(0), 0, CqlTimestamp(i as i64), name, "m", "W", 0.0, 0)).collect()
-    }
-
-    #[test]
-    fn batches_stay_below_the_clusters_limits_and_hold_every_row_once() {
-        let long = "n".repeat(400);
-        for (count, name) in [(0, "s"), (1, "s"), (200, "s"), (201, "s"), (1999, "s"), (300, long.as_str())] {
-            let rows = rows(count, name);
-            let batches = cut(&rows);
-            assert!(batches.iter().all(|batch| !batch.is_empty() && batch.len() <= BATCH_ROWS));
-            assert!(batches.iter().all(|batch| batch.len() * row_bytes(name.len() + 2) <= BATCH_BYTES));
-            assert_eq!(batches.concat(), rows);
-        }
-    }
-
-    #[test]
-    fn a_reading_lives_for_what_is_left_of_its_time() {
-        let at = |hours: i64| Timestamp::clamped(1_800_000_000_000 + hours * 3_600_000);
-        let day = Some(86_400_000);
-        assert_eq!(ttl_seconds(None, at(-1000), at(0)), Some(0));
-        assert_eq!(ttl_seconds(day, at(-23), at(0)), Some(3601));
-        assert_eq!(ttl_seconds(day, at(-24), at(0)), None);
-        assert_eq!(ttl_seconds(Some(40 * 365 * 86_400_000), at(0), at(0)), Some(0));
-    }
-}
+mod tests;

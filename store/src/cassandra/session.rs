@@ -12,7 +12,6 @@ use scylla::client::PoolSize;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::{ExecutionError, NewSessionError, NextRowError, PagerExecutionError, PrepareError, RequestAttemptError};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
 use tokio::sync::Mutex;
@@ -141,43 +140,4 @@ fn tls(cluster: &Cluster) -> Result<Option<Arc<ClientConfig>>, StoreError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(error.to_string()))?;
     Ok(Some(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
-}
-
-impl From<NewSessionError> for StoreError {
-    fn from(error: NewSessionError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
-impl From<PrepareError> for StoreError {
-    fn from(error: PrepareError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
-impl From<ExecutionError> for StoreError {
-    fn from(error: ExecutionError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
-impl From<RequestAttemptError> for StoreError {
-    fn from(error: RequestAttemptError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
-impl From<PagerExecutionError> for StoreError {
-    fn from(error: PagerExecutionError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
-impl From<NextRowError> for StoreError {
-    fn from(error: NextRowError) -> Self {
-        match error {
-            NextRowError::RowDeserializationError(error) => Self::Damaged(error.to_string()),
-            error => Self::Unavailable(error.to_string()),
-        }
-    }
 }

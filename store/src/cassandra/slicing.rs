@@ -6,7 +6,7 @@
 //! whoever writes or reads the day knows of it: readings lie a day ahead at most,
 //! and no catalog in memory is older than a second.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use heliograph_domain::{GatewayId, Timestamp};
@@ -55,10 +55,14 @@ impl Slicing {
 
     /// The days from `day` on cut finer, where that is what they need.
     fn refined(&self, day: Day, slices: u8) -> Option<Self> {
-        let last = self.0.values().next_back().copied().unwrap_or(1);
         let mut refined = self.clone();
         refined.0.insert(day, slices);
-        (last < slices).then_some(refined)
+        (self.finest() < slices).then_some(refined)
+    }
+
+    /// The slices of the days that are cut finest: the last ones.
+    fn finest(&self) -> u8 {
+        self.0.values().next_back().copied().unwrap_or(1)
     }
 
     fn slices(&self, day: Day) -> u8 {
@@ -111,6 +115,8 @@ impl Partition {
 #[derive(Debug, Default)]
 pub(crate) struct Growth {
     today: Mutex<HashMap<GatewayId, (Day, u64)>>,
+    /// Gateways whose days are being cut.
+    cutting: Mutex<HashSet<GatewayId>>,
 }
 
 impl Growth {
@@ -120,6 +126,15 @@ impl Growth {
         let count = today.entry(gateway.clone()).or_insert((day, 0));
         *count = if count.0 == day { (day, count.1 + rows) } else { (day, rows) };
         count.1
+    }
+
+    /// Whether nobody cuts the days of a gateway yet.
+    fn begin_cut(&self, gateway: &GatewayId) -> bool {
+        self.cutting.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.clone())
+    }
+
+    fn end_cut(&self, gateway: &GatewayId) {
+        self.cutting.lock().unwrap_or_else(PoisonError::into_inner).remove(gateway);
     }
 }
 
@@ -141,26 +156,36 @@ impl Database {
         Ok(settings.time_policy().max_ahead_ms)
     }
 
-    /// Notes how many rows of today a gateway pushed, and cuts its days finer where
-    /// they become too many. Nothing is lost where that fails: it is noted again.
-    pub(crate) async fn note_growth(&self, gateway: &GatewayId, slicing: &Slicing, received: Timestamp, rows: u64) {
-        let wanted = slices_for(self.writing().growth.add(gateway, day_of(received), rows));
-        // What was received long ago comes from a spool; readings may lie ahead.
-        let Ok(ahead) = self.most_ahead_ms().await else { return };
-        let from = day_of(received.max(self.inner.clock.now()).plus_millis(ahead)) + AHEAD_DAYS;
-        if slicing.refined(from, wanted).is_none() {
+    /// Notes how many rows of today a gateway pushed and, beside the documents, cuts
+    /// its days finer where they become too many. Nothing is lost where that fails:
+    /// it is noted again.
+    pub(crate) fn note_growth(&self, gateway: &GatewayId, slicing: &Slicing, received: Timestamp, rows: u64) {
+        let growth = &self.writing().growth;
+        let wanted = slices_for(growth.add(gateway, day_of(received), rows));
+        if slicing.finest() >= wanted || !growth.begin_cut(gateway) {
             return;
         }
+        let (db, gateway) = (self.clone(), gateway.clone());
+        tokio::spawn(async move {
+            match db.cut_finer(&gateway, received, wanted).await {
+                Ok(()) => tracing::info!(%gateway, slices = wanted, "days of a busy gateway are cut finer"),
+                Err(error) => tracing::debug!(%error, %gateway, "days of a busy gateway are not cut finer yet"),
+            }
+            db.writing().growth.end_cut(&gateway);
+        });
+    }
+
+    async fn cut_finer(&self, gateway: &GatewayId, received: Timestamp, wanted: u8) -> Result<(), StoreError> {
+        // What was received long ago comes from a spool; readings may lie ahead.
+        let ahead = self.most_ahead_ms().await?;
+        let from = day_of(received.max(self.inner.clock.now()).plus_millis(ahead)) + AHEAD_DAYS;
         let id = gateway.clone();
-        let changed = self.catalog_change(None, move |catalog| {
+        let change = move |catalog: &Catalog| {
             let Some(refined) = Slicing::of(catalog, &id)?.refined(from, wanted) else { return Ok(Vec::new()) };
             let text = serde_json::to_string(&refined.0).map_err(|error| StoreError::Damaged(error.to_string()))?;
             Ok(vec![Change::Put(Record::Body { kind: KIND.to_owned(), id: id.as_str().to_owned(), text })])
-        });
-        match changed.await {
-            Ok(()) => tracing::info!(%gateway, slices = wanted, "days of a busy gateway are cut finer"),
-            Err(error) => tracing::debug!(%error, %gateway, "days of a busy gateway are not cut finer yet"),
-        }
+        };
+        self.catalog_change(None, change).await
     }
 }
 

@@ -12,6 +12,7 @@ mod cluster;
 mod corrections;
 mod documents;
 mod erasure;
+mod failures;
 mod gateways;
 mod mails;
 mod owners;

@@ -5,17 +5,16 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use heliograph_domain::{MetricName, ProviderId, ProviderSettings, Sample, Secret, SensorId, Unit, WINDOW_MS, roll_up};
+use heliograph_domain::{MetricName, ProviderSettings, Sample, SensorId, Unit, WINDOW_MS, roll_up};
 use uuid::Uuid;
 
 use super::*;
-use crate::admin::ClusterAdmin;
 use crate::cassandra::document;
 use crate::cassandra::mark::Timing;
+use crate::cassandra::trial::{openings, remove};
 use crate::catalog::{Catalog, Change, Record};
 use crate::document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
 use crate::stamp::Stamps;
-use crate::url::{Place, StoreUrl};
 
 const TIMING: Timing = Timing {
     deadline: Duration::from_secs(2),
@@ -25,24 +24,6 @@ const TIMING: Timing = Timing {
 };
 const METRICS: [&str; 2] = ["power", "energy"];
 const MINUTES: u64 = 600;
-
-/// Openings of one new keyspace, each as another process would have.
-async fn openings<const N: usize>() -> [Database; N] {
-    let url = StoreUrl::parse("cassandra://127.0.0.1/?dc=datacenter1&rf=1").unwrap();
-    let url = url.signed_in("cassandra", Secret::new("cassandra"));
-    let name = Uuid::new_v4().simple().to_string();
-    let provider = ProviderId::parse(&format!("races_{}", &name[..12])).unwrap();
-    let admin = ClusterAdmin::connect(&url).await.expect("no Cassandra on 127.0.0.1: deploy/dev/cassandra.sh start");
-    admin.keyspace_make(&provider).await.unwrap();
-    let Place::Cassandra(cluster) = url.place else { unreachable!() };
-    std::array::from_fn(|_| Database::with_timing(cluster.clone(), &provider, TIMING))
-}
-
-/// Many keyspaces are a burden to a node.
-async fn remove(db: &Database) {
-    let cql = format!("DROP KEYSPACE {}", db.inner.keyspace);
-    db.session().await.unwrap().query_unpaged(cql, ()).await.unwrap();
-}
 
 /// Numbers that a seed decides (xorshift).
 struct Dice(u64);
@@ -127,7 +108,7 @@ async fn marks_left(db: &Database) -> usize {
 async fn settlers_and_writers_at_once_leave_rollups_of_all_readings() {
     let seed = Uuid::new_v4().as_u64_pair().0 | 1;
     println!("seed {seed}");
-    let openings: [Database; 3] = openings().await;
+    let openings: [Database; 3] = openings(TIMING).await;
     let stamps = std::sync::Arc::new(Stamps::new());
     let until = Instant::now() + Duration::from_secs(12);
     let now = minute(MINUTES);
@@ -174,7 +155,7 @@ async fn settlers_and_writers_at_once_leave_rollups_of_all_readings() {
 
 #[tokio::test]
 async fn a_mark_set_while_it_is_being_cleared_stays() {
-    let [writer, settler]: [Database; 2] = openings().await;
+    let [writer, settler]: [Database; 2] = openings(TIMING).await;
     let (gateway, received) = (gateway(0), minute(0));
     let set = || mark::set(&writer, &gateway, [minute(0)].into_iter(), received);
     set().await.unwrap();
@@ -193,7 +174,7 @@ async fn a_mark_set_while_it_is_being_cleared_stays() {
 
 #[tokio::test]
 async fn an_older_computation_does_not_write_over_a_newer_one() {
-    let [db]: [Database; 1] = openings().await;
+    let [db]: [Database; 1] = openings(TIMING).await;
     let stamps = Stamps::new();
     let mut document = any_document(&mut Dice(5), &stamps);
     let gateway = document.gateway.clone();
@@ -230,7 +211,7 @@ async fn lifetimes(db: &Database, gateway: &GatewayId, day: Timestamp) -> Vec<Op
 
 #[tokio::test]
 async fn readings_live_for_what_is_left_and_longer_where_more_is_kept() {
-    let [db]: [Database; 1] = openings().await;
+    let [db]: [Database; 1] = openings(TIMING).await;
     let document = any_document(&mut Dice(5), &Stamps::new());
     let document = DocumentWrite { values: vec![Value { series: 0, time: minute(0), value: 1.0 }], ..document };
     let now = minute(2 * 1440);

@@ -1,0 +1,116 @@
+//! How documents are cut, and long ones on a real node.
+
+use std::time::Duration;
+
+use heliograph_domain::{GatewayId, MetricName, SensorId, TimeWindow, Unit};
+
+use super::*;
+use crate::cassandra::reading;
+use crate::cassandra::trial::{openings, remove};
+use crate::document::{SensorSeen, SeriesSeen, Value};
+
+fn rows(count: usize, name: &str) -> Vec<TimedRow<'_>> {
+    let row = |i: usize| (Timestamp::clamped(i as i64), ("gw", CqlDate(0), 0, CqlTimestamp(i as i64), name, "m", "W", 0.0, 0));
+    (0..count).map(row).collect()
+}
+
+#[test]
+fn batches_stay_below_the_clusters_limits_and_hold_every_row_once() {
+    let long = "n".repeat(400);
+    for (count, name) in [(0, "s"), (1, "s"), (200, "s"), (201, "s"), (1999, "s"), (300, long.as_str())] {
+        let rows = rows(count, name);
+        let batches = cut(&rows);
+        assert!(batches.iter().all(|batch| !batch.is_empty() && batch.len() <= BATCH_ROWS));
+        assert!(batches.iter().all(|batch| batch.len() * row_bytes(name.len() + 2) <= BATCH_BYTES));
+        assert_eq!(batches.concat(), rows);
+    }
+}
+
+#[test]
+fn a_reading_lives_for_what_is_left_of_its_time() {
+    let at = |hours: i64| Timestamp::clamped(1_800_000_000_000 + hours * 3_600_000);
+    let day = Some(86_400_000);
+    assert_eq!(ttl_seconds(None, at(-1000), at(0)), Some(0));
+    assert_eq!(ttl_seconds(day, at(-23), at(0)), Some(3601));
+    assert_eq!(ttl_seconds(day, at(-24), at(0)), None);
+    assert_eq!(ttl_seconds(Some(40 * 365 * 86_400_000), at(0), at(0)), Some(0));
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Readings of many days, each a partition of its own.
+fn long_document(days: i64) -> DocumentWrite {
+    let time = |day: i64| Timestamp::clamped(1_700_000_000_000 + day * DAY_MS);
+    DocumentWrite {
+        gateway: GatewayId::parse("gw-1").unwrap(),
+        received: time(days),
+        stamp: WriteStamp::at(time(days)),
+        address: "127.0.0.1:4000".to_owned(),
+        sensors: vec![SensorSeen { id: SensorId::parse("meter").unwrap(), role: None }],
+        series: vec![SeriesSeen {
+            sensor: 0,
+            metric: MetricName::parse("power").unwrap(),
+            unit: Unit::parse("W").unwrap(),
+            kind: None,
+            quantity: None,
+        }],
+        values: (0..days).map(|day| Value { series: 0, time: time(day), value: day as f64 }).collect(),
+        quarantine: None,
+    }
+}
+
+/// Times in which one step fits and a long document does not.
+const HURRIED: Timing = Timing {
+    deadline: Duration::from_secs(4),
+    reuse: Duration::from_millis(500),
+    settled: Duration::from_secs(3),
+    pause: Duration::ZERO,
+};
+
+async fn stored(db: &Database) -> usize {
+    let gateway = GatewayId::parse("gw-1").unwrap();
+    reading::page(db, &gateway, TimeWindow::ALWAYS, usize::MAX).await.unwrap().rows.len()
+}
+
+#[tokio::test]
+async fn a_document_of_years_is_written_in_steps_each_in_time() {
+    let [db]: [Database; 1] = openings(HURRIED).await;
+    let document = long_document(2_000);
+    let begun = Instant::now();
+    write_again(&db, &document, document.received).await.unwrap();
+    assert!(begun.elapsed() > HURRIED.deadline, "the document is too short for this test");
+    assert_eq!(stored(&db).await, 2_000);
+    remove(&db).await;
+}
+
+#[tokio::test]
+async fn a_step_whose_last_reading_was_pushed_anew_is_not_taken_for_done() {
+    let [db]: [Database; 1] = openings(Timing::default()).await;
+    let document = long_document(200);
+    // The last reading of the first step, and of no other, by a later push.
+    let last = BATCHES_OF_STEP - 1;
+    let stamp = WriteStamp::at(document.received.plus_millis(1));
+    let later = DocumentWrite { values: vec![document.values[last]], stamp, ..document.clone() };
+    write(&db, &later, document.received).await.unwrap();
+    write_again(&db, &document, document.received).await.unwrap();
+    assert_eq!(stored(&db).await, 200);
+    remove(&db).await;
+}
+
+#[tokio::test]
+async fn a_document_that_was_written_in_part_goes_on_where_it_was() {
+    let [db]: [Database; 1] = openings(Timing::default()).await;
+    let document = long_document(2_000);
+    let begun = Instant::now();
+    let mut attempts = 0;
+    // As if each attempt failed, or its process were killed, a second in.
+    while tokio::time::timeout(Duration::from_secs(1), write_again(&db, &document, document.received)).await.is_err() {
+        attempts += 1;
+        assert!(begun.elapsed() < Duration::from_secs(120), "{} readings after {attempts} attempts", stored(&db).await);
+    }
+    assert!(attempts > 1);
+    assert_eq!(stored(&db).await, 2_000);
+    // Once more: it is known to be there.
+    assert!(write_as(&db, &document, document.received, true).await.unwrap());
+    remove(&db).await;
+}
