@@ -26,6 +26,7 @@ pub(crate) mod schema;
 pub(crate) mod series;
 mod session;
 mod slicing;
+pub(crate) mod span;
 #[cfg(test)]
 mod trial;
 mod user;

@@ -3,6 +3,7 @@
 use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, LocationId, TimeWindow, Timestamp, Zone};
 use serde_json::json;
 
+use crate::cassandra::Entry;
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -153,7 +154,9 @@ impl ProviderStore {
         let event = self.event("gateway.commission", format_args!("gateway:{}", commissioning.gateway), detail);
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::gateway::commission(batch, &commissioning)).await,
-            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.gateway_commission(&commissioning)).await,
+            Backend::Cassandra(db) => {
+                db.change_calendar(Entry::Always(event), move |catalog| catalog.gateway_commission(&commissioning)).await
+            }
         }
     }
 
@@ -176,7 +179,9 @@ impl ProviderStore {
                 })
                 .await
             }
-            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.gateway_move(&gateway, location, from)).await,
+            Backend::Cassandra(db) => {
+                db.change_calendar(Entry::Always(event), move |catalog| catalog.gateway_move(&gateway, location, from)).await
+            }
         }
     }
 
@@ -204,7 +209,9 @@ impl ProviderStore {
         let gateway = gateway.clone();
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::gateway::retire(batch, &gateway, at)).await,
-            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.gateway_retire(&gateway, at)).await,
+            Backend::Cassandra(db) => {
+                db.change_calendar(Entry::Always(event), move |catalog| catalog.gateway_retire(&gateway, at)).await
+            }
         }
     }
 

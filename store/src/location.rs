@@ -3,7 +3,8 @@
 use heliograph_domain::{Location, LocationId};
 use serde_json::json;
 
-use crate::catalog::{Change, Record};
+use crate::cassandra::Entry;
+use crate::catalog::{Catalog, Change, Record};
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -18,7 +19,10 @@ impl ProviderStore {
         let event = self.event("location.save", format_args!("location:{}", location.id), detail);
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::location::save(batch, &location)).await,
-            Backend::Cassandra(db) => db.change(event, move |_| Ok(vec![Change::Put(Record::Location(location.clone()))])).await,
+            Backend::Cassandra(db) => {
+                let put = move |_: &Catalog| Ok(vec![Change::Put(Record::Location(location.clone()))]);
+                db.change_calendar(Entry::Always(event), put).await
+            }
         }
     }
 

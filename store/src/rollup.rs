@@ -80,11 +80,14 @@ impl ProviderStore {
         step: SpanStep,
         within: TimeWindow,
     ) -> Result<Vec<SeriesSpans>, StoreError> {
-        self.settle_gateway(gateway).await?;
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        let db = match &self.backend {
+            Backend::Sqlite(db) => db,
+            Backend::Cassandra(db) => return Box::pin(cassandra::span::list(db, gateway, step, within, self.clock.now())).await,
+        };
+        settle_gateway(db, gateway).await?;
         let asked = gateway.clone();
         if db.read(move |connection| sqlite::span::is_stale(connection, &asked)).await? {
-            while self.resume_spans(Some(gateway.clone())).await? > 0 {}
+            while resume_spans(db, Some(gateway.clone())).await? > 0 {}
         }
         let asked = gateway.clone();
         db.read(move |connection| sqlite::span::list(connection, &asked, step, within)).await
@@ -106,7 +109,7 @@ impl ProviderStore {
             Backend::Sqlite(db) => db,
             Backend::Cassandra(db) => return cassandra::rollup::list(db, gateway, period, visible, self.clock.now()).await,
         };
-        self.settle_gateway(gateway).await?;
+        settle_gateway(db, gateway).await?;
         let asked = gateway.clone();
         db.read(move |connection| sqlite::rollup::list(connection, &asked, period, visible)).await
     }
@@ -118,30 +121,29 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be written.
     pub async fn rollup_settle(&self) -> Result<usize, StoreError> {
-        match self.settle(None).await? {
-            0 => self.resume_spans(None).await,
+        let db = match &self.backend {
+            Backend::Sqlite(db) => db,
+            Backend::Cassandra(db) => return cassandra::rollup::settle(db, self.clock.now()).await,
+        };
+        match settle(db, None).await? {
+            0 => resume_spans(db, None).await,
             settled => Ok(settled),
         }
     }
+}
 
-    async fn settle_gateway(&self, gateway: &GatewayId) -> Result<(), StoreError> {
-        let (Backend::Sqlite(db), asked) = (&self.backend, gateway.clone()) else { return Err(StoreError::not_yet()) };
-        if db.read(move |connection| sqlite::rollup::is_dirty(connection, &asked)).await? {
-            while self.settle(Some(gateway.clone())).await? > 0 {}
-        }
-        Ok(())
+async fn settle_gateway(db: &sqlite::Database, gateway: &GatewayId) -> Result<(), StoreError> {
+    let asked = gateway.clone();
+    if db.read(move |connection| sqlite::rollup::is_dirty(connection, &asked)).await? {
+        while settle(db, Some(gateway.clone())).await? > 0 {}
     }
+    Ok(())
+}
 
-    async fn resume_spans(&self, gateway: Option<GatewayId>) -> Result<usize, StoreError> {
-        // A cluster has no spans yet.
-        let Backend::Sqlite(db) = &self.backend else { return Ok(0) };
-        db.write(move |batch| sqlite::span::resume(batch, gateway.as_ref())).await
-    }
+async fn settle(db: &sqlite::Database, gateway: Option<GatewayId>) -> Result<usize, StoreError> {
+    db.write(move |batch| sqlite::rollup::settle(batch, gateway.as_ref())).await
+}
 
-    async fn settle(&self, gateway: Option<GatewayId>) -> Result<usize, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |batch| sqlite::rollup::settle(batch, gateway.as_ref())).await,
-            Backend::Cassandra(db) => cassandra::rollup::settle(db, self.clock.now()).await,
-        }
-    }
+async fn resume_spans(db: &sqlite::Database, gateway: Option<GatewayId>) -> Result<usize, StoreError> {
+    db.write(move |batch| sqlite::span::resume(batch, gateway.as_ref())).await
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::audit::AuditEvent;
 use crate::cassandra::Entry;
-use crate::catalog::{Change, Record};
+use crate::catalog::{Catalog, Change, Record};
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -30,7 +30,10 @@ impl ProviderStore {
         let event = self.settings_event("settings.save", &settings);
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::settings::save(batch, &settings)).await,
-            Backend::Cassandra(db) => db.change(event, move |_| Ok(vec![Change::Put(Record::Settings(settings.clone()))])).await,
+            Backend::Cassandra(db) => {
+                let put = move |_: &Catalog| Ok(vec![Change::Put(Record::Settings(settings.clone()))]);
+                db.change_calendar(Entry::Always(event), put).await
+            }
         }
     }
 
@@ -49,7 +52,7 @@ impl ProviderStore {
                 .await
             }
             Backend::Cassandra(db) => {
-                db.catalog_change(Some(Entry::OnChange(event)), move |catalog| Ok(catalog.seed(&settings))).await
+                db.change_calendar(Entry::OnChange(event), move |catalog| Ok(catalog.seed(&settings))).await
             }
         }
     }

@@ -17,6 +17,10 @@
 //! 3. It then clears the marks that it has seen, with that same stamp, for longer
 //!    than [`Timing::settled`] by its own monotonic clock, by a deletion with the
 //!    mark's stamp as timestamp. Others stay.
+//! 4. Local days and months are sums of what is stored, and are kept right in the
+//!    same way, a step each: whoever clears the mark of a window has set one of its
+//!    local day before, and whoever clears that one, one of its month. Sums carry
+//!    the cluster's time from before the calendar and the parts were read.
 //!
 //! Why each race is harmless:
 //!
@@ -66,8 +70,41 @@ const WINDOWS_OF_DAY: usize = 8;
 const BATCH: usize = 100;
 /// Marks that are remembered, set or seen; others are set again, or seen later.
 const REMEMBERED: usize = 200_000;
-/// What a replica's name ends in where the mark is a whole day's.
-const WHOLE_DAY: &str = "+day";
+/// What a mark is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// The window that begins there.
+    Window,
+    /// All windows of the UTC day that begins there.
+    Day,
+    /// The local day that holds the window which begins there.
+    LocalDay,
+    /// The local month that holds it.
+    LocalMonth,
+    /// All local days that share something with the UTC month which begins there:
+    /// the gateway's calendar is another one.
+    Calendar,
+}
+
+impl Scope {
+    const ALL: [Self; 5] = [Self::Window, Self::Day, Self::LocalDay, Self::LocalMonth, Self::Calendar];
+
+    /// What a replica's name ends in.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Window => "",
+            Self::Day => "+day",
+            Self::LocalDay => "+local-day",
+            Self::LocalMonth => "+local-month",
+            Self::Calendar => "+calendar",
+        }
+    }
+
+    fn of(replica: &str) -> Self {
+        let named = Self::ALL.into_iter().filter(|scope| *scope != Self::Window);
+        named.into_iter().find(|scope| replica.ends_with(scope.suffix())).unwrap_or(Self::Window)
+    }
+}
 
 /// The times of the protocol.
 #[derive(Debug, Clone, Copy)]
@@ -104,15 +141,15 @@ pub(crate) struct Marks {
     pub(super) idle_since: Mutex<Option<Instant>>,
 }
 
-/// Whose window: the gateway, its start, and whether it is a whole day.
-type Place = (GatewayId, Timestamp, bool);
+/// Whose it is, where it begins, and what it is about.
+type Place = (GatewayId, Timestamp, Scope);
 
 /// A mark as it was read.
 #[derive(Debug, Clone)]
 pub(crate) struct Mark {
     pub(crate) gateway: GatewayId,
-    start: Timestamp,
-    whole_day: bool,
+    pub(super) start: Timestamp,
+    pub(super) scope: Scope,
     replica: String,
     stamp: i64,
     /// Whether all that it was set for can be read by now, whoever wrote it.
@@ -120,9 +157,18 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// The windows that are marked.
+    /// Whether it is about windows, not about their sums.
+    pub(super) fn is_of_windows(&self) -> bool {
+        matches!(self.scope, Scope::Window | Scope::Day)
+    }
+
+    /// The windows that are marked: none by marks of sums.
     pub(crate) fn windows(&self) -> impl Iterator<Item = Timestamp> {
-        let count = if self.whole_day { DAY_MS / WINDOW_MS } else { 1 };
+        let count = match self.scope {
+            Scope::Window => 1,
+            Scope::Day => DAY_MS / WINDOW_MS,
+            Scope::LocalDay | Scope::LocalMonth | Scope::Calendar => 0,
+        };
         let start = self.start;
         (0..count).map(move |window| start.plus_millis(window * WINDOW_MS))
     }
@@ -145,22 +191,22 @@ impl Marks {
     }
 
     /// Those places that no mark of this replica serves any more.
-    fn missing(&self, places: BTreeSet<(Timestamp, bool)>, gateway: &GatewayId) -> Vec<(Timestamp, bool)> {
+    fn missing(&self, places: BTreeSet<(Timestamp, Scope)>, gateway: &GatewayId) -> Vec<(Timestamp, Scope)> {
         let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
         if set.len() > REMEMBERED {
             set.retain(|_, begun| begun.elapsed() < self.timing.reuse);
         }
-        let serves = |start, whole_day| {
-            let place = (gateway.clone(), start, whole_day);
+        let serves = |start, scope| {
+            let place = (gateway.clone(), start, scope);
             set.get(&place).is_some_and(|begun| begun.elapsed() < self.timing.reuse)
         };
-        places.into_iter().filter(|(start, whole_day)| !serves(*start, *whole_day)).collect()
+        places.into_iter().filter(|(start, scope)| !serves(*start, *scope)).collect()
     }
 
-    fn remember(&self, gateway: &GatewayId, places: &[(Timestamp, bool)], begun: Instant) {
+    fn remember(&self, gateway: &GatewayId, places: &[(Timestamp, Scope)], begun: Instant) {
         let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
-        for (start, whole_day) in places {
-            set.insert((gateway.clone(), *start, *whole_day), begun);
+        for (start, scope) in places {
+            set.insert((gateway.clone(), *start, *scope), begun);
         }
     }
 
@@ -186,7 +232,7 @@ impl Marks {
     /// cleared them.
     fn forget_others(&self, of: i16, marked: &Marked) {
         let there: HashSet<(Place, &str)> =
-            marked.marks.iter().map(|mark| ((mark.gateway.clone(), mark.start, mark.whole_day), mark.replica.as_str())).collect();
+            marked.marks.iter().map(|mark| ((mark.gateway.clone(), mark.start, mark.scope), mark.replica.as_str())).collect();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|(place, replica), _| shard(&place.0) != of || there.contains(&(place.clone(), replica.as_str())));
     }
@@ -195,10 +241,10 @@ impl Marks {
         let mut marked = Marked::default();
         for (gateway, start, replica, stamp, now) in rows {
             let gateway = GatewayId::parse(&gateway)?;
-            let whole_day = replica.ends_with(WHOLE_DAY);
+            let scope = Scope::of(&replica);
             let start = Timestamp::clamped(start.0);
-            let complete = self.is_complete(&(gateway.clone(), start, whole_day), &replica, stamp);
-            marked.marks.push(Mark { gateway, start, whole_day, replica, stamp, complete });
+            let complete = self.is_complete(&(gateway.clone(), start, scope), &replica, stamp);
+            marked.marks.push(Mark { gateway, start, scope, replica, stamp, complete });
             // The earliest of what several pages say.
             let now = now.0.saturating_mul(1000);
             marked.read_at = if marked.read_at == 0 { now } else { marked.read_at.min(now) };
@@ -212,15 +258,15 @@ fn shard(gateway: &GatewayId) -> i16 {
 }
 
 /// The windows that hold these times, or their days where they are many.
-fn places(times: impl Iterator<Item = Timestamp>) -> BTreeSet<(Timestamp, bool)> {
+fn places(times: impl Iterator<Item = Timestamp>) -> BTreeSet<(Timestamp, Scope)> {
     let mut days: BTreeMap<Timestamp, BTreeSet<Timestamp>> = BTreeMap::new();
     for time in times {
         days.entry(day_of(time)).or_default().insert(window_of(time));
     }
     let of_day = |(day, windows): (Timestamp, BTreeSet<Timestamp>)| {
         let whole = windows.len() > WINDOWS_OF_DAY;
-        let windows = if whole { BTreeSet::from([day]) } else { windows };
-        windows.into_iter().map(move |start| (start, whole))
+        let (windows, scope) = if whole { (BTreeSet::from([day]), Scope::Day) } else { (windows, Scope::Window) };
+        windows.into_iter().map(move |start| (start, scope))
     };
     days.into_iter().flat_map(of_day).collect()
 }
@@ -249,13 +295,13 @@ pub(crate) async fn set_days(
 ) -> Result<(), StoreError> {
     let first = day_of(from).as_millis();
     let days = (0..).map(|day| Timestamp::clamped(first + day * DAY_MS)).take_while(|day| *day <= until);
-    set_places(db, gateway, days.map(|day| (day, true)).collect(), received).await
+    set_places(db, gateway, days.map(|day| (day, Scope::Day)).collect(), received).await
 }
 
-async fn set_places(
+pub(super) async fn set_places(
     db: &Database,
     gateway: &GatewayId,
-    places: BTreeSet<(Timestamp, bool)>,
+    places: BTreeSet<(Timestamp, Scope)>,
     received: Timestamp,
 ) -> Result<(), StoreError> {
     let marks = &db.writing().marks;
@@ -270,8 +316,8 @@ async fn set_places(
         let stamp = marks.stamps.next(received).as_micros();
         let rows: Vec<_> = places
             .iter()
-            .map(|(start, whole_day)| {
-                let replica = if *whole_day { format!("{}{WHOLE_DAY}", marks.replica) } else { marks.replica.clone() };
+            .map(|(start, scope)| {
+                let replica = format!("{}{}", marks.replica, scope.suffix());
                 (shard, gateway.as_str(), CqlTimestamp(start.as_millis()), replica, stamp)
             })
             .collect();
@@ -313,7 +359,7 @@ pub(crate) async fn clear(db: &Database, cleared: &[Mark]) -> Result<(), StoreEr
     }
     let mut seen = db.writing().marks.seen.lock().unwrap_or_else(PoisonError::into_inner);
     for mark in cleared {
-        seen.remove(&((mark.gateway.clone(), mark.start, mark.whole_day), mark.replica.clone()));
+        seen.remove(&((mark.gateway.clone(), mark.start, mark.scope), mark.replica.clone()));
     }
     Ok(())
 }
@@ -328,17 +374,27 @@ mod tests {
 
     #[test]
     fn many_windows_of_a_day_are_marked_as_the_day() {
-        assert_eq!(places([3, 3, 4].map(quarter).into_iter()), BTreeSet::from([(quarter(3), false), (quarter(4), false)]));
+        assert_eq!(
+            places([3, 3, 4].map(quarter).into_iter()),
+            BTreeSet::from([quarter(3), quarter(4)].map(|start| (start, Scope::Window)))
+        );
         let marked = places((90..110).map(quarter));
-        let expected: BTreeSet<_> = (90..96).map(|n| (quarter(n), false)).chain([(quarter(96), true)]).collect();
+        let expected: BTreeSet<_> = (90..96).map(|n| (quarter(n), Scope::Window)).chain([(quarter(96), Scope::Day)]).collect();
         assert_eq!(marked, expected);
+    }
+
+    #[test]
+    fn what_a_mark_is_about_is_read_as_it_was_written() {
+        for scope in Scope::ALL {
+            assert_eq!(Scope::of(&format!("0a1b{}", scope.suffix())), scope);
+        }
     }
 
     #[test]
     fn a_mark_is_complete_once_it_was_seen_unchanged_for_long_enough() {
         let timing = Timing { settled: Duration::from_millis(30), ..Timing::default() };
         let marks = Marks::new(timing);
-        let place = (GatewayId::parse("gw-1").unwrap(), quarter(1), false);
+        let place = (GatewayId::parse("gw-1").unwrap(), quarter(1), Scope::Window);
         assert!(!marks.is_complete(&place, "a", 1));
         std::thread::sleep(timing.settled);
         assert!(marks.is_complete(&place, "a", 1));

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use heliograph_domain::{GatewayId, Rollup, RollupFlags, TimeWindow, Timestamp, window_of};
-use scylla::value::CqlTimestamp;
+use scylla::value::{CqlTimestamp, MaybeUnset};
 use scylla::{DeserializeRow, SerializeRow};
 
 use super::mark::{self, Mark, Marked};
 use super::series::{self, GatewaySeries};
 use super::slicing::{DAY_MS, Day, day_of};
-use super::{Database, reading};
+use super::{Database, reading, span};
 use crate::error::StoreError;
 use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::series::{Slot, StoredSeries};
@@ -59,30 +59,54 @@ pub(crate) async fn settle(db: &Database, now: Timestamp) -> Result<usize, Store
     Ok(settled)
 }
 
-/// Settles all marks of a gateway, for somebody who is about to read its rollups,
-/// and clears those that are complete.
+/// Settles all marks of windows of a gateway, for somebody who is about to read its
+/// rollups, and clears those that are complete.
 async fn settle_gateway(db: &Database, gateway: &GatewayId, now: Timestamp) -> Result<(), StoreError> {
-    let Marked { marks, read_at } = mark::of_gateway(db, gateway).await?;
+    let Marked { mut marks, read_at } = mark::of_gateway(db, gateway).await?;
+    marks.retain(Mark::is_of_windows);
     settle_marks(db, &marks, read_at, now).await.map(drop)
 }
 
-/// Settles marks of one gateway that were read at `read_at`.
+/// Settles marks of one gateway that were read at `read_at`, and clears those that
+/// are complete; answers how many.
 pub(super) async fn settle_marks(db: &Database, marks: &[Mark], read_at: i64, now: Timestamp) -> Result<usize, StoreError> {
     let Some(gateway) = marks.first().map(|mark| &mark.gateway) else { return Ok(0) };
+    // Boxed: futures that hold one another get too deep for the compiler.
+    let written = Box::pin(settle_windows(db, gateway, marks, read_at, now)).await?;
+    let (of_windows, of_sums): (Vec<Mark>, Vec<Mark>) =
+        marks.iter().filter(|mark| mark.complete).cloned().partition(Mark::is_of_windows);
+    if !of_windows.is_empty() {
+        Box::pin(span::mark_days(db, gateway, &written, now)).await?;
+    }
+    let cleared = [of_windows, Box::pin(span::settle(db, gateway, of_sums, now)).await?].concat();
+    mark::clear(db, &cleared).await?;
+    Ok(cleared.len())
+}
+
+/// Settles the windows that are marked; answers which ones were written.
+pub(super) async fn settle_windows(
+    db: &Database,
+    gateway: &GatewayId,
+    marks: &[Mark],
+    read_at: i64,
+    now: Timestamp,
+) -> Result<BTreeSet<Timestamp>, StoreError> {
+    let mut written = BTreeSet::new();
     let sealed = db.open_to_marks(now).await?;
     let windows: BTreeSet<Timestamp> = marks.iter().flat_map(Mark::windows).filter(|start| *start >= sealed).collect();
-    let windows: Vec<Timestamp> = windows.into_iter().collect();
-    if !windows.is_empty() {
-        let GatewaySeries { series, .. } = series::of_gateway(db, gateway).await?;
-        let runs = settle::runs(&series, &windows);
-        for run in runs.iter().flat_map(|run| run.chunks(WINDOWS_AT_ONCE)) {
-            let settled = settle_run(db, gateway, &series, run).await?;
-            save(db, gateway, &series, &settled, sealed, read_at).await?;
-        }
+    if windows.is_empty() {
+        return Ok(written);
     }
-    let complete: Vec<Mark> = marks.iter().filter(|mark| mark.complete).cloned().collect();
-    mark::clear(db, &complete).await?;
-    Ok(complete.len())
+    let windows: Vec<Timestamp> = windows.into_iter().collect();
+    let GatewaySeries { series, .. } = series::of_gateway(db, gateway).await?;
+    let runs = settle::runs(&series, &windows);
+    for run in runs.iter().flat_map(|run| run.chunks(WINDOWS_AT_ONCE)) {
+        let settled = settle_run(db, gateway, &series, run).await?;
+        save(db, gateway, &series, &settled, sealed, read_at).await?;
+        let starts = settled.iter().flat_map(|series| &series.windows).map(|(start, _)| *start);
+        written.extend(starts.filter(|start| *start >= sealed));
+    }
+    Ok(written)
 }
 
 async fn settle_run(
@@ -99,9 +123,11 @@ async fn settle_run(
     Ok(settle::settle(series, run, &gathering.finish()))
 }
 
-#[derive(SerializeRow)]
-struct NewRow<'a> {
+/// A row of the table: its partition is gateway, step and period.
+#[derive(Debug, SerializeRow)]
+pub(super) struct NewRow<'a> {
     gateway: &'a str,
+    step: &'a str,
     period: &'a str,
     sensor: &'a str,
     metric: &'a str,
@@ -117,14 +143,78 @@ struct NewRow<'a> {
     negative: f64,
     increase: f64,
     flags: i32,
+    zone: MaybeUnset<&'a str>,
+}
+
+/// Gateway, step, period.
+pub(super) type Place<'a> = (&'a str, &'a str, &'a str);
+/// Sensor, metric, unit.
+pub(super) type Name<'a> = (&'a str, &'a str, &'a str);
+
+impl<'a> NewRow<'a> {
+    pub(super) fn new(
+        (gateway, step, period): Place<'a>,
+        (sensor, metric, unit): Name<'a>,
+        start: Timestamp,
+        rollup: &Rollup,
+        zone: Option<&'a str>,
+    ) -> Self {
+        Self {
+            gateway,
+            step,
+            period,
+            sensor,
+            metric,
+            unit,
+            start: CqlTimestamp(start.as_millis()),
+            count: i64::from(rollup.count),
+            min: rollup.min,
+            max: rollup.max,
+            first: rollup.first,
+            last: rollup.last,
+            covered_ms: i64::from(rollup.covered_ms),
+            positive: rollup.positive,
+            negative: rollup.negative,
+            increase: rollup.increase,
+            flags: i32::from(rollup.flags.to_bits()),
+            zone: zone.map_or(MaybeUnset::Unset, MaybeUnset::Set),
+        }
+    }
 }
 
 const INSERT: &str = "INSERT INTO @.rollup
-    (gateway, step, period, sensor, metric, unit, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags)
-    VALUES (:gateway, 'quarter', :period, :sensor, :metric, :unit, :start, :count, :min, :max, :first, :last, :covered_ms,
-            :positive, :negative, :increase, :flags)";
+    (gateway, step, period, sensor, metric, unit, start, count, min, max, first, last, covered_ms, positive, negative, increase,
+     flags, zone)
+    VALUES (:gateway, :step, :period, :sensor, :metric, :unit, :start, :count, :min, :max, :first, :last, :covered_ms,
+            :positive, :negative, :increase, :flags, :zone)";
 const DELETE: &str = "DELETE FROM @.rollup
-    WHERE gateway = ? AND step = 'quarter' AND period = ? AND sensor = ? AND metric = ? AND unit = ? AND start = ?";
+    WHERE gateway = ? AND step = ? AND period = ? AND sensor = ? AND metric = ? AND unit = ? AND start = ?";
+
+/// Writes rows of one partition.
+pub(super) async fn put(db: &Database, rows: &[NewRow<'_>], timestamp: i64) -> Result<(), StoreError> {
+    let insert = db.prepared(INSERT).await?;
+    for some in rows.chunks(BATCH) {
+        db.batch(vec![insert.clone(); some.len()], some, Some(timestamp)).await?;
+    }
+    Ok(())
+}
+
+/// Deletes a row as it was at a time.
+pub(super) async fn delete(
+    db: &Database,
+    (gateway, step, period): Place<'_>,
+    (sensor, metric, unit): Name<'_>,
+    start: Timestamp,
+    timestamp: i64,
+) -> Result<(), StoreError> {
+    let key = (gateway, step, period, sensor, metric, unit, CqlTimestamp(start.as_millis()));
+    db.execute_at(DELETE, key, timestamp).await.map(drop)
+}
+
+/// What a series is called.
+pub(super) fn name_of(series: &StoredSeries) -> Name<'_> {
+    (series.sensor.as_str(), series.record.metric.as_str(), series.record.unit.as_str())
+}
 
 /// Writes rollups as they are by readings read at `read_at`.
 async fn save(
@@ -135,66 +225,32 @@ async fn save(
     sealed: Timestamp,
     read_at: i64,
 ) -> Result<(), StoreError> {
-    let mut rows: BTreeMap<Day, Vec<(&StoredSeries, Timestamp, Rollup)>> = BTreeMap::new();
+    let mut rows: BTreeMap<Day, Vec<(Name<'_>, Timestamp, &Rollup)>> = BTreeMap::new();
     for settled in settled {
         let Some(series) = series.get(settled.slot as usize) else { continue };
         for (start, rollup) in settled.windows.iter().filter(|(start, _)| *start >= sealed) {
+            let day = day_of(*start);
             match rollup {
-                Some(rollup) => rows.entry(day_of(*start)).or_default().push((series, *start, *rollup)),
-                None => delete(db, gateway, series, *start, read_at).await?,
+                Some(rollup) => rows.entry(day).or_default().push((name_of(series), *start, rollup)),
+                None => delete(db, (gateway.as_str(), QUARTER, &period(day)), name_of(series), *start, read_at).await?,
             }
         }
     }
-    let insert = db.prepared(INSERT).await?;
     for (day, rows) in rows {
         let period = period(day);
-        for some in rows.chunks(BATCH) {
-            let values: Vec<NewRow<'_>> = some.iter().map(|row| new_row(gateway, &period, row)).collect();
-            db.batch(vec![insert.clone(); values.len()], values, Some(read_at)).await?;
-        }
+        let place = (gateway.as_str(), QUARTER, period.as_str());
+        let row = |(name, start, rollup)| NewRow::new(place, name, start, rollup, None);
+        let rows: Vec<NewRow<'_>> = rows.into_iter().map(row).collect();
+        put(db, &rows, read_at).await?;
     }
     Ok(())
 }
 
-async fn delete(
-    db: &Database,
-    gateway: &GatewayId,
-    series: &StoredSeries,
-    start: Timestamp,
-    read_at: i64,
-) -> Result<(), StoreError> {
-    let (sensor, metric, unit) = (series.sensor.as_str(), series.record.metric.as_str(), series.record.unit.as_str());
-    let key = (gateway.as_str(), period(day_of(start)), sensor, metric, unit, CqlTimestamp(start.as_millis()));
-    db.execute_at(DELETE, key, read_at).await.map(drop)
-}
-
-fn new_row<'a>(
-    gateway: &'a GatewayId,
-    period: &'a str,
-    (series, start, rollup): &(&'a StoredSeries, Timestamp, Rollup),
-) -> NewRow<'a> {
-    NewRow {
-        gateway: gateway.as_str(),
-        period,
-        sensor: series.sensor.as_str(),
-        metric: series.record.metric.as_str(),
-        unit: series.record.unit.as_str(),
-        start: CqlTimestamp(start.as_millis()),
-        count: i64::from(rollup.count),
-        min: rollup.min,
-        max: rollup.max,
-        first: rollup.first,
-        last: rollup.last,
-        covered_ms: i64::from(rollup.covered_ms),
-        positive: rollup.positive,
-        negative: rollup.negative,
-        increase: rollup.increase,
-        flags: i32::from(rollup.flags.to_bits()),
-    }
-}
+/// The step of a window of 15 minutes.
+pub(super) const QUARTER: &str = "quarter";
 
 /// The name of a UTC day, `2026-06-15`.
-fn period(day: Day) -> String {
+pub(super) fn period(day: Day) -> String {
     let date = Timestamp::clamped(day * DAY_MS).to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
     date.to_string()
 }
@@ -238,11 +294,13 @@ async fn edges(
 }
 
 #[derive(DeserializeRow)]
-struct StoredRow {
-    sensor: String,
-    metric: String,
-    unit: String,
-    start: CqlTimestamp,
+pub(super) struct StoredRow {
+    pub(super) sensor: String,
+    pub(super) metric: String,
+    pub(super) unit: String,
+    pub(super) start: CqlTimestamp,
+    /// Of local days and months.
+    pub(super) zone: Option<String>,
     count: i64,
     min: f64,
     max: f64,
@@ -256,26 +314,28 @@ struct StoredRow {
 }
 
 const STORED: &str =
-    "SELECT sensor, metric, unit, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags
-    FROM @.rollup WHERE gateway = ? AND step = 'quarter' AND period = ?";
+    "SELECT sensor, metric, unit, start, zone, count, min, max, first, last, covered_ms, positive, negative, increase, flags
+    FROM @.rollup WHERE gateway = ? AND step = ? AND period = ?";
+
+/// The rows of a partition, by series and time.
+pub(super) async fn stored(db: &Database, place: Place<'_>) -> Result<Vec<StoredRow>, StoreError> {
+    db.all(STORED, place).await
+}
 
 /// The stored windows of a period, of each series in time order.
-async fn stored_windows(
+pub(super) async fn stored_windows(
     db: &Database,
     gateway: &GatewayId,
     series: &[StoredSeries],
     period: TimeWindow,
     extent: TimeWindow,
 ) -> Result<HashMap<Slot, Vec<WindowRollup>>, StoreError> {
-    let mut stored: HashMap<Slot, Vec<WindowRollup>> = HashMap::new();
+    let mut found: HashMap<Slot, Vec<WindowRollup>> = HashMap::new();
     let extent = TimeWindow::between(window_of(extent.from), extent.end());
     let from = window_of(period.from);
-    let Some(shared) = TimeWindow { from, until: period.until }.intersect(&extent) else { return Ok(stored) };
+    let Some(shared) = TimeWindow { from, until: period.until }.intersect(&extent) else { return Ok(found) };
     let days = day_of(shared.from)..=day_of(shared.end().plus_millis(-1));
-    let pages = stream::iter(days).map(|day| async move {
-        let key = (gateway.as_str(), self::period(day));
-        db.all::<StoredRow>(STORED, key).await
-    });
+    let pages = stream::iter(days).map(|day| async move { stored(db, (gateway.as_str(), QUARTER, &self::period(day))).await });
     let mut pages = std::pin::pin!(pages.buffered(DAYS_AT_ONCE));
     while let Some(rows) = pages.try_next().await? {
         for row in rows {
@@ -285,14 +345,14 @@ async fn stored_windows(
             }
             let name = (row.sensor.as_str(), row.metric.as_str(), row.unit.as_str());
             if let Some(series) = reading::find(series, name) {
-                stored.entry(series.slot).or_default().push(WindowRollup { start, rollup: rollup_of(&row) });
+                found.entry(series.slot).or_default().push(WindowRollup { start, rollup: rollup_of(&row) });
             }
         }
     }
-    Ok(stored)
+    Ok(found)
 }
 
-fn rollup_of(row: &StoredRow) -> Rollup {
+pub(super) fn rollup_of(row: &StoredRow) -> Rollup {
     Rollup {
         count: u32::try_from(row.count).unwrap_or(0),
         min: row.min,

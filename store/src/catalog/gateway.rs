@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, LocationId, TimeWindow, Timestamp};
+use heliograph_domain::{
+    CredentialId, GatewayId, GatewayState, KeyDigest, LocationId, ProviderSettings, TimeWindow, Timestamp, ZoneHistory,
+};
 
 use super::{Catalog, Change, Decision, Record};
 use crate::error::StoreError;
@@ -147,6 +149,14 @@ impl Catalog {
     /// The placements of a gateway, by time.
     fn places<'a>(&'a self, id: &'a GatewayId) -> impl Iterator<Item = &'a Placement> {
         self.placements.range((id.clone(), Timestamp::MIN)..=(id.clone(), Timestamp::MAX)).map(|(_, placement)| placement)
+    }
+
+    /// In which zone a gateway was when.
+    pub(crate) fn zone_history(&self, id: &GatewayId) -> ZoneHistory {
+        let zone = |place: &Placement| Some((place.window, self.locations.get(&place.location)?.zone.clone()));
+        let places: Vec<_> = self.places(id).filter_map(zone).collect();
+        let elsewhere = self.settings.as_ref().map_or_else(|| ProviderSettings::default().zone, |settings| settings.zone.clone());
+        ZoneHistory::new(&elsewhere, &places)
     }
 
     /// Ends what is open at an instant and removes what begins then or later.

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
-use crate::backend::{ALL, EMBEDDED, gateway, minute, on_every_backend};
+use crate::backend::{ALL, gateway, minute, on_every_backend};
 use crate::rollups::{Arrival, Expected, MOST, QUARTER, add_up, arrivals, cases, compare, next_gateway, settled, write};
 
 /// A change to a series: which one, from which minute, how long, what.
@@ -312,7 +312,7 @@ fn local_days_and_months_are_the_sums_of_their_windows() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let zone = || proptest::sample::select(&ZONES[..]);
     let days = || proptest::collection::vec(-20..20i64, 1..5);
-    for backend in EMBEDDED {
+    for backend in ALL {
         let store = backend.fresh();
         let cases = cases(*backend);
         let mut runner = TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() });

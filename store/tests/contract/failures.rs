@@ -28,9 +28,8 @@ async fn missing_rights_and_tables_are_the_clusters_fault_and_the_remedy_is_name
     admin.role_make(&provider, Some(&heliograph_domain::Secret::new("hush")), || unreachable!()).await.unwrap();
     let role = ClusterAdmin::role_name(&provider);
     let open = |user: &str, password: &str| Store::open(cluster::url_of(user, password)).unwrap().provider(&provider).unwrap();
-    let write = async |store: &heliograph_store::ProviderStore, minute: i64| {
-        store.document_write(power("gw-1", &[(minute, 1.0)])).await
-    };
+    let write =
+        async |store: &heliograph_store::ProviderStore, minute: i64| store.document_write(power("gw-1", &[(minute, 1.0)])).await;
     let store = open(&role, "hush");
     write(&store, 0).await.unwrap();
     administer(format!("REVOKE MODIFY ON KEYSPACE {role} FROM {role}"));
