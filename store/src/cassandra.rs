@@ -16,6 +16,7 @@ pub(crate) mod document;
 mod failure;
 mod gateway;
 mod mark;
+mod newest;
 mod outbox;
 mod pulse;
 mod quarantine;
@@ -204,8 +205,12 @@ impl Database {
         self.rows("SELECT value FROM @.control WHERE name = 'schema'", ()).await.map(drop)
     }
 
-    /// Later calls fail. Connections end with the last clone.
-    pub(crate) fn close(&self) {
+    /// Writes what follows documents; later calls fail. Connections end with the last
+    /// clone.
+    pub(crate) async fn close(&self) {
+        if let Err(error) = pulse::flush(self).await {
+            tracing::warn!(%error, "what is latest is written once the last documents are rolled up");
+        }
         self.inner.closed.store(true, Ordering::Release);
         self.inner.connection.close();
     }

@@ -102,7 +102,7 @@ impl ProviderStore {
     pub async fn document_write(&self, document: impl Into<Arc<DocumentWrite>>) -> Result<(), StoreError> {
         let document = document.into();
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |batch| sqlite::document::write(batch, &document)).await,
+            Backend::Sqlite(db) => db.write_document(document).await,
             Backend::Cassandra(db) => cassandra::document::write(db, &document, self.clock.now()).await,
         }
     }
@@ -118,9 +118,7 @@ impl ProviderStore {
     pub async fn document_write_again(&self, documents: Vec<Arc<DocumentWrite>>) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(db) => {
-                let write = move |batch: &mut sqlite::Batch<'_>| {
-                    documents.iter().try_for_each(|document| sqlite::document::write_again(batch, document))
-                };
+                let write = move |batch: &mut sqlite::Batch<'_>| sqlite::document::write_again(batch, &documents);
                 db.write(write).await
             }
             Backend::Cassandra(db) => {

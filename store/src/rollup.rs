@@ -145,5 +145,9 @@ async fn settle(db: &sqlite::Database, gateway: Option<GatewayId>) -> Result<usi
 }
 
 async fn resume_spans(db: &sqlite::Database, gateway: Option<GatewayId>) -> Result<usize, StoreError> {
-    db.write(move |batch| sqlite::span::resume(batch, gateway.as_ref())).await
+    let resume = move |batch: &mut sqlite::Batch<'_>| match sqlite::quarter::resume(batch, gateway.as_ref())? {
+        0 => sqlite::span::resume(batch, gateway.as_ref()),
+        packed => Ok(packed),
+    };
+    db.write(resume).await
 }

@@ -20,6 +20,7 @@ pub(crate) mod location;
 pub(crate) mod outbox;
 pub(crate) mod point;
 pub(crate) mod quarantine;
+pub(crate) mod quarter;
 pub(crate) mod reading;
 pub(crate) mod record;
 pub(crate) mod retention;
@@ -41,10 +42,11 @@ use heliograph_domain::{TimeWindow, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::document::DocumentWrite;
 use crate::error::StoreError;
 use crate::url::AckLevel;
 pub(crate) use writer::Batch;
-use writer::{Job, Reply};
+use writer::{CallReply, DocumentJob, Job};
 
 /// Writers of several processes take turns; one may wait this long for its own.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,15 +107,24 @@ impl Database {
         F: FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, result) = oneshot::channel();
-        let job: Job = Box::new(move |batch| {
+        let job = Job::Call(Box::new(move |batch| {
             let outcome = batch.and_then(job);
             let failed = outcome.is_err();
-            let reply: Reply = Box::new(move |commit| {
+            let reply: CallReply = Box::new(move |commit| {
                 // A caller that has gone away needs no answer.
                 drop(answer.send(commit.and(outcome)));
             });
             (failed, reply)
-        });
+        }));
+        self.jobs.send(job).await.map_err(|_| closed())?;
+        result.await.map_err(|_| closed())?
+    }
+
+    /// Writes a document in the next transaction; answers after its commit.
+    pub(crate) async fn write_document(&self, document: Arc<DocumentWrite>) -> Result<(), StoreError> {
+        let (answer, result) = oneshot::channel();
+        // The caller keeps it too, so that giving its memory back is not the writer's work.
+        let job = Job::Document(DocumentJob { document: Arc::clone(&document), answer });
         self.jobs.send(job).await.map_err(|_| closed())?;
         result.await.map_err(|_| closed())?
     }
@@ -140,12 +151,12 @@ impl Database {
 
     pub(crate) async fn close(&self) {
         self.readers.permits.close();
-        let last: Job = Box::new(|batch| {
+        let last = Job::Call(Box::new(|batch| {
             if let Ok(batch) = batch {
                 batch.end_after_this();
             }
             (false, Box::new(drop))
-        });
+        }));
         let mut ended = self.ended.clone();
         if self.jobs.send(last).await.is_ok() {
             // An error means that the thread is gone, which is as good.

@@ -151,7 +151,7 @@ impl ProviderStore {
     pub async fn close(&self) {
         match &self.backend {
             Backend::Sqlite(db) => db.close().await,
-            Backend::Cassandra(db) => db.close(),
+            Backend::Cassandra(db) => db.close().await,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Documents into marks, extents, readings and latest values, in that order.
+//! Documents into marks, extents and readings, in that order; what is latest follows
+//! a little later (see [`super::pulse`]).
 //!
 //! Nothing is locked: see [`super::mark`] for what that rests on. All readings of
 //! a document carry its stamp as their write timestamp, so that writing it again,
@@ -19,7 +20,7 @@ use super::mark::{Marks, Timing};
 use super::pulse::Pulse;
 use super::series::{Known, Name, Touched};
 use super::slicing::{Growth, Partition, Slicing, day_of};
-use super::{Database, mark, series};
+use super::{Database, mark, pulse, series};
 use crate::document::DocumentWrite;
 use crate::error::StoreError;
 use crate::stamp::WriteStamp;
@@ -60,22 +61,17 @@ impl Writing {
 /// Writes a document, in steps if it is long; each is done within the protocol's
 /// deadline, the first with the wait for a turn.
 pub(crate) async fn write(db: &Database, document: &DocumentWrite, now: Timestamp) -> Result<(), StoreError> {
-    write_as(db, document, now, false).await?;
-    db.writing().pulse.pushed(db, &document.gateway);
-    Ok(())
+    write_as(db, document, now, false).await.map(drop)
 }
 
 /// Writes a document that may be there already, and counts it if it was not. The
 /// steps that were done before are not done again.
 pub(crate) async fn write_again(db: &Database, document: &DocumentWrite, now: Timestamp) -> Result<(), StoreError> {
-    if !write_as(db, document, now, true).await? {
-        db.writing().pulse.pushed(db, &document.gateway);
-    }
-    Ok(())
+    write_as(db, document, now, true).await.map(drop)
 }
 
-/// Writes a document; where that is done again, answers whether it was there already:
-/// by its last reading, that one or a later push of it.
+/// Writes a document and counts it; where that is done again, not if it was there
+/// already, and answers that: by its last reading, that one or a later push of it.
 async fn write_as(db: &Database, document: &DocumentWrite, now: Timestamp, again: bool) -> Result<bool, StoreError> {
     let names = series::names(document)?;
     let values = distinct(document, &names);
@@ -98,10 +94,14 @@ async fn write_as(db: &Database, document: &DocumentWrite, now: Timestamp, again
         by(db, until, write_at_once(db, document, &touched, &batches)).await?;
     } else {
         by(db, until, series::extend(db, &document.gateway, &touched)).await?;
-        write_in_steps(db, document, &touched, &batches, again).await?;
+        write_in_steps(db, document, &batches, again).await?;
     }
     let today = values.keys().filter(|(time, _)| day_of(*time) == day_of(document.received)).count();
     db.note_growth(&document.gateway, &slicing, document.received, today as u64);
+    db.writing().pulse.pushed(db, document, &touched, !was_there);
+    if mark::takes_days(values.keys().map(|(time, _)| *time)) {
+        pulse::flush_gateway(db, &document.gateway).await;
+    }
     Ok(was_there)
 }
 
@@ -121,11 +121,7 @@ async fn write_at_once(
         mark::set(db, &document.gateway, times(batches), document.received),
         series::extend(db, &document.gateway, touched),
     )?;
-    tokio::try_join!(
-        write_batches(db, batches, document.stamp),
-        series::latest(db, document, touched),
-        keep_refused(db, document),
-    )?;
+    tokio::try_join!(write_batches(db, batches, document.stamp), keep_refused(db, document))?;
     Ok(())
 }
 
@@ -134,7 +130,6 @@ async fn write_at_once(
 async fn write_in_steps(
     db: &Database,
     document: &DocumentWrite,
-    touched: &[(&Name, Touched)],
     batches: &[Batch<'_, '_>],
     again: bool,
 ) -> Result<(), StoreError> {
@@ -144,8 +139,7 @@ async fn write_in_steps(
     for step in steps.into_iter().skip(done) {
         by(db, until(), write_step(db, document, step)).await?;
     }
-    let end = async { tokio::try_join!(series::latest(db, document, touched), keep_refused(db, document)).map(drop) };
-    by(db, until(), end).await
+    by(db, until(), keep_refused(db, document)).await
 }
 
 async fn write_step(db: &Database, document: &DocumentWrite, step: &[Batch<'_, '_>]) -> Result<(), StoreError> {

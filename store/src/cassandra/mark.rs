@@ -162,6 +162,12 @@ impl Mark {
         matches!(self.scope, Scope::Window | Scope::Day)
     }
 
+    /// About when the readings came that it was set for; `None` where it is not one
+    /// window's.
+    pub(crate) fn pushed(&self) -> Option<Timestamp> {
+        matches!(self.scope, Scope::Window).then_some(Timestamp::clamped(self.stamp / 1000))
+    }
+
     /// The windows that are marked: none by marks of sums.
     pub(crate) fn windows(&self) -> impl Iterator<Item = Timestamp> {
         let count = match self.scope {
@@ -269,6 +275,12 @@ fn places(times: impl Iterator<Item = Timestamp>) -> BTreeSet<(Timestamp, Scope)
         windows.into_iter().map(move |start| (start, scope))
     };
     days.into_iter().flat_map(of_day).collect()
+}
+
+/// Whether readings at these times are so many that they mark whole days. Such marks
+/// are set by others too, so that nobody can tell when their readings were pushed.
+pub(crate) fn takes_days(times: impl Iterator<Item = Timestamp>) -> bool {
+    places(times).iter().any(|(_, scope)| matches!(scope, Scope::Day))
 }
 
 fn day_of(time: Timestamp) -> Timestamp {

@@ -1,46 +1,113 @@
-//! How many documents each gateway has pushed: counters that are raised behind
-//! the documents. What a process had not written yet when it was killed is lost:
-//! nothing but statistics hangs on it.
+//! What follows documents at a short distance: how many of them each gateway has
+//! pushed, when and from where, and the latest readings of its series.
+//!
+//! These rows would be rewritten with each document, so a process gathers them
+//! and writes them twice a second, before it announces that readings have
+//! changed, and before it reads them itself. What a process had not written when
+//! it was killed is written by whoever settles the windows of those documents
+//! (see [`super::rollup`]); the count of documents, which is statistics, is not.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use heliograph_domain::GatewayId;
+use futures_util::{StreamExt as _, stream};
+use heliograph_domain::{GatewayId, Sample, Timestamp};
 use scylla::value::Counter;
 
 use super::Database;
+use super::series::{self, LatestRow, Name, Touched};
+use crate::document::DocumentWrite;
 use crate::error::StoreError;
 
-const EVERY: Duration = Duration::from_secs(1);
-/// Counters raised at once.
+const EVERY: Duration = Duration::from_millis(500);
+/// Gateways written at once.
 const AT_ONCE: usize = 16;
 
 /// What waits to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    documents: Mutex<HashMap<GatewayId, i64>>,
+    news: Mutex<HashMap<GatewayId, News>>,
+    /// Held while news are written, so that nobody reads what is on its way.
+    writing: tokio::sync::Mutex<()>,
     beating: AtomicBool,
 }
 
+/// What documents of a gateway have brought.
+#[derive(Debug)]
+struct News {
+    documents: i64,
+    seen: Timestamp,
+    address: String,
+    /// With the write timestamp of each.
+    latest: HashMap<Name, (i64, Sample)>,
+}
+
+impl News {
+    fn merge(&mut self, other: Self) {
+        self.documents += other.documents;
+        if other.seen > self.seen {
+            (self.seen, self.address) = (other.seen, other.address);
+        }
+        for (name, latest) in other.latest {
+            self.take(&name, latest);
+        }
+    }
+
+    fn take(&mut self, name: &Name, latest: (i64, Sample)) {
+        match self.latest.get_mut(name) {
+            Some(known) if known.0 >= latest.0 => {}
+            Some(known) => *known = latest,
+            None => drop(self.latest.insert(name.clone(), latest)),
+        }
+    }
+}
+
 impl Pulse {
-    /// Counts a document that was pushed.
-    pub(crate) fn pushed(&self, db: &Database, gateway: &GatewayId) {
-        *self.documents.lock().unwrap_or_else(PoisonError::into_inner).entry(gateway.clone()).or_default() += 1;
-        db.data_changed();
+    /// Takes what a document says that has just been written; `counted` where it is
+    /// a further one of its gateway.
+    pub(crate) fn pushed(&self, db: &Database, document: &DocumentWrite, touched: &[(&Name, Touched)], counted: bool) {
+        {
+            let mut all = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+            let news = all.entry(document.gateway.clone()).or_insert_with(|| News {
+                documents: 0,
+                seen: Timestamp::MIN,
+                address: String::new(),
+                latest: HashMap::new(),
+            });
+            news.documents += i64::from(counted);
+            if document.received >= news.seen {
+                news.seen = document.received;
+                news.address.clone_from(&document.address);
+            }
+            for (name, touched) in touched {
+                if let Some(sample) = touched.latest {
+                    news.take(name, (series::latest_timestamp(sample.at, document.stamp), sample));
+                }
+            }
+        }
         if !self.beating.swap(true, Ordering::AcqRel) {
             tokio::spawn(beat(db.clone()));
         }
     }
 
-    fn take(&self) -> HashMap<GatewayId, i64> {
-        std::mem::take(&mut *self.documents.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What becomes of it where its process is killed.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn is_empty(&self) -> bool {
-        self.documents.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn give_back(&self, gateway: GatewayId, news: News) {
+        match self.news.lock().unwrap_or_else(PoisonError::into_inner).entry(gateway) {
+            Entry::Occupied(mut later) => later.get_mut().merge(news),
+            Entry::Vacant(place) => drop(place.insert(news)),
+        }
     }
 }
 
@@ -50,7 +117,11 @@ async fn beat(db: Database) {
     loop {
         tokio::time::sleep(EVERY).await;
         if let Err(error) = flush(&db).await {
-            tracing::debug!(%error, "documents are not counted");
+            tracing::debug!(%error, "what is latest is not written yet");
+        }
+        db.data_changed();
+        if db.is_closed() {
+            return;
         }
         if pulse.is_empty() {
             pulse.beating.store(false, Ordering::Release);
@@ -61,17 +132,50 @@ async fn beat(db: Database) {
     }
 }
 
-/// Writes what waits now. Whether a counter that failed was raised is not known:
-/// it is not tried again.
+/// Writes what waits now.
 pub(crate) async fn flush(db: &Database) -> Result<(), StoreError> {
-    let waiting = db.writing().pulse.take();
-    let written = stream::iter(waiting).map(|(gateway, count)| add(db, gateway, count));
-    written.buffer_unordered(AT_ONCE).try_collect().await
+    let pulse = &db.writing().pulse;
+    let _turn = pulse.writing.lock().await;
+    let waiting = std::mem::take(&mut *pulse.news.lock().unwrap_or_else(PoisonError::into_inner));
+    // All are tried, so that none is lost with another one's failure.
+    let written: Vec<Result<(), StoreError>> =
+        stream::iter(waiting).map(|(gateway, news)| write(db, gateway, news)).buffer_unordered(AT_ONCE).collect().await;
+    written.into_iter().collect()
 }
 
-async fn add(db: &Database, gateway: GatewayId, count: i64) -> Result<(), StoreError> {
+/// Writes what waits of a gateway, for somebody who is about to read it. Where that
+/// fails, the reading will say so.
+pub(crate) async fn flush_gateway(db: &Database, gateway: &GatewayId) {
+    let pulse = &db.writing().pulse;
+    let _turn = pulse.writing.lock().await;
+    let waiting = pulse.news.lock().unwrap_or_else(PoisonError::into_inner).remove(gateway);
+    if let Some(news) = waiting
+        && let Err(error) = write(db, gateway.clone(), news).await
+    {
+        tracing::debug!(%error, "what is latest is not written yet");
+    }
+}
+
+async fn write(db: &Database, gateway: GatewayId, news: News) -> Result<(), StoreError> {
+    let rows: Vec<LatestRow<'_>> = news.latest.iter().map(|(name, (stamp, sample))| (name, *stamp, *sample)).collect();
+    let heard = db.gateway_heard(&gateway, &news.address, news.seen);
+    match futures_util::future::try_join(heard, series::write_latest(db, &gateway, &rows)).await {
+        Ok(_) => {}
+        // It would be refused again and again.
+        Err(error @ StoreError::Refused(_)) => tracing::warn!(%gateway, %error, "what is latest is not written"),
+        Err(error) => {
+            drop(rows);
+            db.writing().pulse.give_back(gateway, news);
+            return Err(error);
+        }
+    }
+    if news.documents > 0 { count(db, &gateway, news.documents).await } else { Ok(()) }
+}
+
+/// Whether a counter that failed was raised is not known: it is not tried again.
+async fn count(db: &Database, gateway: &GatewayId, documents: i64) -> Result<(), StoreError> {
     let mut statement = db.prepared("UPDATE @.pushed SET documents = documents + ? WHERE gateway = ?").await?;
     statement.set_is_idempotent(false);
-    db.session().await?.execute_unpaged(&statement, (Counter(count), gateway.as_str())).await?;
+    db.session().await?.execute_unpaged(&statement, (Counter(documents), gateway.as_str())).await?;
     Ok(())
 }

@@ -11,12 +11,13 @@ use scylla::value::{CqlTimestamp, MaybeUnset};
 use scylla::{DeserializeRow, SerializeRow};
 
 use super::mark::{self, Mark, Marked};
+use super::newest::Newest;
 use super::series::{self, GatewaySeries};
 use super::slicing::{DAY_MS, Day, day_of};
 use super::{Database, reading, span};
 use crate::error::StoreError;
 use crate::rollup::edges::{EdgeGathering, Edges};
-use crate::rollup::series::{Slot, StoredSeries};
+use crate::rollup::series::{FrameValues, Slot, StoredSeries};
 use crate::rollup::settle::{self, SettledSeries};
 use crate::rollup::{SeriesRollups, WindowRollup, view};
 
@@ -99,13 +100,15 @@ pub(super) async fn settle_windows(
     }
     let windows: Vec<Timestamp> = windows.into_iter().collect();
     let GatewaySeries { series, .. } = series::of_gateway(db, gateway).await?;
+    let mut newest = Newest::of(marks);
     let runs = settle::runs(&series, &windows);
     for run in runs.iter().flat_map(|run| run.chunks(WINDOWS_AT_ONCE)) {
-        let settled = settle_run(db, gateway, &series, run).await?;
+        let settled = settle_run(db, gateway, &series, run, &mut newest).await?;
         save(db, gateway, &series, &settled, sealed, read_at).await?;
         let starts = settled.iter().flat_map(|series| &series.windows).map(|(start, _)| *start);
         written.extend(starts.filter(|start| *start >= sealed));
     }
+    newest.save(db, gateway, &series).await?;
     Ok(written)
 }
 
@@ -114,10 +117,15 @@ async fn settle_run(
     gateway: &GatewayId,
     series: &[StoredSeries],
     run: &[Timestamp],
+    newest: &mut Newest,
 ) -> Result<Vec<SettledSeries>, StoreError> {
     let mut gathering = settle::gathering(series, run);
     while let Some(next) = gathering.need() {
-        reading::walk(db, gateway, series, next, |at, values| gathering.take(at, values)).await?;
+        let take = |at, values: &FrameValues| {
+            newest.take(at, values);
+            gathering.take(at, values)
+        };
+        reading::walk(db, gateway, series, next, take).await?;
         gathering.walked();
     }
     Ok(settle::settle(series, run, &gathering.finish()))

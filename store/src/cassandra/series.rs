@@ -22,7 +22,7 @@ use scylla::statement::batch::{Batch, BatchType};
 use scylla::value::CqlTimestamp;
 
 use super::slicing::{DAY_MS, day_of};
-use super::{Database, correction, mark};
+use super::{Database, correction, mark, pulse};
 use crate::audit::AuditEvent;
 use crate::document::{DocumentWrite, SeriesSeen, meaning, role_of};
 use crate::error::StoreError;
@@ -82,6 +82,7 @@ impl GatewaySeries {
 
 /// What is known of a gateway's series.
 pub(crate) async fn of_gateway(db: &Database, gateway: &GatewayId) -> Result<GatewaySeries, StoreError> {
+    Box::pin(pulse::flush_gateway(db, gateway)).await;
     // Boxed: futures that hold one another get too deep for the compiler.
     let corrections = Box::pin(db.catalog()).await?.corrections_of(gateway)?;
     let rows: Vec<Row> = db.all(SELECT, (gateway.as_str(),)).await?;
@@ -197,7 +198,7 @@ pub(crate) async fn register(db: &Database, document: &DocumentWrite, names: &[N
     Err(StoreError::Unavailable("series of a gateway are being registered by others".to_owned()))
 }
 
-fn name_of(series: &StoredSeries) -> Name {
+pub(crate) fn name_of(series: &StoredSeries) -> Name {
     (series.sensor.as_str().to_owned(), series.record.metric.as_str().to_owned(), series.record.unit.as_str().to_owned())
 }
 
@@ -328,23 +329,28 @@ fn forgotten() -> StoreError {
     StoreError::Unavailable("the gateway was removed meanwhile".to_owned())
 }
 
-/// Writes when a gateway pushed, and the latest readings of its series.
-pub(crate) async fn latest(db: &Database, document: &DocumentWrite, touched: &[(&Name, Touched)]) -> Result<(), StoreError> {
-    let gateway = document.gateway.as_str();
-    db.gateway_heard(&document.gateway, &document.address, document.received).await?;
-    let latest = "UPDATE @.series USING TIMESTAMP ? SET latest_time = ?, latest_value = ?
+/// The latest reading of a series, with its write timestamp.
+pub(crate) type LatestRow<'a> = (&'a Name, i64, Sample);
+
+/// Writes the latest readings of series, where nothing later is there.
+pub(crate) async fn write_latest(db: &Database, gateway: &GatewayId, latest: &[LatestRow<'_>]) -> Result<(), StoreError> {
+    let cql = "UPDATE @.series USING TIMESTAMP ? SET latest_time = ?, latest_value = ?
         WHERE gateway = ? AND sensor = ? AND metric = ? AND unit = ?";
-    let statement = db.prepared(latest).await?;
-    let values: Vec<_> = touched
-        .iter()
-        .filter_map(|((sensor, metric, unit), touched)| {
-            let sample = touched.latest?;
-            let timestamp = latest_timestamp(sample.at, document.stamp);
-            Some((timestamp, CqlTimestamp(sample.at.as_millis()), sample.value, gateway, sensor, metric, unit))
-        })
-        .collect();
-    for some in values.chunks(BATCH) {
-        db.batch(vec![statement.clone(); some.len()], some, None).await?;
+    let statement = db.prepared(cql).await?;
+    for some in latest.chunks(BATCH) {
+        let row = |((sensor, metric, unit), stamp, sample): &LatestRow<'_>| {
+            (
+                *stamp,
+                CqlTimestamp(sample.at.as_millis()),
+                sample.value,
+                gateway.as_str(),
+                sensor.clone(),
+                metric.clone(),
+                unit.clone(),
+            )
+        };
+        let values: Vec<_> = some.iter().map(row).collect();
+        db.batch(vec![statement.clone(); some.len()], values, None).await?;
     }
     Ok(())
 }
@@ -353,7 +359,7 @@ pub(crate) async fn latest(db: &Database, document: &DocumentWrite, touched: &[(
 /// later push. The lower 20 bits are for the push: how long after the reading it
 /// came, as a number of 6 bits exponent and 14 bits of fraction, which is the
 /// more exact the sooner it came.
-fn latest_timestamp(at: Timestamp, stamp: WriteStamp) -> i64 {
+pub(crate) fn latest_timestamp(at: Timestamp, stamp: WriteStamp) -> i64 {
     let delay = (stamp.as_micros() - at.as_millis() * 1000).clamp(1, 1 << 50) as f32;
     let push = (delay.to_bits() - 1f32.to_bits()) >> 9;
     at.as_millis().saturating_mul(1 << 20).saturating_add(i64::from(push))

@@ -8,7 +8,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
 use super::frame::Extent;
-use super::{Batch, audit, frame, gateway};
+use super::{Batch, audit, frame, gateway, quarter};
 use crate::archive::tables::{Cell, Table, Type};
 use crate::archive::write::ArchiveWriter;
 use crate::error::StoreError;
@@ -89,11 +89,13 @@ const SQL: &[Sql] = &[
         "INSERT INTO user (id, email, name, role, customer, password_hash, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     ),
     // Local days and months that are to be summed up anew are named by the number
-    // of their gateway; where that has come to is begun again.
+    // of their gateway; where that has come to is begun again. Rollups are packed
+    // anew once they are restored.
     sql(
         "records",
         "SELECT r.kind, coalesce(g.id, r.id), CASE WHEN g.id IS NULL THEN r.body ELSE '{}' END FROM record r
-         LEFT JOIN gateway g ON r.kind = 'respan' AND g.number = CAST(r.id AS INTEGER) ORDER BY r.kind, 2",
+         LEFT JOIN gateway g ON r.kind = 'respan' AND g.number = CAST(r.id AS INTEGER)
+         WHERE r.kind <> 'repack' ORDER BY r.kind, 2",
         "INSERT INTO record (kind, id, body)
          VALUES (?1, CASE WHEN ?1 = 'respan' THEN (SELECT CAST(number AS TEXT) FROM gateway WHERE id = ?2) ELSE ?2 END, ?3)",
     ),
@@ -129,8 +131,8 @@ const SQL: &[Sql] = &[
         "rollups",
         "SELECT ?2, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags
          FROM rollup WHERE gateway = ?1 ORDER BY slot, start",
-        "INSERT INTO rollup (gateway, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags)
-         VALUES ((SELECT number FROM gateway WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT INTO rollup (gateway, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags, packed)
+         VALUES ((SELECT number FROM gateway WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 1)",
     ),
     sql(
         "spans",
@@ -356,6 +358,7 @@ pub(crate) fn complete(batch: &mut Batch<'_>) -> Result<(), StoreError> {
             )?;
         }
     }
+    quarter::restart_all(batch.connection)?;
     // A head in an archive that is not the one of its entries would hide in a new
     // chain.
     if let Some(fault) = audit::verify_within(batch.connection)?.fault {

@@ -2,8 +2,8 @@
 //! reads. The statements below are the ones that release has, word by word.
 
 use heliograph_domain::{
-    CustomerId, EmailAddress, GatewayId, GatewayState, KeyDigest, MetricName, OutboxId, ProviderId, SensorId, TimeWindow,
-    Timestamp, Unit,
+    CustomerId, EmailAddress, GatewayId, GatewayState, KeyDigest, MetricName, OutboxId, ProviderId, SensorId, SpanStep,
+    TimeWindow, Timestamp, Unit,
 };
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
@@ -215,4 +215,36 @@ async fn the_release_before_goes_on_with_a_file_that_this_one_has_migrated() {
         )
         .unwrap();
     assert_eq!((documents, frame::unpack_extents(&data).unwrap().len()), (3, 1));
+}
+
+#[tokio::test]
+async fn rollups_that_the_release_before_changes_are_read_and_packed_anew() {
+    let folder = TempDir::new().unwrap();
+    write_as_the_release_before(&make_file(&folder), "gw-1", 1);
+    let store = open(&folder);
+    let connection = Connection::open(folder.path().join("sunrise.db")).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    let windows = async || -> Vec<(Timestamp, u32)> {
+        let rollups = store.rollup_list(&gateway("gw-1"), TimeWindow::ALWAYS, TimeWindow::ALWAYS).await.unwrap();
+        rollups[0].windows.iter().map(|window| (window.start, window.rollup.count)).collect()
+    };
+    let packed = || -> i64 { connection.query_row("SELECT count(*) FROM quarter", [], |row| row.get(0)).unwrap() };
+    let settle = async || while store.rollup_settle().await.unwrap() > 0 {};
+    settle().await;
+    assert_eq!((windows().await, packed()), (vec![(at(0), 15), (at(15), 15), (at(60), 1)], 3));
+    connection
+        .execute(
+            "INSERT OR REPLACE INTO rollup (gateway, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            params![1, 0, at(15).as_millis(), 9, 5.0, 5.0, 5.0, 5.0, 900_000, 5.0, 0.0, 0.0, 0],
+        )
+        .unwrap();
+    connection
+        .execute("DELETE FROM rollup WHERE gateway = ?1 AND slot = ?2 AND start = ?3", params![1, 0, at(60).as_millis()])
+        .unwrap();
+    assert_eq!((windows().await, packed()), (vec![(at(0), 15), (at(15), 9)], 3));
+    settle().await;
+    assert_eq!((windows().await, packed()), (vec![(at(0), 15), (at(15), 9)], 2));
+    let spans = store.span_list(&gateway("gw-1"), SpanStep::Day, TimeWindow::ALWAYS).await.unwrap();
+    assert_eq!(spans[0].spans.iter().map(|day| day.rollup.count).sum::<u32>(), 24);
 }

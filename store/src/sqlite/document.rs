@@ -1,9 +1,11 @@
 //! Documents into frames, latest values and marks for the rollup worker.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use heliograph_domain::{Classification, GatewayId, SensorRole, TimePolicy, Timestamp, window_of};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::frame::{self, Extent};
 use super::{Batch, gateway, quarantine};
@@ -23,10 +25,19 @@ pub(crate) struct GatewayCache {
 #[derive(Debug)]
 struct CachedGateway {
     number: i64,
-    slots: HashMap<SeriesName, Slot>,
+    /// By [`series_name`].
+    slots: HashMap<String, Slot>,
+    /// A gateway sends the same series again and again.
+    last: Option<Shape>,
 }
 
-type SeriesName = (String, String, String);
+/// The series of a document and their slots.
+#[derive(Debug)]
+struct Shape {
+    sensors: Vec<SensorSeen>,
+    series: Vec<SeriesSeen>,
+    slots: Vec<Slot>,
+}
 
 /// Gateways beyond this many are looked up again.
 const CACHED_GATEWAYS: usize = 20_000;
@@ -37,27 +48,138 @@ impl GatewayCache {
     }
 }
 
-pub(crate) fn write(batch: &mut Batch<'_>, document: &DocumentWrite) -> Result<(), StoreError> {
-    write_and_count(batch, document, FIRST_TIME)
+/// Whether a document is a further one of its gateway.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Count {
+    /// It is.
+    FirstTime,
+    /// It may be there already. A gateway's documents come in the order of their
+    /// stamps: one that was written before is not above the highest.
+    PerhapsAgain,
 }
 
-/// Writes a document that may be there already.
-pub(crate) fn write_again(batch: &mut Batch<'_>, document: &DocumentWrite) -> Result<(), StoreError> {
-    write_and_count(batch, document, PERHAPS_AGAIN)
+/// Documents that are written one after the other in one transaction. What is
+/// latest of a gateway is read once and written once, by [`Self::finish`].
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    gateways: BTreeMap<i64, Latest>,
 }
 
-fn write_and_count(batch: &mut Batch<'_>, document: &DocumentWrite, count: &str) -> Result<(), StoreError> {
-    let number = gateway_number(batch, document)?;
-    let slots = slots(batch, number, document)?;
-    let frames = group(document, &slots);
-    for (time, values) in &frames {
-        write_frame(batch, number, *time, values)?;
+/// Writes documents that may be there already.
+pub(crate) fn write_again(batch: &mut Batch<'_>, again: &[Arc<DocumentWrite>]) -> Result<(), StoreError> {
+    let mut documents = Documents::default();
+    again.iter().try_for_each(|document| documents.write(batch, document, Count::PerhapsAgain))?;
+    documents.finish(batch)
+}
+
+/// The row of what is latest of a gateway, as documents leave it.
+#[derive(Debug)]
+struct Latest {
+    seen: i64,
+    address: String,
+    documents: i64,
+    stamp: i64,
+    /// Sorted by slot.
+    extents: Vec<Extent>,
+    /// Windows that were marked by these documents.
+    marked: HashSet<Timestamp>,
+}
+
+impl Documents {
+    pub(crate) fn write(&mut self, batch: &mut Batch<'_>, document: &DocumentWrite, count: Count) -> Result<(), StoreError> {
+        let number = gateway_number(batch, document)?;
+        let slots = slots(batch, number, document)?;
+        let latest = match self.gateways.entry(number) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Latest::read(batch.connection, number)?),
+        };
+        for (time, values) in group(document, &slots) {
+            if write_frame(batch.connection, number, time, &values)? {
+                latest.mark(batch, number, window_of(time))?;
+            }
+            latest.extend(time, &values, document.received.plus_millis(TimePolicy::LATEST_AHEAD_MS));
+        }
+        latest.hear(document, count);
+        match &document.quarantine {
+            Some(refused) => quarantine::add(batch, refused),
+            None => Ok(()),
+        }
     }
-    write_latest(batch, number, document, &frames, count)?;
-    if let Some(refused) = &document.quarantine {
-        quarantine::add(batch, refused)?;
+
+    /// Writes what is latest of each gateway.
+    pub(crate) fn finish(self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        self.gateways.into_iter().try_for_each(|(number, latest)| latest.save(batch.connection, number))
     }
-    Ok(())
+}
+
+impl Latest {
+    fn read(connection: &Connection, number: i64) -> Result<Self, StoreError> {
+        let nothing = Self {
+            seen: i64::MIN,
+            address: String::new(),
+            documents: 0,
+            stamp: i64::MIN,
+            extents: Vec::new(),
+            marked: HashSet::new(),
+        };
+        let mut query =
+            connection.prepare_cached("SELECT seen, address, documents, stamp, data FROM latest WHERE gateway = ?1")?;
+        let mut rows = query.query([number])?;
+        let Some(row) = rows.next()? else { return Ok(nothing) };
+        let mut extents = frame::unpack_extents(row.get_ref(4)?.as_blob().map_err(super::damaged)?)?;
+        extents.sort_unstable_by_key(|extent| extent.slot);
+        Ok(Self { seen: row.get(0)?, address: row.get(1)?, documents: row.get(2)?, stamp: row.get(3)?, extents, ..nothing })
+    }
+
+    fn mark(&mut self, batch: &mut Batch<'_>, number: i64, window: Timestamp) -> Result<(), StoreError> {
+        if self.marked.insert(window) {
+            batch
+                .connection
+                .prepare_cached("INSERT INTO dirty (gateway, start) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                .execute(params![number, window.as_millis()])?;
+        }
+        batch.data_changed();
+        Ok(())
+    }
+
+    fn extend(&mut self, time: Timestamp, values: &[(Slot, f64)], newest_allowed: Timestamp) {
+        for (slot, value) in values {
+            let place = self.extents.binary_search_by_key(slot, |extent| extent.slot).unwrap_or_else(|place| {
+                self.extents.insert(place, Extent { slot: *slot, latest: None, first: time, last: time });
+                place
+            });
+            let Some(extent) = self.extents.get_mut(place) else { continue };
+            extent.first = extent.first.min(time);
+            extent.last = extent.last.max(time);
+            if time <= newest_allowed && extent.latest.is_none_or(|(latest, _)| latest <= time) {
+                extent.latest = Some((time, *value));
+            }
+        }
+    }
+
+    fn hear(&mut self, document: &DocumentWrite, count: Count) {
+        let (seen, stamp) = (document.received.as_millis(), document.stamp.as_micros());
+        if seen >= self.seen {
+            self.seen = seen;
+            self.address.clone_from(&document.address);
+        }
+        self.documents += match count {
+            Count::FirstTime => 1,
+            Count::PerhapsAgain => i64::from(stamp > self.stamp),
+        };
+        self.stamp = self.stamp.max(stamp);
+    }
+
+    fn save(&self, connection: &Connection, number: i64) -> Result<(), StoreError> {
+        connection
+            .prepare_cached(
+                "INSERT INTO latest (gateway, seen, address, documents, stamp, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET seen = excluded.seen, address = excluded.address, documents = excluded.documents,
+                 stamp = excluded.stamp, data = excluded.data",
+            )?
+            .execute(params![number, self.seen, self.address, self.documents, self.stamp, frame::pack_extents(&self.extents)])?;
+        Ok(())
+    }
 }
 
 fn gateway_number(batch: &mut Batch<'_>, document: &DocumentWrite) -> Result<i64, StoreError> {
@@ -68,22 +190,33 @@ fn gateway_number(batch: &mut Batch<'_>, document: &DocumentWrite) -> Result<i64
     if batch.gateways.gateways.len() >= CACHED_GATEWAYS {
         batch.gateways.clear();
     }
-    let slots = HashMap::new();
-    batch.gateways.gateways.insert(document.gateway.clone(), CachedGateway { number, slots });
+    let cached = CachedGateway { number, slots: HashMap::new(), last: None };
+    batch.gateways.gateways.insert(document.gateway.clone(), cached);
     Ok(number)
 }
 
 /// The slot of each series of the document, in its order.
 fn slots(batch: &mut Batch<'_>, number: i64, document: &DocumentWrite) -> Result<Vec<Slot>, StoreError> {
-    document
-        .series
-        .iter()
-        .map(|series| {
-            let sensor =
-                document.sensors.get(series.sensor).ok_or_else(|| StoreError::Conflict("series names no sensor".to_owned()))?;
-            slot(batch, number, &document.gateway, sensor, series)
-        })
-        .collect()
+    let last = batch.gateways.gateways.get(&document.gateway).and_then(|gateway| gateway.last.as_ref());
+    if let Some(last) = last.filter(|last| last.sensors == document.sensors && last.series == document.series) {
+        return Ok(last.slots.clone());
+    }
+    let found = document.series.iter().map(|series| {
+        let sensor =
+            document.sensors.get(series.sensor).ok_or_else(|| StoreError::Conflict("series names no sensor".to_owned()))?;
+        slot(batch, number, &document.gateway, sensor, series)
+    });
+    let slots: Vec<Slot> = found.collect::<Result<_, StoreError>>()?;
+    if let Some(gateway) = batch.gateways.gateways.get_mut(&document.gateway) {
+        let (sensors, series) = (document.sensors.clone(), document.series.clone());
+        gateway.last = Some(Shape { sensors, series, slots: slots.clone() });
+    }
+    Ok(slots)
+}
+
+/// Names are free of control characters.
+fn series_name(sensor: &SensorSeen, series: &SeriesSeen) -> String {
+    [sensor.id.as_str(), series.metric.as_str(), series.unit.as_str()].join("\0")
 }
 
 fn slot(
@@ -93,8 +226,7 @@ fn slot(
     sensor: &SensorSeen,
     series: &SeriesSeen,
 ) -> Result<Slot, StoreError> {
-    let name: SeriesName =
-        (String::from(sensor.id.clone()), String::from(series.metric.clone()), String::from(series.unit.clone()));
+    let name = series_name(sensor, series);
     let cached = batch.gateways.gateways.get(id).and_then(|gateway| gateway.slots.get(&name));
     if let Some(slot) = cached {
         return Ok(*slot);
@@ -102,7 +234,7 @@ fn slot(
     let found = batch
         .connection
         .prepare_cached("SELECT slot FROM series WHERE gateway = ?1 AND sensor = ?2 AND metric = ?3 AND unit = ?4")?
-        .query_row(params![number, name.0, name.1, name.2], |row| row.get(0))
+        .query_row(params![number, sensor.id.as_str(), series.metric.as_str(), series.unit.as_str()], |row| row.get(0))
         .optional()?;
     let slot = match found {
         Some(slot) => slot,
@@ -169,87 +301,32 @@ fn group(document: &DocumentWrite, slots: &[Slot]) -> Frames {
     frames
 }
 
-/// Writes a frame over what is there. The same values again change nothing and
-/// cost no write.
-fn write_frame(batch: &mut Batch<'_>, number: i64, time: Timestamp, values: &[(Slot, f64)]) -> Result<(), StoreError> {
-    let mut query = batch.connection.prepare_cached("SELECT time, data, crc FROM frame WHERE gateway = ?1 AND time = ?2")?;
+/// Writes a frame over what is there; answers whether that changed anything. The
+/// same values again cost no write.
+fn write_frame(connection: &Connection, number: i64, time: Timestamp, values: &[(Slot, f64)]) -> Result<bool, StoreError> {
+    let data = frame::pack(values);
+    let new = connection
+        .prepare_cached("INSERT INTO frame (gateway, time, data, crc) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?
+        .execute(params![number, time.as_millis(), data, frame::checksum(number, time.as_millis(), &data)])?;
+    if new == 1 {
+        return Ok(true);
+    }
+    let mut query = connection.prepare_cached("SELECT time, data, crc FROM frame WHERE gateway = ?1 AND time = ?2")?;
     let mut rows = query.query(params![number, time.as_millis()])?;
     let stored = match rows.next()? {
-        Some(row) => Some(frame::checked(number, row)?.1.to_vec()),
-        None => None,
+        Some(row) => frame::checked(number, row)?.1.to_vec(),
+        None => Vec::new(),
     };
     drop(rows);
-    let data = match &stored {
-        None => frame::pack(values),
-        Some(stored) => frame::pack(&frame::overlay(&frame::unpack(stored)?, values)),
-    };
-    if stored.as_deref() == Some(&data) {
-        return Ok(());
+    let data = frame::pack(&frame::overlay(&frame::unpack(&stored)?, values));
+    if stored == data {
+        return Ok(false);
     }
-    batch
-        .connection
-        .prepare_cached(
-            "INSERT INTO frame (gateway, time, data, crc) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET data = excluded.data, crc = excluded.crc",
-        )?
-        .execute(params![number, time.as_millis(), data, frame::checksum(number, time.as_millis(), &data)])?;
-    batch
-        .connection
-        .prepare_cached("INSERT INTO dirty (gateway, start) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-        .execute(params![number, window_of(time).as_millis()])?;
-    batch.data_changed();
-    Ok(())
-}
-
-macro_rules! upsert_latest {
-    ($counted:literal) => {
-        concat!(
-            "INSERT INTO latest (gateway, seen, address, documents, data, stamp) VALUES (?1, ?2, ?3, 1, ?4, ?5)
-             ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen),
-             address = CASE WHEN excluded.seen >= seen THEN excluded.address ELSE address END, documents = documents + ",
-            $counted,
-            ", stamp = max(stamp, excluded.stamp), data = excluded.data"
-        )
-    };
-}
-
-const FIRST_TIME: &str = upsert_latest!("1");
-/// A gateway's documents come in the order of their stamps: one that was written
-/// before is not above the highest.
-const PERHAPS_AGAIN: &str = upsert_latest!("(excluded.stamp > stamp)");
-
-fn write_latest(
-    batch: &Batch<'_>,
-    number: i64,
-    document: &DocumentWrite,
-    frames: &Frames,
-    upsert: &str,
-) -> Result<(), StoreError> {
-    let stored: Option<Vec<u8>> = batch
-        .connection
-        .prepare_cached("SELECT data FROM latest WHERE gateway = ?1")?
-        .query_row([number], |row| row.get(0))
-        .optional()?;
-    let mut extents: BTreeMap<Slot, Extent> =
-        frame::unpack_extents(stored.as_deref().unwrap_or_default())?.into_iter().map(|extent| (extent.slot, extent)).collect();
-    let newest_allowed = document.received.plus_millis(TimePolicy::LATEST_AHEAD_MS);
-    for (time, values) in frames {
-        for (slot, value) in values {
-            let extent = extents.entry(*slot).or_insert(Extent { slot: *slot, latest: None, first: *time, last: *time });
-            extent.first = extent.first.min(*time);
-            extent.last = extent.last.max(*time);
-            if *time <= newest_allowed && extent.latest.is_none_or(|(latest, _)| latest <= *time) {
-                extent.latest = Some((*time, *value));
-            }
-        }
-    }
-    let extents: Vec<Extent> = extents.into_values().collect();
-    batch.connection.prepare_cached(upsert)?.execute(params![
+    connection.prepare_cached("UPDATE frame SET data = ?3, crc = ?4 WHERE gateway = ?1 AND time = ?2")?.execute(params![
         number,
-        document.received.as_millis(),
-        document.address,
-        frame::pack_extents(&extents),
-        document.stamp.as_micros()
+        time.as_millis(),
+        data,
+        frame::checksum(number, time.as_millis(), &data)
     ])?;
-    Ok(())
+    Ok(true)
 }

@@ -144,7 +144,7 @@ fn unpack_extent(row: &[u8; EXTENT_BYTES]) -> Option<Extent> {
     })
 }
 
-fn write_number(bytes: &mut Vec<u8>, mut number: u32) {
+pub(super) fn write_number(bytes: &mut Vec<u8>, mut number: u32) {
     while number >= 0x80 {
         bytes.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;
@@ -152,7 +152,7 @@ fn write_number(bytes: &mut Vec<u8>, mut number: u32) {
     bytes.push(number as u8);
 }
 
-fn read_number(bytes: &mut &[u8]) -> Option<u32> {
+pub(super) fn read_number(bytes: &mut &[u8]) -> Option<u32> {
     let mut number = 0u32;
     for shift in [0, 7, 14, 21, 28] {
         let (byte, rest) = bytes.split_first()?;
@@ -165,7 +165,7 @@ fn read_number(bytes: &mut &[u8]) -> Option<u32> {
     None
 }
 
-fn damaged() -> StoreError {
+pub(super) fn damaged() -> StoreError {
     StoreError::Damaged("a packed row cannot be read".to_owned())
 }
 

@@ -173,6 +173,8 @@ mod tests {
         for day in 0..20 {
             store.document_write(document(day * 1440)).await.unwrap();
         }
+        // Rollups outlive their readings: they are not what makes it shorter.
+        while store.rollup_settle().await.unwrap() > 0 {}
         let pages = || -> i64 {
             let connection = Connection::open(folder.path().join("sunrise.db")).unwrap();
             connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()

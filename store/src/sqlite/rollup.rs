@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use heliograph_domain::{GatewayId, Rollup, RollupFlags, TimeWindow, Timestamp, window_of};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, Statement, params};
 
-use super::{Batch, frame, gateway, retention, sensor, span};
+use super::{Batch, frame, gateway, quarter, retention, sensor, span};
 use crate::error::StoreError;
 use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::gather::{Order, Walk};
@@ -99,16 +99,16 @@ fn settle_run(
         walk(connection, number, next, |at, values| gathering.take(at, values))?;
         gathering.walked();
     }
-    let mut delete = connection.prepare_cached("DELETE FROM rollup WHERE gateway = ?1 AND slot = ?2 AND start = ?3")?;
     let all = settle::settle(series, run, &gathering.finish());
     for settled in &all {
         for (start, rollup) in settled.windows.iter().filter(|(start, _)| *start >= sealed) {
             match rollup {
                 Some(rollup) => save(connection, number, settled.slot, *start, rollup)?,
-                None => drop(delete.execute(params![number, settled.slot, start.as_millis()])?),
+                None => remove(connection, number, settled.slot, *start)?,
             }
         }
     }
+    quarter::lay_over(connection, number, &all, sealed)?;
     Ok(all)
 }
 
@@ -136,27 +136,61 @@ fn walk(
 }
 
 fn save(connection: &Connection, number: i64, slot: Slot, start: Timestamp, rollup: &Rollup) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO rollup (gateway, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )?
-        .execute(params![
-            number,
-            slot,
-            start.as_millis(),
-            rollup.count,
-            rollup.min,
-            rollup.max,
-            rollup.first,
-            rollup.last,
-            rollup.covered_ms,
-            rollup.positive,
-            rollup.negative,
-            rollup.increase,
-            rollup.flags.to_bits(),
-        ])?;
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO rollup (gateway, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase,
+         flags, packed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 1)",
+    )?;
+    statement.raw_bind_parameter(1, number)?;
+    statement.raw_bind_parameter(2, slot)?;
+    statement.raw_bind_parameter(3, start.as_millis())?;
+    bind(&mut statement, 4, rollup)?;
+    statement.raw_execute()?;
     Ok(())
+}
+
+fn remove(connection: &Connection, number: i64, slot: Slot, start: Timestamp) -> Result<(), StoreError> {
+    let row = params![number, slot, start.as_millis()];
+    // The row itself says that whoever removes it knows of packed ones.
+    let known = "UPDATE rollup SET packed = 0 WHERE gateway = ?1 AND slot = ?2 AND start = ?3";
+    if connection.prepare_cached(known)?.execute(row)? > 0 {
+        let remove = "DELETE FROM rollup WHERE gateway = ?1 AND slot = ?2 AND start = ?3";
+        connection.prepare_cached(remove)?.execute(row)?;
+    }
+    Ok(())
+}
+
+/// Gives the figures of a rollup to ten parameters of a statement: `count, min, max,
+/// first, last, covered_ms, positive, negative, increase, flags`.
+pub(super) fn bind(statement: &mut Statement<'_>, from: usize, rollup: &Rollup) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(from, rollup.count)?;
+    statement.raw_bind_parameter(from + 5, rollup.covered_ms)?;
+    statement.raw_bind_parameter(from + 9, rollup.flags.to_bits())?;
+    let figures = [
+        (1, rollup.min),
+        (2, rollup.max),
+        (3, rollup.first),
+        (4, rollup.last),
+        (6, rollup.positive),
+        (7, rollup.negative),
+        (8, rollup.increase),
+    ];
+    figures.into_iter().try_for_each(|(place, value)| statement.raw_bind_parameter(from + place, value))
+}
+
+/// The rollup in ten columns of a row, in the order of [`bind`].
+pub(super) fn read(row: &Row<'_>, from: usize) -> rusqlite::Result<Rollup> {
+    Ok(Rollup {
+        count: row.get(from)?,
+        min: row.get(from + 1)?,
+        max: row.get(from + 2)?,
+        first: row.get(from + 3)?,
+        last: row.get(from + 4)?,
+        covered_ms: row.get(from + 5)?,
+        positive: row.get(from + 6)?,
+        negative: row.get(from + 7)?,
+        increase: row.get(from + 8)?,
+        flags: RollupFlags::from_bits(row.get(from + 9)?),
+    })
 }
 
 /// The rollups of a period as they look to somebody who sees `visible` only.
@@ -169,17 +203,27 @@ pub(crate) fn list(
     let number = gateway::number(connection, id)?;
     let series = sensor::series(connection, number)?;
     let shared = period.intersect(&visible);
-    let mut stored = HashMap::new();
-    if let Some(shared) = shared {
-        for series in &series {
-            stored.insert(series.slot, stored_windows(connection, number, series.slot, shared)?);
-        }
-    }
+    let stored = match shared {
+        Some(shared) => all_windows(connection, number, &series, shared)?,
+        None => HashMap::new(),
+    };
     let edges = match shared {
         Some(_) if visible != TimeWindow::ALWAYS => Some(edges(connection, number, &series, visible)?),
         _ => None,
     };
     Ok(view::assemble(&sensor::list(connection, id)?, series, stored, edges, shared, visible))
+}
+
+fn all_windows(
+    connection: &Connection,
+    number: i64,
+    series: &[StoredSeries],
+    period: TimeWindow,
+) -> Result<HashMap<Slot, Vec<WindowRollup>>, StoreError> {
+    if let Some(windows) = quarter::windows(connection, number, series, period)? {
+        return Ok(windows);
+    }
+    series.iter().map(|series| Ok((series.slot, stored_windows(connection, number, series.slot, period)?))).collect()
 }
 
 fn edges(connection: &Connection, number: i64, series: &[StoredSeries], visible: TimeWindow) -> Result<Vec<Edges>, StoreError> {
@@ -203,21 +247,7 @@ pub(super) fn stored_windows(
     )?;
     let from = window_of(period.from).as_millis();
     let rows = query.query_map(params![number, slot, from, period.end().as_millis()], |row| {
-        Ok(WindowRollup {
-            start: Timestamp::clamped(row.get(0)?),
-            rollup: Rollup {
-                count: row.get(1)?,
-                min: row.get(2)?,
-                max: row.get(3)?,
-                first: row.get(4)?,
-                last: row.get(5)?,
-                covered_ms: row.get(6)?,
-                positive: row.get(7)?,
-                negative: row.get(8)?,
-                increase: row.get(9)?,
-                flags: RollupFlags::from_bits(row.get(10)?),
-            },
-        })
+        Ok(WindowRollup { start: Timestamp::clamped(row.get(0)?), rollup: read(row, 1)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

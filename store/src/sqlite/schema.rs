@@ -124,7 +124,10 @@ CREATE INDEX outbox_by_due ON outbox (state, due);
 /// document, by which one that is written again is known.
 ///
 /// The release before knows nothing of checksums: where it rewrites a frame, the
-/// trigger clears what was the checksum of the old bytes.
+/// trigger clears what was the checksum of the old bytes. Nor does it know of
+/// packed rollups and of spans: where it changes rollups, they are made anew. This
+/// release says by the column `packed` that it has done so: 1, or 0 of a row that
+/// it is about to remove.
 const SECOND: &str = "
 CREATE TABLE record (kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 
@@ -146,6 +149,16 @@ CREATE TABLE audit (
 ALTER TABLE latest ADD COLUMN stamp INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE frame ADD COLUMN crc INTEGER;
+CREATE TABLE quarter (key INTEGER PRIMARY KEY, data BLOB NOT NULL);
+ALTER TABLE rollup ADD COLUMN packed INTEGER;
+INSERT INTO record SELECT 'repack', CAST(number AS TEXT), '{}' FROM gateway;
+CREATE TRIGGER rollup_written AFTER INSERT ON rollup WHEN NEW.packed IS NULL
+BEGIN INSERT OR REPLACE INTO record VALUES
+    ('repack', CAST(NEW.gateway AS TEXT), '{}'), ('respan', CAST(NEW.gateway AS TEXT), '{}'); END;
+CREATE TRIGGER rollup_removed AFTER DELETE ON rollup WHEN OLD.packed IS NOT 0
+BEGIN INSERT OR REPLACE INTO record VALUES
+    ('repack', CAST(OLD.gateway AS TEXT), '{}'), ('respan', CAST(OLD.gateway AS TEXT), '{}'); END;
+
 CREATE TRIGGER frame_rewritten AFTER UPDATE OF data ON frame
 WHEN NEW.crc IS NOT NULL AND NEW.crc IS OLD.crc AND NEW.data IS NOT OLD.data
 BEGIN UPDATE frame SET crc = NULL WHERE gateway = NEW.gateway AND time = NEW.time; END;

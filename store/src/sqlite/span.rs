@@ -7,13 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use heliograph_domain::{
-    GatewayId, LocalSpan, LocationId, Rollup, RollupFlags, SpanStep, TimeWindow, Timestamp, Zone, ZoneHistory,
-};
+use heliograph_domain::{GatewayId, LocalSpan, LocationId, Rollup, SpanStep, TimeWindow, Timestamp, Zone, ZoneHistory};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::rollup::stored_windows;
+use super::rollup::{self, stored_windows};
 use super::{Batch, gateway, record, sensor, settings};
 use crate::error::StoreError;
 use crate::rollup::series::Slot;
@@ -85,37 +83,26 @@ fn save(
     slot: Slot,
     step: SpanStep,
     span: &LocalSpan,
-    rollup: Option<Rollup>,
+    figures: Option<Rollup>,
 ) -> Result<(), StoreError> {
-    let Some(rollup) = rollup else {
+    let Some(figures) = figures else {
         connection
             .prepare_cached("DELETE FROM span WHERE gateway = ?1 AND slot = ?2 AND step = ?3 AND start = ?4")?
             .execute(params![number, slot, step.as_str(), span.start.as_millis()])?;
         return Ok(());
     };
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO span (gateway, slot, step, start, until, zone, count, min, max, first, last, covered_ms,
-             positive, negative, increase, flags) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-        )?
-        .execute(params![
-            number,
-            slot,
-            step.as_str(),
-            span.start.as_millis(),
-            span.end.as_millis(),
-            span.zone.name(),
-            rollup.count,
-            rollup.min,
-            rollup.max,
-            rollup.first,
-            rollup.last,
-            rollup.covered_ms,
-            rollup.positive,
-            rollup.negative,
-            rollup.increase,
-            rollup.flags.to_bits(),
-        ])?;
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO span (gateway, slot, step, start, until, zone, count, min, max, first, last, covered_ms,
+         positive, negative, increase, flags) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    )?;
+    statement.raw_bind_parameter(1, number)?;
+    statement.raw_bind_parameter(2, slot)?;
+    statement.raw_bind_parameter(3, step.as_str())?;
+    statement.raw_bind_parameter(4, span.start.as_millis())?;
+    statement.raw_bind_parameter(5, span.end.as_millis())?;
+    statement.raw_bind_parameter(6, span.zone.name())?;
+    rollup::bind(&mut statement, 7, &figures)?;
+    statement.raw_execute()?;
     Ok(())
 }
 
@@ -138,19 +125,7 @@ fn stored(
             end: Timestamp::clamped(row.get(1)?),
             zone: Zone::parse(row.get_ref(2)?.as_str().map_err(super::damaged)?)?,
         };
-        let rollup = Rollup {
-            count: row.get(3)?,
-            min: row.get(4)?,
-            max: row.get(5)?,
-            first: row.get(6)?,
-            last: row.get(7)?,
-            covered_ms: row.get(8)?,
-            positive: row.get(9)?,
-            negative: row.get(10)?,
-            increase: row.get(11)?,
-            flags: RollupFlags::from_bits(row.get(12)?),
-        };
-        spans.push(SpanRollup { span, rollup });
+        spans.push(SpanRollup { span, rollup: rollup::read(row, 3)? });
     }
     Ok(spans)
 }

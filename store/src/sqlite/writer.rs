@@ -1,21 +1,56 @@
 //! The writer thread: jobs in, one commit for as many as were waiting.
+//!
+//! Documents that wait one behind the other are one savepoint: what they share is
+//! read and written once. Where one of them fails, that savepoint is undone and
+//! each is written alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::document::GatewayCache;
+use super::document::{Count, Documents, GatewayCache};
 use super::schema;
+use crate::document::DocumentWrite;
 use crate::error::StoreError;
 use crate::url::AckLevel;
 
+/// What the thread has to do.
+pub(super) enum Job {
+    /// Whatever else there is.
+    Call(Call),
+    /// A document to be written.
+    Document(DocumentJob),
+}
+
 /// Runs in a transaction, or learns that there is none; leaves behind whether it
 /// failed, and how its caller is told once the outcome of the commit is known.
-pub(super) type Job = Box<dyn FnOnce(Result<&mut Batch<'_>, StoreError>) -> (bool, Reply) + Send>;
-pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+pub(super) type Call = Box<dyn FnOnce(Result<&mut Batch<'_>, StoreError>) -> (bool, CallReply) + Send>;
+pub(super) type CallReply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+pub(super) struct DocumentJob {
+    pub(super) document: Arc<DocumentWrite>,
+    pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// How a caller is told once the outcome of the commit is known.
+enum Reply {
+    Call(CallReply),
+    Document(oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>),
+}
+
+impl Reply {
+    fn give(self, commit: Result<(), StoreError>) {
+        match self {
+            Self::Call(reply) => reply(commit),
+            // A caller that has gone away needs no answer.
+            Self::Document(answer, written) => drop(answer.send(commit.and(written))),
+        }
+    }
+}
 
 /// Most jobs in a transaction.
 const MAX_JOBS: usize = 1024;
@@ -101,9 +136,19 @@ fn run_batch(connection: &Connection, gateways: &mut GatewayCache, first: Job, q
     let mut replies = Vec::new();
     let mut next = Some(first);
     while let Some(job) = next {
-        replies.push(run_job(&mut batch, job));
-        let full = batch.last || replies.len() >= MAX_JOBS || began.elapsed() >= MAX_DURATION;
-        next = if full { None } else { queue.try_recv().ok() };
+        let done = replies.len();
+        let more = |jobs: usize| done + jobs < MAX_JOBS && began.elapsed() < MAX_DURATION;
+        next = match job {
+            Job::Call(call) => {
+                replies.push(run_call(&mut batch, call));
+                None
+            }
+            Job::Document(first) => run_documents(&mut batch, first, queue, &mut replies, more),
+        };
+        let full = batch.last || !more(replies.len() - done) || connection.is_autocommit();
+        if next.is_none() && !full {
+            next = queue.try_recv().ok();
+        }
     }
     let (config, data, last) = (batch.config_changed, batch.data_changed, batch.last);
     let committed = commit(connection, config, data);
@@ -113,31 +158,93 @@ fn run_batch(connection: &Connection, gateways: &mut GatewayCache, first: Job, q
         drop(connection.execute_batch("ROLLBACK"));
     }
     for reply in replies {
-        reply(committed.clone());
+        reply.give(committed.clone());
     }
     if failed { Outcome::Failed } else { Outcome::Committed { last } }
 }
 
-fn run_job(batch: &mut Batch<'_>, job: Job) -> Reply {
-    if let Err(error) = batch.connection.execute_batch("SAVEPOINT job") {
-        return job(Err(error.into())).1;
+/// Begins what is undone alone where it fails.
+fn begin_job(batch: &Batch<'_>) -> Result<(), StoreError> {
+    // A write that fails can end the transaction; what follows would run in none.
+    if batch.connection.is_autocommit() {
+        return Err(StoreError::Unavailable("its transaction has ended".to_owned()));
     }
-    let (failed, reply) = job(Ok(batch));
-    let end = if failed {
+    batch.connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+    Ok(())
+}
+
+fn end_job(batch: &mut Batch<'_>, failed: bool) -> Result<(), StoreError> {
+    if failed {
         batch.gateways.clear();
-        "ROLLBACK TO job; RELEASE job"
-    } else {
-        "RELEASE job"
-    };
-    match batch.connection.execute_batch(end) {
-        Ok(()) => reply,
-        Err(error) => Box::new(move |_| reply(Err(StoreError::from(error)))),
+        return Ok(batch.connection.execute_batch("ROLLBACK TO job; RELEASE job")?);
     }
+    batch.connection.prepare_cached("RELEASE job")?.execute([])?;
+    Ok(())
+}
+
+/// Writes documents, all of them or none.
+fn write_documents<'a>(
+    batch: &mut Batch<'a>,
+    write: impl FnOnce(&mut Batch<'a>, &mut Documents) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    begin_job(batch)?;
+    let mut documents = Documents::default();
+    let written = write(batch, &mut documents).and_then(|()| documents.finish(batch));
+    let ended = end_job(batch, written.is_err());
+    written.and(ended)
+}
+
+fn run_call(batch: &mut Batch<'_>, call: Call) -> Reply {
+    if let Err(error) = begin_job(batch) {
+        return Reply::Call(call(Err(error)).1);
+    }
+    let (failed, reply) = call(Ok(batch));
+    match end_job(batch, failed) {
+        Ok(()) => Reply::Call(reply),
+        Err(error) => Reply::Call(Box::new(move |_| reply(Err(error)))),
+    }
+}
+
+/// Writes a run of documents, as many as wait; answers the job after them, if one
+/// was taken.
+fn run_documents(
+    batch: &mut Batch<'_>,
+    first: DocumentJob,
+    queue: &mut mpsc::Receiver<Job>,
+    replies: &mut Vec<Reply>,
+    more: impl Fn(usize) -> bool,
+) -> Option<Job> {
+    let (mut run, mut after) = (vec![first], None);
+    let written = write_documents(batch, |batch, documents| {
+        let mut place = 0;
+        while let Some(job) = run.get(place) {
+            documents.write(batch, &job.document, Count::FirstTime)?;
+            place += 1;
+            if place == run.len() && after.is_none() && more(place) {
+                match queue.try_recv() {
+                    Ok(Job::Document(job)) => run.push(job),
+                    other => after = other.ok(),
+                }
+            }
+        }
+        Ok(())
+    });
+    let alone = run.len() == 1;
+    replies.extend(run.into_iter().map(|job| {
+        let written = if alone || written.is_ok() { written.clone() } else { write_alone(batch, &job.document) };
+        Reply::Document(job.answer, written)
+    }));
+    after
+}
+
+fn write_alone(batch: &mut Batch<'_>, document: &DocumentWrite) -> Result<(), StoreError> {
+    write_documents(batch, |batch, documents| documents.write(batch, document, Count::FirstTime))
 }
 
 fn commit(connection: &Connection, config: bool, data: bool) -> Result<(), StoreError> {
     for (changed, name) in [(config, "config"), (data, "data")] {
-        if changed {
+        // Outside of a transaction it would count what is not there.
+        if changed && !connection.is_autocommit() {
             connection.prepare_cached("UPDATE counter SET value = value + 1 WHERE name = ?1")?.execute([name])?;
         }
     }
@@ -148,6 +255,9 @@ fn commit(connection: &Connection, config: bool, data: bool) -> Result<(), Store
 /// Tells a job that there is no transaction for it.
 fn refuse(job: Job, error: &StoreError) {
     tracing::error!(%error, "store cannot begin a transaction");
-    let (_, reply) = job(Err(error.clone()));
-    reply(Ok(()));
+    let reply = match job {
+        Job::Call(call) => Reply::Call(call(Err(error.clone())).1),
+        Job::Document(job) => Reply::Document(job.answer, Err(error.clone())),
+    };
+    reply.give(Ok(()));
 }

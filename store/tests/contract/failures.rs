@@ -1,10 +1,10 @@
 //! What a cluster does not take: what will never be taken, and what may be later.
 
-use heliograph_domain::ProviderId;
-use heliograph_store::{ClusterAdmin, DocumentWrite, Store, StoreError};
+use heliograph_domain::{ProviderId, QuarantineId, RefusalCode};
+use heliograph_store::{ClusterAdmin, DocumentWrite, QuarantineNew, Store, StoreError};
 use uuid::Uuid;
 
-use crate::backend::{Backend, power};
+use crate::backend::{Backend, gateway, power};
 use crate::cluster::{self, administer};
 
 /// More than a node writes in one piece.
@@ -13,10 +13,28 @@ const TOO_LONG: usize = 20 << 20;
 #[tokio::test]
 async fn what_the_cluster_has_no_room_for_is_refused_for_good_and_holds_up_nothing_else() {
     let store = Backend::Cassandra.fresh();
-    let too_long = DocumentWrite { address: "x".repeat(TOO_LONG), ..power("gw-1", &[(0, 1.0)]) };
+    let document = power("gw-1", &[(0, 1.0)]);
+    let refused = QuarantineNew {
+        id: QuarantineId::new(Uuid::new_v4()),
+        received: document.received,
+        gateway: None,
+        address: document.address.clone(),
+        code: RefusalCode::Malformed,
+        reason: "x".repeat(TOO_LONG),
+        raw: Vec::new(),
+        trusted: true,
+    };
+    let too_long = DocumentWrite { quarantine: Some(refused), ..document.clone() };
     let error = store.document_write(too_long).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused(_)), "{error}");
-    store.document_write(power("gw-1", &[(1, 1.0)])).await.unwrap();
+    // What is latest follows documents: there it holds up nothing either.
+    store.document_write(DocumentWrite { address: "x".repeat(TOO_LONG), ..document }).await.unwrap();
+    store.document_write(power("gw-2", &[(1, 1.0)])).await.unwrap();
+    let found = store.gateway_fetch(&gateway("gw-2")).await.unwrap();
+    assert_eq!((found.documents, found.last_address.as_deref()), (1, Some("127.0.0.1:4000")));
+    store.document_write(power("gw-1", &[(2, 7.0)])).await.unwrap();
+    let sensors = store.sensor_list(&gateway("gw-1")).await.unwrap();
+    assert_eq!(sensors[0].series[0].latest.map(|latest| latest.value), Some(7.0));
 }
 
 #[tokio::test]

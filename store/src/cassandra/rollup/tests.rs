@@ -184,13 +184,13 @@ async fn an_older_computation_does_not_write_over_a_newer_one() {
     let GatewaySeries { series, .. } = series::of_gateway(&db, &gateway).await.unwrap();
     let windows = [minute(0)];
     let older_at = mark::of_gateway(&db, &gateway).await.unwrap().read_at;
-    let older = settle_run(&db, &gateway, &series, &windows).await.unwrap();
+    let older = settle_run(&db, &gateway, &series, &windows, &mut Newest::of(&[])).await.unwrap();
     let later = DocumentWrite { values: vec![at(15, 800.0)], stamp: stamps.next(document.received), ..document };
     document::write(&db, &later, minute(60)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
     let newer_at = mark::of_gateway(&db, &gateway).await.unwrap().read_at;
     assert!(newer_at > older_at);
-    let newer = settle_run(&db, &gateway, &series, &windows).await.unwrap();
+    let newer = settle_run(&db, &gateway, &series, &windows, &mut Newest::of(&[])).await.unwrap();
     save(&db, &gateway, &series, &newer, Timestamp::MIN, newer_at).await.unwrap();
     save(&db, &gateway, &series, &older, Timestamp::MIN, older_at).await.unwrap();
     let extent = TimeWindow::between(minute(0), minute(60));
@@ -198,6 +198,31 @@ async fn an_older_computation_does_not_write_over_a_newer_one() {
     let power = series.iter().find(|series| series.record.metric.as_str() == "power").unwrap();
     assert_eq!(stored[&power.slot][0].rollup.positive, 150.0);
     remove(&db).await;
+}
+
+#[tokio::test]
+async fn latest_readings_that_a_killed_writer_had_not_written_are_made_up_for() {
+    let [writer, settler]: [Database; 2] = openings(TIMING).await;
+    let document = any_document(&mut Dice(5), &Stamps::new());
+    let (gateway, received) = (document.gateway.clone(), document.received);
+    let at = |time, value| Value { series: 0, time, value };
+    let ahead = at(received.plus_millis(3_600_000), 9.0);
+    let document = DocumentWrite { values: vec![at(minute(0), 1.0), at(minute(15), 2.0), ahead], ..document };
+    document::write(&writer, &document, received).await.unwrap();
+    writer.writing().pulse.forget();
+    let latest = async || {
+        let GatewaySeries { series, .. } = series::of_gateway(&settler, &gateway).await.unwrap();
+        series.iter().find(|series| series.record.metric.as_str() == "power").unwrap().record.latest
+    };
+    assert_eq!(latest().await, None);
+    while marks_left(&settler).await > 0 {
+        settle(&settler, received).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(latest().await, Some(Sample { at: minute(15), value: 2.0 }));
+    let seen = settler.gateway_fetch(&gateway).await.unwrap().last_seen.unwrap();
+    assert!(seen.millis_since(received).abs() < 1_000, "{seen}");
+    remove(&settler).await;
 }
 
 /// What of a time to live the readings of a gateway have, in seconds; `None`: they

@@ -1,0 +1,137 @@
+//! What the store takes on Cassandra beside the bare driver, as ratios in one run:
+//! the same schema, level, documents under way and batch a document, on the node
+//! that `deploy/dev/services.sh` starts; and bytes a stored reading.
+//! `docs/performance.md` keeps results.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints its figures and cannot go on without its store"
+)]
+
+mod driver;
+
+#[expect(dead_code, reason = "the other benchmark uses all of it")]
+#[path = "../embedded/corpus.rs"]
+mod corpus;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use futures_util::{StreamExt, stream};
+use heliograph_domain::{ProviderId, Secret};
+use heliograph_store::{ClusterAdmin, DocumentWrite, ProviderStore, Store, StoreUrl};
+use uuid::Uuid;
+
+use corpus::SERIES;
+
+const NODE: &str = "127.0.0.1:9042";
+/// Gateways that push live.
+const GATEWAYS: usize = 100;
+/// Live documents of each of them in one measurement.
+const LIVE: usize = 30;
+const ROUNDS: usize = 7;
+/// Documents under way at once.
+const AT_ONCE: usize = 128;
+/// Days of one gateway at a reading a minute, for the size.
+const DAYS: i64 = 10;
+
+#[tokio::main]
+async fn main() {
+    let url = StoreUrl::parse(&format!("cassandra://{NODE}/?dc=datacenter1&rf=1")).unwrap();
+    let url = url.signed_in("cassandra", Secret::new("cassandra"));
+    let admin = ClusterAdmin::connect(&url).await.expect("no Cassandra answers, start it with deploy/dev/services.sh start");
+    let keyspaces: Vec<ProviderId> = (0..2).map(|_| provider()).collect();
+    for provider in &keyspaces {
+        admin.keyspace_make(provider).await.unwrap();
+    }
+    let stores: Vec<ProviderStore> =
+        keyspaces.iter().map(|provider| Store::open(url.clone()).unwrap().provider(provider).unwrap()).collect();
+    println!(
+        "{GATEWAYS} gateways of {SERIES} series, a batch of {SERIES} readings a document, {AT_ONCE} under way, commitlog_sync group"
+    );
+    if let [live, months] = &stores[..] {
+        beside_driver(live, &keyspaces[0]).await;
+        size(months, &keyspaces[1]).await;
+    }
+    for (store, provider) in stores.iter().zip(&keyspaces) {
+        store.close().await;
+        driver::Driver::open(NODE, provider).await.drop_keyspace().await;
+    }
+}
+
+fn provider() -> ProviderId {
+    ProviderId::parse(&format!("bench_{}", &Uuid::new_v4().simple().to_string()[..12])).unwrap()
+}
+
+async fn beside_driver(store: &ProviderStore, provider: &ProviderId) {
+    let driver = driver::Driver::open(NODE, provider).await;
+    // Series are registered, statements prepared, code compiled.
+    store_rate(store, 0).await;
+    driver_rate(&driver, 1, false).await;
+    let (mut stored, mut bare, mut full) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        stored.push(store_rate(store, 2 + 3 * round).await);
+        bare.push(driver_rate(&driver, 3 + 3 * round, false).await);
+        full.push(driver_rate(&driver, 4 + 3 * round, true).await);
+    }
+    let (stored, bare, full) = (median(stored), median(bare), median(full));
+    println!("{:<66}{:>12}{:>8}", "", "readings/s", "ratio");
+    println!("{:<66}{bare:>12.0}{:>8.2}", "bare driver, readings alone", 1.0);
+    println!("{:<66}{full:>12.0}{:>8.2}", "bare driver, also what is latest, a batch a document", full / bare);
+    println!("{:<66}{stored:>12.0}{:>8.2}", "the store, beside the bare driver", stored / bare);
+}
+
+/// Readings a second.
+async fn store_rate(store: &ProviderStore, round: usize) -> f64 {
+    let documents = documents(round);
+    let began = Instant::now();
+    let writes = documents.into_iter().map(|document| store.document_write(document));
+    stream::iter(writes).buffer_unordered(AT_ONCE).for_each(|written| async { written.unwrap() }).await;
+    rate(began)
+}
+
+async fn driver_rate(driver: &driver::Driver, round: usize, latest: bool) -> f64 {
+    let documents = documents(round);
+    let began = Instant::now();
+    let writes = documents.iter().map(|document| driver.write(document, latest));
+    stream::iter(writes).buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
+    rate(began)
+}
+
+fn documents(round: usize) -> Vec<DocumentWrite> {
+    (round * LIVE..(round + 1) * LIVE)
+        .flat_map(|instant| (0..GATEWAYS).map(move |gateway| corpus::live(gateway, instant)))
+        .collect()
+}
+
+fn rate(began: Instant) -> f64 {
+    (GATEWAYS * LIVE * SERIES) as f64 / began.elapsed().as_secs_f64()
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+/// Bytes of the readings of one gateway once they are compacted.
+async fn size(store: &ProviderStore, provider: &ProviderId) {
+    for hour in 0..DAYS * 24 {
+        store.document_write(corpus::hour(0, hour)).await.unwrap();
+    }
+    let keyspace = format!("provider_{provider}");
+    nodetool(&["flush", &keyspace, "reading"]);
+    nodetool(&["compact", &keyspace, "reading"]);
+    let table = format!("{keyspace}.reading");
+    let stats = nodetool(&["tablestats", &table]);
+    let used = stats.lines().find_map(|line| line.trim().strip_prefix("Space used (live): ")?.parse::<u64>().ok()).unwrap();
+    let readings = DAYS * 1440 * SERIES as i64;
+    println!("bytes a stored reading, compacted: {:.1} of {readings}, beside 24", used as f64 / readings as f64);
+}
+
+fn nodetool(arguments: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/dev/cassandra.sh");
+    let output = Command::new(script).args(["nodetool", "0"]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
