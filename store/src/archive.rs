@@ -6,6 +6,7 @@
 //! it are the tables of `tables.rs`, which name things by their ids and belong to
 //! no backend. Sessions, one-time links and leases are left out.
 
+mod parts;
 pub(crate) mod read;
 pub(crate) mod tables;
 mod tar;
@@ -20,6 +21,7 @@ use serde_json::json;
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
+pub(crate) use parts::{Part, Rows};
 use read::ArchiveReader;
 use write::ArchiveWriter;
 
@@ -105,8 +107,10 @@ pub fn archive_verify(archive: impl Read, mut progress: Progress) -> Result<Arch
 }
 
 impl ProviderStore {
-    /// Writes everything that the provider has, as of one instant, while others go
-    /// on writing.
+    /// Writes everything that the provider has, while others go on writing. Of a
+    /// file that is as of one instant. Of a cluster it is what was written before,
+    /// and of what is pushed meanwhile some; figures follow from the readings that
+    /// are in it.
     ///
     /// # Errors
     /// When the store cannot be read or the archive cannot be written.
@@ -122,7 +126,13 @@ impl ProviderStore {
             created: self.clock.now(),
         };
         let event = self.event("archive.create", "archive", json!({}));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        let db = match &self.backend {
+            Backend::Sqlite(db) => db,
+            Backend::Cassandra(db) => {
+                db.audit(event).await?;
+                return Box::pin(parts::create(db, self.clock.now(), out, header, progress)).await;
+            }
+        };
         db.change(event, |_| Ok(())).await?;
         db.read(move |connection| {
             let mut writer = ArchiveWriter::new(out, header, progress)?;
@@ -149,7 +159,13 @@ impl ProviderStore {
             store.event("archive.restore", "archive", detail)
         };
         let store = self.clone();
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
+        let db = match &self.backend {
+            Backend::Sqlite(db) => db,
+            Backend::Cassandra(db) => {
+                let event = |summary: &ArchiveSummary| event(summary, &store);
+                return Box::pin(parts::restore(db, self.clock.now(), archive, progress, event)).await;
+            }
+        };
         db.write(move |batch| {
             sqlite::archive::require_empty(batch.connection)?;
             let mut reader = ArchiveReader::open(archive)?;

@@ -8,10 +8,12 @@
 //! which stands for the table in the provider's keyspace, and are prepared once.
 
 mod ack;
+pub(crate) mod archive;
 mod audit;
 mod catalog;
 mod change;
 pub(crate) mod correction;
+mod customer;
 pub(crate) mod document;
 mod failure;
 mod gateway;
@@ -198,6 +200,17 @@ impl Database {
         batch.set_is_idempotent(idempotent);
         batch.set_timestamp(timestamp);
         Ok(Box::pin(session.batch(&batch, values)).await?)
+    }
+
+    /// Removes all rows of a table. All nodes have to be there.
+    pub(crate) async fn truncate(&self, table: &str) -> Result<(), StoreError> {
+        let (session, keyspace) = (self.session().await?, &self.inner.keyspace);
+        let rows = session.query_unpaged(format!("SELECT * FROM {keyspace}.{table} LIMIT 1"), ()).await?;
+        let rows = rows.into_rows_result().map_err(|error| StoreError::Damaged(error.to_string()))?;
+        if rows.rows_num() > 0 {
+            Box::pin(session.query_unpaged(format!("TRUNCATE {keyspace}.{table}"), ())).await?;
+        }
+        Ok(())
     }
 
     /// Whether the cluster answers and knows this release's tables.

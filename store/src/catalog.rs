@@ -5,6 +5,7 @@
 //! comes to, and writes those all or none. A rule reads the catalog and changes
 //! nothing, so that it can be asked again where somebody else was faster.
 
+pub(crate) mod archive;
 pub(crate) mod customer;
 pub(crate) mod gateway;
 pub(crate) mod point;
@@ -24,6 +25,9 @@ use crate::gateway::Placement;
 pub(crate) use gateway::{Credential, Gateway};
 pub(crate) use record::Row;
 pub(crate) use user::Person;
+
+/// The kind of the record that stands while an archive is being restored.
+const RESTORING: &str = "restoring";
 
 /// Everything that is set up.
 #[derive(Debug, Clone, Default)]
@@ -136,15 +140,29 @@ impl Catalog {
     /// they are in the order of the numbers.
     pub(crate) fn follow(&self, event: AuditEvent) -> Vec<Change> {
         let row = self.trail_head().unwrap_or(AuditHead::NONE).follow(event);
+        self.trail_month(&row).into_iter().chain([Change::Put(Record::Trail(row))]).collect()
+    }
+
+    /// The month of the trail that an entry begins, if it does.
+    pub(crate) fn trail_month(&self, row: &AuditRow) -> Option<Change> {
         let month = row.at.to_jiff().strftime("%Y-%m").to_string();
         let opened = self.trail_months.keys().next_back().is_none_or(|newest| *newest < month);
-        let opening = opened.then(|| Change::Put(Record::TrailMonth { month, first: row.seq }));
-        opening.into_iter().chain([Change::Put(Record::Trail(row))]).collect()
+        opened.then(|| Change::Put(Record::TrailMonth { month, first: row.seq }))
+    }
+
+    /// Whether an archive is being restored, or that was broken off: until it is
+    /// done, nothing of this is so.
+    pub(crate) fn is_being_restored(&self) -> bool {
+        self.bodies.contains_key(&(RESTORING.to_owned(), String::new()))
+    }
+
+    /// What stands in the catalog while an archive is being restored.
+    pub(crate) fn restoring() -> Record {
+        Record::Body { kind: RESTORING.to_owned(), id: String::new(), text: "{}".to_owned() }
     }
 
     /// Everything, as records.
-    #[cfg(test)]
-    fn records(&self) -> Vec<Record> {
+    pub(crate) fn records(&self) -> Vec<Record> {
         let mut records: Vec<Record> = Vec::new();
         records.extend(self.locations.values().cloned().map(Record::Location));
         records.extend(self.gateways.values().cloned().map(Record::Gateway));
@@ -154,6 +172,15 @@ impl Catalog {
         records.extend(self.commissions.values().cloned().map(Record::Commission));
         records.extend(self.people.values().cloned().map(Record::Person));
         records.extend(self.settings.iter().cloned().map(Record::Settings));
+        let body = |((kind, id), text): (&(String, String), &String)| Record::Body {
+            kind: kind.clone(),
+            id: id.clone(),
+            text: text.clone(),
+        };
+        records.extend(self.bodies.iter().map(body));
+        // An entry is copied to the month that it belongs to: months come first.
+        let month = |(month, first): (&String, &u64)| Record::TrailMonth { month: month.clone(), first: *first };
+        records.extend(self.trail_months.iter().map(month));
         records.extend(self.trail.values().cloned().map(Record::Trail));
         records
     }

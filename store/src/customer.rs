@@ -31,8 +31,10 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn customer_erase(&self, customer: CustomerId, now: Timestamp) -> Result<CustomerErasure, StoreError> {
         let event = self.event("customer.erase", format_args!("customer:{customer}"), json!({}));
-        let Backend::Sqlite(db) = &self.backend else { return Err(StoreError::not_yet()) };
-        db.change(event, move |batch| sqlite::customer::erase(batch, customer, now)).await
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::customer::erase(batch, customer, now)).await,
+            Backend::Cassandra(db) => db.customer_erase(event, customer, now).await,
+        }
     }
 
     /// Makes a customer or replaces the one of the same id.

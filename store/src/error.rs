@@ -39,13 +39,6 @@ pub enum StoreError {
     Damaged(String),
 }
 
-impl StoreError {
-    /// What a backend cannot do yet.
-    pub(crate) fn not_yet() -> Self {
-        Self::Unavailable("this is not there yet on this backend".to_owned())
-    }
-}
-
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode;

@@ -19,6 +19,11 @@ impl WriteStamp {
         Self(received.as_millis().saturating_mul(1000))
     }
 
+    /// A stamp that was given before.
+    pub(crate) const fn of_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
     /// Microseconds since the Unix epoch.
     #[must_use]
     pub const fn as_micros(self) -> i64 {

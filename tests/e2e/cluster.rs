@@ -12,20 +12,20 @@ use crate::binary::{Process, connect, free_address, run, run_with_input, spawn, 
 use crate::browser::Browser;
 use crate::day;
 
-const STORE: &str = "cassandra://127.0.0.1/?dc=datacenter1&rf=1";
+pub(crate) const STORE: &str = "cassandra://127.0.0.1/?dc=datacenter1&rf=1";
 const PASSWORD: &str = "sixteen tons of coal";
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const DATE: &str = "2026-06-15";
 
 /// A provider that nobody else has.
-struct Provider {
-    id: String,
+pub(crate) struct Provider {
+    pub(crate) id: String,
     folder: tempfile::TempDir,
 }
 
 impl Provider {
     /// Sets one up; what the command prints is all that its roles need.
-    fn set_up() -> Self {
+    pub(crate) fn set_up() -> Self {
         let id = format!("e2e_{:08x}", rand::random::<u32>());
         let folder = tempfile::tempdir().unwrap();
         let admin = "[store]\nadmin_user = \"cassandra\"\nadmin_password = \"cassandra\"\n";
@@ -39,18 +39,18 @@ impl Provider {
         provider
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn command(&self, arguments: &[&str]) -> String {
+    pub(crate) fn command(&self, arguments: &[&str]) -> String {
         let output = run(&[arguments, &["--provider", &self.id]].concat(), self.path());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{arguments:?}: {said}(Cassandra is started with deploy/dev/cassandra.sh start)");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn start(&self, role: &str, listen: SocketAddr, ops: SocketAddr) -> Process {
+    pub(crate) fn start(&self, role: &str, listen: SocketAddr, ops: SocketAddr) -> Process {
         let (listen_text, ops_text) = (listen.to_string(), ops.to_string());
         let process = spawn(&[role, "--provider", &self.id, "--listen", &listen_text, "--ops", &ops_text], self.path());
         drop(connect(listen, PATIENCE));
@@ -119,7 +119,7 @@ async fn commission(browser: &Browser) -> String {
 }
 
 /// Pushes a day as soon as ingest knows the key.
-fn push(address: SocketAddr, key: &str, xml: &str, readings: usize) {
+pub(crate) fn push(address: SocketAddr, key: &str, xml: &str, readings: usize) {
     let mut line = BufReader::new(connect(address, PATIENCE));
     let deadline = Instant::now() + PATIENCE;
     let hello = format!("<hello gateway=\"gw-0001\" key=\"{key}\"/>");

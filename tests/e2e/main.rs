@@ -19,6 +19,7 @@ mod full;
 mod journal;
 mod keeping;
 mod load;
+mod moving;
 mod oracle;
 mod platform;
 mod points;

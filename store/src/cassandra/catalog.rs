@@ -23,9 +23,9 @@ use crate::error::StoreError;
 /// How old a catalog may be where a caller can live with an old one.
 const RECENT: Duration = Duration::from_secs(1);
 /// Rows that one batch changes, about.
-const BATCH_ROWS: usize = 100;
+pub(super) const BATCH_ROWS: usize = 100;
 /// Bytes that one batch carries, about; a node refuses 50 KiB.
-const BATCH_BYTES: usize = 24 * 1024;
+pub(super) const BATCH_BYTES: usize = 24 * 1024;
 /// The kind of the rows that say who wrote a version.
 const WRITER: &str = "writer";
 /// Versions of which it is known who wrote them.
@@ -65,6 +65,9 @@ struct Queue {
 
 /// A wish, and who waits for it.
 struct Job {
+    /// Whether it is part of restoring an archive; other wishes wait until that is
+    /// done.
+    restores: bool,
     decide: Box<dyn Fn(&Catalog) -> Decision + Send + Sync>,
     /// What the audit trail says if it comes to any change.
     event: Option<Entry>,
@@ -96,13 +99,18 @@ enum Outcome {
 impl Database {
     /// The catalog as it is now.
     pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>, StoreError> {
+        usable(self.known_catalog().await?.catalog)
+    }
+
+    /// The same while an archive is being restored.
+    pub(super) async fn unfinished_catalog(&self) -> Result<Arc<Catalog>, StoreError> {
         Ok(self.known_catalog().await?.catalog)
     }
 
     /// The catalog as it was within the last second.
     pub(crate) async fn recent_catalog(&self) -> Result<Arc<Catalog>, StoreError> {
         match self.inner.catalog.known() {
-            Some(known) if known.checked.elapsed() < RECENT => Ok(known.catalog),
+            Some(known) if known.checked.elapsed() < RECENT => usable(known.catalog),
             _ => self.catalog().await,
         }
     }
@@ -121,7 +129,20 @@ impl Database {
         decide: impl Fn(&Catalog) -> Decision + Send + Sync + 'static,
     ) -> Result<(), StoreError> {
         let (answer, outcome) = oneshot::channel();
-        let job = Job { decide: Box::new(decide), event, answer };
+        self.enqueue(Job { restores: false, decide: Box::new(decide), event, answer }, outcome).await
+    }
+
+    /// The same, as a part of restoring an archive.
+    pub(super) async fn restoring_change(
+        &self,
+        event: Option<Entry>,
+        decide: impl Fn(&Catalog) -> Decision + Send + Sync + 'static,
+    ) -> Result<(), StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        self.enqueue(Job { restores: true, decide: Box::new(decide), event, answer }, outcome).await
+    }
+
+    async fn enqueue(&self, job: Job, outcome: oneshot::Receiver<Result<(), StoreError>>) -> Result<(), StoreError> {
         let idle = {
             let mut queue = self.inner.catalog.queue.lock().unwrap_or_else(PoisonError::into_inner);
             queue.jobs.push_back(job);
@@ -232,7 +253,9 @@ impl Database {
         let mut results = Vec::new();
         let mut audited = false;
         for job in jobs {
-            let result = (job.decide)(&draft.catalog).map(|changes| {
+            let waits = draft.catalog.is_being_restored() && !job.restores;
+            let decided = if waits { Err(being_restored()) } else { (job.decide)(&draft.catalog) };
+            let result = decided.map(|changes| {
                 let event = match &job.event {
                     Some(Entry::OnChange(_)) if changes.is_empty() => None,
                     Some(Entry::Always(event) | Entry::OnChange(event)) => Some(event.clone()),
@@ -330,6 +353,16 @@ impl Database {
     }
 }
 
+/// A catalog of which all is so.
+fn usable(catalog: Arc<Catalog>) -> Result<Arc<Catalog>, StoreError> {
+    if catalog.is_being_restored() { Err(being_restored()) } else { Ok(catalog) }
+}
+
+fn being_restored() -> StoreError {
+    let problem = "an archive is being restored; where that was broken off, restore it again";
+    StoreError::Unavailable(problem.to_owned())
+}
+
 /// A time that grows with the attempts, and differs between those who wait.
 fn jitter(attempt: u64) -> Duration {
     Duration::from_millis(u64::from(Uuid::new_v4().as_bytes()[0]) * (attempt + 1) / 8)
@@ -404,12 +437,14 @@ impl Draft {
     }
 
     fn bytes(&self) -> usize {
-        let of_row = |row: &Row| {
-            let fields: usize = row.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-            fields + row.body.as_ref().map_or(0, String::len)
-        };
-        self.rows.iter().map(|((kind, id), row)| kind.len() + id.len() + row.as_ref().map_or(0, of_row)).sum()
+        self.rows.iter().map(|((kind, id), row)| kind.len() + id.len() + row.as_ref().map_or(0, row_bytes)).sum()
     }
+}
+
+/// What a row takes beside its key, about.
+pub(super) fn row_bytes(row: &Row) -> usize {
+    let fields: usize = row.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    fields + row.body.as_ref().map_or(0, String::len)
 }
 
 /// Answers the first `count` jobs.

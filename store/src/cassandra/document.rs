@@ -56,6 +56,12 @@ impl Writing {
         let (known, pulse, growth) = (Known::default(), Pulse::default(), Growth::default());
         Self { marks: Marks::new(timing), known, pulse, growth, permits: Semaphore::new(DOCUMENTS_AT_ONCE) }
     }
+
+    /// What was written is not there any more.
+    pub(super) fn forget(&self) {
+        self.marks.forget();
+        self.known.forget();
+    }
 }
 
 /// Writes a document, in steps if it is long; each is done within the protocol's
@@ -199,9 +205,10 @@ fn touched<'a>(document: &DocumentWrite, names: &'a [Name]) -> Vec<(&'a Name, To
     found.into_iter().filter_map(|(name, touched)| Some((name, touched?))).collect()
 }
 
-type Row<'a> = (&'a str, CqlDate, i16, CqlTimestamp, &'a str, &'a str, &'a str, f64, i32);
+/// Gateway, day, bucket, time, sensor, metric, unit, value, seconds to live.
+pub(super) type Row<'a> = (&'a str, CqlDate, i16, CqlTimestamp, &'a str, &'a str, &'a str, f64, i32);
 /// A row and its instant.
-type TimedRow<'a> = (Timestamp, Row<'a>);
+pub(super) type TimedRow<'a> = (Timestamp, Row<'a>);
 /// What is written at once, into one partition.
 type Batch<'a, 'b> = &'b [TimedRow<'a>];
 
@@ -230,6 +237,11 @@ fn batches<'a, 'b>(rows: &'b [TimedRow<'a>]) -> Vec<Batch<'a, 'b>> {
 
 fn times(batches: &[Batch<'_, '_>]) -> impl Iterator<Item = Timestamp> {
     batches.iter().flat_map(|batch| batch.iter().map(|(time, _)| *time))
+}
+
+/// Writes rows in the order of their keys, in as many batches as the cluster wants.
+pub(super) async fn write_rows(db: &Database, rows: &[TimedRow<'_>], stamp: WriteStamp) -> Result<(), StoreError> {
+    write_batches(db, &batches(rows), stamp).await
 }
 
 async fn write_batches(db: &Database, batches: &[Batch<'_, '_>], stamp: WriteStamp) -> Result<(), StoreError> {

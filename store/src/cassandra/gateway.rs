@@ -1,14 +1,14 @@
 //! Gateways: what is set up of them, beside what was last heard of each.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use heliograph_domain::{GatewayId, Timestamp};
 use scylla::value::{Counter, CqlTimestamp};
 
 use super::{Database, at, pulse};
-use crate::catalog::{Catalog, Change, Gateway};
+use crate::catalog::{Catalog, Change, Gateway, Record};
 use crate::error::StoreError;
 use crate::gateway::GatewayRecord;
 
@@ -58,13 +58,30 @@ impl Database {
             return Ok(());
         }
         if !expected.is_empty() {
+            let gone = Arc::new(Mutex::new(Vec::new()));
+            let last = Arc::clone(&gone);
             let decide = move |catalog: &Catalog| {
                 let changes = catalog.gateway_knocks(&knocker, &from, when);
-                Ok(if makes_room(&changes) && !may_make_room { Vec::new() } else { changes })
+                let changes = if makes_room(&changes) && !may_make_room { Vec::new() } else { changes };
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = removed(&changes);
+                Ok(changes)
             };
             self.catalog_change(None, decide).await?;
+            let gone = std::mem::take(&mut *gone.lock().unwrap_or_else(PoisonError::into_inner));
+            for gateway in gone {
+                self.gateway_unheard(&gateway, when).await?;
+            }
         }
         self.gateway_heard(id, address, when).await
+    }
+
+    /// Forgets when a gateway that has stored nothing was heard of: all that there is
+    /// of it beside the catalog. No more than that may be deleted: what deletes a
+    /// series needs a higher timestamp than its latest reading, which lies far ahead
+    /// of every clock, and would hide what the gateway pushes once it is back.
+    async fn gateway_unheard(&self, id: &GatewayId, when: Timestamp) -> Result<(), StoreError> {
+        let stamp = when.as_millis().saturating_mul(1000);
+        self.execute_at("DELETE seen, address FROM @.series WHERE gateway = ?", (id.as_str(),), stamp).await.map(drop)
     }
 
     /// Whether a waiting gateway may go for another now. What is removed leaves a
@@ -112,6 +129,15 @@ impl Database {
     }
 }
 
+/// The gateways that changes remove.
+fn removed(changes: &[Change]) -> Vec<GatewayId> {
+    let removed = |change: &Change| match change {
+        Change::Remove(Record::Gateway(gateway)) => Some(gateway.id.clone()),
+        _ => None,
+    };
+    changes.iter().filter_map(removed).collect()
+}
+
 fn record(catalog: &Catalog, gateway: &Gateway, heard: Heard, documents: Option<Counter>) -> GatewayRecord {
     let (seen, address) = heard;
     GatewayRecord {
@@ -123,5 +149,28 @@ fn record(catalog: &Catalog, gateway: &Gateway, heard: Heard, documents: Option<
         last_seen: seen.map(|seen| Timestamp::clamped(seen.0)),
         last_address: address,
         documents: documents.and_then(|count| u64::try_from(count.0).ok()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mark::Timing;
+    use super::super::trial;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gateway_that_made_room_leaves_nothing_and_is_heard_when_it_is_back() {
+        let [db]: [Database; 1] = trial::openings(Timing::default()).await;
+        let gateway = GatewayId::parse("gw-1").unwrap();
+        let minute = |minute: i64| Timestamp::clamped(1_781_481_600_000 + minute * 60_000);
+        let partitions = async || -> Vec<(String,)> { db.all("SELECT DISTINCT gateway FROM @.series", ()).await.unwrap() };
+        db.gateway_knock(&gateway, "192.0.2.1:1", minute(1)).await.unwrap();
+        assert_eq!(partitions().await.len(), 1);
+        db.gateway_unheard(&gateway, minute(2)).await.unwrap();
+        assert_eq!(partitions().await.len(), 0);
+        db.gateway_knock(&gateway, "192.0.2.2:1", minute(3)).await.unwrap();
+        db.gateway_heard(&gateway, "192.0.2.2:1", minute(3)).await.unwrap();
+        assert_eq!(db.gateway_fetch(&gateway).await.unwrap().last_seen, Some(minute(3)));
+        trial::remove(&db).await;
     }
 }

@@ -196,6 +196,12 @@ impl Marks {
         Self { timing, replica, stamps: Stamps::new(), set, seen, idle_since }
     }
 
+    /// No mark that was set or seen is there any more.
+    pub(super) fn forget(&self) {
+        self.set.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Those places that no mark of this replica serves any more.
     fn missing(&self, places: BTreeSet<(Timestamp, Scope)>, gateway: &GatewayId) -> Vec<(Timestamp, Scope)> {
         let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,6 +3,8 @@
 //! put up that lead to it: one among what waits, one in the month it was made in,
 //! one by its id. They go by themselves where no mail follows.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use heliograph_domain::{EmailAddress, OutboxId, Timestamp};
 use scylla::DeserializeRow;
@@ -185,6 +187,83 @@ impl Database {
     pub(crate) async fn outbox_fetch(&self, id: OutboxId) -> Result<OutboxMail, StoreError> {
         let (part, row) = self.mail_by_id(id).await?;
         Ok(OutboxMail { row, message: self.message(&part).await? })
+    }
+
+    /// The partitions of all mails, in the order of their ids.
+    pub(super) async fn outbox_places(&self) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<(String, String, Option<Uuid>)> = self.all("SELECT part, place, id FROM @.outbox", ()).await?;
+        let mails = rows.into_iter().filter(|(_, place, _)| place == MAIL);
+        let mut mails: Vec<(Uuid, String)> = mails.filter_map(|(part, _, id)| Some((id?, part))).collect();
+        mails.sort_unstable();
+        Ok(mails.into_iter().map(|(_, part)| part).collect())
+    }
+
+    /// The mail of a partition.
+    pub(super) async fn outbox_at(&self, part: &str) -> Result<Option<OutboxMail>, StoreError> {
+        let Some(row) = self.mail_row(part).await? else { return Ok(None) };
+        Ok(Some(OutboxMail { row, message: self.message(part).await? }))
+    }
+
+    /// Keeps a mail as it stands.
+    pub(super) async fn outbox_restore(&self, mail: OutboxMail) -> Result<(), StoreError> {
+        let OutboxMail { row, message } = mail;
+        let part = part_of(&row.key);
+        let cql =
+            "INSERT INTO @.outbox (part, place, id, report, period, recipient, subject, message_id, message, state, attempts,
+             created, due, outcome, sent) VALUES (?, 'mail', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS";
+        let OutboxKey { report, period, recipient } = &row.key;
+        let (recipient, attempts) = (recipient.as_str(), i32::try_from(row.attempts).unwrap_or(i32::MAX));
+        let (created, due, sent) = (at(row.created), at(row.due), row.sent.map(at));
+        let letter = (row.id.as_uuid(), report, period, recipient, &row.subject, &row.message_id, message, row.state.as_str());
+        let (id, report, period, recipient, subject, message_id, message, state) = letter;
+        let values = (
+            &part,
+            id,
+            report,
+            period,
+            recipient,
+            subject,
+            message_id,
+            message,
+            state,
+            attempts,
+            created,
+            due,
+            &row.outcome,
+            sent,
+        );
+        self.execute(cql, values).await?;
+        let month = month_of(row.created);
+        let made = (format!("made:{month}"), format!("{:020} {}", row.created.as_millis(), row.id));
+        let waiting = (row.state == OutboxState::Waiting).then(|| (WAITING.to_owned(), part.clone()));
+        for (sign, place) in waiting.into_iter().chain([made, (by_id(row.id), part.clone()), (MONTHS.to_owned(), month)]) {
+            self.put_sign(&sign, &place, &part, row.due, NO_TTL).await?;
+        }
+        Ok(())
+    }
+
+    /// Erases recipient, subject and text of all mails to some addresses; answers how
+    /// many there were. A mail stands under a digest of its recipient, so each is
+    /// kept anew under its id and then removed.
+    pub(super) async fn outbox_erase(&self, addresses: &BTreeSet<EmailAddress>) -> Result<usize, StoreError> {
+        let mut erased = 0;
+        for part in self.outbox_places().await? {
+            let Some(row) = self.mail_row(&part).await? else { continue };
+            if !addresses.contains(&row.key.recipient) {
+                continue;
+            }
+            let recipient = EmailAddress::parse(&format!("erased-{}@erased.invalid", row.id))?;
+            let state = if row.state == OutboxState::Waiting { OutboxState::GivenUp } else { row.state };
+            let (id, key) = (row.id, OutboxKey { recipient, ..row.key });
+            let row = OutboxRow { key, state, subject: "erased".to_owned(), outcome: String::new(), ..row };
+            self.outbox_restore(OutboxMail { row, message: Vec::new() }).await?;
+            self.take_sign(WAITING, &part).await?;
+            self.take_sign(&by_id(id), &part).await?;
+            // Conditional, as what was written there: its timestamps are the cluster's.
+            self.execute("DELETE FROM @.outbox WHERE part = ? AND place = 'mail' IF EXISTS", (&part,)).await?;
+            erased += 1;
+        }
+        Ok(erased)
     }
 
     /// A mail and the partition that it stands in.

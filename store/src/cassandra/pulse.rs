@@ -173,7 +173,7 @@ async fn write(db: &Database, gateway: GatewayId, news: News) -> Result<(), Stor
 }
 
 /// Whether a counter that failed was raised is not known: it is not tried again.
-async fn count(db: &Database, gateway: &GatewayId, documents: i64) -> Result<(), StoreError> {
+pub(super) async fn count(db: &Database, gateway: &GatewayId, documents: i64) -> Result<(), StoreError> {
     let mut statement = db.prepared("UPDATE @.pushed SET documents = documents + ? WHERE gateway = ?").await?;
     statement.set_is_idempotent(false);
     db.session().await?.execute_unpaged(&statement, (Counter(documents), gateway.as_str())).await?;

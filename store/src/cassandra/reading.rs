@@ -2,23 +2,44 @@
 
 use std::cmp::Ordering;
 
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use heliograph_domain::{GatewayId, MetricName, SensorId, TimeWindow, Timestamp, Unit};
 use scylla::value::CqlTimestamp;
 
+use super::slicing::Partition;
 use super::{Database, series};
 use crate::error::StoreError;
 use crate::reading::{ReadingPage, ReadingRow};
 use crate::rollup::gather::{Order, Walk};
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
 
-type Row = (CqlTimestamp, String, String, String, f64);
+/// Time, sensor, metric, unit, value.
+pub(super) type Row = (CqlTimestamp, String, String, String, f64);
 
 const FORWARDS: &str = "SELECT time, sensor, metric, unit, value FROM @.reading
     WHERE gateway = ? AND day = ? AND bucket = ? AND time >= ? AND time < ?";
 const BACKWARDS: &str = "SELECT time, sensor, metric, unit, value FROM @.reading
     WHERE gateway = ? AND day = ? AND bucket = ? AND time >= ? AND time < ?
     ORDER BY time DESC, sensor DESC, metric DESC, unit DESC";
+
+/// The partitions of a walk.
+pub(super) async fn partitions(db: &Database, gateway: &GatewayId, walk: &Walk) -> Result<Vec<Partition>, StoreError> {
+    Ok(db.slicing(gateway).await?.partitions(walk))
+}
+
+/// The rows of a partition in the order of their keys, page by page.
+pub(super) async fn of_partition(
+    db: Database,
+    gateway: GatewayId,
+    partition: Partition,
+) -> Result<BoxStream<'static, Result<Row, StoreError>>, StoreError> {
+    let all = "SELECT time, sensor, metric, unit, value FROM @.reading WHERE gateway = ? AND day = ? AND bucket = ?";
+    let (session, statement) = (db.session().await?, db.prepared(all).await?);
+    let pager = Box::pin(session.execute_iter(statement, (gateway.as_str(), partition.date(), partition.bucket))).await?;
+    let rows = pager.rows_stream::<Row>().map_err(|error| StoreError::Damaged(error.to_string()))?;
+    Ok(rows.map_err(StoreError::from).boxed())
+}
 
 /// Shows the rows of a walk to `take`, until it says false.
 async fn rows(

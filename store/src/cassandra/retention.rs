@@ -64,7 +64,7 @@ impl Database {
         Ok(row.and_then(|(value,)| value))
     }
 
-    async fn set_control(&self, name: &str, value: i64) -> Result<(), StoreError> {
+    pub(super) async fn set_control(&self, name: &str, value: i64) -> Result<(), StoreError> {
         self.execute("UPDATE @.control SET value = ? WHERE name = ?", (value, name)).await.map(drop)
     }
 

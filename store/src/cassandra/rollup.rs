@@ -65,18 +65,22 @@ pub(crate) async fn settle(db: &Database, now: Timestamp) -> Result<usize, Store
 async fn settle_gateway(db: &Database, gateway: &GatewayId, now: Timestamp) -> Result<(), StoreError> {
     let Marked { mut marks, read_at } = mark::of_gateway(db, gateway).await?;
     marks.retain(Mark::is_of_windows);
-    settle_marks(db, &marks, read_at, now).await.map(drop)
+    if marks.iter().any(|mark| mark.complete) {
+        return settle_marks(db, &marks, read_at, now).await.map(drop);
+    }
+    // Boxed: futures that hold one another get too deep for the compiler.
+    Box::pin(settle_windows(db, gateway, &marks, read_at, now)).await.map(drop)
 }
 
 /// Settles marks of one gateway that were read at `read_at`, and clears those that
 /// are complete; answers how many.
 pub(super) async fn settle_marks(db: &Database, marks: &[Mark], read_at: i64, now: Timestamp) -> Result<usize, StoreError> {
     let Some(gateway) = marks.first().map(|mark| &mark.gateway) else { return Ok(0) };
-    // Boxed: futures that hold one another get too deep for the compiler.
     let written = Box::pin(settle_windows(db, gateway, marks, read_at, now)).await?;
     let (of_windows, of_sums): (Vec<Mark>, Vec<Mark>) =
         marks.iter().filter(|mark| mark.complete).cloned().partition(Mark::is_of_windows);
-    if !of_windows.is_empty() {
+    // Also where marks stay: their windows may be sealed before they are settled again.
+    if !written.is_empty() {
         Box::pin(span::mark_days(db, gateway, &written, now)).await?;
     }
     let cleared = [of_windows, Box::pin(span::settle(db, gateway, of_sums, now)).await?].concat();

@@ -143,6 +143,11 @@ pub(crate) struct Known {
 type KnownSeries = HashMap<Name, Option<Extent>>;
 
 impl Known {
+    /// No series that was registered is there any more.
+    pub(super) fn forget(&self) {
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn get(&self, gateway: &GatewayId) -> Option<Arc<Mutex<KnownSeries>>> {
         self.gateways.lock().unwrap_or_else(PoisonError::into_inner).get(gateway).cloned()
     }
@@ -303,7 +308,8 @@ pub(crate) async fn extend(db: &Database, gateway: &GatewayId, touched: &[(&Name
             .iter()
             .map(|((sensor, metric, unit), end, time)| {
                 let millis = time.as_millis();
-                let timestamp = if *end == "first" { MIDDLE - millis } else { MIDDLE + millis };
+                let (least, greatest) = extent_timestamps(*time, *time);
+                let timestamp = if *end == "first" { least } else { greatest };
                 (timestamp, CqlTimestamp(millis), gateway.as_str(), sensor, metric, unit)
             })
             .collect();
@@ -320,6 +326,12 @@ pub(crate) async fn extend(db: &Database, gateway: &GatewayId, touched: &[(&Name
 
 /// Write timestamps that are made from readings' times stand around this.
 const MIDDLE: i64 = 1 << 52;
+
+/// The write timestamps by which the least beginning and the greatest end of a
+/// series win.
+pub(super) const fn extent_timestamps(first: Timestamp, last: Timestamp) -> (i64, i64) {
+    (MIDDLE - first.as_millis(), MIDDLE + last.as_millis())
+}
 
 fn end_of_day(time: Timestamp) -> Timestamp {
     Timestamp::clamped((day_of(time) + 1) * DAY_MS - 1)

@@ -24,7 +24,7 @@ const SLICES: [u8; 4] = [1, 4, 24, 96];
 /// The kind of what the catalog says of it.
 const KIND: &str = "slices";
 /// Rows that a partition may hold: 60 bytes each, or so.
-const ROWS: u64 = 800_000;
+pub(super) const ROWS: u64 = 800_000;
 /// How far ahead of the last day that may hold readings a change is.
 const AHEAD_DAYS: Day = 2;
 
@@ -63,6 +63,17 @@ impl Slicing {
     /// The slices of the days that are cut finest: the last ones.
     fn finest(&self) -> u8 {
         self.0.values().next_back().copied().unwrap_or(1)
+    }
+
+    /// Cut so fine from a day on as one of so many rows needs; `None` where it is.
+    pub(super) fn refined_for(&self, day: Day, rows: u64) -> Option<Self> {
+        self.refined(day, slices_for(rows))
+    }
+
+    /// What the catalog says of it.
+    pub(super) fn record(&self, gateway: &GatewayId) -> Result<Record, StoreError> {
+        let text = serde_json::to_string(&self.0).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        Ok(Record::Body { kind: KIND.to_owned(), id: gateway.as_str().to_owned(), text })
     }
 
     fn slices(&self, day: Day) -> u8 {
@@ -182,8 +193,7 @@ impl Database {
         let id = gateway.clone();
         let change = move |catalog: &Catalog| {
             let Some(refined) = Slicing::of(catalog, &id)?.refined(from, wanted) else { return Ok(Vec::new()) };
-            let text = serde_json::to_string(&refined.0).map_err(|error| StoreError::Damaged(error.to_string()))?;
-            Ok(vec![Change::Put(Record::Body { kind: KIND.to_owned(), id: id.as_str().to_owned(), text })])
+            Ok(vec![Change::Put(refined.record(&id)?)])
         };
         self.catalog_change(None, change).await
     }

@@ -343,8 +343,18 @@ impl Sums<'_> {
 }
 
 /// Marks all that there is of a gateway to be summed up anew.
-pub(super) async fn mark_calendar(db: &Database, gateway: &GatewayId, now: Timestamp) -> Result<(), StoreError> {
+async fn mark_calendar(db: &Database, gateway: &GatewayId, now: Timestamp) -> Result<(), StoreError> {
     let Some(extent) = series::of_gateway(db, gateway).await?.extent() else { return Ok(()) };
+    mark_extent(db, gateway, extent, now).await
+}
+
+/// The same of a gateway whose readings lie within a time.
+pub(super) async fn mark_extent(
+    db: &Database,
+    gateway: &GatewayId,
+    extent: TimeWindow,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let all = TimeWindow::between(extent.from.plus_millis(-MONTH_MS), extent.end());
     mark_all(db, gateway, Scope::Calendar, months(all).into_iter(), now).await
 }
@@ -374,6 +384,8 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mark::Timing;
+    use super::super::trial;
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -387,6 +399,40 @@ mod tests {
         let within = TimeWindow::between(evening, at("2026-02-01T00:00:00Z"));
         assert_eq!(periods(SpanStep::Day, within).into_iter().collect::<Vec<_>>(), ["2025-12", "2026-01"]);
         assert_eq!(periods(SpanStep::Month, within).into_iter().collect::<Vec<_>>(), ["2025", "2026"]);
+    }
+
+    #[tokio::test]
+    async fn an_older_sum_neither_writes_over_a_newer_one_nor_removes_it() {
+        let [db]: [Database; 1] = trial::openings(Timing::default()).await;
+        let gateway = GatewayId::parse("gw-1").unwrap();
+        let insert = "INSERT INTO @.series (gateway, sensor, metric, unit, kind, quantity, chosen)
+            VALUES ('gw-1', 'meter', 'energy', 'Wh', 'counter', 'other', false)";
+        db.execute(insert, ()).await.unwrap();
+        let mut sums = Vec::new();
+        for _ in 0..3 {
+            sums.push(Sums::of(&db, &gateway).await.unwrap());
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let day = sums[0].span(SpanStep::Day, at("2026-06-15T12:00:00Z"));
+        let within = TimeWindow::between(day.start, day.end);
+        let of = |count| {
+            let (zero, flags) = (0.0, heliograph_domain::RollupFlags::from_bits(0));
+            let (min, max, first, last, positive, negative, increase) = (zero, zero, zero, zero, zero, zero, zero);
+            let rollup = Rollup { count, min, max, first, last, covered_ms: 0, positive, negative, increase, flags };
+            vec![(0, SpanRollup { span: day.clone(), rollup })]
+        };
+        let stored = async || -> Vec<u32> {
+            sums[2].stored(SpanStep::Day, within).await.unwrap().iter().map(|(_, sum)| sum.rollup.count).collect()
+        };
+        sums[1].replace(SpanStep::Day, within, &of(2)).await.unwrap();
+        sums[0].replace(SpanStep::Day, within, &of(1)).await.unwrap();
+        assert_eq!(stored().await, [2]);
+        sums[0].replace(SpanStep::Day, within, &[]).await.unwrap();
+        assert_eq!(stored().await, [2]);
+        sums[2].replace(SpanStep::Day, within, &[]).await.unwrap();
+        sums[1].replace(SpanStep::Day, within, &of(2)).await.unwrap();
+        assert_eq!(stored().await, [0; 0]);
+        trial::remove(&db).await;
     }
 
     #[test]

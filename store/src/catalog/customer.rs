@@ -1,6 +1,8 @@
 //! Customers and what they own: the rules.
 
-use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, GatewayId, TimeWindow, Timestamp};
+use std::collections::BTreeSet;
+
+use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, TimeWindow, Timestamp};
 
 use super::{Catalog, Change, Decision, Record};
 use crate::error::StoreError;
@@ -44,6 +46,39 @@ impl Catalog {
         let planned = |commission: &&Commission| commission.window.from > now;
         let commission = self.commissions.get(&id).filter(planned).ok_or(StoreError::NotFound("commission"))?;
         Ok(vec![Change::Remove(Record::Commission(commission.clone()))])
+    }
+
+    /// The addresses of a customer and its people that nobody else has.
+    pub(crate) fn addresses_of_none_but(&self, id: CustomerId) -> Result<BTreeSet<EmailAddress>, StoreError> {
+        let customer = self.customers.get(&id).ok_or(StoreError::NotFound("customer"))?;
+        let (own, others): (Vec<_>, Vec<_>) = self.people.values().partition(|person| person.record.customer == Some(id));
+        let mut addresses: BTreeSet<EmailAddress> = own.into_iter().map(|person| person.record.email.clone()).collect();
+        addresses.extend(customer.email.clone());
+        for person in others {
+            addresses.remove(&person.record.email);
+        }
+        for email in self.customers.values().filter(|other| other.id != id).filter_map(|other| other.email.as_ref()) {
+            addresses.remove(email);
+        }
+        Ok(addresses)
+    }
+
+    /// Takes out what is personal of a customer; its commissions end.
+    pub(crate) fn customer_erase(&self, id: CustomerId, now: Timestamp) -> Decision {
+        let customer = self.customers.get(&id).ok_or(StoreError::NotFound("customer"))?;
+        let nameless = Customer { name: "erased".to_owned(), email: None, ..customer.clone() };
+        let mut changes = vec![Change::Put(Record::Customer(nameless))];
+        let people = self.people.values().filter(|person| person.record.customer == Some(id));
+        changes.extend(people.map(|person| Change::Remove(Record::Person(person.clone()))));
+        for commission in self.commissions.values().filter(|commission| commission.customer == id) {
+            let window = TimeWindow { until: Some(now), ..commission.window };
+            if commission.window.from >= now {
+                changes.push(Change::Remove(Record::Commission(commission.clone())));
+            } else if commission.window.until.is_none_or(|until| until > now) {
+                changes.push(Change::Put(Record::Commission(Commission { window, ..commission.clone() })));
+            }
+        }
+        Ok(changes)
     }
 
     /// Commissions by gateway and time.

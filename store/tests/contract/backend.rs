@@ -20,9 +20,6 @@ pub(crate) enum Backend {
 /// Every backend that the suite runs on.
 pub(crate) const ALL: &[Backend] = &[Backend::Sqlite, Backend::Cassandra];
 
-/// Backends that points, corrections, archives and erasure are on.
-pub(crate) const EMBEDDED: &[Backend] = &[Backend::Sqlite];
-
 /// A provider's store of its own for one test.
 pub(crate) struct Fresh {
     pub(crate) store: ProviderStore,
@@ -87,17 +84,6 @@ where
     T: Future<Output = ()>,
 {
     for backend in ALL {
-        test(backend.fresh()).await;
-    }
-}
-
-/// Runs a test of points, corrections, retention, archives or erasure.
-pub(crate) async fn on_embedded<F, T>(test: F)
-where
-    F: Fn(Fresh) -> T,
-    T: Future<Output = ()>,
-{
-    for backend in EMBEDDED {
         test(backend.fresh()).await;
     }
 }

@@ -100,6 +100,21 @@ async fn empty(provider: ProviderId) {
     try_join_all(empty).await.unwrap();
 }
 
+/// All rows of a provider's keyspace, as JSON.
+pub(crate) fn rows_of(provider: &ProviderId) -> String {
+    let keyspace = format!("provider_{provider}");
+    wait(async move {
+        let tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
+        let tables = SESSION.query_unpaged(tables, (&keyspace,)).await.unwrap().into_rows_result().unwrap();
+        let mut all = String::new();
+        for table in tables.rows::<(String,)>().unwrap().map(|row| row.unwrap().0) {
+            let rows = SESSION.query_unpaged(format!("SELECT JSON * FROM {keyspace}.{table}"), ()).await.unwrap();
+            all.extend(rows.into_rows_result().unwrap().rows::<(String,)>().unwrap().map(|row| row.unwrap().0));
+        }
+        all
+    })
+}
+
 async fn empty_table(keyspace: String, table: &str) -> Result<(), ExecutionError> {
     if table == "control" {
         return empty_control(&keyspace).await;

@@ -8,7 +8,8 @@ use heliograph_store::{
 };
 use uuid::Uuid;
 
-use crate::backend::{gateway, minute, on_embedded, power};
+use crate::backend::{Backend, gateway, minute, on_every_backend, power};
+use crate::cluster;
 
 fn address(text: &str) -> EmailAddress {
     EmailAddress::parse(text).unwrap()
@@ -68,7 +69,7 @@ async fn fill(store: &ProviderStore) -> CustomerId {
 
 #[tokio::test]
 async fn what_is_personal_is_erased_and_what_was_measured_stays() {
-    on_embedded(|store| async move {
+    on_every_backend(|store| async move {
         let customer = fill(&store).await;
         let erased = store.customer_erase(customer, minute(100)).await.unwrap();
         assert_eq!(erased, CustomerErasure { people: 1, mails: 2, commissions_ended: 1 });
@@ -120,4 +121,17 @@ async fn no_byte_of_an_erased_name_stays_in_the_file() {
         assert!(!found("frieda@niemand"), "the address is still there");
         assert!(!found("Dear Frieda"), "a mail is still there");
     }
+}
+
+#[tokio::test]
+async fn no_row_of_a_keyspace_holds_an_erased_name() {
+    let store = Backend::Cassandra.fresh();
+    let customer = fill(&store).await;
+    store.user_delete(UserId::new(Uuid::from_u128(12))).await.unwrap();
+    let mail = "0x".to_owned() + &b"Dear Frieda".iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let personal = ["frieda@niemand", "Frieda Niemand", mail.as_str()];
+    let held = |rows: String| personal.map(|text| rows.contains(text));
+    assert_eq!(held(cluster::rows_of(store.provider())), [true; 3]);
+    store.customer_erase(customer, minute(100)).await.unwrap();
+    assert_eq!(held(cluster::rows_of(store.provider())), [false; 3]);
 }

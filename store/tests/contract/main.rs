@@ -15,6 +15,7 @@ mod erasure;
 mod failures;
 mod gateways;
 mod mails;
+mod moving;
 mod owners;
 mod people;
 mod points;

@@ -1,0 +1,419 @@
+//! A keyspace as the tables of an archive, while others write into it.
+//!
+//! What is set up is of one instant, the catalog's version. The rest is read one
+//! after the other, so that what is pushed meanwhile may be in the archive in part.
+//! What has to hold is that figures follow from the readings that are in it:
+//!
+//! 1. Readings are read first, then marks, then rollups, then marks again.
+//! 2. Of a reading that is in the archive its mark was set before it. Either the
+//!    mark is in the archive too, or it was cleared before marks were read, and the
+//!    rollups that it led to were written before that.
+//! 3. A rollup that was written after the dump began may follow from a reading that
+//!    is not in the archive: its window is marked.
+//! 4. Local days and months are left out; all gateways are to be summed up anew.
+//!
+//! Where somebody corrects readings or chooses another kind meanwhile, the archive
+//! is given up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use heliograph_domain::{GatewayId, QuarantineId, TimeWindow, Timestamp};
+use scylla::DeserializeRow;
+use scylla::value::CqlTimestamp;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::super::rollup::QUARTER;
+use super::super::slicing::day_of;
+use super::super::{Database, mark, pulse, reading, rollup, series, span};
+use super::{ROWS_AT_ONCE, Registered, SeriesRow};
+use crate::archive::Part;
+use crate::archive::tables::{Cell, Table};
+use crate::catalog::Catalog;
+use crate::catalog::archive::{self as cells, flag, or_null, text, time};
+use crate::error::StoreError;
+use crate::rollup::gather::{Order, Walk};
+
+/// By how much the clocks of nodes may differ, µs.
+const CLOCKS_DIFFER: i64 = 15_000_000;
+/// Partitions whose first page is on its way.
+const PARTITIONS_AT_ONCE: usize = 8;
+/// Mails looked up at once.
+const MAILS_AT_ONCE: usize = 8;
+/// Entries of the trail read at once.
+const ENTRIES_AT_ONCE: usize = 1_000;
+
+/// A dump under way.
+struct Dump<'a> {
+    db: &'a Database,
+    parts: &'a mpsc::Sender<Part>,
+    now: Timestamp,
+    /// The cluster's time when it began, µs.
+    began: i64,
+    catalog: Arc<Catalog>,
+    registered: BTreeMap<GatewayId, Registered>,
+    /// Windows that are to be rolled up anew.
+    marks: BTreeSet<(GatewayId, Timestamp)>,
+    rows: Vec<Vec<Cell>>,
+}
+
+/// Gives everything of a provider to whoever writes the archive.
+pub(crate) async fn dump(db: &Database, now: Timestamp, parts: &mpsc::Sender<Part>) -> Result<(), StoreError> {
+    pulse::flush(db).await?;
+    let (began, catalog) = (span::time(db).await?, db.catalog().await?);
+    let mut registered = BTreeMap::new();
+    for gateway in catalog.gateways.keys() {
+        registered.insert(gateway.clone(), Registered::of(db, gateway).await?);
+    }
+    let (marks, rows) = (BTreeSet::new(), Vec::new());
+    let mut dump = Dump { db, parts, now, began, catalog, registered, marks, rows };
+    for table in ["settings", "locations"] {
+        dump.set_up(table).await?;
+    }
+    dump.gateways().await?;
+    for table in ["placements", "credentials"] {
+        dump.set_up(table).await?;
+    }
+    dump.sensors().await?;
+    dump.series().await?;
+    for table in ["customers", "commissions", "users"] {
+        dump.set_up(table).await?;
+    }
+    dump.records().await?;
+    dump.mails().await?;
+    dump.quarantine().await?;
+    dump.trail().await?;
+    dump.readings().await?;
+    dump.read_marks().await?;
+    dump.rollups().await?;
+    dump.read_marks().await?;
+    dump.write_marks().await?;
+    dump.begin("spans").await?;
+    dump.check_rules().await?;
+    dump.send(Part::End).await
+}
+
+impl Dump<'_> {
+    async fn send(&mut self, part: Part) -> Result<(), StoreError> {
+        if !self.rows.is_empty() {
+            let rows = std::mem::take(&mut self.rows);
+            self.parts.send(Part::Rows(rows)).await.map_err(|_| gone())?;
+        }
+        self.parts.send(part).await.map_err(|_| gone())
+    }
+
+    async fn begin(&mut self, table: &'static str) -> Result<(), StoreError> {
+        let table = Table::find(table).ok_or_else(gone)?;
+        self.send(Part::Table(table)).await
+    }
+
+    async fn row(&mut self, row: Vec<Cell>) -> Result<(), StoreError> {
+        self.rows.push(row);
+        if self.rows.len() < ROWS_AT_ONCE {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.rows);
+        self.parts.send(Part::Rows(rows)).await.map_err(|_| gone())
+    }
+
+    async fn rows(&mut self, table: &'static str, rows: Vec<Vec<Cell>>) -> Result<(), StoreError> {
+        self.begin(table).await?;
+        for row in rows {
+            self.row(row).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_up(&mut self, table: &'static str) -> Result<(), StoreError> {
+        let rows = self.catalog.archived(table).unwrap_or_default();
+        self.rows(table, rows).await
+    }
+
+    async fn gateways(&mut self) -> Result<(), StoreError> {
+        let mut heard = self.db.gateway_list().await?;
+        heard.retain(|gateway| self.catalog.gateways.contains_key(&gateway.id));
+        for gateway in &mut heard {
+            // The counter may be behind.
+            let stored = self.catalog.gateways.get(&gateway.id).is_some_and(|gateway| gateway.stored);
+            gateway.documents = gateway.documents.max(stored.into());
+        }
+        self.rows("gateways", heard.iter().map(cells::gateway).collect()).await
+    }
+
+    async fn sensors(&mut self) -> Result<(), StoreError> {
+        let row = |(gateway, row): (&GatewayId, &SeriesRow)| {
+            vec![
+                text(gateway),
+                text(row.name().0),
+                or_null(row.label.as_ref(), text),
+                text(row.role.as_deref().unwrap_or("other")),
+                flag(row.role_chosen.unwrap_or_default()),
+                or_null(row.rated_w, Cell::Real),
+            ]
+        };
+        let all = self.registered.iter().flat_map(|(id, of)| of.sensors.iter().map(move |row| (id, row)));
+        let rows = all.map(row).collect();
+        self.rows("sensors", rows).await
+    }
+
+    async fn series(&mut self) -> Result<(), StoreError> {
+        let millis = |time: Option<CqlTimestamp>| or_null(time, |time| Cell::Int(time.0));
+        let row = |(gateway, (number, row)): (&GatewayId, (usize, &SeriesRow))| {
+            let (sensor, metric, unit) = row.name();
+            vec![
+                text(gateway),
+                Cell::Int(number as i64),
+                text(sensor),
+                text(metric),
+                text(unit),
+                text(row.kind.as_deref().unwrap_or_default()),
+                text(row.quantity.as_deref().unwrap_or_default()),
+                flag(row.chosen.unwrap_or_default()),
+                millis(row.first),
+                millis(row.last),
+                millis(row.latest_time),
+                or_null(row.latest_value, Cell::Real),
+            ]
+        };
+        let all = self.registered.iter().flat_map(|(id, of)| of.series.iter().enumerate().map(move |row| (id, row)));
+        let rows = all.map(row).collect();
+        self.rows("series", rows).await
+    }
+
+    async fn records(&mut self) -> Result<(), StoreError> {
+        let respan = self.registered.iter().filter(|(_, of)| !of.series.is_empty()).map(|(id, _)| id);
+        let rows = self.catalog.archived_records(respan);
+        self.rows("records", rows).await
+    }
+
+    async fn mails(&mut self) -> Result<(), StoreError> {
+        self.begin("mails").await?;
+        let mails = self.db.outbox_places().await?;
+        let db = self.db.clone();
+        let found = stream::iter(mails).map(move |part| {
+            let db = db.clone();
+            async move { db.outbox_at(&part).await }
+        });
+        let mut found = std::pin::pin!(found.buffered(MAILS_AT_ONCE));
+        while let Some(mail) = found.try_next().await? {
+            let Some(mail) = mail else { continue };
+            let row = mail.row;
+            self.row(vec![
+                text(row.id),
+                text(row.key.report),
+                text(row.key.period),
+                text(row.key.recipient),
+                text(row.subject),
+                text(row.message_id),
+                Cell::Bytes(mail.message),
+                time(row.created),
+                text(row.state.as_str()),
+                Cell::Int(row.attempts.into()),
+                time(row.due),
+                text(row.outcome),
+                or_null(row.sent, time),
+            ])
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn quarantine(&mut self) -> Result<(), StoreError> {
+        self.begin("quarantine").await?;
+        let mut ids: Vec<Uuid> = Vec::new();
+        for share in ["trusted", "strangers"] {
+            let rows: Vec<(Uuid,)> = self.db.all("SELECT id FROM @.quarantine WHERE part = ?", (share,)).await?;
+            ids.extend(rows.into_iter().map(|(id,)| id));
+        }
+        ids.sort_unstable();
+        for id in ids {
+            let entry = match self.db.quarantine_fetch(QuarantineId::new(id)).await {
+                Ok(found) => found.entry,
+                // It has made room for another one.
+                Err(StoreError::NotFound(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            self.row(vec![
+                text(entry.id),
+                time(entry.received),
+                or_null(entry.gateway, text),
+                text(entry.address),
+                text(entry.code.as_str()),
+                text(entry.reason),
+                Cell::Bytes(entry.raw),
+                flag(entry.trusted),
+            ])
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The audit trail up to the head in the catalog.
+    async fn trail(&mut self) -> Result<(), StoreError> {
+        self.begin("audit").await?;
+        let head = self.catalog.trail_head();
+        let (mut next, last) = (1, head.map_or(0, |head| head.seq));
+        while next <= last {
+            let entries = self.db.audit_list(next, ENTRIES_AT_ONCE).await?;
+            let Some(reached) = entries.last().map(|entry| entry.seq) else { break };
+            for entry in entries.into_iter().filter(|entry| entry.seq <= last) {
+                self.row(vec![
+                    Cell::Int(i64::try_from(entry.seq).unwrap_or(i64::MAX)),
+                    time(entry.at),
+                    text(entry.actor),
+                    text(entry.action),
+                    text(entry.object),
+                    text(entry.detail),
+                    Cell::Bytes(entry.hash.0.to_vec()),
+                ])
+                .await?;
+            }
+            next = reached + 1;
+        }
+        self.rows("audit_head", head.iter().map(|head| vec![text(head)]).collect()).await
+    }
+
+    async fn readings(&mut self) -> Result<(), StoreError> {
+        self.begin("readings").await?;
+        let gateways: Vec<GatewayId> = self.registered.keys().cloned().collect();
+        for gateway in gateways {
+            self.readings_of(&gateway).await?;
+        }
+        // What is gone by now may have been missing.
+        let sealed = self.db.open_to_marks(self.now).await?;
+        let sealed = (sealed > Timestamp::MIN).then(|| vec![time(sealed)]);
+        self.rows("sealed", sealed.into_iter().collect()).await
+    }
+
+    async fn readings_of(&mut self, gateway: &GatewayId) -> Result<(), StoreError> {
+        let Some(window) = self.registered.get(gateway).and_then(extent) else { return Ok(()) };
+        let walk = Walk { window, order: Order::Forwards };
+        let partitions = reading::partitions(self.db, gateway, &walk).await?;
+        let pagers = stream::iter(partitions).map(|partition| reading::of_partition(self.db.clone(), gateway.clone(), partition));
+        let mut pagers = std::pin::pin!(pagers.buffered(PARTITIONS_AT_ONCE));
+        let mut frame: Option<(Timestamp, Vec<(u32, f64)>)> = None;
+        while let Some(rows) = pagers.try_next().await? {
+            let mut rows = std::pin::pin!(rows);
+            while let Some((at, sensor, metric, unit, value)) = rows.try_next().await? {
+                let at = Timestamp::clamped(at.0);
+                if frame.as_ref().is_some_and(|(before, _)| *before != at) {
+                    self.frame(gateway, frame.take()).await?;
+                }
+                // A series that was registered since comes with the next archive.
+                let number = self.registered.get(gateway).and_then(|of| of.number((&sensor, &metric, &unit)));
+                if let Some(number) = number {
+                    frame.get_or_insert_with(|| (at, Vec::new())).1.push((number, value));
+                }
+            }
+        }
+        self.frame(gateway, frame).await
+    }
+
+    async fn frame(&mut self, gateway: &GatewayId, frame: Option<(Timestamp, Vec<(u32, f64)>)>) -> Result<(), StoreError> {
+        let Some((at, values)) = frame else { return Ok(()) };
+        self.row(vec![text(gateway), time(at), Cell::Values(values)]).await
+    }
+
+    async fn read_marks(&mut self) -> Result<(), StoreError> {
+        for shard in 0..mark::SHARDS {
+            for mark in mark::of_shard(self.db, shard).await?.marks {
+                self.marks.extend(mark.windows().map(|start| (mark.gateway.clone(), start)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks of what changes nothing any more, and of what is not in the archive,
+    /// are left out.
+    async fn write_marks(&mut self) -> Result<(), StoreError> {
+        let sealed = self.db.open_to_marks(self.now).await?;
+        let marks = std::mem::take(&mut self.marks).into_iter();
+        let wanted = marks.filter(|(gateway, start)| *start >= sealed && self.registered.contains_key(gateway));
+        let rows = wanted.map(|(gateway, start)| vec![text(gateway), time(start)]).collect();
+        self.rows("marks", rows).await
+    }
+
+    async fn rollups(&mut self) -> Result<(), StoreError> {
+        self.begin("rollups").await?;
+        let gateways: Vec<GatewayId> = self.registered.keys().cloned().collect();
+        for gateway in gateways {
+            let Some(extent) = series::of_gateway(self.db, &gateway).await?.extent() else { continue };
+            for day in day_of(extent.from)..=day_of(extent.end()) {
+                let period = rollup::period(day);
+                let rows: Vec<RollupRow> = self.db.all(ROLLUPS, (gateway.as_str(), QUARTER, &period)).await?;
+                for row in rows {
+                    self.rollup(&gateway, row).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn rollup(&mut self, gateway: &GatewayId, row: RollupRow) -> Result<(), StoreError> {
+        let number = self.registered.get(gateway).and_then(|of| of.number((&row.sensor, &row.metric, &row.unit)));
+        let Some(number) = number else { return Ok(()) };
+        if row.written > self.began - CLOCKS_DIFFER {
+            self.marks.insert((gateway.clone(), Timestamp::clamped(row.start.0)));
+        }
+        let reals = [row.positive, row.negative, row.increase].map(Cell::Real);
+        let mut cells = vec![text(gateway), Cell::Int(number.into()), Cell::Int(row.start.0), Cell::Int(row.count)];
+        cells.extend([row.min, row.max, row.first, row.last].map(Cell::Real));
+        cells.push(Cell::Int(row.covered_ms));
+        cells.extend(reals);
+        cells.push(Cell::Int(row.flags.into()));
+        self.row(cells).await
+    }
+
+    /// Gives up where rollups were made by other rules than those in the archive.
+    async fn check_rules(&self) -> Result<(), StoreError> {
+        let changed = || {
+            let problem = "readings were corrected or given another kind while the archive was written: make it again";
+            StoreError::Unavailable(problem.to_owned())
+        };
+        if self.db.catalog().await?.corrections()? != self.catalog.corrections()? {
+            return Err(changed());
+        }
+        for (gateway, registered) in &self.registered {
+            if !registered.agrees(&Registered::of(self.db, gateway).await?) {
+                return Err(changed());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(DeserializeRow)]
+struct RollupRow {
+    sensor: String,
+    metric: String,
+    unit: String,
+    start: CqlTimestamp,
+    count: i64,
+    min: f64,
+    max: f64,
+    first: f64,
+    last: f64,
+    covered_ms: i64,
+    positive: f64,
+    negative: f64,
+    increase: f64,
+    flags: i32,
+    written: i64,
+}
+
+const ROLLUPS: &str =
+    "SELECT sensor, metric, unit, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags,
+    WRITETIME(count) AS written FROM @.rollup WHERE gateway = ? AND step = ? AND period = ?";
+
+/// From the first to after the last reading of all series.
+fn extent(registered: &Registered) -> Option<TimeWindow> {
+    let ends = registered.series.iter().filter_map(|row| Some((row.first?.0, row.last?.0)));
+    let (first, last) = ends.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+    Some(TimeWindow::between(Timestamp::clamped(first), Timestamp::clamped(last).plus_millis(1)))
+}
+
+fn gone() -> StoreError {
+    StoreError::Archive("nobody writes it any more".to_owned())
+}

@@ -1,0 +1,39 @@
+//! A customer's personal data goes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use heliograph_domain::{CustomerId, Timestamp};
+
+use super::Database;
+use crate::audit::AuditEvent;
+use crate::catalog::{Change, Record};
+use crate::customer::CustomerErasure;
+use crate::error::StoreError;
+
+impl Database {
+    /// Erases a customer: its mails, then what the catalog says of it, then mails that
+    /// were put meanwhile. One that is broken off is done by erasing again.
+    pub(crate) async fn customer_erase(
+        &self,
+        event: AuditEvent,
+        customer: CustomerId,
+        now: Timestamp,
+    ) -> Result<CustomerErasure, StoreError> {
+        let addresses = self.catalog().await?.addresses_of_none_but(customer)?;
+        let mut mails = self.outbox_erase(&addresses).await?;
+        let decided = Arc::new(Mutex::new(Vec::new()));
+        let last = Arc::clone(&decided);
+        self.change(event, move |catalog| {
+            let changes = catalog.customer_erase(customer, now)?;
+            last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&changes);
+            Ok(changes)
+        })
+        .await?;
+        mails += self.outbox_erase(&addresses).await?;
+        let decided = decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let people = decided.iter().filter(|change| matches!(change, Change::Remove(Record::Person(_)))).count();
+        let of_commission =
+            |change: &&Change| matches!(change, Change::Put(Record::Commission(_)) | Change::Remove(Record::Commission(_)));
+        Ok(CustomerErasure { people, mails, commissions_ended: decided.iter().filter(of_commission).count() })
+    }
+}
