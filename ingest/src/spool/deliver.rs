@@ -16,7 +16,7 @@ use super::record::Record;
 use super::waiting::Outcome;
 
 /// Records written to a store at once where each is on its own.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 
 /// Whether the same write may succeed later.
 pub(crate) const fn is_temporary(error: &StoreError) -> bool {

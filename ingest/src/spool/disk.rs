@@ -22,10 +22,18 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Makes a folder and those above it, for its owner alone.
+    /// Makes a folder and those above it, for its owner alone. Their names survive a
+    /// power loss when this returns, and so does that of the folder above: whoever
+    /// made it may have been killed before it was synced.
     pub(crate) fn make_folder(&self, path: &Path) -> Result<()> {
         self.operation("make_folder")?;
-        DirBuilder::new().recursive(true).mode(0o700).create(path)
+        let missing = path.ancestors().take_while(|folder| !folder.exists()).count();
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        for above in path.ancestors().skip(1).take(missing.max(2)) {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            self.sync_folder(above)?;
+        }
+        Ok(())
     }
 
     /// Makes a file that must not be there yet, for its owner alone.

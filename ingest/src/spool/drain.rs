@@ -16,8 +16,11 @@ use super::segment::{Loaded, RecordPlace, Segment};
 use super::status::Status;
 use super::waiting::Waiting;
 
-/// Documents written to the store at once.
+/// Documents written to the store in one piece.
 const BATCH: usize = 256;
+/// The same where each is on its own, so that a store that is only slow shows
+/// progress: those that are under way at once.
+const BATCH_OF_EACH: usize = deliver::AT_ONCE;
 /// Their bytes.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// A segment that the disk fails to read so often is kept aside.
@@ -70,10 +73,11 @@ pub(crate) async fn drain(store: ProviderStore, mut head: Head, status: Arc<Stat
         // Too many open files, say: that says nothing about the segment.
         Err(error) => return Drained::Stopped(head.segment, format!("the segment cannot be read now: {error}")),
     };
+    let most = if store.orders_by_stamp() { BATCH_OF_EACH } else { BATCH };
     let mut gaps = loaded.gaps.clone();
     let (mut at, mut untaken) = (0, None);
     while at < loaded.frames.len() {
-        let batch = Batch::next(&loaded, at, &head.segment.done, &mut gaps);
+        let batch = Batch::next(&loaded, at, most, &head.segment.done, &mut gaps);
         at = batch.next;
         if batch.records.is_empty() {
             continue;
@@ -124,13 +128,13 @@ struct Batch {
 impl Batch {
     /// The records from a frame on that are not done yet. What cannot be read is
     /// added to the gaps.
-    fn next(loaded: &Loaded, from: usize, done: &HashSet<usize>, gaps: &mut Vec<Range<usize>>) -> Self {
+    fn next(loaded: &Loaded, from: usize, most: usize, done: &HashSet<usize>, gaps: &mut Vec<Range<usize>>) -> Self {
         let mut batch = Self { records: Vec::new(), frames: Vec::new(), next: from };
         let mut bytes = 0;
         while let Some(frame) = loaded.frames.get(batch.next) {
             if !done.contains(&frame.start) {
                 bytes += frame.len();
-                if !batch.records.is_empty() && (batch.records.len() >= BATCH || bytes > BATCH_BYTES) {
+                if !batch.records.is_empty() && (batch.records.len() >= most || bytes > BATCH_BYTES) {
                     break;
                 }
                 match loaded.record(frame) {
@@ -226,7 +230,7 @@ mod tests {
         segment.done.insert(places[299].at);
         let loaded = segment.load(&disk).unwrap();
         let mut gaps = Vec::new();
-        let batch = Batch::next(&loaded, 0, &segment.done, &mut gaps);
+        let batch = Batch::next(&loaded, 0, BATCH, &segment.done, &mut gaps);
         let numbers: Vec<i64> = std::iter::once(9).chain(256..299).collect();
         let expected: Vec<Record> = numbers.into_iter().map(|number| document("gw-1", number)).collect();
         assert_eq!((batch.records, batch.next, gaps), (expected, 300, vec![]));

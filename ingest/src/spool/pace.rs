@@ -43,7 +43,7 @@ async fn spool(store: &ProviderStore, folder: &std::path::Path) -> Spool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures, which takes an idle machine: make soak"]
+#[ignore = "measures, which takes an idle machine: make bench"]
 async fn the_way_past_the_spool_costs_next_to_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder.path().join("data"));
@@ -61,7 +61,7 @@ async fn the_way_past_the_spool_costs_next_to_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures, which takes an idle machine: make soak"]
+#[ignore = "measures, which takes an idle machine: make bench"]
 async fn the_way_through_the_spool_is_no_slower_than_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let there = store(&folder.path().join("data"));

@@ -33,8 +33,9 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(50);
 /// The same while the spool is not in use.
 const IDLE_TICK: Duration = Duration::from_secs(1);
-/// A drain that has moved nothing for this long holds nobody up.
-const STALLED: Duration = Duration::from_secs(1);
+/// A drain that has moved nothing for this long holds nobody up. One batch of a
+/// store that is slow has to take less, or more is taken in than leaves.
+const STALLED: Duration = Duration::from_secs(3);
 /// Between two attempts on a store that does not answer.
 const RETRY: Duration = Duration::from_millis(100);
 const RETRY_MOST: Duration = Duration::from_secs(2);
