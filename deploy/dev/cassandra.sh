@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Real Cassandra for tests: one node on 127.0.0.1, one on 127.0.2.4, or a cluster
-# of three on 127.0.2.1 to 127.0.2.3, which may run beside each other. Passwords and permissions are
-# on (cassandra/cassandra administers), TLS is optional on the same port.
+# Real Cassandra for tests: one node on 127.0.0.1, one each on 127.0.2.4 and
+# 127.0.2.5, or a cluster of three on 127.0.2.1 to 127.0.2.3, which may run beside
+# each other. Passwords and permissions are on (cassandra/cassandra administers),
+# TLS is optional on the same port.
 set -euo pipefail
 
 readonly version=5.0.6
@@ -21,8 +22,8 @@ usage: cassandra.sh start | stop               one node: 127.0.0.1
        cassandra.sh node N start | stop | kill | pause | resume | remove
        cassandra.sh nodetool N COMMAND...      such as nodetool 0 flush
        cassandra.sh ca                         prints the file to trust for TLS
-Node 0 is the single one, 1 to 3 are the cluster's, 4 is one more single one for
-tests that end it. Stopping the single node or the cluster removes its data;
+Node 0 is the single one, 1 to 3 are the cluster's, 4 and 5 are more single ones
+for tests that end them. Stopping the single node or the cluster removes its data;
 stopping or killing a node by number keeps it.
 TEXT
   exit 64
@@ -113,8 +114,15 @@ make_certificate() {
   ) >"$state/keytool.log" 2>&1 || { tail -n 20 "$state/keytool.log" >&2; return 1; }
 }
 
+# What every node needs.
+prepare() {
+  command -v java >/dev/null || { say "java is not installed: run deploy/dev/install.sh"; return 1; }
+  fetch_jars
+  make_certificate
+}
+
 write_settings() {
-  local node="$1" dir seed alone=0 tokens=('0' '-9223372036854775808' '-3074457345618258603' '3074457345618258602' '0')
+  local node="$1" dir seed alone=0 tokens=('0' '-9223372036854775808' '-3074457345618258603' '3074457345618258602' '0' '0')
   dir="$(folder "$node")"
   ((node >= 1 && node <= 3)) || alone=1
   seed="$(address $((alone ? node : 1)))"
@@ -213,9 +221,7 @@ start_node() {
       say "something else listens on $at port $port"
       return 1
     fi
-    command -v java >/dev/null || { say "java is not installed: run deploy/dev/install.sh"; return 1; }
-    fetch_jars
-    make_certificate
+    prepare
     write_settings "$node"
     launch "$node"
     pid="$(<"$(folder "$node")/pid")"
@@ -257,16 +263,11 @@ signal_node() {
 
 start_cluster() {
   local node
+  prepare
   for node in 1 2 3; do
-    running_pid "$node" >/dev/null || { [[ $node == 1 ]] || sleep 1; }
-    if [[ $node == 1 ]] && ! running_pid 1 >/dev/null; then
-      # Its roles need a majority of three: who starts first is awaited last.
-      fetch_jars && make_certificate && write_settings 1 && launch 1
-      await_port 1
-    elif [[ $node != 1 ]]; then
-      running_pid "$node" >/dev/null || { write_settings "$node" && launch "$node"; }
-      await_port "$node"
-    fi
+    running_pid "$node" >/dev/null || { write_settings "$node"; launch "$node"; }
+    # Roles are kept by a majority of three: who starts first can be asked last.
+    await_port "$node"
   done
   for node in 1 2 3; do
     await "$node" "$(<"$(folder "$node")/pid")"
@@ -318,7 +319,7 @@ case "${1:-}" in
     esac
     ;;
   node)
-    [[ $# -eq 3 && "$2" =~ ^[0-4]$ ]] || usage
+    [[ $# -eq 3 && "$2" =~ ^[0-5]$ ]] || usage
     case "$3" in
       start) start_node "$2" ;;
       stop) end_node "$2" TERM ;;
@@ -329,7 +330,7 @@ case "${1:-}" in
       *) usage ;;
     esac
     ;;
-  nodetool) [[ $# -ge 3 && "$2" =~ ^[0-4]$ ]] || usage; flock -u 9; shift; nodetool "$@" ;;
+  nodetool) [[ $# -ge 3 && "$2" =~ ^[0-5]$ ]] || usage; flock -u 9; shift; nodetool "$@" ;;
   ca) echo "$state/ca.pem" ;;
   *) usage ;;
 esac

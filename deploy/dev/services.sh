@@ -14,6 +14,10 @@ case "${1:-}" in
     ;;
   stop)
     "$here/cassandra.sh" stop
+    # Of tests that were killed.
+    "$here/cassandra.sh" cluster stop
+    "$here/cassandra.sh" node 4 remove
+    "$here/cassandra.sh" node 5 remove
     "$here/chromedriver.sh" stop
     "$here/docker.sh" stop
     ;;

@@ -3,64 +3,23 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use heliograph_report::format;
 
-use crate::binary::{Process, connect, free_address, run, run_with_input, spawn, terminate};
+use crate::binary::{connect, free_address, run_with_input, terminate};
 use crate::browser::Browser;
 use crate::day;
+use crate::tenant::Tenant;
 
 pub(crate) const STORE: &str = "cassandra://127.0.0.1/?dc=datacenter1&rf=1";
 const PASSWORD: &str = "sixteen tons of coal";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const DATE: &str = "2026-06-15";
 
-/// A provider that nobody else has.
-pub(crate) struct Provider {
-    pub(crate) id: String,
-    folder: tempfile::TempDir,
-}
-
-impl Provider {
-    /// Sets one up; what the command prints is all that its roles need.
-    pub(crate) fn set_up() -> Self {
-        let id = format!("e2e_{:08x}", rand::random::<u32>());
-        let folder = tempfile::tempdir().unwrap();
-        let admin = "[store]\nadmin_user = \"cassandra\"\nadmin_password = \"cassandra\"\n";
-        std::fs::write(folder.path().join("admin.toml"), admin).unwrap();
-        let provider = Self { id, folder };
-        let said = provider.command(&["store", "init", "--admin-url", STORE, "--config", "admin.toml"]);
-        let password = said.lines().find_map(|line| line.strip_prefix("its password, shown this once: ")).unwrap();
-        std::fs::write(provider.path().join("password"), password).unwrap();
-        let roles = format!("[store]\nurl = \"{STORE}\"\nuser = \"provider_{}\"\npassword_file = \"password\"\n", provider.id);
-        std::fs::write(provider.path().join("heliograph.toml"), roles).unwrap();
-        provider
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    pub(crate) fn command(&self, arguments: &[&str]) -> String {
-        let output = run(&[arguments, &["--provider", &self.id]].concat(), self.path());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {said}(Cassandra is started with deploy/dev/cassandra.sh start)");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    pub(crate) fn start(&self, role: &str, listen: SocketAddr, ops: SocketAddr) -> Process {
-        let (listen_text, ops_text) = (listen.to_string(), ops.to_string());
-        let process = spawn(&[role, "--provider", &self.id, "--listen", &listen_text, "--ops", &ops_text], self.path());
-        drop(connect(listen, PATIENCE));
-        process
-    }
-}
-
 #[tokio::test]
 async fn a_provider_on_a_cluster_takes_readings_and_shows_them() {
-    let provider = Provider::set_up();
+    let provider = Tenant::set_up(STORE);
     let again = provider.command(&["store", "init", "--admin-url", STORE, "--config", "admin.toml"]);
     assert!(again.contains("keeps its password") && !again.contains("shown this once"), "{again}");
     let add =

@@ -14,6 +14,7 @@ use crate::binary::{HELIOGRAPH, Process, free_address, terminate};
 use crate::crash;
 use crate::load::Plan;
 use crate::oracle::{self, sqlite};
+use crate::soak;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Documents pushed while an operation may fail.
@@ -51,9 +52,9 @@ async fn operations_of_a_checkpoint_may_fail() {
 }
 
 #[tokio::test]
-#[ignore = "takes a quarter of an hour: make soak"]
+#[ignore = "takes minutes: make soak"]
 async fn many_operations_of_a_checkpoint_may_fail() {
-    check_checkpoints(100).await;
+    check_checkpoints(soak::rounds(200).div_ceil(5) as usize).await;
 }
 
 async fn check_checkpoints(rounds: usize) {
@@ -223,10 +224,10 @@ fn kill_child(strace: &Process) {
 }
 
 /// strace beside the threads of a process that write the store.
-struct Tracer(Child);
+pub(crate) struct Tracer(Child);
 
 impl Tracer {
-    fn attach(process: &Process, failures: &[&str], output: &Path) -> Self {
+    pub(crate) fn attach(process: &Process, failures: &[&str], output: &Path) -> Self {
         let mut command = strace(failures, output);
         let threads = store_threads(process.0.id());
         for thread in &threads {
@@ -246,7 +247,7 @@ impl Tracer {
         Self(child)
     }
 
-    fn detach(mut self) {
+    pub(crate) fn detach(mut self) {
         assert!(Command::new("kill").args(["-INT", &self.0.id().to_string()]).status().unwrap().success());
         self.0.wait().unwrap();
     }

@@ -14,8 +14,9 @@ use jiff::civil;
 use uuid::Uuid;
 
 use crate::binary::{connect, free_address, run, run_with_input, spawn, terminate};
-use crate::cluster::{PATIENCE, Provider, STORE, push};
+use crate::cluster::{PATIENCE, STORE, push};
 use crate::day;
+use crate::tenant::Tenant;
 
 const KEY: &str = "one key for both stores";
 
@@ -32,7 +33,7 @@ fn embedded(folder: &Path) -> ProviderStore {
     Store::open(url).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap()
 }
 
-fn clustered(provider: &Provider) -> ProviderStore {
+fn clustered(provider: &Tenant) -> ProviderStore {
     let url = StoreUrl::parse(STORE).unwrap().signed_in("cassandra", Secret::new("cassandra"));
     Store::open(url).unwrap().provider(&ProviderId::parse(&provider.id).unwrap()).unwrap()
 }
@@ -69,7 +70,7 @@ fn produced(report: &LocationReport) -> f64 {
 
 #[tokio::test]
 async fn a_provider_with_history_moves_to_a_cluster_and_goes_on_there() {
-    let provider = Provider::set_up();
+    let provider = Tenant::set_up(STORE);
     let folder = provider.path();
     set_up(&embedded(folder)).await;
     let on_file = ["--provider", "sunrise", "--store", "sqlite:data"];

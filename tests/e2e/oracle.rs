@@ -2,6 +2,7 @@
 //! What is stored is read by a way that shares no code with ingest or store, and
 //! held against the journals of the load generator.
 
+pub(crate) mod cassandra;
 pub(crate) mod sqlite;
 
 use std::collections::HashMap;
@@ -135,6 +136,12 @@ pub(crate) fn judge_folder(folder: &Path, plans: &[&Plan]) -> Verdict {
         all.leak.extend(leak);
     }
     all
+}
+
+/// Fails unless all that is stored is what a load of its own left.
+pub(crate) fn check_stored(stored: &[Stored], plan: &Plan) {
+    let verdict = judge(&plan.sent(), &[], stored);
+    assert!(verdict.is_clean(), "{verdict}");
 }
 
 /// Fails unless the files of a folder are clean.

@@ -28,6 +28,9 @@ pub(crate) struct Gateway {
     pub(crate) since: i64,
     /// Instants of a backfill document, at most.
     pub(crate) backfill: u64,
+    /// How far apart they are, in milliseconds: a multiple of [`STEP_MS`], or 0 for
+    /// next to each other.
+    pub(crate) spread: i64,
 }
 
 impl Gateway {
@@ -44,7 +47,10 @@ impl Gateway {
             // Live: everything at one instant.
             0..60 => keys([at], 0..2, 0..3),
             // What has piled up, over many instants between two live ones.
-            60..75 => keys((0..random.random_range(2..=self.backfill.max(2))).map(|i| at + 1 + i as i64), 0..1, 0..2),
+            60..75 => {
+                let instants = random.random_range(2..=self.backfill.max(2)) as i64;
+                keys((0..instants).map(|i| at + 1 + i - i * self.spread), 0..1, 0..2)
+            }
             // Late, beside what is there.
             75..85 => keys([earlier(&mut random) - 5_000], 0..2, 0..3),
             // Other sensors at an instant that a document had before.

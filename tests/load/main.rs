@@ -63,6 +63,9 @@ struct Args {
     /// Instants of a backfill document, at most.
     #[arg(long, default_value_t = 30)]
     backfill: u64,
+    /// Milliseconds between these, back into the past; 0: next to each other.
+    #[arg(long, default_value_t = 0)]
+    spread: i64,
     /// When the first document was measured, in milliseconds UTC.
     #[arg(long)]
     since: i64,
@@ -114,6 +117,7 @@ impl<'a> Lane<'a> {
             seed: args.seed,
             since: args.since,
             backfill: args.backfill,
+            spread: args.spread,
         };
         let path = journal::path_of(&args.journal, &args.provider, &gateway.id());
         let before = journal::read(&path);

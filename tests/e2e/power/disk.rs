@@ -44,6 +44,8 @@ struct File {
     pending: Vec<Op>,
     /// Pending operations that were made durable so far, over its life.
     done: usize,
+    /// How far writes reached that were given up.
+    forgotten: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -95,7 +97,10 @@ impl Disk {
             Event::FolderMade { path } => self.change(path, Change::Made(path.clone(), None)),
             Event::Removed { path } => self.change(path, Change::Removed(path.clone())),
             Event::Renamed { from, to } => self.change(to, Change::Renamed(from.clone(), to.clone())),
-            Event::Written { path, offset, data } => self.push(path, Op::Write(*offset, Rc::clone(data))),
+            Event::Written { path, offset, data } => {
+                let offset = offset.unwrap_or_else(|| self.length(path));
+                self.push(path, Op::Write(offset, Rc::clone(data)));
+            }
             Event::Resized { path, length } => self.push(path, Op::Resize(*length)),
             Event::SyncBegins { id, path } => {
                 let covered = match self.names.get(path) {
@@ -126,6 +131,16 @@ impl Disk {
         }
     }
 
+    /// How long a process sees a file to be.
+    fn length(&self, path: &Path) -> usize {
+        let Some(Some(file)) = self.names.get(path) else { return 0 };
+        let file = &self.files[*file];
+        file.pending.iter().fold(file.durable.len().max(file.forgotten), |length, op| match op {
+            Op::Write(offset, data) => length.max(offset + data.len()),
+            Op::Resize(length) => *length,
+        })
+    }
+
     /// What is written to a file without a name is of no consequence.
     fn push(&mut self, path: &Path, op: Op) {
         if let Some(Some(file)) = self.names.get(path) {
@@ -146,14 +161,14 @@ impl Disk {
             change.apply(&mut self.durable_names);
         }
         for (path, file) in &self.durable_names {
-            let Some(file) = file else {
-                std::fs::create_dir_all(folder.join(path)).unwrap();
-                continue;
-            };
             let path = folder.join(path);
-            // A file in a folder that is not there is not there either.
-            if path.parent().is_some_and(Path::is_dir) {
-                std::fs::write(path, self.files[*file].left(random)).unwrap();
+            // What is in a folder that is not there is not there either.
+            if !path.parent().is_some_and(Path::is_dir) {
+                continue;
+            }
+            match file {
+                Some(file) => std::fs::write(path, self.files[*file].left(random)).unwrap(),
+                None => std::fs::create_dir(path).unwrap(),
             }
         }
     }
@@ -177,7 +192,11 @@ impl File {
     /// A write that failed to reach the disk is not tried again by a later sync.
     fn forget(&mut self, until: usize) {
         let count = self.covered(until);
-        self.pending.drain(..count);
+        for op in self.pending.drain(..count) {
+            if let Op::Write(offset, data) = op {
+                self.forgotten = self.forgotten.max(offset + data.len());
+            }
+        }
         self.done += count;
     }
 

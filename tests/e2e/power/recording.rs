@@ -1,16 +1,16 @@
 //! What a process does to its files and what it answers, as strace sees it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
-use crate::binary::{HELIOGRAPH, NO_SPOOL};
+use crate::binary::HELIOGRAPH;
 
 /// What changes files, and what answers. Memory maps are not seen: SQLite writes
 /// only its `-shm` file that way, which nothing is read from after a power loss.
-const CALLS: &str = "open,openat,creat,mkdir,mkdirat,unlink,unlinkat,rename,renameat,renameat2,link,linkat,write,pwrite64,\
+const CALLS: &str = "open,openat,creat,mkdir,mkdirat,unlink,unlinkat,rmdir,rename,renameat,renameat2,link,linkat,write,pwrite64,\
                      writev,pwritev,pwritev2,ftruncate,fallocate,lseek,fsync,fdatasync,sync_file_range,copy_file_range,sendto,sendmsg";
 
 /// Paths are those below the recorded folder.
@@ -30,9 +30,10 @@ pub(super) enum Event {
         from: PathBuf,
         to: PathBuf,
     },
+    /// At the end of the file where there is no offset.
     Written {
         path: PathBuf,
-        offset: usize,
+        offset: Option<usize>,
         data: Rc<[u8]>,
     },
     Resized {
@@ -62,10 +63,29 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// How often a file was synced.
-    pub(super) fn syncs(&self, name: &str) -> usize {
-        let synced = |event: &&Event| matches!(event, Event::SyncBegins { path, .. } if path.ends_with(name));
+    /// How often files were synced whose names end so.
+    pub(super) fn syncs(&self, suffix: &str) -> usize {
+        let synced = |event: &&Event| matches!(event, Event::SyncBegins { path, .. } if path.to_string_lossy().ends_with(suffix));
         self.events.iter().filter(synced).count()
+    }
+
+    /// Where syncs of files failed whose names end so.
+    pub(super) fn failed_syncs(&self, suffix: &str) -> Vec<usize> {
+        let mut begun = HashSet::new();
+        let mut failed = Vec::new();
+        for (at, event) in self.events.iter().enumerate() {
+            match event {
+                Event::SyncBegins { id, path } if path.to_string_lossy().ends_with(suffix) => drop(begun.insert(id)),
+                Event::SyncFails { id } if begun.contains(id) => failed.push(at),
+                _ => {}
+            }
+        }
+        failed
+    }
+
+    /// Documents acked from an event on.
+    pub(super) fn acked_after(&self, at: usize) -> usize {
+        self.events[at..].iter().filter(|event| matches!(event, Event::Acked { .. })).count()
     }
 }
 
@@ -75,9 +95,9 @@ pub(super) struct Tracer {
     output: PathBuf,
 }
 
-/// Starts a role under strace, in which calls may fail. It has no spool: the store
-/// alone is looked at.
-pub(super) fn start(arguments: &[&str], failure: Option<&str>, folder: &Path) -> Tracer {
+/// Starts a role under strace, in which calls may fail, with settings from the
+/// environment.
+pub(super) fn start(arguments: &[&str], settings: &[(&str, &str)], failure: Option<&str>, folder: &Path) -> Tracer {
     let output = folder.join("strace.txt");
     let strace = Command::new("strace")
         .args(failure.iter().flat_map(|failure| ["-e".to_owned(), format!("inject={failure}")]))
@@ -86,7 +106,7 @@ pub(super) fn start(arguments: &[&str], failure: Option<&str>, folder: &Path) ->
         .arg("--")
         .arg(HELIOGRAPH)
         .args(arguments)
-        .envs(NO_SPOOL)
+        .envs(settings.iter().copied())
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -186,9 +206,11 @@ impl Reader {
         match name {
             "open" | "openat" | "creat" => self.opened(&path(0), arguments, result),
             "mkdir" | "mkdirat" => self.extend(self.below(&path(0)).map(|path| Event::FolderMade { path })),
-            "unlink" | "unlinkat" => self.extend(self.below(&path(0)).map(|path| Event::Removed { path })),
+            "unlink" | "unlinkat" | "rmdir" => self.extend(self.below(&path(0)).map(|path| Event::Removed { path })),
             "rename" | "renameat" | "renameat2" => {
                 if let (Some(from), Some(to)) = (self.below(&path(0)), self.below(&path(1))) {
+                    // Whoever has it open writes to it under its new name.
+                    self.files.values_mut().filter(|file| file.0 == from).for_each(|file| file.0.clone_from(&to));
                     self.events.push(Event::Renamed { from, to });
                 }
             }
@@ -222,12 +244,13 @@ impl Reader {
                 return;
             }
             "write" => {
-                assert!(!*appends, "what {} has is not followed", path.display());
-                let offset = *position;
+                let offset = (!*appends).then_some(*position);
                 *position += result;
                 Event::Written { path: path.clone(), offset, data: strings(arguments)[0][..result].into() }
             }
-            "pwrite64" => Event::Written { path: path.clone(), offset: last(), data: strings(arguments)[0][..result].into() },
+            "pwrite64" => {
+                Event::Written { path: path.clone(), offset: Some(last()), data: strings(arguments)[0][..result].into() }
+            }
             "ftruncate" => Event::Resized { path: path.clone(), length: last() },
             _ => panic!("what {name} does to {} is not followed", path.display()),
         };
