@@ -68,3 +68,6 @@ async fn leased(store: &ProviderStore, holder: &str, clock: &Clock) -> Result<bo
     let now = clock();
     store.lease_take(LEASE, holder, now, now.plus_millis(LEASE_MS)).await
 }
+
+#[cfg(test)]
+mod tests;

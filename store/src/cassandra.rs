@@ -12,11 +12,13 @@ pub(crate) mod archive;
 mod audit;
 mod catalog;
 mod change;
+mod control;
 pub(crate) mod correction;
 mod customer;
 pub(crate) mod document;
 mod failure;
 mod gateway;
+mod lifetime;
 mod mark;
 mod newest;
 mod outbox;
@@ -26,6 +28,7 @@ pub(crate) mod reading;
 mod retention;
 pub(crate) mod rollup;
 pub(crate) mod schema;
+mod seal;
 pub(crate) mod series;
 mod session;
 mod slicing;
@@ -180,7 +183,21 @@ impl Database {
     where
         T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
     {
-        let (session, statement) = (self.session().await?, self.prepared(cql).await?);
+        self.all_by(cql, values, PAGE_ROWS).await
+    }
+
+    /// The same by pages of so many rows.
+    pub(crate) async fn all_by<T>(
+        &self,
+        cql: &'static str,
+        values: impl SerializeRow,
+        page_rows: i32,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
+    {
+        let (session, mut statement) = (self.session().await?, self.prepared(cql).await?);
+        statement.set_page_size(page_rows);
         let rows = Box::pin(session.execute_iter(statement, values)).await?;
         let rows = rows.rows_stream::<T>().map_err(|error| StoreError::Damaged(error.to_string()))?;
         Ok(rows.try_collect().await?)

@@ -29,6 +29,11 @@ pub(crate) use user::Person;
 /// The kind of the record that stands while an archive is being restored.
 const RESTORING: &str = "restoring";
 
+/// The month of an instant, UTC, as partitions are called by: `2026-06`.
+pub(crate) fn month_of(time: Timestamp) -> String {
+    time.to_jiff().strftime("%Y-%m").to_string()
+}
+
 /// Everything that is set up.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Catalog {
@@ -145,7 +150,7 @@ impl Catalog {
 
     /// The month of the trail that an entry begins, if it does.
     pub(crate) fn trail_month(&self, row: &AuditRow) -> Option<Change> {
-        let month = row.at.to_jiff().strftime("%Y-%m").to_string();
+        let month = month_of(row.at);
         let opened = self.trail_months.keys().next_back().is_none_or(|newest| *newest < month);
         opened.then(|| Change::Put(Record::TrailMonth { month, first: row.seq }))
     }

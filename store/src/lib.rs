@@ -6,6 +6,7 @@
 //! beside the records that they take and give. Nothing outside this crate
 //! spells SQL or CQL.
 
+mod address;
 mod admin;
 mod archive;
 mod array;

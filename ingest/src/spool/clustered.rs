@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heliograph_domain::{GatewayId, MetricName, ProviderId, Secret, SensorId, TimeWindow, Timestamp, Unit};
-use heliograph_store::{ClusterAdmin, DocumentWrite, ProviderStore, SeriesSeen, Store, StoreError, StoreUrl, Value};
+use heliograph_store::{
+    ClusterAdmin, DocumentWrite, ProviderStore, QuarantineNew, SeriesSeen, Store, StoreError, StoreUrl, Value,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::disk::Disk;
 use super::record::Record;
-use super::record::tests::document;
+use super::record::tests::{document, refused};
 use super::{NotKept, Spool, SpoolPlace};
 
 const NODE: &str = "cassandra://127.0.0.1/?dc=datacenter1&rf=1";
@@ -152,13 +154,21 @@ async fn what_the_store_will_never_take_is_told_to_whoever_waits_for_the_ack() {
 async fn what_the_store_will_never_take_leaves_the_spool_and_holds_up_nothing() {
     let (gateway, folder) = (any_gateway(), tempfile::tempdir().unwrap());
     let away = start(nobody(), folder.path().to_owned()).await;
-    // A node takes no mutation of 20 MiB, not in the quarantine either.
-    let too_long = |number: i64| change(document(&gateway, number), |document| document.address = "x".repeat(20 << 20));
+    // A node takes no mutation of 20 MiB.
+    let entry = |number: u8| {
+        let reason = "x".repeat(20 << 20);
+        QuarantineNew { reason, gateway: Some(gateway.clone()), ..refused(number, true) }
+    };
+    let too_long = |number: u8| {
+        let refused = Some(entry(number));
+        change(document(&gateway, i64::from(number)), |document| document.quarantine = refused)
+    };
     let odd_unit = change(document(&gateway, 9), |document| {
         document.series[0].unit = Unit::parse("W").unwrap();
         document.sensors[0].id = SensorId::parse("inverter-2").unwrap();
     });
-    for record in [too_long(0), document(&gateway, 1), too_long(2), document(&gateway, 3), odd_unit] {
+    let junk = Record::Refused(Arc::new(entry(7)));
+    for record in [too_long(0), document(&gateway, 1), junk, too_long(2), document(&gateway, 3), odd_unit] {
         away.spool.write(record).await.unwrap();
     }
     away.end(Duration::ZERO).await;
@@ -172,5 +182,8 @@ async fn what_the_store_will_never_take_leaves_the_spool_and_holds_up_nothing() 
     running.end(DEADLINE).await;
     let values = values(&store, &gateway).await;
     assert!([1.0, 3.0, 9.0].iter().all(|value| values.contains(value)), "{values:?}");
-    assert_eq!((files(folder.path(), "spool1"), files(folder.path(), "refused")), (0, 2));
+    // The documents are in the quarantine, what that will not have either in a file.
+    let listed = store.quarantine_list(None, 1000).await.unwrap();
+    let ours = listed.iter().filter(|row| row.entry.gateway.as_deref() == Some(gateway.as_str())).count();
+    assert_eq!((ours, files(folder.path(), "spool1"), files(folder.path(), "refused")), (2, 0, 1));
 }

@@ -258,6 +258,34 @@ async fn a_damaged_segment_is_kept_aside_and_the_rest_drains() {
 }
 
 #[tokio::test]
+async fn a_segment_that_cannot_be_read_at_the_start_is_looked_for_again() {
+    let world = World::new();
+    world.take_store_away();
+    let first = world.start().await;
+    for number in 0..5 {
+        first.spool.write(document("gw-1", number)).await.unwrap();
+    }
+    first.end(Duration::ZERO).await;
+    world.bring_store_back();
+    // The folder is made, then the segment is read: too many open files, say.
+    world.disk.faults.fail_after(1);
+    let second = world.start().await;
+    tokio::time::timeout(PATIENCE, async {
+        while !world.files("spool1").is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let seen = world.disk.faults.seen();
+    let reads = seen.iter().filter(|name| **name == "read").count();
+    assert!(reads >= 3, "refused, read at the next look, drained: {seen:?}");
+    assert_eq!(world.stored("gw-1").await, numbers(0..5));
+    second.end(PATIENCE).await;
+    assert_eq!(std::fs::read_dir(world.spool()).unwrap().count(), 0, "no folder is left");
+}
+
+#[tokio::test]
 async fn a_full_spool_refuses_and_strangers_fill_a_part_of_it() {
     let world = World { bytes: 16 * 1024, ..World::new() };
     world.take_store_away();

@@ -11,8 +11,8 @@ use super::tables::{Cell, Table};
 use super::write::ArchiveWriter;
 use super::{ArchiveHeader, ArchiveSummary, Progress, failed};
 use crate::audit::AuditEvent;
-use crate::cassandra::archive::{ROWS_AT_ONCE, dump, restore};
 use crate::cassandra;
+use crate::cassandra::archive::{ROWS_AT_ONCE, dump, restore};
 use crate::error::StoreError;
 
 /// Pieces between both sides.

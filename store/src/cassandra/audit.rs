@@ -20,7 +20,7 @@ impl Database {
     /// changes nothing.
     pub(super) async fn complete_trail(&self, catalog: &Catalog) -> Result<(), StoreError> {
         for row in catalog.trail.values() {
-            self.trail_put(&month_of(catalog, row.seq), row).await?;
+            self.trail_put(&month_of_entry(catalog, row.seq), row).await?;
         }
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Database {
 }
 
 /// The month that an entry stands in.
-fn month_of(catalog: &Catalog, seq: u64) -> String {
+fn month_of_entry(catalog: &Catalog, seq: u64) -> String {
     let before = catalog.trail_months.iter().filter(|(_, first)| **first <= seq);
     before.map(|(month, _)| month.clone()).next_back().unwrap_or_default()
 }

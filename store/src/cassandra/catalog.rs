@@ -6,13 +6,14 @@
 //! was faster, all is decided anew.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use scylla::response::query_result::QueryResult;
 use scylla::statement::SerialConsistency;
 use scylla::value::{CqlValue, Row as CqlRow};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::Database;
@@ -22,6 +23,13 @@ use crate::error::StoreError;
 
 /// How old a catalog may be where a caller can live with an old one.
 const RECENT: Duration = Duration::from_secs(1);
+/// How old it may be at most, where it changes faster than it can be read anew or
+/// the cluster is busy: what is decided by it holds from two days ahead, or for days.
+const STILL_GOOD: Duration = Duration::from_secs(60);
+/// How long such a caller waits for a newer one.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Rows of the catalog that come in one page, which are of one version.
+const PAGE_ROWS: i32 = 20_000;
 /// Rows that one batch changes, about.
 pub(super) const BATCH_ROWS: usize = 100;
 /// Bytes that one batch carries, about; a node refuses 50 KiB.
@@ -38,6 +46,9 @@ const ATTEMPTS: u64 = 20;
 pub(super) struct State {
     known: RwLock<Option<Known>>,
     loading: tokio::sync::Mutex<()>,
+    /// Whether a task reads the catalog anew, and how often one has ended.
+    looking: AtomicBool,
+    looked: watch::Sender<u64>,
     queue: Mutex<Queue>,
 }
 
@@ -107,12 +118,38 @@ impl Database {
         Ok(self.known_catalog().await?.catalog)
     }
 
-    /// The catalog as it was within the last second.
+    /// The catalog as it was within the last second or, where there is no newer one
+    /// to be had, as it was last known.
     pub(crate) async fn recent_catalog(&self) -> Result<Arc<Catalog>, StoreError> {
-        match self.inner.catalog.known() {
+        let state = &self.inner.catalog;
+        match state.known() {
             Some(known) if known.checked.elapsed() < RECENT => usable(known.catalog),
+            Some(known) if known.checked.elapsed() < STILL_GOOD => {
+                let mut looked = state.looked.subscribe();
+                self.look_again();
+                // Whether it was found or not: what is known then is the newest.
+                drop(tokio::time::timeout(PATIENCE, looked.changed()).await);
+                usable(state.known().map_or(known.catalog, |newer| newer.catalog))
+            }
             _ => self.catalog().await,
         }
+    }
+
+    /// Reads the catalog, if somebody else does not do so already.
+    fn look_again(&self) {
+        if self.inner.catalog.looking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let db = self.clone();
+        tokio::spawn(async move {
+            let looked = db.known_catalog().await;
+            let state = &db.inner.catalog;
+            state.looking.store(false, Ordering::Release);
+            state.looked.send_modify(|count| *count += 1);
+            if let Err(error) = looked {
+                tracing::warn!(%error, "what is set up cannot be read anew");
+            }
+        });
     }
 
     /// The catalog's version; 0 before anything was written.
@@ -187,7 +224,7 @@ impl Database {
         let cql = "SELECT version, kind, id, fields, body FROM @.catalog WHERE part = 'catalog'";
         for _ in 0..ATTEMPTS {
             let checked = Instant::now();
-            let rows: Vec<Columns> = self.all(cql, ()).await?;
+            let rows: Vec<Columns> = self.all_by(cql, (), PAGE_ROWS).await?;
             let version = rows.first().and_then(|(version, ..)| *version);
             if rows.iter().any(|(other, ..)| *other != version) {
                 continue;
@@ -476,3 +513,6 @@ pub(super) fn conditional(result: QueryResult) -> Result<(Option<CqlValue>, Hash
         names.into_iter().zip(row.columns).filter_map(|(name, value)| value.map(|value| (name, value))).collect();
     Ok((columns.remove("[applied]"), columns))
 }
+
+#[cfg(test)]
+mod tests;

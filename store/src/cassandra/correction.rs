@@ -1,9 +1,7 @@
-//! Corrections in the catalog, and the marks that they set.
-//!
-//! Marks are written before the change, as before readings: whoever settles in
-//! between finds them again, because they are cleared only after they were seen
-//! for longer than the change can take.
+//! Corrections in the catalog, and other changes that windows follow from.
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use heliograph_domain::{Correction, CorrectionId, GatewayId, Reverted, SeriesCorrections, SeriesKey, Timestamp};
 
 use super::{Database, mark, series};
@@ -13,16 +11,36 @@ use crate::error::StoreError;
 use crate::rollup::correct;
 use crate::rollup::series::StoredSeries;
 
+/// Makes a change that windows follow from, as `mark` marks them.
+///
+/// Before the change, as before readings: should this process end in between, the
+/// windows are settled by what was changed. And once more after it, with stamps of
+/// their own: by then somebody may have settled them by what was there before, and
+/// have cleared the first marks, since a change takes as long as it takes.
+pub(crate) async fn marked<'a, T>(
+    db: &Database,
+    mark: impl Fn() -> BoxFuture<'a, Result<(), StoreError>>,
+    change: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    mark().await?;
+    let changed = change.await;
+    // Of a change that got no answer nobody knows whether it was made.
+    if matches!(changed, Ok(_) | Err(StoreError::Unavailable(_))) {
+        mark().await?;
+        db.data_changed();
+    }
+    changed
+}
+
 pub(crate) async fn create(db: &Database, event: AuditEvent, correction: Correction) -> Result<Correction, StoreError> {
     let catalog = db.catalog().await?;
     catalog.gateway(&correction.series.gateway)?;
     let series = series_of(db, &correction.series).await?;
     let all = catalog.corrections()?;
     check(&correction, series.record.kind, &all)?;
-    mark(db, &series, &correction, &all, event.at).await?;
-    let new = correction.clone();
-    db.change(event, move |catalog| catalog.correction_create(&new, &series)).await?;
-    db.data_changed();
+    let (now, new, of) = (event.at, correction.clone(), series.clone());
+    let change = db.change(event, move |catalog| catalog.correction_create(&new, &of));
+    marked(db, || mark(db, &series, &correction, &all, now).boxed(), change).await?;
     Ok(correction)
 }
 
@@ -35,9 +53,9 @@ pub(crate) async fn revert(
     let all = db.catalog().await?.corrections()?;
     let correction = revert_one(&all, id, reverted.clone())?;
     let series = series_of(db, &correction.series).await?;
-    mark(db, &series, &correction, &all, event.at).await?;
-    db.change(event, move |catalog| catalog.correction_revert(id, &reverted)).await?;
-    db.data_changed();
+    let now = event.at;
+    let change = db.change(event, move |catalog| catalog.correction_revert(id, &reverted));
+    marked(db, || mark(db, &series, &correction, &all, now).boxed(), change).await?;
     Ok(correction)
 }
 
@@ -68,5 +86,8 @@ async fn mark(
 ) -> Result<(), StoreError> {
     let others = all.iter().filter(|other| other.series == correction.series && other.id != correction.id);
     let marks = correct::marks(series.record.kind, series.extent, &SeriesCorrections::of(others), correction);
-    mark::set(db, &correction.series.gateway, marks.into_iter(), now).await
+    mark::set_anew(db, &correction.series.gateway, marks.into_iter(), now).await
 }
+
+#[cfg(test)]
+mod tests;

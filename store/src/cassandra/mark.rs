@@ -53,7 +53,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use heliograph_domain::{GatewayId, Timestamp, WINDOW_MS, window_of};
+use heliograph_domain::{GatewayId, TimeWindow, Timestamp, WINDOW_MS, window_of};
 use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
@@ -166,6 +166,16 @@ impl Mark {
     /// window's.
     pub(crate) fn pushed(&self) -> Option<Timestamp> {
         matches!(self.scope, Scope::Window).then_some(Timestamp::clamped(self.stamp / 1000))
+    }
+
+    /// All of the windows that are marked; an empty one where it is about sums.
+    pub(crate) fn window(&self) -> TimeWindow {
+        let length = match self.scope {
+            Scope::Window => WINDOW_MS,
+            Scope::Day => DAY_MS,
+            Scope::LocalDay | Scope::LocalMonth | Scope::Calendar => 0,
+        };
+        TimeWindow::between(self.start, self.start.plus_millis(length))
     }
 
     /// The windows that are marked: none by marks of sums.
@@ -303,33 +313,48 @@ pub(crate) async fn set(
     set_places(db, gateway, places(times), received).await
 }
 
-/// Marks whole days, from the first to the last.
-pub(crate) async fn set_days(
-    db: &Database,
-    gateway: &GatewayId,
-    from: Timestamp,
-    until: Timestamp,
-    received: Timestamp,
-) -> Result<(), StoreError> {
-    let first = day_of(from).as_millis();
-    let days = (0..).map(|day| Timestamp::clamped(first + day * DAY_MS)).take_while(|day| *day <= until);
-    set_places(db, gateway, days.map(|day| (day, Scope::Day)).collect(), received).await
-}
-
+/// Marks what no mark of this replica serves any more.
 pub(super) async fn set_places(
     db: &Database,
     gateway: &GatewayId,
     places: BTreeSet<(Timestamp, Scope)>,
     received: Timestamp,
 ) -> Result<(), StoreError> {
-    let marks = &db.writing().marks;
-    let missing = marks.missing(places, gateway);
-    if missing.is_empty() {
+    let missing = db.writing().marks.missing(places, gateway);
+    put(db, gateway, &missing, received).await
+}
+
+/// Marks windows with a stamp of their own, whatever is marked already.
+pub(crate) async fn set_anew(
+    db: &Database,
+    gateway: &GatewayId,
+    times: impl Iterator<Item = Timestamp>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    put(db, gateway, &places(times).into_iter().collect::<Vec<_>>(), now).await
+}
+
+/// The same for whole days, from the first to the last.
+pub(crate) async fn set_days_anew(
+    db: &Database,
+    gateway: &GatewayId,
+    from: Timestamp,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let first = day_of(from).as_millis();
+    let days = (0..).map(|day| Timestamp::clamped(first + day * DAY_MS)).take_while(|day| *day <= until);
+    put(db, gateway, &days.map(|day| (day, Scope::Day)).collect::<Vec<_>>(), now).await
+}
+
+async fn put(db: &Database, gateway: &GatewayId, places: &[(Timestamp, Scope)], received: Timestamp) -> Result<(), StoreError> {
+    if places.is_empty() {
         return Ok(());
     }
+    let marks = &db.writing().marks;
     let statement = db.prepared("INSERT INTO @.mark (shard, gateway, start, replica, stamp) VALUES (?, ?, ?, ?, ?)").await?;
     let shard = shard(gateway);
-    for places in missing.chunks(BATCH) {
+    for places in places.chunks(BATCH) {
         let begun = Instant::now();
         let stamp = marks.stamps.next(received).as_micros();
         let rows: Vec<_> = places

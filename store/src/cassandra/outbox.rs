@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::catalog::applied;
 use super::{Database, at};
+use crate::catalog::month_of;
 use crate::error::StoreError;
 use crate::outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState};
 
@@ -68,13 +69,23 @@ impl TryFrom<Columns> for OutboxRow {
     }
 }
 
+/// What the signs of a mail say.
+#[derive(Debug, Clone, Copy)]
+struct Signs {
+    id: OutboxId,
+    created: Timestamp,
+    due: Timestamp,
+}
+
 impl Database {
     pub(crate) async fn outbox_put(&self, mail: OutboxNew) -> Result<bool, StoreError> {
-        if self.outbox_contains(&mail.key).await? {
+        let part = part_of(&mail.key);
+        if let Some(there) = self.mail_row(&part).await? {
+            self.confirm_signs(&part, &there).await?;
             return Ok(false);
         }
-        let part = part_of(&mail.key);
-        self.put_signs(&mail, &part, SIGN_TTL).await?;
+        let signs = Signs { id: mail.id, created: mail.created, due: mail.due };
+        self.put_signs(&part, signs, SIGN_TTL).await?;
         let cql =
             "INSERT INTO @.outbox (part, place, id, report, period, recipient, subject, message_id, message, state, attempts,
              created, due, outcome) VALUES (?, 'mail', ?, ?, ?, ?, ?, ?, ?, 'waiting', 0, ?, ?, '') IF NOT EXISTS";
@@ -84,19 +95,38 @@ impl Database {
         let values = (&part, id, report, period, recipient, subject, &mail.message_id, &mail.message, created, due);
         let kept = applied(self.execute(cql, values).await?)?;
         if kept {
-            self.put_signs(&mail, &part, NO_TTL).await?;
+            self.put_signs(&part, signs, NO_TTL).await?;
+        } else if let Some(there) = self.mail_row(&part).await? {
+            // The sign among what waits is now ours, and goes with us.
+            self.confirm_signs(&part, &there).await?;
         }
         Ok(kept)
     }
 
-    async fn put_signs(&self, mail: &OutboxNew, part: &str, ttl: i32) -> Result<(), StoreError> {
-        let month = month_of(mail.created);
-        let made = (format!("made:{month}"), format!("{:020} {}", mail.created.as_millis(), mail.id));
-        let signs = [(WAITING.to_owned(), part.to_owned()), made, (by_id(mail.id), part.to_owned())];
-        for (sign, place) in signs {
-            self.put_sign(&sign, &place, part, mail.due, ttl).await?;
+    /// Lets the signs of a mail that is there stay, where they would go by themselves:
+    /// whoever put it may never have learned that it did.
+    async fn confirm_signs(&self, part: &str, there: &OutboxRow) -> Result<(), StoreError> {
+        let cql = "SELECT TTL(mail) FROM @.outbox WHERE part = ? LIMIT 1";
+        let by_id = self.row::<(Option<i32>,)>(cql, (by_id(there.id),)).await?;
+        let cql = "SELECT TTL(mail) FROM @.outbox WHERE part = ? AND place = ?";
+        let waiting = self.row::<(Option<i32>,)>(cql, (WAITING, part)).await?;
+        let stays = |sign: &Option<(Option<i32>,)>| matches!(sign, Some((None,)));
+        let waits = there.state == OutboxState::Waiting;
+        if stays(&by_id) && (!waits || stays(&waiting)) {
+            return Ok(());
         }
-        self.put_sign(MONTHS, &month, part, mail.due, NO_TTL).await
+        self.put_signs(part, Signs { id: there.id, created: there.created, due: there.due }, NO_TTL).await?;
+        if waits { Ok(()) } else { self.take_sign(WAITING, part).await }
+    }
+
+    async fn put_signs(&self, part: &str, of: Signs, ttl: i32) -> Result<(), StoreError> {
+        let month = month_of(of.created);
+        let made = (format!("made:{month}"), format!("{:020} {}", of.created.as_millis(), of.id));
+        let signs = [(WAITING.to_owned(), part.to_owned()), made, (by_id(of.id), part.to_owned())];
+        for (sign, place) in signs {
+            self.put_sign(&sign, &place, part, of.due, ttl).await?;
+        }
+        self.put_sign(MONTHS, &month, part, of.due, NO_TTL).await
     }
 
     async fn put_sign(&self, sign: &str, place: &str, mail: &str, due: Timestamp, ttl: i32) -> Result<(), StoreError> {
@@ -113,13 +143,16 @@ impl Database {
     }
 
     pub(crate) async fn outbox_claim(&self, now: Timestamp, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
-        let cql = "SELECT place, due FROM @.outbox WHERE part = ?";
-        let mut signs: Vec<(String, Option<CqlTimestamp>)> = self.all(cql, (WAITING,)).await?;
-        signs.retain(|(_, due)| due.is_some_and(|due| due.0 <= now.as_millis()));
-        signs.sort_by_key(|(_, due)| due.map(|due| due.0));
-        for (part, _) in signs {
+        let cql = "SELECT place, due, TTL(due) FROM @.outbox WHERE part = ?";
+        let mut signs: Vec<(String, Option<CqlTimestamp>, Option<i32>)> = self.all(cql, (WAITING,)).await?;
+        signs.retain(|(_, due, _)| due.is_some_and(|due| due.0 <= now.as_millis()));
+        signs.sort_by_key(|(_, due, _)| due.map(|due| due.0));
+        for (part, _, ttl) in signs {
             // A sign without a mail is of one that is just being put, or never was.
             let Some(row) = self.mail_row(&part).await? else { continue };
+            if ttl.is_some() {
+                self.confirm_signs(&part, &row).await?;
+            }
             if row.state != OutboxState::Waiting {
                 self.take_sign(WAITING, &part).await?;
             } else if row.due > now {
@@ -289,10 +322,6 @@ fn by_id(id: OutboxId) -> String {
     format!("id:{id}")
 }
 
-fn month_of(created: Timestamp) -> String {
-    created.to_jiff().strftime("%Y-%m").to_string()
-}
-
 /// The partition of the one mail of a key. Each part goes in with its length, so
 /// that no two keys run together alike.
 fn part_of(key: &OutboxKey) -> String {
@@ -303,3 +332,6 @@ fn part_of(key: &OutboxKey) -> String {
     }
     digest.finalize().iter().fold(format!("{MAIL}:"), |text, byte| text + &format!("{byte:02x}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,11 @@
 //! first megabyte under its id and a number; lists read a second row of it, without
 //! bytes, among those of its share. Each process keeps a ledger of the lists, by
 //! which it makes room.
+//!
+//! What is deleted leaves a trace in its partition for an hour, and a partition
+//! that is full of them cannot be read. So the oldest of a list go as a range, which
+//! leaves one trace whatever it holds; and where those of a crowd have to go from
+//! its middle, only so many do in a minute: what comes beyond that is not kept.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -12,6 +17,7 @@ use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
 use super::{Database, at};
+use crate::address::host_of;
 use crate::error::StoreError;
 use crate::quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
 use crate::store::ProviderStore;
@@ -19,7 +25,10 @@ use crate::store::ProviderStore;
 /// Bytes that stand in one row; a cluster takes no rows of many megabytes.
 const PIECE: usize = 1 << 20;
 /// After this long a process looks what others have added.
-const LEDGER_AGE: Duration = Duration::from_mins(1);
+const LEDGER_AGE: Duration = MINUTE;
+const MINUTE: Duration = Duration::from_mins(1);
+/// Strangers' entries that a process removes for others in a minute, about.
+const GONE_A_MINUTE: u32 = 100;
 
 /// The shares of the quarantine, each with its own bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,50 +59,78 @@ impl Share {
     }
 }
 
+/// When an entry was received, and its id.
+type Key = (Timestamp, Uuid);
+
 /// What a process knows of the lists.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     read: Option<Instant>,
     trusted: Entries,
     strangers: Entries,
+    /// Since when strangers were counted that went for others, and how many did.
+    gone: Option<(Instant, u32)>,
 }
 
 /// The entries of a share by age, with the host each came from and its bytes.
 #[derive(Debug, Default)]
 struct Entries {
-    by_age: BTreeMap<(Timestamp, Uuid), (String, u64)>,
+    by_age: BTreeMap<Key, (String, u64)>,
+    /// How many entries and bytes each host has.
+    crowds: HashMap<String, (u64, u64)>,
     bytes: u64,
 }
 
+/// An entry that has to go: its key and its bytes.
+type Gone = (Key, u64);
+
 impl Entries {
-    fn add(&mut self, key: (Timestamp, Uuid), host: String, bytes: u64) {
-        if self.by_age.insert(key, (host, bytes)).is_none() {
-            self.bytes += bytes;
+    fn add(&mut self, key: Key, host: String, bytes: u64) {
+        if self.by_age.contains_key(&key) {
+            return;
         }
+        let crowd = self.crowds.entry(host.clone()).or_default();
+        *crowd = (crowd.0 + 1, crowd.1 + bytes);
+        self.bytes += bytes;
+        self.by_age.insert(key, (host, bytes));
     }
 
-    /// Takes out what is beyond the bounds: the oldest, of strangers the oldest of
-    /// the host that has most.
-    fn make_room(&mut self, share: Share) -> Vec<(Timestamp, Uuid, u64)> {
-        let (max, mut gone) = (share.max(), Vec::new());
-        while self.by_age.len() as u64 > max.rows || self.bytes > max.bytes {
-            let crowd = if share == Share::Strangers { self.largest_crowd() } else { None };
-            let oldest = self.by_age.iter().find(|(_, (host, _))| crowd.as_ref().is_none_or(|crowd| crowd == host));
-            let Some(key) = oldest.map(|(key, _)| *key) else { break };
-            let bytes = self.by_age.remove(&key).map_or(0, |(_, bytes)| bytes);
-            self.bytes -= bytes;
-            gone.push((key.0, key.1, bytes));
+    fn take(&mut self, key: Key) -> Option<Gone> {
+        let (host, bytes) = self.by_age.remove(&key)?;
+        self.bytes -= bytes;
+        if let Some(crowd) = self.crowds.get_mut(&host) {
+            *crowd = (crowd.0 - 1, crowd.1 - bytes);
+            if crowd.0 == 0 {
+                self.crowds.remove(&host);
+            }
+        }
+        Some((key, bytes))
+    }
+
+    fn is_over(&self, max: QuarantineUsage) -> bool {
+        self.by_age.len() as u64 > max.rows || self.bytes > max.bytes
+    }
+
+    /// Takes out the oldest that are beyond the bounds.
+    fn without_oldest(&mut self, max: QuarantineUsage) -> Vec<Gone> {
+        let mut gone = Vec::new();
+        while self.is_over(max)
+            && let Some(oldest) = self.by_age.keys().next().copied()
+        {
+            gone.extend(self.take(oldest));
         }
         gone
     }
 
+    /// Takes out the oldest entry of the host that has most.
+    fn without_one_of_the_crowd(&mut self) -> Option<Gone> {
+        let crowd = self.largest_crowd()?;
+        let oldest = self.by_age.iter().find(|(_, (host, _))| *host == crowd).map(|(key, _)| *key)?;
+        self.take(oldest)
+    }
+
     fn largest_crowd(&self) -> Option<String> {
-        let mut crowds: HashMap<&str, (u64, u64)> = HashMap::new();
-        for (host, bytes) in self.by_age.values() {
-            let crowd = crowds.entry(host).or_default();
-            *crowd = (crowd.0 + 1, crowd.1 + bytes);
-        }
-        crowds.into_iter().max_by_key(|(_, size)| *size).map(|(host, _)| host.to_owned())
+        self.crowds.iter().max_by_key(|(_, size)| **size).map(|(host, _)| host.clone())
     }
 }
 
@@ -103,6 +140,35 @@ impl Ledger {
             Share::Trusted => &mut self.trusted,
             Share::Strangers => &mut self.strangers,
         }
+    }
+
+    /// Enters an entry of a stranger; answers what goes for it, or that there is no
+    /// room for it now. Whoever belongs to the crowd has but half of the minute's.
+    fn admit_stranger(&mut self, key: Key, host: &str, bytes: u64, now: Instant) -> Option<Vec<Gone>> {
+        if self.gone.is_none_or(|(since, _)| now.duration_since(since) >= MINUTE) {
+            self.gone = Some((now, 0));
+        }
+        let so_far = self.gone.map_or(0, |(_, count)| count);
+        let known = self.strangers.by_age.contains_key(&key);
+        self.strangers.add(key, host.to_owned(), bytes);
+        let max = Share::Strangers.max();
+        if known || !self.strangers.is_over(max) {
+            return Some(Vec::new());
+        }
+        let of_crowd = self.strangers.largest_crowd().is_some_and(|crowd| crowd == host);
+        if so_far >= if of_crowd { GONE_A_MINUTE / 2 } else { GONE_A_MINUTE } {
+            self.strangers.take(key);
+            return None;
+        }
+        let mut gone = Vec::new();
+        while self.strangers.is_over(max)
+            && let Some(one) = self.strangers.without_one_of_the_crowd()
+        {
+            gone.push(one);
+        }
+        let count = so_far.saturating_add(u32::try_from(gone.len()).unwrap_or(u32::MAX));
+        self.gone = self.gone.map(|(since, _)| (since, count));
+        Some(gone)
     }
 }
 
@@ -139,6 +205,10 @@ impl TryFrom<Columns> for QuarantineRow {
 impl Database {
     pub(crate) async fn quarantine_add(&self, entry: &QuarantineNew) -> Result<(), StoreError> {
         let share = Share::of(entry.trusted);
+        let Some(gone) = self.note(share, entry).await? else {
+            tracing::debug!(address = entry.address, "no room for what a stranger had refused");
+            return Ok(());
+        };
         // The bytes first: what is listed can be opened.
         let mut pieces = entry.raw.chunks(PIECE);
         let first = pieces.next().unwrap_or_default();
@@ -149,13 +219,37 @@ impl Database {
         self.put_piece(&part, entry, first).await?;
         self.put_entry(&part, entry).await?;
         self.put_entry(share.part(), entry).await?;
-        for (received, id, bytes) in self.note(share, entry).await? {
-            self.remove(share.part(), received, id).await?;
-            for number in 0..pieces_of(bytes) {
-                self.remove(&piece_part(id, number), received, id).await?;
+        match (share, gone.last()) {
+            (Share::Trusted, Some((last, _))) => self.remove_until(share, *last).await?,
+            _ => {
+                for ((received, id), bytes) in gone {
+                    self.remove(share.part(), received, id).await?;
+                    self.remove_pieces(id, bytes).await?;
+                }
             }
         }
         self.data_changed();
+        Ok(())
+    }
+
+    /// Removes the oldest of a list, up to one: those that are known, and what else
+    /// there is.
+    async fn remove_until(&self, share: Share, (received, id): Key) -> Result<(), StoreError> {
+        let cql = "SELECT id, bytes FROM @.quarantine WHERE part = ? AND (received, id) <= (?, ?)";
+        let oldest: Vec<(Uuid, i64)> = self.all(cql, (share.part(), at(received), id)).await?;
+        let cql = "DELETE FROM @.quarantine WHERE part = ? AND (received, id) <= (?, ?)";
+        self.execute(cql, (share.part(), at(received), id)).await?;
+        for (id, bytes) in oldest {
+            self.remove_pieces(id, u64::try_from(bytes).unwrap_or_default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes an entry itself, with its bytes.
+    async fn remove_pieces(&self, id: Uuid, bytes: u64) -> Result<(), StoreError> {
+        for number in 0..pieces_of(bytes) {
+            self.execute("DELETE FROM @.quarantine WHERE part = ?", (piece_part(id, number),)).await?;
+        }
         Ok(())
     }
 
@@ -177,12 +271,13 @@ impl Database {
         self.execute(cql, (part, at(received), id)).await.map(drop)
     }
 
-    /// Enters an entry into the ledger; answers what has to go for it.
-    async fn note(&self, share: Share, entry: &QuarantineNew) -> Result<Vec<(Timestamp, Uuid, u64)>, StoreError> {
+    /// Enters an entry into the ledger; answers what has to go for it, or that it is
+    /// not to be kept.
+    async fn note(&self, share: Share, entry: &QuarantineNew) -> Result<Option<Vec<Gone>>, StoreError> {
         let mut ledger = self.inner.ledger.lock().await;
         if ledger.read.is_none_or(|read| read.elapsed() > LEDGER_AGE) {
             match self.read_ledger().await {
-                Ok(read) => *ledger = read,
+                Ok(read) => *ledger = Ledger { gone: ledger.gone, ..read },
                 // What this process knows itself will do for another while: what is
                 // refused must not hold up what is not.
                 Err(error) => {
@@ -191,19 +286,27 @@ impl Database {
                 }
             }
         }
-        let entries = ledger.share(share);
-        entries.add((entry.received, entry.id.as_uuid()), host(&entry.address), entry.raw.len() as u64);
-        Ok(entries.make_room(share))
+        let (key, host) = ((entry.received, entry.id.as_uuid()), host_of(&entry.address));
+        let bytes = entry.raw.len() as u64;
+        Ok(match share {
+            Share::Strangers => ledger.admit_stranger(key, host, bytes, Instant::now()),
+            Share::Trusted => {
+                ledger.trusted.add(key, host.to_owned(), bytes);
+                Some(ledger.trusted.without_oldest(share.max()))
+            }
+        })
     }
 
     async fn read_ledger(&self) -> Result<Ledger, StoreError> {
         let mut ledger = Ledger { read: Some(Instant::now()), ..Ledger::default() };
-        let cql = "SELECT received, id, address, bytes FROM @.quarantine WHERE part = ?";
+        // The newest; what lies beyond the bound goes by its age anyway.
+        let cql = "SELECT received, id, address, bytes FROM @.quarantine WHERE part = ? LIMIT ?";
         for share in Share::ALL {
-            let rows: Vec<(CqlTimestamp, Uuid, String, i64)> = self.all(cql, (share.part(),)).await?;
+            let most = i32::try_from(share.max().rows * 2).unwrap_or(i32::MAX);
+            let rows: Vec<(CqlTimestamp, Uuid, String, i64)> = self.all(cql, (share.part(), most)).await?;
             for (received, id, address, bytes) in rows {
                 let bytes = u64::try_from(bytes).unwrap_or_default();
-                ledger.share(share).add((Timestamp::clamped(received.0), id), host(&address), bytes);
+                ledger.share(share).add((Timestamp::clamped(received.0), id), host_of(&address).to_owned(), bytes);
             }
         }
         Ok(ledger)
@@ -252,11 +355,6 @@ impl Database {
     }
 }
 
-/// An address without its port, which says nothing.
-fn host(address: &str) -> String {
-    address.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
-}
-
 /// Where a piece of an entry stands.
 fn piece_part(id: Uuid, number: usize) -> String {
     if number == 0 { id.to_string() } else { format!("{id} {number}") }
@@ -266,3 +364,6 @@ fn piece_part(id: Uuid, number: usize) -> String {
 fn pieces_of(bytes: u64) -> usize {
     (bytes as usize).div_ceil(PIECE).max(1)
 }
+
+#[cfg(test)]
+mod tests;

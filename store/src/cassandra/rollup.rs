@@ -17,12 +17,19 @@ use super::slicing::{DAY_MS, Day, day_of};
 use super::{Database, reading, span};
 use crate::error::StoreError;
 use crate::rollup::edges::{EdgeGathering, Edges};
+use crate::rollup::gather::Walked;
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
 use crate::rollup::settle::{self, SettledSeries};
 use crate::rollup::{SeriesRollups, WindowRollup, view};
 
 /// Windows settled at once: two days.
 const WINDOWS_AT_ONCE: usize = 192;
+/// Marks settled and cleared at once, of windows or whole days.
+const MARKS_AT_ONCE: usize = 32;
+/// How far around a period what is marked is settled before somebody reads it. What
+/// lies further away can reach into it only where a series has been silent for so
+/// long; the worker settles it within a minute.
+const NEAR_MS: i64 = 8 * DAY_MS;
 /// Gateways settled in one call.
 const GATEWAYS_AT_ONCE: usize = 200;
 /// Rollups in one batch; one is 200 bytes or so.
@@ -46,7 +53,10 @@ pub(crate) async fn settle(db: &Database, now: Timestamp) -> Result<usize, Store
         let Marked { marks, read_at } = mark::of_shard(db, shard).await?;
         let complete: Vec<Mark> = marks.into_iter().filter(|mark| mark.complete).collect();
         for of_gateway in complete.chunk_by(|a, b| a.gateway == b.gateway) {
-            settled += settle_marks(db, of_gateway, read_at, now).await?;
+            // Some at a time: what is done is cleared before the rest is begun.
+            for some in of_gateway.chunks(MARKS_AT_ONCE) {
+                settled += settle_marks(db, some, read_at, now).await?;
+            }
             gateways += 1;
         }
         if gateways >= GATEWAYS_AT_ONCE {
@@ -60,11 +70,17 @@ pub(crate) async fn settle(db: &Database, now: Timestamp) -> Result<usize, Store
     Ok(settled)
 }
 
-/// Settles all marks of windows of a gateway, for somebody who is about to read its
-/// rollups, and clears those that are complete.
-async fn settle_gateway(db: &Database, gateway: &GatewayId, now: Timestamp) -> Result<(), StoreError> {
+/// Settles the marks of a gateway that lie near a period, for somebody who is about
+/// to read its rollups, and clears those of them that are complete.
+async fn settle_near(db: &Database, gateway: &GatewayId, period: TimeWindow, now: Timestamp) -> Result<(), StoreError> {
     let Marked { mut marks, read_at } = mark::of_gateway(db, gateway).await?;
     marks.retain(Mark::is_of_windows);
+    // A correction may move readings from anywhere.
+    if !marks.is_empty() && db.recent_catalog().await?.corrections_of(gateway)?.is_empty() {
+        let near =
+            TimeWindow { from: period.from.plus_millis(-NEAR_MS), until: period.until.map(|end| end.plus_millis(NEAR_MS)) };
+        marks.retain(|mark| mark.window().intersect(&near).is_some());
+    }
     if marks.iter().any(|mark| mark.complete) {
         return settle_marks(db, &marks, read_at, now).await.map(drop);
     }
@@ -124,15 +140,27 @@ async fn settle_run(
     newest: &mut Newest,
 ) -> Result<Vec<SettledSeries>, StoreError> {
     let mut gathering = settle::gathering(series, run);
+    gather(db, gateway, series, &mut gathering, |at, values| newest.take(at, values)).await?;
+    Ok(settle::settle(series, run, &gathering.finish()))
+}
+
+/// Walks for as long as something is wanted, and shows what is found to `seen` too.
+async fn gather(
+    db: &Database,
+    gateway: &GatewayId,
+    series: &[StoredSeries],
+    gathering: &mut impl Walked,
+    mut seen: impl FnMut(Timestamp, &FrameValues),
+) -> Result<(), StoreError> {
     while let Some(next) = gathering.need() {
         let take = |at, values: &FrameValues| {
-            newest.take(at, values);
+            seen(at, values);
             gathering.take(at, values)
         };
         reading::walk(db, gateway, series, next, take).await?;
         gathering.walked();
     }
-    Ok(settle::settle(series, run, &gathering.finish()))
+    Ok(())
 }
 
 /// A row of the table: its partition is gateway, step and period.
@@ -276,7 +304,7 @@ pub(crate) async fn list(
     now: Timestamp,
 ) -> Result<Vec<SeriesRollups>, StoreError> {
     db.require_gateway(gateway).await?;
-    settle_gateway(db, gateway, now).await?;
+    settle_near(db, gateway, period, now).await?;
     let known = series::of_gateway(db, gateway).await?;
     let shared = period.intersect(&visible);
     let stored = match (shared, known.extent()) {
@@ -298,10 +326,7 @@ async fn edges(
     now: Timestamp,
 ) -> Result<Vec<Edges>, StoreError> {
     let mut gathering = EdgeGathering::new(series, visible, db.sealed(now).await?);
-    while let Some(next) = gathering.need() {
-        reading::walk(db, gateway, series, next, |at, values| gathering.take(at, values)).await?;
-        gathering.walked();
-    }
+    gather(db, gateway, series, &mut gathering, |_, _| ()).await?;
     Ok(gathering.finish())
 }
 

@@ -14,12 +14,34 @@ use scylla::value::CqlValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::catalog::conditional;
+use super::catalog::{applied, conditional};
 use crate::error::StoreError;
 use crate::url::Cluster;
 
 /// The schema that this release makes. One newer is one that it can work with.
 pub(crate) const VERSION: i64 = 1;
+
+/// What leads to a version of the schema from the one before, on a keyspace. Its
+/// statements only add, and their repetition changes nothing (`IF NOT EXISTS`, for
+/// columns too): the release before goes on with what is there then, and a step that
+/// was cut short is done again from its beginning.
+///
+/// A table that a later version adds to stays in [`TABLES`] as it first was: its
+/// columns come from the step. The contract suite holds each version against its
+/// statements as they were.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) version: i64,
+    pub(crate) statements: fn(&str) -> Vec<String>,
+}
+
+/// From nothing to [`VERSION`].
+const STEPS: &[Step] = &[Step { version: VERSION, statements: tables }];
+
+/// The tables of schema 1.
+fn tables(keyspace: &str) -> Vec<String> {
+    TABLES.iter().map(|table| table.cql(keyspace)).collect()
+}
 
 /// Where the version and the lock stand.
 const CONTROL: &str = "control";
@@ -134,10 +156,15 @@ const LOCK: Duration = Duration::from_secs(60);
 /// How often a process looks whether the lock is free.
 const LOCK_POLL: Duration = Duration::from_millis(250);
 
-/// Makes a provider's keyspace and tables, where they are missing.
+/// Makes a provider's keyspace and tables, where they are missing, and brings them up
+/// to this release.
 pub(crate) async fn migrate(session: &Session, cluster: &Cluster, provider: &ProviderId) -> Result<(), StoreError> {
+    migrate_by(session, cluster, provider, STEPS).await
+}
+
+async fn migrate_by(session: &Session, cluster: &Cluster, provider: &ProviderId, steps: &[Step]) -> Result<(), StoreError> {
     let keyspace = keyspace(provider);
-    if version(session, &keyspace).await? == Some(VERSION) {
+    if is_done(version(session, &keyspace).await?, &keyspace, steps)? {
         return Ok(());
     }
     let Cluster { datacenter, replicas, .. } = cluster;
@@ -148,23 +175,52 @@ pub(crate) async fn migrate(session: &Session, cluster: &Cluster, provider: &Pro
         ddl(session, table.cql(&keyspace)).await?;
     }
     let lock = lock(session, provider).await?;
-    let migrated = migrate_locked(session, &keyspace).await;
+    let migrated = migrate_locked(session, &keyspace, &lock, steps).await;
     unlock(session, provider, &lock).await?;
     migrated
 }
 
-async fn migrate_locked(session: &Session, keyspace: &str) -> Result<(), StoreError> {
-    match version(session, keyspace).await? {
-        Some(version) if version > VERSION => return Err(StoreError::TooNew(PathBuf::from(keyspace))),
-        Some(version) if version == VERSION => return Ok(()),
-        _ => {}
+/// Whether a keyspace has what these steps lead to, or the release after has been at
+/// work, which this one can work with.
+fn is_done(version: Option<i64>, keyspace: &str, steps: &[Step]) -> Result<bool, StoreError> {
+    let newest = newest(steps);
+    match version {
+        Some(version) if version > newest + 1 => Err(StoreError::TooNew(PathBuf::from(keyspace))),
+        version => Ok(version.is_some_and(|version| version >= newest)),
     }
-    for table in TABLES {
-        ddl(session, table.cql(keyspace)).await?;
+}
+
+fn newest(steps: &[Step]) -> i64 {
+    steps.last().map_or(0, |step| step.version)
+}
+
+async fn migrate_locked(session: &Session, keyspace: &str, lock: &Uuid, steps: &[Step]) -> Result<(), StoreError> {
+    let mut there = version(session, keyspace).await?;
+    if is_done(there, keyspace, steps)? {
+        return Ok(());
     }
-    let version = format!("UPDATE {keyspace}.{CONTROL} SET value = ? WHERE name = 'schema' IF value = NULL");
-    session.query_unpaged(version, (VERSION,)).await?;
+    let begun_at = there;
+    for step in steps.iter().filter(|step| begun_at.is_none_or(|begun_at| step.version > begun_at)) {
+        for statement in (step.statements)(keyspace) {
+            keep_lock(session, keyspace, lock).await?;
+            ddl(session, statement).await?;
+        }
+        let noted = format!("UPDATE {keyspace}.{CONTROL} SET value = ? WHERE name = 'schema' IF value = ?");
+        session.query_unpaged(noted, (step.version, there)).await?;
+        there = Some(step.version);
+    }
     Ok(())
+}
+
+/// Holds the lock for another while.
+async fn keep_lock(session: &Session, keyspace: &str, holder: &Uuid) -> Result<(), StoreError> {
+    let cql =
+        format!("UPDATE {keyspace}.{CONTROL} USING TTL {} SET holder = ? WHERE name = 'migration' IF holder = ?", LOCK.as_secs());
+    let holder = holder.to_string();
+    if applied(session.query_unpaged(cql, (&holder, &holder)).await?)? {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!("another process has begun to change keyspace {keyspace}")))
 }
 
 /// Runs a statement about tables. Its repetition changes nothing, so that it is
@@ -242,14 +298,19 @@ async fn version(session: &Session, keyspace: &str) -> Result<Option<i64>, Store
 
 /// Whether this release can work with a provider's keyspace.
 pub(crate) async fn check(session: &Session, provider: &ProviderId) -> Result<(), StoreError> {
+    check_by(session, provider, VERSION).await
+}
+
+/// Whether a release whose schema is `known` can.
+async fn check_by(session: &Session, provider: &ProviderId, known: i64) -> Result<(), StoreError> {
     let keyspace = keyspace(provider);
     let command = format!("heliograph store init --provider {provider} --admin-url URL");
     match version(session, &keyspace).await? {
         None => Err(StoreError::Unavailable(format!("keyspace {keyspace} is not there; make it with {command}"))),
-        Some(version) if version < VERSION => Err(StoreError::Unavailable(format!(
-            "keyspace {keyspace} has schema {version} and this release needs {VERSION}; run {command}"
+        Some(version) if version < known => Err(StoreError::Unavailable(format!(
+            "keyspace {keyspace} has schema {version} and this release needs {known}; run {command}"
         ))),
-        Some(version) if version > VERSION + 1 => Err(StoreError::TooNew(PathBuf::from(keyspace))),
+        Some(version) if version > known + 1 => Err(StoreError::TooNew(PathBuf::from(keyspace))),
         Some(_) => Ok(()),
     }
 }
@@ -261,14 +322,4 @@ fn is_missing(error: &ExecutionError) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_keyspace_has_few_tables_each_with_an_id_of_its_own() {
-        let ids: std::collections::HashSet<Uuid> = TABLES.iter().map(|table| table_id("provider_a", table.name)).collect();
-        assert!(ids.len() == TABLES.len() && TABLES.len() <= 12);
-        assert_eq!(table_id("provider_a", "control"), table_id("provider_a", "control"));
-        assert_ne!(table_id("provider_a", "control"), table_id("provider_b", "control"));
-    }
-}
+mod tests;

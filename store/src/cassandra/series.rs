@@ -13,14 +13,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
 use heliograph_domain::{
     GatewayId, Kind, MetricName, Quantity, RollupRule, Sample, SensorId, SensorRole, SeriesKey, TimePolicy, TimeWindow,
     Timestamp, Unit,
 };
 use scylla::DeserializeRow;
+use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::value::CqlTimestamp;
 
+use super::catalog::applied;
 use super::slicing::{DAY_MS, day_of};
 use super::{Database, correction, mark, pulse};
 use crate::audit::AuditEvent;
@@ -389,13 +392,14 @@ pub(crate) async fn update(
     sensor: &SensorId,
     update: &SensorUpdate,
 ) -> Result<(), StoreError> {
-    db.require_gateway(gateway).await?;
-    mark_all(db, gateway, event.at).await?;
-    db.audit(event).await?;
+    let known = list(db, gateway).await?;
+    if !known.iter().any(|known| known.id == *sensor) {
+        return Err(StoreError::NotFound("sensor"));
+    }
     let cql = "UPDATE @.series SET label = ?, role = ?, role_chosen = true, rated_w = ?
         WHERE gateway = ? AND sensor = ? AND metric = '' AND unit = '' IF EXISTS";
     let values = (update.label.as_deref(), update.role.as_str(), update.rated_w, gateway.as_str(), sensor.as_str());
-    applied(db, cql, values, "sensor").await
+    change(db, event, gateway, cql, values, "sensor").await
 }
 
 pub(crate) async fn classify(
@@ -405,31 +409,40 @@ pub(crate) async fn classify(
     kind: Kind,
     quantity: Quantity,
 ) -> Result<(), StoreError> {
-    db.require_gateway(&key.gateway).await?;
-    mark_all(db, &key.gateway, event.at).await?;
-    db.audit(event).await?;
+    let known = list(db, &key.gateway).await?;
+    let mut series = known.iter().filter(|sensor| sensor.id == key.sensor).flat_map(|sensor| &sensor.series);
+    if !series.any(|series| series.metric == key.metric && series.unit == key.unit) {
+        return Err(StoreError::NotFound("series"));
+    }
     let cql = "UPDATE @.series SET kind = ?, quantity = ?, chosen = true
         WHERE gateway = ? AND sensor = ? AND metric = ? AND unit = ? IF EXISTS";
     let (gateway, sensor) = (key.gateway.as_str(), key.sensor.as_str());
-    applied(db, cql, (kind.as_str(), quantity.as_str(), gateway, sensor, key.metric.as_str(), key.unit.as_str()), "series").await
+    let values = (kind.as_str(), quantity.as_str(), gateway, sensor, key.metric.as_str(), key.unit.as_str());
+    change(db, event, &key.gateway, cql, values, "series").await
 }
 
-async fn applied(
+/// Changes a row that is known to be there, by which all of a gateway's windows are
+/// computed; the trail tells of it before.
+async fn change(
     db: &Database,
+    event: AuditEvent,
+    gateway: &GatewayId,
     cql: &'static str,
-    values: impl scylla::serialize::row::SerializeRow,
+    values: impl SerializeRow,
     what: &'static str,
 ) -> Result<(), StoreError> {
-    let rows = db.rows(cql, values).await?;
-    let (applied,): (bool,) = rows.first_row().map_err(|error| StoreError::Damaged(error.to_string()))?;
-    db.data_changed();
-    if applied { Ok(()) } else { Err(StoreError::NotFound(what)) }
+    let now = event.at;
+    let change = async {
+        db.audit(event).await?;
+        if applied(db.execute(cql, values).await?)? { Ok(()) } else { Err(StoreError::NotFound(what)) }
+    };
+    correction::marked(db, || mark_all(db, gateway, now).boxed(), change).await
 }
 
 /// Marks every day of a gateway that may hold data, because a rule is about to change.
 async fn mark_all(db: &Database, gateway: &GatewayId, now: Timestamp) -> Result<(), StoreError> {
     let Some(extent) = of_gateway(db, gateway).await?.extent() else { return Ok(()) };
-    mark::set_days(db, gateway, extent.from, extent.end(), now).await?;
+    mark::set_days_anew(db, gateway, extent.from, extent.end(), now).await?;
     correction::mark_all(db, gateway, now).await
 }
 

@@ -7,6 +7,7 @@ use heliograph_domain::{
 };
 
 use super::{Catalog, Change, Decision, Record};
+use crate::address::host_of;
 use crate::error::StoreError;
 use crate::gateway::{CredentialNew, CredentialRecord, DirectoryEntry, GatewayCommissioning, Placement};
 use crate::store::ProviderStore;
@@ -42,11 +43,6 @@ pub(super) fn place_key(placement: &Placement) -> (GatewayId, Timestamp) {
     (placement.gateway.clone(), placement.window.from)
 }
 
-/// An address without its port, which says nothing.
-fn host(address: &str) -> &str {
-    address.trim_end_matches(|c: char| c.is_ascii_digit())
-}
-
 impl Catalog {
     pub(crate) fn gateway(&self, id: &GatewayId) -> Result<&Gateway, StoreError> {
         self.gateways.get(id).ok_or(StoreError::NotFound("gateway"))
@@ -76,8 +72,9 @@ impl Catalog {
     pub(crate) fn gateway_knocks(&self, id: &GatewayId, address: &str, at: Timestamp) -> Vec<Change> {
         let known = self.gateways.get(id);
         let noted = known.is_some_and(|gateway| {
-            let recent =
-                |(noted, from): &(Timestamp, String)| host(from) == host(address) && at.millis_since(*noted) < KNOCK_AGAIN_MS;
+            let recent = |(noted, from): &(Timestamp, String)| {
+                host_of(from) == host_of(address) && at.millis_since(*noted) < KNOCK_AGAIN_MS
+            };
             gateway.stored || gateway.state != GatewayState::Waiting || gateway.knocked.as_ref().is_some_and(recent)
         });
         if noted {
@@ -100,7 +97,7 @@ impl Catalog {
         let mut forgettable: Vec<(&str, Timestamp, &Gateway)> = waiting
             .into_iter()
             .filter(|gateway| !gateway.stored)
-            .filter_map(|gateway| gateway.knocked.as_ref().map(|(at, address)| (host(address), *at, gateway)))
+            .filter_map(|gateway| gateway.knocked.as_ref().map(|(at, address)| (host_of(address), *at, gateway)))
             .filter(|(_, _, gateway)| !owned(gateway))
             .collect();
         let mut of_host: HashMap<&str, usize> = HashMap::new();

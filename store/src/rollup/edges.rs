@@ -9,7 +9,7 @@ use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS, window_of};
 
 use super::WindowRollup;
 use super::correct::CorrectedEnd;
-use super::gather::{Order, Walk};
+use super::gather::{Order, Walk, Walked};
 use super::series::{FrameValues, StoredSeries, value_of};
 use crate::retention::CONTEXT_MS;
 
@@ -29,23 +29,6 @@ impl<'a> EdgeGathering<'a> {
         Self { sides: orders.into_iter().flatten().map(|order| Side::new(series, visible, order)).collect(), visible, sealed }
     }
 
-    /// The next walk; `None` when all is there.
-    pub(crate) fn need(&self) -> Option<Walk> {
-        self.sides.iter().find_map(Side::need)
-    }
-
-    /// Takes a frame of the walk; answers whether it wants the one after.
-    pub(crate) fn take(&mut self, at: Timestamp, values: &FrameValues) -> bool {
-        self.sides.iter_mut().find(|side| !side.over).is_some_and(|side| side.take(at, values))
-    }
-
-    /// The walk has no further frame, or none that is wanted.
-    pub(crate) fn walked(&mut self) {
-        if let Some(side) = self.sides.iter_mut().find(|side| !side.over) {
-            side.walked();
-        }
-    }
-
     /// The edges of each series, in their order.
     pub(crate) fn finish(self) -> Vec<Edges> {
         let (visible, sealed) = (self.visible, self.sealed);
@@ -53,6 +36,22 @@ impl<'a> EdgeGathering<'a> {
         let heads = sides.next().unwrap_or_default();
         let mut tails = sides.next().unwrap_or_default().into_iter();
         heads.into_iter().map(|head| Edges::of(visible, &head, tails.next()).with_sealed(head.series, visible, sealed)).collect()
+    }
+}
+
+impl Walked for EdgeGathering<'_> {
+    fn need(&self) -> Option<Walk> {
+        self.sides.iter().find_map(Side::need)
+    }
+
+    fn take(&mut self, at: Timestamp, values: &FrameValues) -> bool {
+        self.sides.iter_mut().find(|side| !side.over).is_some_and(|side| side.take(at, values))
+    }
+
+    fn walked(&mut self) {
+        if let Some(side) = self.sides.iter_mut().find(|side| !side.over) {
+            side.walked();
+        }
     }
 }
 

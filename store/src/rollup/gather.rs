@@ -78,6 +78,16 @@ enum Phase {
     Corrected,
 }
 
+/// What says where to walk and takes what is found there, walk by walk.
+pub(crate) trait Walked {
+    /// The next walk; `None` when all is there.
+    fn need(&self) -> Option<Walk>;
+    /// Takes a frame of the walk; answers whether it wants the one after.
+    fn take(&mut self, at: Timestamp, values: &FrameValues) -> bool;
+    /// The walk has no further frame, or none that is wanted.
+    fn walked(&mut self);
+}
+
 impl<'a> Gathering<'a> {
     pub(crate) fn new(series: &'a [StoredSeries], from: Timestamp, until: Timestamp) -> Self {
         let (inside, before, after) = (Samples::new(), HashMap::new(), HashMap::new());
@@ -87,8 +97,33 @@ impl<'a> Gathering<'a> {
         Self { series, corrected, from, until, phase, open: Vec::new(), inside, before, after }
     }
 
-    /// The next walk; `None` when all is there.
-    pub(crate) fn need(&self) -> Option<Walk> {
+    fn open_for(&mut self, phase: Phase, from: Timestamp) -> Option<Phase> {
+        let touched = self.series.iter().copied().filter(|series| self.inside.contains_key(&series.slot));
+        self.open = touched.filter(|series| !is_exhausted(series, phase, from)).collect();
+        (!self.open.is_empty()).then_some(phase)
+    }
+
+    /// What was gathered, of the series that have samples inside and of those that
+    /// were ever corrected.
+    pub(crate) fn finish(mut self) -> Samples {
+        for (slot, inside) in &mut self.inside {
+            if let Some(Outside { mut samples, .. }) = self.before.remove(slot) {
+                samples.reverse();
+                samples.append(inside);
+                *inside = samples;
+            }
+            if let Some(mut after) = self.after.remove(slot) {
+                inside.append(&mut after.samples);
+            }
+        }
+        // Over what they had before it was corrected.
+        self.inside.extend(self.corrected.into_iter().map(CorrectedGathering::finish));
+        self.inside
+    }
+}
+
+impl Walked for Gathering<'_> {
+    fn need(&self) -> Option<Walk> {
         let extents = || self.open.iter().map(|series| series.extent);
         match self.phase {
             Phase::Inside => Some(Walk { window: TimeWindow::between(self.from, self.until), order: Order::Forwards }),
@@ -106,8 +141,7 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Takes a frame of the walk; answers whether it wants the one after.
-    pub(crate) fn take(&mut self, at: Timestamp, values: &FrameValues) -> bool {
+    fn take(&mut self, at: Timestamp, values: &FrameValues) -> bool {
         let (found, from) = match self.phase {
             Phase::Inside => {
                 for (slot, value) in values {
@@ -135,8 +169,7 @@ impl<'a> Gathering<'a> {
         !self.open.is_empty()
     }
 
-    /// The walk has no further frame, or none that is wanted.
-    pub(crate) fn walked(&mut self) {
+    fn walked(&mut self) {
         self.phase = match self.phase {
             Phase::Inside => self.open_for(Phase::Before, self.from).or_else(|| self.open_for(Phase::After, self.until)),
             Phase::Before => self.open_for(Phase::After, self.until),
@@ -149,30 +182,6 @@ impl<'a> Gathering<'a> {
             }
         }
         .unwrap_or(Phase::Corrected);
-    }
-
-    fn open_for(&mut self, phase: Phase, from: Timestamp) -> Option<Phase> {
-        let touched = self.series.iter().copied().filter(|series| self.inside.contains_key(&series.slot));
-        self.open = touched.filter(|series| !is_exhausted(series, phase, from)).collect();
-        (!self.open.is_empty()).then_some(phase)
-    }
-
-    /// What was gathered, of the series that have samples inside and of those that
-    /// were ever corrected.
-    pub(crate) fn finish(mut self) -> Samples {
-        for (slot, inside) in &mut self.inside {
-            if let Some(Outside { mut samples, .. }) = self.before.remove(slot) {
-                samples.reverse();
-                samples.append(inside);
-                *inside = samples;
-            }
-            if let Some(mut after) = self.after.remove(slot) {
-                inside.append(&mut after.samples);
-            }
-        }
-        // Over what they had before it was corrected.
-        self.inside.extend(self.corrected.into_iter().map(CorrectedGathering::finish));
-        self.inside
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) fn step(batch: &mut Batch<'_>, plan: RetentionPlan) -> Result<Retenti
             .query_row([plan.sealed.as_millis()], |row| row.get(0))
             .optional()?;
         match marked {
-            Some(number) => drop(rollup::settle_number(batch, number)?),
+            Some(number) => settle(batch, number, plan)?,
             None => set_sealed(batch.connection, plan.sealed)?,
         }
         return more(0);
@@ -88,6 +88,46 @@ pub(crate) fn step(batch: &mut Batch<'_>, plan: RetentionPlan) -> Result<Retenti
         return more(deleted);
     }
     Ok(RetentionStep { deleted: 0, done: !give_back_some(batch.connection)? })
+}
+
+/// Settles what is marked of a gateway. Damage in one must not keep all others from
+/// being sealed: its damaged frames that are old enough go now, and what cannot be
+/// settled even so stays as it was.
+fn settle(batch: &mut Batch<'_>, number: i64, plan: RetentionPlan) -> Result<(), StoreError> {
+    let damage = match rollup::settle_number(batch, number) {
+        Err(StoreError::Damaged(damage)) => damage,
+        settled => return settled.map(drop),
+    };
+    if delete_damaged(batch, number, plan.sealed)? > 0 {
+        return Ok(());
+    }
+    tracing::error!(damage, gateway = number, "windows before the seal cannot be settled, their figures stay as they were");
+    let marks = "DELETE FROM dirty WHERE gateway = ?1 AND start < ?2";
+    batch.connection.prepare_cached(marks)?.execute([number, plan.sealed.as_millis()])?;
+    Ok(())
+}
+
+/// Deletes the damaged frames of a gateway before an instant, each by its key, and
+/// names them; answers how many there were.
+fn delete_damaged(batch: &mut Batch<'_>, number: i64, before: Timestamp) -> Result<usize, StoreError> {
+    let mut query = batch.connection.prepare_cached("SELECT time, data, crc FROM frame WHERE gateway = ?1 AND time < ?2")?;
+    let mut rows = query.query([number, before.as_millis()])?;
+    let mut damaged = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Err(error) = frame::checked(number, row).and_then(|(_, data)| frame::unpack(data)) {
+            tracing::error!(%error, "a damaged frame that is older than what is kept is deleted");
+            damaged.push(row.get::<_, i64>(0)?);
+        }
+    }
+    drop(rows);
+    let mut delete = batch.connection.prepare_cached("DELETE FROM frame WHERE gateway = ?1 AND time = ?2")?;
+    for time in &damaged {
+        delete.execute([number, *time])?;
+    }
+    drop(delete);
+    drop(query);
+    batch.data_changed();
+    Ok(damaged.len())
 }
 
 /// Deletes the oldest frames of some gateway; `None` where none are old enough.
@@ -184,5 +224,30 @@ mod tests {
         while !store.retention_step(plan).await.unwrap().done {}
         let after = pages();
         assert!(before - after > 1_000, "{before} pages became {after}");
+    }
+
+    #[tokio::test]
+    async fn damage_below_the_seal_goes_and_holds_up_nobody() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let url = StoreUrl::parse(&format!("sqlite:{}?ack=process-crash", folder.path().display())).unwrap();
+        let store = Store::open(url).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
+        for (gateway, day) in [("gw-1", 0), ("gw-1", 5), ("gw-2", 0), ("gw-2", 5)] {
+            let document = DocumentWrite { gateway: GatewayId::parse(gateway).unwrap(), ..document(day * 1440) };
+            store.document_write(document).await.unwrap();
+        }
+        // Nothing is settled yet, and what is to be settled first cannot be read.
+        let connection = Connection::open(folder.path().join("sunrise.db")).unwrap();
+        let damage = "UPDATE frame SET crc = (crc + 1) % 4294967296 WHERE gateway = 1 AND time = 600000";
+        assert_eq!(connection.execute(damage, []).unwrap(), 1);
+        assert_eq!(store.damage_list().await.unwrap().len(), 1);
+        let plan = RetentionPlan::of(2, Timestamp::clamped(6 * 86_400_000));
+        while !store.retention_step(plan).await.unwrap().done {}
+        assert_eq!(store.damage_list().await.unwrap(), []);
+        let left: i64 = connection.query_row("SELECT count(*) FROM frame", [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 2 * 1440);
+        // What could be read was settled before it went.
+        let gateway = GatewayId::parse("gw-1").unwrap();
+        let rollups = store.rollup_list(&gateway, heliograph_domain::TimeWindow::ALWAYS, heliograph_domain::TimeWindow::ALWAYS);
+        assert!(rollups.await.unwrap().iter().all(|series| series.windows.len() == 2 * 96));
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, Statement, params};
 use super::{Batch, frame, gateway, quarter, retention, sensor, span};
 use crate::error::StoreError;
 use crate::rollup::edges::{EdgeGathering, Edges};
-use crate::rollup::gather::{Order, Walk};
+use crate::rollup::gather::{Order, Walk, Walked};
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
 use crate::rollup::settle::SettledSeries;
 use crate::rollup::{SeriesRollups, WindowRollup, settle, view};
@@ -95,10 +95,7 @@ fn settle_run(
     sealed: Timestamp,
 ) -> Result<Vec<SettledSeries>, StoreError> {
     let mut gathering = settle::gathering(series, run);
-    while let Some(next) = gathering.need() {
-        walk(connection, number, next, |at, values| gathering.take(at, values))?;
-        gathering.walked();
-    }
+    gather(connection, number, &mut gathering)?;
     let all = settle::settle(series, run, &gathering.finish());
     for settled in &all {
         for (start, rollup) in settled.windows.iter().filter(|(start, _)| *start >= sealed) {
@@ -110,6 +107,15 @@ fn settle_run(
     }
     quarter::lay_over(connection, number, &all, sealed)?;
     Ok(all)
+}
+
+/// Walks for as long as something is wanted.
+fn gather(connection: &Connection, number: i64, gathering: &mut impl Walked) -> Result<(), StoreError> {
+    while let Some(next) = gathering.need() {
+        walk(connection, number, next, |at, values| gathering.take(at, values))?;
+        gathering.walked();
+    }
+    Ok(())
 }
 
 /// Shows the frames of a walk to `take`, until it wants no more.
@@ -228,10 +234,7 @@ fn all_windows(
 
 fn edges(connection: &Connection, number: i64, series: &[StoredSeries], visible: TimeWindow) -> Result<Vec<Edges>, StoreError> {
     let mut gathering = EdgeGathering::new(series, visible, retention::sealed(connection)?);
-    while let Some(next) = gathering.need() {
-        walk(connection, number, next, |at, values| gathering.take(at, values))?;
-        gathering.walked();
-    }
+    gather(connection, number, &mut gathering)?;
     Ok(gathering.finish())
 }
 

@@ -6,7 +6,7 @@ use heliograph_domain::{
     SensorId, SensorRole, SeriesKey, TimeWindow, Unit, UserId, UserRole, Zone,
 };
 use heliograph_store::{
-    AuditHead, CorrectionNew, CredentialNew, GatewayCommissioning, ProviderStore, SensorUpdate, Store, UserRecord,
+    AuditHead, CorrectionNew, CredentialNew, GatewayCommissioning, ProviderStore, SensorUpdate, Store, StoreError, UserRecord,
 };
 use uuid::Uuid;
 
@@ -194,6 +194,27 @@ async fn changes_made_at_once_make_one_chain() {
         tokio::join!(customers(store.store.clone(), 0..20), customers(twin, 20..40));
         let verdict = store.audit_verify(None).await.unwrap();
         assert_eq!((verdict.head.seq, verdict.fault), (40, None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_of_what_is_not_there_stands_in_no_trail() {
+    on_every_backend(|store| async move {
+        store.document_write(power("gw-1", &[(0, 1.0)])).await.unwrap();
+        let sensor = SensorId::parse("nothing").unwrap();
+        let update = SensorUpdate { label: None, role: SensorRole::Other, rated_w: None };
+        let updated = store.sensor_update(&gateway("gw-1"), &sensor, update).await;
+        assert!(matches!(updated, Err(StoreError::NotFound("sensor"))), "{updated:?}");
+        let key = SeriesKey {
+            gateway: gateway("gw-1"),
+            sensor,
+            metric: MetricName::parse("power").unwrap(),
+            unit: Unit::parse("W").unwrap(),
+        };
+        let classified = store.series_classify(key, Kind::Gauge, Quantity::AcPower).await;
+        assert!(matches!(classified, Err(StoreError::NotFound(_))), "{classified:?}");
+        assert_eq!(store.audit_list(1, 10).await.unwrap(), []);
     })
     .await;
 }

@@ -1,0 +1,78 @@
+//! How room is made, and how much is deleted for it.
+
+use heliograph_domain::QuarantineId;
+
+use super::*;
+use crate::cassandra::mark::Timing;
+use crate::cassandra::trial::{openings, remove};
+
+fn key(number: u128) -> Key {
+    (Timestamp::clamped(number as i64), Uuid::from_u128(number))
+}
+
+/// How many entries go, and how many are kept, of a flood within one minute.
+fn flood(ledger: &mut Ledger, now: Instant, numbers: std::ops::Range<u128>, host: impl Fn(u128) -> String) -> (usize, usize) {
+    let admitted = numbers.filter_map(|number| ledger.admit_stranger(key(number), &host(number), 4, now));
+    admitted.fold((0, 0), |(gone, kept), more| (gone + more.len(), kept + 1))
+}
+
+#[test]
+fn a_flood_of_strangers_deletes_so_much_a_minute_and_no_more() {
+    let full = ProviderStore::STRANGERS_ROWS as u128;
+    let crowd = |_: u128| "10.0.0.9:".to_owned();
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    assert_eq!(flood(&mut ledger, now, 0..full, crowd), (0, full as usize));
+    assert_eq!(flood(&mut ledger, now, full..10_000, crowd), (50, 50));
+    // Somebody else gets in beside the crowd, which makes the room.
+    assert_eq!(flood(&mut ledger, now, 10_000..10_001, |_| "10.0.0.1:".to_owned()), (1, 1));
+    let everybody = |number: u128| format!("10.0.{}.{}:", number / 256, number % 256);
+    assert_eq!(flood(&mut ledger, now, 10_001..15_000, everybody), (49, 49));
+    assert_eq!(ledger.strangers.by_age.len() as u128, full);
+    // The next minute is another one.
+    let later = now + MINUTE;
+    assert!(ledger.admit_stranger(key(20_000), &crowd(0), 4, later).is_some());
+}
+
+#[test]
+fn what_is_known_already_needs_no_room() {
+    let mut ledger = Ledger::default();
+    let now = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(ledger.admit_stranger(key(1), "a", 4, now), Some(Vec::new()));
+    }
+    assert_eq!((ledger.strangers.by_age.len(), ledger.strangers.bytes), (1, 4));
+}
+
+fn entry(number: u128) -> QuarantineNew {
+    QuarantineNew {
+        id: QuarantineId::new(key(number).1),
+        received: key(number).0,
+        gateway: None,
+        address: "127.0.0.1:1".to_owned(),
+        code: RefusalCode::Malformed,
+        reason: "malformed".to_owned(),
+        raw: vec![b'x'; PIECE + 1],
+        trusted: true,
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_of_a_list_go_at_once_with_all_their_bytes() {
+    let [db]: [Database; 1] = openings(Timing::default()).await;
+    for number in 1..=5 {
+        db.quarantine_add(&entry(number)).await.unwrap();
+    }
+    db.remove_until(Share::Trusted, key(3)).await.unwrap();
+    let listed = db.quarantine_list(None, 10).await.unwrap();
+    assert_eq!(listed.iter().map(|row| row.entry.id).collect::<Vec<_>>(), [entry(5).id, entry(4).id]);
+    assert_eq!(db.quarantine_fetch(entry(4).id).await.unwrap().entry, entry(4));
+    // Nothing of the others is left, and what is looked for there is looked for once.
+    for number in 1..=3 {
+        for piece in 0..2 {
+            let cql = "SELECT bytes FROM @.quarantine WHERE part = ?";
+            let rows: Vec<(Option<i64>,)> = db.all(cql, (piece_part(key(number).1, piece),)).await.unwrap();
+            assert!(rows.is_empty());
+        }
+    }
+    remove(&db).await;
+}

@@ -1,0 +1,146 @@
+//! What a retention that was changed does to marks and to what is noted.
+
+use std::time::Duration;
+
+use heliograph_domain::{MetricName, ProviderSettings, SensorId, Unit};
+
+use super::*;
+use crate::cassandra::control::LIFETIME_OF;
+use crate::cassandra::document;
+use crate::cassandra::mark::Timing;
+use crate::cassandra::trial::{openings, remove};
+use crate::catalog::{Catalog, Change, Record};
+use crate::document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
+use crate::rollup::SeriesRollups;
+use crate::stamp::WriteStamp;
+
+const TIMING: Timing = Timing {
+    deadline: Duration::from_secs(2),
+    reuse: Duration::from_millis(500),
+    settled: Duration::from_secs(3),
+    pause: Duration::ZERO,
+};
+
+fn day(day: i64) -> Timestamp {
+    Timestamp::clamped(1_781_481_600_000 + day * DAY_MS)
+}
+
+fn gateway() -> GatewayId {
+    GatewayId::parse("gw-1").unwrap()
+}
+
+/// Power at noon of a day and a quarter of an hour later.
+fn noon(of: i64) -> DocumentWrite {
+    let time = |minutes: i64| day(of).plus_millis(DAY_MS / 2 + minutes * 60_000);
+    DocumentWrite {
+        gateway: gateway(),
+        received: time(15),
+        stamp: WriteStamp::at(time(15)),
+        address: "127.0.0.1:4000".to_owned(),
+        sensors: vec![SensorSeen { id: SensorId::parse("meter").unwrap(), role: None }],
+        series: vec![SeriesSeen {
+            sensor: 0,
+            metric: MetricName::parse("power").unwrap(),
+            unit: Unit::parse("W").unwrap(),
+            kind: None,
+            quantity: None,
+        }],
+        values: [0, 15].map(|minutes| Value { series: 0, time: time(minutes), value: 400.0 }).to_vec(),
+        quarantine: None,
+    }
+}
+
+/// Saves settings and does what the worker does of lifetimes.
+async fn keep(db: &Database, days: u32, now: Timestamp) {
+    let settings = ProviderSettings { retention_days: Some(days), ..ProviderSettings::default() };
+    let save = move |_: &Catalog| Ok(vec![Change::Put(Record::Settings(settings.clone()))]);
+    db.catalog_change(None, save).await.unwrap();
+    while !db.lifetime_step(Some(days), now).await.unwrap() {}
+}
+
+async fn delete(db: &Database, days: u32, now: Timestamp) {
+    while !db.retention_step(RetentionPlan::of(days, now), now).await.unwrap().done {}
+}
+
+async fn settle_all(db: &Database, now: Timestamp) {
+    while !mark::of_gateway(db, &gateway()).await.unwrap().marks.is_empty() {
+        rollup::settle(db, now).await.unwrap();
+    }
+}
+
+async fn windows(db: &Database, now: Timestamp) -> usize {
+    let period = TimeWindow::between(day(0), day(1));
+    let list = rollup::list(db, &gateway(), period, TimeWindow::ALWAYS, now).await.unwrap();
+    list.iter().map(|series: &SeriesRollups| series.windows.len()).sum()
+}
+
+#[tokio::test]
+async fn what_was_marked_before_less_is_kept_is_settled_all_the_same() {
+    let [db]: [Database; 1] = openings(TIMING).await;
+    let now = day(20);
+    keep(&db, 30, now).await;
+    document::write(&db, &noon(0), now).await.unwrap();
+    keep(&db, 4, now).await;
+    settle_all(&db, now).await;
+    assert_eq!(windows(&db, now).await, 2);
+    // The next is settled by the retention itself, before it seals.
+    let other = DocumentWrite { values: vec![Value { value: 800.0, ..noon(0).values[1] }], ..noon(0) };
+    let other = DocumentWrite { stamp: WriteStamp::at(day(19)), ..other };
+    document::write(&db, &other, now).await.unwrap();
+    delete(&db, 4, now).await;
+    settle_all(&db, now).await;
+    assert_eq!(windows(&db, now).await, 2);
+    assert_eq!(db.sealed(now).await.unwrap(), day(16));
+    remove(&db).await;
+}
+
+#[tokio::test]
+async fn what_was_noted_of_a_retention_counts_for_nothing_after_another_one() {
+    let [db]: [Database; 1] = openings(TIMING).await;
+    let now = day(20);
+    keep(&db, 30, now).await;
+    document::write(&db, &noon(5), now).await.unwrap();
+    keep(&db, 10, now).await;
+    document::write(&db, &noon(15), now).await.unwrap();
+    delete(&db, 10, now).await;
+    assert_eq!(db.noted(RETAINED).await.unwrap().len(), 1);
+    // As if somebody had wanted 30 days for a moment, and work on the gateway was done.
+    db.set_control(&format!("{LIFETIME_OF}30:{}", gateway()), day(99).as_millis()).await.unwrap();
+    keep(&db, 10, now).await;
+    keep(&db, 30, now).await;
+    assert!(db.noted(LIFETIME_OF).await.unwrap().is_empty());
+    assert!(db.noted(RETAINED).await.unwrap().is_empty());
+    let partition = db.slicing(&gateway()).await.unwrap().partition(day(15));
+    let cql = "SELECT TTL(value) FROM @.reading WHERE gateway = ? AND day = ? AND bucket = ?";
+    let left: Vec<(Option<i32>,)> = db.all(cql, (gateway().as_str(), partition.date(), partition.bucket)).await.unwrap();
+    assert!(left.iter().all(|(left,)| left.is_some_and(|left| left > 20 * 86_400)), "{left:?}");
+    // What comes now and is old is deleted when less is kept again.
+    document::write(&db, &noon(1), now).await.unwrap();
+    keep(&db, 10, now).await;
+    delete(&db, 10, now).await;
+    let page = crate::cassandra::reading::page(&db, &gateway(), TimeWindow::ALWAYS, 10).await.unwrap();
+    assert_eq!(page.rows.len(), 2);
+    remove(&db).await;
+}
+
+#[tokio::test]
+async fn a_report_settles_what_is_near_its_period_and_leaves_the_rest_to_the_worker() {
+    let [db]: [Database; 1] = openings(TIMING).await;
+    for of in [0, 5, 60] {
+        document::write(&db, &noon(of), day(61)).await.unwrap();
+    }
+    let settled = async || {
+        let cql = "SELECT start FROM @.rollup WHERE gateway = 'gw-1' AND step = 'quarter' AND period = ?";
+        let mut found = Vec::new();
+        for of in [0, 5, 60] {
+            let date = day(of).to_jiff().strftime("%Y-%m-%d").to_string();
+            found.push(db.all::<(CqlTimestamp,)>(cql, (date,)).await.unwrap().len());
+        }
+        found
+    };
+    assert_eq!(windows(&db, day(61)).await, 2);
+    assert_eq!(settled().await, [2, 2, 0]);
+    settle_all(&db, day(61)).await;
+    assert_eq!(settled().await, [2, 2, 2]);
+    remove(&db).await;
+}
