@@ -103,13 +103,6 @@ impl Database {
         self.execute_at(cql, (at(when), address, id.as_str()), stamp).await.map(drop)
     }
 
-    /// The same where it is not known from where.
-    pub(crate) async fn gateway_seen(&self, id: &GatewayId, when: Timestamp) -> Result<(), StoreError> {
-        let stamp = when.as_millis().saturating_mul(1000);
-        let cql = "UPDATE @.series SET seen = ? WHERE gateway = ?";
-        self.execute_at(cql, (at(when), id.as_str()), stamp).await.map(drop)
-    }
-
     /// Fails where there is no such gateway.
     pub(crate) async fn require_gateway(&self, id: &GatewayId) -> Result<(), StoreError> {
         if self.recent_catalog().await?.gateway(id).is_ok() {

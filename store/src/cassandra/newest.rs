@@ -53,8 +53,7 @@ impl Newest {
             }
         }
         let Some(pushed) = self.pushed.filter(|_| !rows.is_empty()) else { return Ok(()) };
-        db.gateway_seen(gateway, pushed).await?;
         let rows: Vec<_> = rows.iter().map(|(name, stamp, sample)| (name, *stamp, *sample)).collect();
-        series::write_latest(db, gateway, &rows).await
+        series::write_latest(db, gateway, (pushed, None), &rows).await
     }
 }

@@ -2,18 +2,18 @@
 //! pushed, when and from where, and the latest readings of its series.
 //!
 //! These rows would be rewritten with each document, so a process gathers them
-//! and writes them twice a second, before it announces that readings have
-//! changed, and before it reads them itself. What a process had not written when
-//! it was killed is written by whoever settles the windows of those documents
-//! (see [`super::rollup`]); the count of documents, which is statistics, is not.
+//! and writes them each second, before it announces that readings have changed,
+//! and before it reads them itself. What a process had not written when it was
+//! killed is written by whoever settles the windows of those documents (see
+//! [`super::newest`]); the count of documents, which is statistics, is not.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use heliograph_domain::{GatewayId, Sample, Timestamp};
 use scylla::value::Counter;
 
@@ -22,7 +22,9 @@ use super::series::{self, LatestRow, Name, Touched};
 use crate::document::DocumentWrite;
 use crate::error::StoreError;
 
-const EVERY: Duration = Duration::from_millis(500);
+const EVERY: Duration = Duration::from_secs(1);
+/// Documents are counted each time that this many times have passed.
+const COUNTED: u32 = 5;
 /// Gateways written at once.
 const AT_ONCE: usize = 16;
 
@@ -30,6 +32,7 @@ const AT_ONCE: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     news: Mutex<HashMap<GatewayId, News>>,
+    documents: Mutex<HashMap<GatewayId, i64>>,
     /// Held while news are written, so that nobody reads what is on its way.
     writing: tokio::sync::Mutex<()>,
     beating: AtomicBool,
@@ -38,7 +41,6 @@ pub(crate) struct Pulse {
 /// What documents of a gateway have brought.
 #[derive(Debug)]
 struct News {
-    documents: i64,
     seen: Timestamp,
     address: String,
     /// With the write timestamp of each.
@@ -47,7 +49,6 @@ struct News {
 
 impl News {
     fn merge(&mut self, other: Self) {
-        self.documents += other.documents;
         if other.seen > self.seen {
             (self.seen, self.address) = (other.seen, other.address);
         }
@@ -70,14 +71,12 @@ impl Pulse {
     /// a further one of its gateway.
     pub(crate) fn pushed(&self, db: &Database, document: &DocumentWrite, touched: &[(&Name, Touched)], counted: bool) {
         {
-            let mut all = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = lock(&self.news);
             let news = all.entry(document.gateway.clone()).or_insert_with(|| News {
-                documents: 0,
                 seen: Timestamp::MIN,
                 address: String::new(),
                 latest: HashMap::new(),
             });
-            news.documents += i64::from(counted);
             if document.received >= news.seen {
                 news.seen = document.received;
                 news.address.clone_from(&document.address);
@@ -88,6 +87,9 @@ impl Pulse {
                 }
             }
         }
+        if counted {
+            *lock(&self.documents).entry(document.gateway.clone()).or_default() += 1;
+        }
         if !self.beating.swap(true, Ordering::AcqRel) {
             tokio::spawn(beat(db.clone()));
         }
@@ -96,27 +98,32 @@ impl Pulse {
     /// What becomes of it where its process is killed.
     #[cfg(test)]
     pub(crate) fn forget(&self) {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.news).clear();
     }
 
     fn is_empty(&self) -> bool {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        lock(&self.news).is_empty() && lock(&self.documents).is_empty()
     }
 
     fn give_back(&self, gateway: GatewayId, news: News) {
-        match self.news.lock().unwrap_or_else(PoisonError::into_inner).entry(gateway) {
+        match lock(&self.news).entry(gateway) {
             Entry::Occupied(mut later) => later.get_mut().merge(news),
             Entry::Vacant(place) => drop(place.insert(news)),
         }
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Writes what waits until nothing does.
 async fn beat(db: Database) {
     let pulse = &db.writing().pulse;
-    loop {
+    for beats in 1_u32.. {
         tokio::time::sleep(EVERY).await;
-        if let Err(error) = flush(&db).await {
+        let written = if beats % COUNTED == 0 { flush(&db).await } else { flush_news(&db).await };
+        if let Err(error) = written {
             tracing::debug!(%error, "what is latest is not written yet");
         }
         db.data_changed();
@@ -132,11 +139,18 @@ async fn beat(db: Database) {
     }
 }
 
-/// Writes what waits now.
+/// Writes all that waits now.
 pub(crate) async fn flush(db: &Database) -> Result<(), StoreError> {
+    flush_news(db).await?;
+    let waiting = std::mem::take(&mut *lock(&db.writing().pulse.documents));
+    let counted = stream::iter(waiting).map(async |(gateway, documents)| count(db, &gateway, documents).await);
+    counted.buffer_unordered(AT_ONCE).try_collect().await
+}
+
+async fn flush_news(db: &Database) -> Result<(), StoreError> {
     let pulse = &db.writing().pulse;
     let _turn = pulse.writing.lock().await;
-    let waiting = std::mem::take(&mut *pulse.news.lock().unwrap_or_else(PoisonError::into_inner));
+    let waiting = std::mem::take(&mut *lock(&pulse.news));
     // All are tried, so that none is lost with another one's failure.
     let written: Vec<Result<(), StoreError>> =
         stream::iter(waiting).map(|(gateway, news)| write(db, gateway, news)).buffer_unordered(AT_ONCE).collect().await;
@@ -148,7 +162,7 @@ pub(crate) async fn flush(db: &Database) -> Result<(), StoreError> {
 pub(crate) async fn flush_gateway(db: &Database, gateway: &GatewayId) {
     let pulse = &db.writing().pulse;
     let _turn = pulse.writing.lock().await;
-    let waiting = pulse.news.lock().unwrap_or_else(PoisonError::into_inner).remove(gateway);
+    let waiting = lock(&pulse.news).remove(gateway);
     if let Some(news) = waiting
         && let Err(error) = write(db, gateway.clone(), news).await
     {
@@ -158,18 +172,19 @@ pub(crate) async fn flush_gateway(db: &Database, gateway: &GatewayId) {
 
 async fn write(db: &Database, gateway: GatewayId, news: News) -> Result<(), StoreError> {
     let rows: Vec<LatestRow<'_>> = news.latest.iter().map(|(name, (stamp, sample))| (name, *stamp, *sample)).collect();
-    let heard = db.gateway_heard(&gateway, &news.address, news.seen);
-    match futures_util::future::try_join(heard, series::write_latest(db, &gateway, &rows)).await {
-        Ok(_) => {}
+    match series::write_latest(db, &gateway, (news.seen, Some(&news.address)), &rows).await {
+        Ok(()) => Ok(()),
         // It would be refused again and again.
-        Err(error @ StoreError::Refused(_)) => tracing::warn!(%gateway, %error, "what is latest is not written"),
+        Err(error @ StoreError::Refused(_)) => {
+            tracing::warn!(%gateway, %error, "what is latest is not written");
+            Ok(())
+        }
         Err(error) => {
             drop(rows);
             db.writing().pulse.give_back(gateway, news);
-            return Err(error);
+            Err(error)
         }
     }
-    if news.documents > 0 { count(db, &gateway, news.documents).await } else { Ok(()) }
 }
 
 /// Whether a counter that failed was raised is not known: it is not tried again.

@@ -21,7 +21,7 @@ use heliograph_domain::{
 use scylla::DeserializeRow;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchType};
-use scylla::value::CqlTimestamp;
+use scylla::value::{CqlTimestamp, CqlValue};
 
 use super::catalog::applied;
 use super::slicing::{DAY_MS, day_of};
@@ -347,25 +347,42 @@ fn forgotten() -> StoreError {
 /// The latest reading of a series, with its write timestamp.
 pub(crate) type LatestRow<'a> = (&'a Name, i64, Sample);
 
-/// Writes the latest readings of series, where nothing later is there.
-pub(crate) async fn write_latest(db: &Database, gateway: &GatewayId, latest: &[LatestRow<'_>]) -> Result<(), StoreError> {
+/// When a gateway was heard of, and from where if that is known.
+pub(crate) type Heard<'a> = (Timestamp, Option<&'a str>);
+
+/// Writes when a gateway was heard of and the latest readings of its series, where
+/// nothing later is there.
+pub(crate) async fn write_latest(
+    db: &Database,
+    gateway: &GatewayId,
+    heard: Heard<'_>,
+    latest: &[LatestRow<'_>],
+) -> Result<(), StoreError> {
+    let text = |text: &str| CqlValue::Text(text.to_owned());
+    let time = |at: Timestamp| CqlValue::Timestamp(CqlTimestamp(at.as_millis()));
+    let (seen, from) = heard;
+    let stamp = CqlValue::BigInt(seen.as_millis().saturating_mul(1000));
+    let mut rows = vec![match from {
+        Some(from) => {
+            let cql = "UPDATE @.series USING TIMESTAMP ? SET seen = ?, address = ? WHERE gateway = ?";
+            (db.prepared(cql).await?, vec![stamp, time(seen), text(from), text(gateway.as_str())])
+        }
+        None => {
+            let cql = "UPDATE @.series USING TIMESTAMP ? SET seen = ? WHERE gateway = ?";
+            (db.prepared(cql).await?, vec![stamp, time(seen), text(gateway.as_str())])
+        }
+    }];
     let cql = "UPDATE @.series USING TIMESTAMP ? SET latest_time = ?, latest_value = ?
         WHERE gateway = ? AND sensor = ? AND metric = ? AND unit = ?";
     let statement = db.prepared(cql).await?;
-    for some in latest.chunks(BATCH) {
-        let row = |((sensor, metric, unit), stamp, sample): &LatestRow<'_>| {
-            (
-                *stamp,
-                CqlTimestamp(sample.at.as_millis()),
-                sample.value,
-                gateway.as_str(),
-                sensor.clone(),
-                metric.clone(),
-                unit.clone(),
-            )
-        };
-        let values: Vec<_> = some.iter().map(row).collect();
-        db.batch(vec![statement.clone(); some.len()], values, None).await?;
+    rows.extend(latest.iter().map(|((sensor, metric, unit), stamp, sample)| {
+        let names = [gateway.as_str(), sensor, metric, unit].map(text);
+        let values = [CqlValue::BigInt(*stamp), time(sample.at), CqlValue::Double(sample.value)];
+        (statement.clone(), values.into_iter().chain(names).collect())
+    }));
+    for some in rows.chunks(BATCH) {
+        let (statements, values): (Vec<_>, Vec<_>) = some.iter().map(|(statement, values)| (statement.clone(), values)).unzip();
+        db.batch(statements, values, None).await?;
     }
     Ok(())
 }

@@ -58,6 +58,38 @@ const MAX_JOBS: usize = 1024;
 /// get their turn and acks do not wait.
 const MAX_DURATION: Duration = Duration::from_millis(50);
 
+/// Where the transaction before had more jobs, those who wait for its answers are
+/// about to send their next ones: it is waited for them this long, which is less
+/// than the sync takes that they share.
+const LINGER: Duration = Duration::from_millis(1);
+const LINGER_STEP: Duration = Duration::from_micros(100);
+
+/// Jobs on their way into transactions.
+struct Queue {
+    jobs: mpsc::Receiver<Job>,
+    /// In the transaction before.
+    before: usize,
+    /// Still to be waited in this one.
+    patience: Duration,
+}
+
+impl Queue {
+    /// The next job of a transaction that has `taken` so far, if there is one.
+    fn next(&mut self, taken: usize) -> Option<Job> {
+        loop {
+            if let Ok(job) = self.jobs.try_recv() {
+                return Some(job);
+            }
+            if taken >= self.before || self.patience.is_zero() {
+                return None;
+            }
+            let began = Instant::now();
+            std::thread::sleep(LINGER_STEP);
+            self.patience = self.patience.saturating_sub(began.elapsed());
+        }
+    }
+}
+
 /// A transaction that jobs run in.
 pub(crate) struct Batch<'a> {
     pub(crate) connection: &'a Connection,
@@ -85,10 +117,11 @@ impl Batch<'_> {
 
 /// Runs until every handle is gone or [`Batch::end_after_this`] was called.
 /// Without a connection, the first job that finds the file opens and migrates it.
-pub(super) fn run(path: &Path, ack: AckLevel, mut connection: Option<Connection>, mut queue: mpsc::Receiver<Job>) {
+pub(super) fn run(path: &Path, ack: AckLevel, mut connection: Option<Connection>, jobs: mpsc::Receiver<Job>) {
     let mut migrated = connection.is_some();
     let mut gateways = GatewayCache::default();
-    while let Some(first) = queue.blocking_recv() {
+    let mut queue = Queue { jobs, before: 0, patience: LINGER };
+    while let Some(first) = queue.jobs.blocking_recv() {
         let reopen = || if migrated { schema::open(path, ack) } else { open_first(path, ack) };
         let open = match connection.take().map_or_else(reopen, Ok) {
             Ok(open) => {
@@ -126,12 +159,13 @@ enum Outcome {
     Failed,
 }
 
-fn run_batch(connection: &Connection, gateways: &mut GatewayCache, first: Job, queue: &mut mpsc::Receiver<Job>) -> Outcome {
+fn run_batch(connection: &Connection, gateways: &mut GatewayCache, first: Job, queue: &mut Queue) -> Outcome {
     if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
         refuse(first, &StoreError::from(error));
         return Outcome::Failed;
     }
     let began = Instant::now();
+    queue.patience = LINGER;
     let mut batch = Batch { connection, gateways, config_changed: false, data_changed: false, last: false };
     let mut replies = Vec::new();
     let mut next = Some(first);
@@ -147,9 +181,10 @@ fn run_batch(connection: &Connection, gateways: &mut GatewayCache, first: Job, q
         };
         let full = batch.last || !more(replies.len() - done) || connection.is_autocommit();
         if next.is_none() && !full {
-            next = queue.try_recv().ok();
+            next = queue.next(replies.len());
         }
     }
+    queue.before = replies.len();
     let (config, data, last) = (batch.config_changed, batch.data_changed, batch.last);
     let committed = commit(connection, config, data);
     let failed = committed.is_err();
@@ -210,20 +245,20 @@ fn run_call(batch: &mut Batch<'_>, call: Call) -> Reply {
 fn run_documents(
     batch: &mut Batch<'_>,
     first: DocumentJob,
-    queue: &mut mpsc::Receiver<Job>,
+    queue: &mut Queue,
     replies: &mut Vec<Reply>,
     more: impl Fn(usize) -> bool,
 ) -> Option<Job> {
-    let (mut run, mut after) = (vec![first], None);
+    let (mut run, mut after, before) = (vec![first], None, replies.len());
     let written = write_documents(batch, |batch, documents| {
         let mut place = 0;
         while let Some(job) = run.get(place) {
             documents.write(batch, &job.document, Count::FirstTime)?;
             place += 1;
             if place == run.len() && after.is_none() && more(place) {
-                match queue.try_recv() {
-                    Ok(Job::Document(job)) => run.push(job),
-                    other => after = other.ok(),
+                match queue.next(before + place) {
+                    Some(Job::Document(job)) => run.push(job),
+                    other => after = other,
                 }
             }
         }
