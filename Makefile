@@ -47,7 +47,7 @@ soak: install
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored power:: crash:: failing:: spool:: full::
 
 # The end-to-end test of the demo holds an optimised build to its 15 seconds.
-bench:
+bench: services
 	cargo bench --workspace --locked
 	cargo test --release --locked --test e2e demo:: -- --nocapture
 	cargo test --release --locked -p heliograph-ingest --lib -- --ignored --nocapture --test-threads 1
