@@ -41,15 +41,21 @@ async fn check(recordings: usize, rounds: usize) {
     println!("seed of the cuts {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     for number in 0..2 * recordings {
-        let failure = (number % 2 == 1).then(|| format!("fsync,fdatasync:error=EIO:when={}", random.random_range(2..12)));
+        let failure = (number % 2 == 1).then(|| format!("fsync,fdatasync:error=EIO:when={}", random.random_range(6..30)));
         let run = record_while(Start::Commissioned, "", &SETTINGS, failure.as_deref(), push).await;
         assert!(run.recording.syncs(SEGMENT) > 2, "hardly anything was spooled");
-        for round in cuts(&run.recording, rounds, &mut random) {
+        let failed = run.recording.failed_syncs(SEGMENT);
+        let mut moments = cuts(&run.recording, rounds, &mut random);
+        // Half of them soon after a sync that failed, if any has.
+        for (moment, at) in moments.iter_mut().step_by(2).zip(failed.iter().cycle()) {
+            *moment = (at + random.random_range(1..150)).min(run.recording.events.len());
+        }
+        for round in moments {
             let (verdict, problems) = cut(&run, round, &mut random).await;
             assert!(problems.is_empty() && verdict.is_clean(), "{failure:?}, cut at {round}: {problems:?}\n{verdict}");
         }
-        let (events, failed) = (run.recording.events.len(), run.recording.failed_syncs(SEGMENT).len());
-        println!("{rounds} cuts in {events} events, {failed} of {} syncs of segments failed", run.recording.syncs(SEGMENT));
+        let (events, syncs) = (run.recording.events.len(), run.recording.syncs(SEGMENT));
+        println!("{rounds} cuts in {events} events, {} of {syncs} syncs of segments failed", failed.len());
     }
 }
 
