@@ -6,9 +6,8 @@ use heliograph_domain::{
 
 use crate::credentials::mask_text;
 use crate::dialect::Dialect;
-use crate::native;
-use crate::senml;
 use crate::xml::{self, Parser, XmlError};
+use crate::{acquisuite, egauge, mii, native, rainforest, senml, sma, sunspec};
 
 /// Everything a decoder needs that isn't in the bytes.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +67,9 @@ pub struct DecodedReading {
     pub kind: Option<Kind>,
     /// What they mean, where stated.
     pub quantity: Option<Quantity>,
+    /// Where `unit` is empty: the one that the dialect's rules give the series;
+    /// empty where they give none.
+    pub assumed_unit: &'static str,
     /// The time was local and stood for two instants; `time` is one of them.
     pub ambiguous_time: bool,
 }
@@ -141,12 +143,16 @@ pub fn salvage(bytes: &[u8]) -> Salvaged {
 /// stays as it came; so does a value too large for the canonical unit.
 #[must_use]
 pub fn canonical(reading: &DecodedReading) -> (Unit, f64) {
-    let known = canonical_unit(reading.unit.as_str()).and_then(|scaled| {
+    let written = reading.unit.as_str();
+    let known = canonical_unit(if written.is_empty() { reading.assumed_unit } else { written }).and_then(|scaled| {
         let value = scaled.apply(reading.value);
         Unit::parse(scaled.unit).ok().filter(|_| value.is_finite()).map(|unit| (unit, value))
     });
     known.unwrap_or_else(|| (reading.unit.clone(), reading.value))
 }
+
+/// Why one reading is refused.
+pub(crate) type Fault = (RefusalCode, String);
 
 /// A refusal of the whole document, before it is known what can be salvaged.
 pub(crate) type Fatal = (RefusalCode, String);
@@ -165,6 +171,12 @@ fn decode_text(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded
     let decoded = match recognise(parser) {
         Some(Dialect::Native) => native::decode(parser, context)?,
         Some(Dialect::SenMl) => senml::decode(parser, context)?,
+        Some(Dialect::SunSpec) => sunspec::decode(parser, context)?,
+        Some(Dialect::AcquiSuite) => acquisuite::decode(parser, context)?,
+        Some(Dialect::EGauge) => egauge::decode(parser, context)?,
+        Some(Dialect::Rainforest) => rainforest::decode(parser, context)?,
+        Some(Dialect::Mii) => mii::decode(parser, context)?,
+        Some(Dialect::Sma) => sma::decode(parser, context)?,
         None => {
             let refusal = unsupported(parser);
             parser.finish()?;
@@ -176,7 +188,14 @@ fn decode_text(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded
 }
 
 fn recognise(parser: &Parser<'_>) -> Option<Dialect> {
-    Dialect::recognise(parser.local_name(), parser.namespace())
+    Dialect::recognise(parser.local_name(), parser.namespace(), parser.attribute("serial").is_some())
+}
+
+/// The gateway that a document names; nothing names none.
+pub(crate) fn named_gateway(text: &str) -> Result<Option<GatewayId>, Refusal> {
+    let text = crate::text::trim(text);
+    let parsed = (!text.is_empty()).then(|| GatewayId::parse(text));
+    parsed.transpose().map_err(|error| Refusal::Document(RefusalCode::Malformed, error.to_string()))
 }
 
 fn unsupported(parser: &Parser<'_>) -> Refusal {

@@ -6,16 +6,23 @@
 //! refused beside them. Nothing here reads a clock, a socket or a file, follows
 //! a reference out of a document, or takes more than linear time.
 
+mod acquisuite;
 mod credentials;
 mod decode;
 mod dialect;
+mod egauge;
 mod framing;
+mod harvest;
 mod limits;
 mod local_time;
+mod mii;
 mod native;
 mod number;
+mod rainforest;
 mod senml;
 mod sensors;
+mod sma;
+mod sunspec;
 mod text;
 mod written_time;
 mod xml;

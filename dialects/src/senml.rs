@@ -6,14 +6,14 @@
 //! that of the record times seconds, as the RFC says. Records of texts, booleans
 //! and data are not readings. The gateway is the connection's: SenML names none.
 
-use heliograph_domain::{MetricName, RefusalCode, Timestamp, Unit};
+use heliograph_domain::{RefusalCode, Timestamp};
 
-use crate::decode::{Context, Decoded, DecodedReading, Lines, Refusal, Refused};
+use crate::decode::{Context, Decoded, Fault, Refusal};
 use crate::dialect::Dialect;
+use crate::harvest::{Found, Harvest, Meaning, When};
 use crate::number::parse_number;
-use crate::sensors::Sensors;
 use crate::text::{shown, trim};
-use crate::xml::{Event, Parser};
+use crate::xml::Parser;
 
 /// The namespace of SenML and of its drafts.
 pub(crate) const NAMESPACE: &str = "urn:ietf:params:xml:ns:senml";
@@ -29,29 +29,15 @@ const RELATIVE_BELOW: f64 = 268_435_456.0;
 
 /// Decodes a pack whose root start tag the parser stands at.
 pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded, Refusal> {
-    let mut pack = Pack::new(parser, context.received);
+    let mut pack = Pack::new(parser, context);
     pack.base.take(parser)?;
-    loop {
-        match parser.next()? {
-            Event::Start if is_record(parser) => {
-                pack.record(parser)?;
-                parser.skip()?;
-            }
-            Event::Start => parser.skip()?,
-            Event::Text(_) => {}
-            Event::End | Event::Eof => break,
+    parser.each_child(|parser| {
+        if is_record(parser) {
+            pack.record(parser)?;
         }
-    }
-    Ok(Decoded {
-        dialect: Dialect::SenMl,
-        gateway: None,
-        key: None,
-        seq: None,
-        is_hello: false,
-        sensors: pack.sensors.into_list(),
-        readings: pack.readings,
-        refused: pack.refused,
-    })
+        Ok::<_, Refusal>(parser.skip()?)
+    })?;
+    Ok(pack.harvest.into_decoded(Dialect::SenMl))
 }
 
 fn is_record(parser: &Parser<'_>) -> bool {
@@ -103,20 +89,12 @@ fn check_version(text: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Why one reading is refused.
-type Fault = (RefusalCode, String);
-
-struct Pack<'a> {
+struct Pack<'a, 'c> {
     received: Timestamp,
-    lines: Lines<'a>,
     base: Base,
     /// Where `bn` + `n` is put together.
     name: String,
-    value_metric: Option<MetricName>,
-    sum_metric: Option<MetricName>,
-    sensors: Sensors,
-    readings: Vec<DecodedReading>,
-    refused: Vec<Refused>,
+    harvest: Harvest<'a, 'c>,
 }
 
 /// The fields of one record, as written.
@@ -131,68 +109,49 @@ struct Fields<'p> {
     other_value: bool,
 }
 
-impl<'a> Pack<'a> {
-    fn new(parser: &Parser<'a>, received: Timestamp) -> Self {
-        Self {
-            received,
-            lines: Lines::new(parser.text()),
-            base: Base::default(),
-            name: String::new(),
-            value_metric: MetricName::parse("value").ok(),
-            sum_metric: MetricName::parse("sum").ok(),
-            sensors: Sensors::default(),
-            readings: Vec::with_capacity(parser.text().len() / BYTES_A_RECORD),
-            refused: Vec::new(),
-        }
+impl<'a, 'c> Pack<'a, 'c> {
+    fn new(parser: &Parser<'a>, context: &Context<'c>) -> Self {
+        let harvest = Harvest::new(parser, context, BYTES_A_RECORD);
+        Self { received: context.received, base: Base::default(), name: String::new(), harvest }
     }
 
     fn record(&mut self, parser: &Parser<'a>) -> Result<(), Refusal> {
         self.base.take(parser)?;
         let fields = fields(parser);
-        for reading in [self.value(&fields), self.sum(&fields)].into_iter().flatten() {
-            match reading {
-                Ok(reading) => self.readings.push(reading),
-                Err((code, reason)) => {
-                    let line = self.lines.line_of(parser.offset());
-                    self.refused.push(Refused { code, line, reason });
-                }
-            }
+        if let Some(value) = self.value(&fields) {
+            let unit = fields.unit.unwrap_or(&self.base.unit).to_owned();
+            self.reading(parser.offset(), &fields, "value", &unit, value);
+        }
+        if let Some(text) = fields.sum {
+            let unit = match fields.unit.unwrap_or(&self.base.unit) {
+                "" => "s".to_owned(),
+                unit => format!("{unit}*s"),
+            };
+            self.reading(parser.offset(), &fields, "sum", &unit, finite(number(text) + self.base.sum, text));
         }
         Ok(())
     }
 
-    /// The reading of `v`; of `bv` alone where a record has no value of its own.
-    fn value(&mut self, fields: &Fields<'_>) -> Option<Result<DecodedReading, Fault>> {
-        let value = match (fields.value, self.base.value) {
-            (Some(text), base) => finite(number(text) + base.unwrap_or(0.0), text),
-            (None, _) if fields.other_value || fields.sum.is_some() || fields.only_base() => return None,
-            (None, Some(base)) => finite(base, "of the base"),
-            (None, None) => Err((RefusalCode::BadValue, "record has no value".to_owned())),
-        };
-        let unit = fields.unit.unwrap_or(&self.base.unit).to_owned();
-        let metric = self.value_metric.clone()?;
-        Some(value.and_then(|value| self.reading(fields, metric, &unit, value)))
+    /// The value of `v`; of `bv` alone where a record has no value of its own.
+    fn value(&self, fields: &Fields<'_>) -> Option<Result<f64, Fault>> {
+        match (fields.value, self.base.value) {
+            (Some(text), base) => Some(finite(number(text) + base.unwrap_or(0.0), text)),
+            (None, _) if fields.other_value || fields.sum.is_some() || fields.only_base() => None,
+            (None, Some(base)) => Some(finite(base, "of the base")),
+            (None, None) => Some(Err((RefusalCode::BadValue, "record has no value".to_owned()))),
+        }
     }
 
-    fn sum(&mut self, fields: &Fields<'_>) -> Option<Result<DecodedReading, Fault>> {
-        let text = fields.sum?;
-        let unit = match fields.unit.unwrap_or(&self.base.unit) {
-            "" => "s".to_owned(),
-            unit => format!("{unit}*s"),
-        };
-        let metric = self.sum_metric.clone()?;
-        Some(finite(number(text) + self.base.sum, text).and_then(|value| self.reading(fields, metric, &unit, value)))
-    }
-
-    fn reading(&mut self, fields: &Fields<'_>, metric: MetricName, unit: &str, value: f64) -> Result<DecodedReading, Fault> {
-        let time = self.time(fields.time)?;
-        let bad_name = |error: heliograph_domain::ParseError| (RefusalCode::BadName, error.to_string());
-        let unit = Unit::parse(unit).map_err(bad_name)?;
+    fn reading(&mut self, at: usize, fields: &Fields<'_>, metric: &str, unit: &str, value: Result<f64, Fault>) {
         self.name.clear();
         self.name.push_str(&self.base.name);
         self.name.push_str(fields.name);
-        let sensor = self.sensors.index(trim(&self.name), None).map_err(bad_name)?;
-        Ok(DecodedReading { sensor, metric, unit, time, value, kind: None, quantity: None, ambiguous_time: false })
+        let found = value.and_then(|value| Ok((value, When::At(self.time(fields.time)?))));
+        let found = found.map(|(value, when)| {
+            let meaning = Meaning::UNKNOWN;
+            Found { sensor: &self.name, role: None, metric, unit, when, value, meaning }
+        });
+        self.harvest.take(at, found);
     }
 
     fn time(&self, text: Option<&str>) -> Result<Timestamp, Fault> {

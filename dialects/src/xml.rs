@@ -183,6 +183,23 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Calls `each` at the start tag of every child of the element at hand, and
+    /// reads to that element's end. `each` reads its child to the end.
+    pub(crate) fn each_child<E: From<XmlError>>(&mut self, mut each: impl FnMut(&mut Self) -> Result<(), E>) -> Result<(), E> {
+        loop {
+            match self.next()? {
+                Event::Start => each(self)?,
+                Event::Text(_) => {}
+                Event::End | Event::Eof => return Ok(()),
+            }
+        }
+    }
+
+    /// Whether the element at hand has this local name, without regard to case.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.local_name.eq_ignore_ascii_case(name)
+    }
+
     /// Reads what is left, so that all of it is checked.
     pub(crate) fn finish(&mut self) -> Result<(), XmlError> {
         while !matches!(self.next()?, Event::Eof) {}

@@ -1,0 +1,194 @@
+//! What a decoder gathers from one document: sensors, readings, and what of it
+//! has to be refused.
+
+use heliograph_domain::{Kind, MetricName, ParseError, Quantity, RefusalCode, SensorRole, Timestamp, Unit};
+use jiff::civil;
+
+use crate::decode::{Context, Decoded, DecodedReading, Fault, Lines, Refused};
+use crate::dialect::Dialect;
+use crate::local_time::LocalTimes;
+use crate::sensors::Sensors;
+use crate::text::{shown, trim};
+use crate::written_time::{WrittenTime, parse_time};
+use crate::xml::Parser;
+
+/// When a reading was measured, as far as its document says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum When {
+    /// It does not: when it was received.
+    Received,
+    /// At an instant.
+    At(Timestamp),
+    /// At a local time of the gateway's zone.
+    Local(civil::DateTime),
+}
+
+impl When {
+    /// A written time, or why it is none. An empty text says nothing.
+    pub(crate) fn written(text: &str) -> Result<Self, Fault> {
+        match (trim(text), parse_time(trim(text))) {
+            ("", _) => Ok(Self::Received),
+            (_, Some(WrittenTime::Instant(instant))) => Ok(Self::At(instant)),
+            (_, Some(WrittenTime::Local(local))) => Ok(Self::Local(local)),
+            (text, None) => Err((RefusalCode::BadTime, format!("time {} cannot be read", shown(text)))),
+        }
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn unix(seconds: i64) -> Result<Self, Fault> {
+        let instant = seconds.checked_mul(1000).and_then(|millis| Timestamp::from_millis(millis).ok());
+        instant.map(Self::At).ok_or_else(out_of_range)
+    }
+}
+
+fn out_of_range() -> Fault {
+    (RefusalCode::BadTime, "time lies outside the years 0 to 9999".to_owned())
+}
+
+/// What a dialect's rules say of a series beyond its names.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Meaning {
+    pub(crate) kind: Option<Kind>,
+    pub(crate) quantity: Option<Quantity>,
+    /// The unit of numbers that are written without one.
+    pub(crate) assumed_unit: &'static str,
+}
+
+impl Meaning {
+    pub(crate) const UNKNOWN: Self = Self { kind: None, quantity: None, assumed_unit: "" };
+
+    pub(crate) const fn of(kind: Kind, quantity: Quantity) -> Self {
+        Self { kind: Some(kind), quantity: Some(quantity), assumed_unit: "" }
+    }
+
+    pub(crate) const fn gauge(quantity: Quantity) -> Self {
+        Self::of(Kind::Gauge, quantity)
+    }
+
+    pub(crate) const fn in_unit(self, unit: &'static str) -> Self {
+        Self { assumed_unit: unit, ..self }
+    }
+}
+
+/// A reading as found, its names not yet checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found<'f> {
+    pub(crate) sensor: &'f str,
+    pub(crate) role: Option<SensorRole>,
+    pub(crate) metric: &'f str,
+    pub(crate) unit: &'f str,
+    pub(crate) when: When,
+    pub(crate) value: f64,
+    pub(crate) meaning: Meaning,
+}
+
+/// Gathers; see the module.
+pub(crate) struct Harvest<'a, 'c> {
+    received: Timestamp,
+    lines: Lines<'a>,
+    local_times: LocalTimes<'c>,
+    sensors: Sensors,
+    readings: Vec<DecodedReading>,
+    refused: Vec<Refused>,
+}
+
+impl<'a, 'c> Harvest<'a, 'c> {
+    /// `bytes_a_reading`: about as short as readings get, to make room at once.
+    pub(crate) fn new(parser: &Parser<'a>, context: &Context<'c>, bytes_a_reading: usize) -> Self {
+        Self {
+            received: context.received,
+            lines: Lines::new(parser.text()),
+            local_times: LocalTimes::new(context.zone),
+            sensors: Sensors::default(),
+            readings: Vec::with_capacity(parser.text().len() / bytes_a_reading.max(1)),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Takes a reading, or refuses it; `at` is the byte of the document at which
+    /// it begins, not before that of the one before.
+    pub(crate) fn take(&mut self, at: usize, found: Result<Found<'_>, Fault>) {
+        if let Err(fault) = found.and_then(|found| self.accept(&found)) {
+            self.refuse(at, fault);
+        }
+    }
+
+    /// Refuses what stands at a byte of the document.
+    pub(crate) fn refuse(&mut self, at: usize, (code, reason): Fault) {
+        let line = self.lines.line_of(at);
+        self.refused.push(Refused { code, line, reason });
+    }
+
+    /// The index of a sensor, which may be all that a document says of it.
+    pub(crate) fn sensor(&mut self, id: &str, role: Option<SensorRole>) -> Result<usize, Fault> {
+        self.sensors.index(trim(id), role).map_err(|error| bad_name(&error))
+    }
+
+    fn accept(&mut self, found: &Found<'_>) -> Result<(), Fault> {
+        let metric = MetricName::parse(trim(found.metric)).map_err(|error| bad_name(&error))?;
+        let unit = Unit::parse(trim(found.unit)).map_err(|error| bad_name(&error))?;
+        let sensor = self.sensor(found.sensor, found.role)?;
+        self.push(sensor, metric, unit, found.when, found.value, found.meaning)
+    }
+
+    /// Takes a reading whose names are known to be right.
+    pub(crate) fn push(
+        &mut self,
+        sensor: usize,
+        metric: MetricName,
+        unit: Unit,
+        when: When,
+        value: f64,
+        meaning: Meaning,
+    ) -> Result<(), Fault> {
+        if !value.is_finite() {
+            return Err((RefusalCode::BadValue, "value is not finite".to_owned()));
+        }
+        let time = match when {
+            When::Received => self.received,
+            When::At(time) => time,
+            When::Local(local) => self.local_times.instant(self.readings.len(), local).ok_or_else(out_of_range)?,
+        };
+        let Meaning { kind, quantity, assumed_unit } = meaning;
+        self.readings.push(DecodedReading {
+            sensor,
+            metric,
+            unit,
+            time,
+            value,
+            kind,
+            quantity,
+            assumed_unit,
+            ambiguous_time: false,
+        });
+        Ok(())
+    }
+
+    /// What the document says, of no gateway and without a key or a token.
+    pub(crate) fn into_decoded(mut self, dialect: Dialect) -> Decoded {
+        self.local_times.settle(&mut self.readings, self.received);
+        Decoded {
+            dialect,
+            gateway: None,
+            key: None,
+            seq: None,
+            is_hello: false,
+            sensors: self.sensors.into_list(),
+            readings: self.readings,
+            refused: self.refused,
+        }
+    }
+}
+
+/// The fault of a name that breaks the rules of names.
+pub(crate) fn bad_name(error: &ParseError) -> Fault {
+    (RefusalCode::BadName, error.to_string())
+}
+
+/// The fault of a text that should be a number.
+pub(crate) fn bad_value(text: &str) -> Fault {
+    match trim(text) {
+        "" => (RefusalCode::BadValue, "value is empty".to_owned()),
+        text => (RefusalCode::BadValue, format!("value {} is not a finite decimal number", shown(text))),
+    }
+}

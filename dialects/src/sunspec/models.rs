@@ -1,0 +1,191 @@
+//! The points of the SunSpec models that inverters, meters, weather stations,
+//! string combiners and panels use: unit and name of the scale factor, typed in
+//! from the published model definitions; and what they mean.
+
+use heliograph_domain::{Kind, Quantity};
+
+use crate::harvest::Meaning;
+
+/// A point of a model.
+#[derive(Debug, PartialEq)]
+pub(super) struct Known {
+    /// Empty where the model has none.
+    pub(super) unit: &'static str,
+    /// The point that carries its scale factor; empty: none.
+    pub(super) scale: &'static str,
+}
+
+/// Points that share unit and scale factor.
+type Row = (&'static [&'static str], Known);
+
+const fn row(points: &'static [&'static str], unit: &'static str, scale: &'static str) -> Row {
+    (points, Known { unit, scale })
+}
+
+/// A point of a model, by the names that models have since version 1.1.
+pub(super) fn find(model: u32, point: &str) -> Option<&'static Known> {
+    let table = match model {
+        101..=103 | 111..=113 => INVERTER,
+        122 => STATUS,
+        160 => TRACKER,
+        201..=204 | 211..=214 => METER,
+        302..=308 => WEATHER,
+        401..=404 => COMBINER,
+        501 | 502 => PANEL,
+        _ => return None,
+    };
+    table.iter().find(|(points, _)| points.contains(&point)).map(|(_, known)| known)
+}
+
+const INVERTER: &[Row] = &[
+    row(&["A", "AphA", "AphB", "AphC"], "A", "A_SF"),
+    row(&["PPVphAB", "PPVphBC", "PPVphCA", "PhVphA", "PhVphB", "PhVphC"], "V", "V_SF"),
+    row(&["W"], "W", "W_SF"),
+    row(&["Hz"], "Hz", "Hz_SF"),
+    row(&["VA"], "VA", "VA_SF"),
+    row(&["VAr"], "var", "VAr_SF"),
+    row(&["PF"], "Pct", "PF_SF"),
+    row(&["WH"], "Wh", "WH_SF"),
+    row(&["DCA"], "A", "DCA_SF"),
+    row(&["DCV"], "V", "DCV_SF"),
+    row(&["DCW"], "W", "DCW_SF"),
+    row(&["TmpCab", "TmpSnk", "TmpTrns", "TmpOt"], "C", "Tmp_SF"),
+];
+
+const STATUS: &[Row] = &[
+    row(&["ActWh"], "Wh", ""),
+    row(&["ActVAh"], "VAh", ""),
+    row(&["ActVArhQ1", "ActVArhQ2", "ActVArhQ3", "ActVArhQ4"], "varh", ""),
+    row(&["VArAval"], "var", "VArAval_SF"),
+    row(&["WAval"], "var", "WAval_SF"),
+    row(&["Tms"], "Secs", ""),
+    row(&["Ris"], "ohms", "Ris_SF"),
+];
+
+const TRACKER: &[Row] = &[
+    row(&["DCA"], "A", "DCA_SF"),
+    row(&["DCV"], "V", "DCV_SF"),
+    row(&["DCW"], "W", "DCW_SF"),
+    row(&["DCWH"], "Wh", "DCWH_SF"),
+    row(&["Tms"], "Secs", ""),
+    row(&["Tmp"], "C", ""),
+];
+
+const METER: &[Row] = &[
+    row(&["A", "AphA", "AphB", "AphC"], "A", "A_SF"),
+    row(&["PhV", "PhVphA", "PhVphB", "PhVphC", "PPV", "PPVphAB", "PPVphBC", "PPVphCA"], "V", "V_SF"),
+    row(&["PhVphAB", "PhVphBC", "PhVphCA"], "V", "V_SF"),
+    row(&["Hz"], "Hz", "Hz_SF"),
+    row(&["W", "WphA", "WphB", "WphC"], "W", "W_SF"),
+    row(&["VA", "VAphA", "VAphB", "VAphC"], "VA", "VA_SF"),
+    row(&["VAR", "VARphA", "VARphB", "VARphC"], "var", "VAR_SF"),
+    row(&["PF", "PFphA", "PFphB", "PFphC"], "Pct", "PF_SF"),
+    row(&["TotWhExp", "TotWhExpPhA", "TotWhExpPhB", "TotWhExpPhC"], "Wh", "TotWh_SF"),
+    row(&["TotWhImp", "TotWhImpPhA", "TotWhImpPhB", "TotWhImpPhC"], "Wh", "TotWh_SF"),
+    row(&["TotVAhExp", "TotVAhExpPhA", "TotVAhExpPhB", "TotVAhExpPhC"], "VAh", "TotVAh_SF"),
+    row(&["TotVAhImp", "TotVAhImpPhA", "TotVAhImpPhB", "TotVAhImpPhC"], "VAh", "TotVAh_SF"),
+    row(&["TotVArhImpQ1", "TotVArhImpQ1PhA", "TotVArhImpQ1PhB", "TotVArhImpQ1PhC"], "varh", "TotVArh_SF"),
+    row(&["TotVArhImpQ2", "TotVArhImpQ2PhA", "TotVArhImpQ2PhB", "TotVArhImpQ2PhC"], "varh", "TotVArh_SF"),
+    row(&["TotVArhExpQ3", "TotVArhExpQ3PhA", "TotVArhExpQ3PhB", "TotVArhExpQ3PhC"], "varh", "TotVArh_SF"),
+    row(&["TotVArhExpQ4", "TotVArhExpQ4PhA", "TotVArhExpQ4PhB", "TotVArhExpQ4PhC"], "varh", "TotVArh_SF"),
+];
+
+const WEATHER: &[Row] = &[
+    row(&["GHI", "POAI", "DFI", "DNI", "OTI"], "W/m2", ""),
+    row(&["TmpBOM", "TmpAmb"], "C", ""),
+    row(&["Inclx", "Incly", "Inclz", "Lat", "Long"], "Degrees", ""),
+    row(&["Alt"], "meters", ""),
+    row(&["RH", "SoilWet"], "Pct", ""),
+    row(&["Pres"], "HPa", ""),
+    row(&["WndSpd"], "m/s", ""),
+    row(&["WndDir"], "deg", ""),
+    row(&["Rain", "Snw"], "mm", ""),
+    row(&["ElecFld"], "Vm", ""),
+    row(&["SurWet"], "kO", ""),
+];
+
+const COMBINER: &[Row] = &[
+    row(&["DCAMax", "DCA"], "A", "DCA_SF"),
+    row(&["DCAhr", "InDCAhr"], "Ah", "DCAhr_SF"),
+    row(&["DCV"], "V", "DCV_SF"),
+    row(&["Tmp"], "C", ""),
+    row(&["DCW"], "W", "DCW_SF"),
+    row(&["DCWh"], "Wh", "DCWh_SF"),
+    row(&["DCPR", "InDCPR"], "Pct", ""),
+    row(&["InDCA"], "A", "InDCA_SF"),
+    row(&["InDCV"], "V", "InDCV_SF"),
+    row(&["InDCW"], "W", "InDCW_SF"),
+    row(&["InDCWh"], "Wh", "InDCWh_SF"),
+];
+
+const PANEL: &[Row] = &[
+    row(&["Tms"], "Secs", ""),
+    row(&["OutA", "InA"], "A", "A_SF"),
+    row(&["OutV", "InV"], "V", "V_SF"),
+    row(&["OutWh", "InWh"], "Wh", "Wh_SF"),
+    row(&["OutW", "OutPw", "InW"], "W", "W_SF"),
+    row(&["Tmp"], "C", ""),
+];
+
+/// What a point means, by its name of either generation. What is only a part of a
+/// whole (a phase, a string, the input of a panel) has no meaning for a site.
+pub(super) fn meaning(model: Option<u32>, point: &str) -> Meaning {
+    let Some(model) = model else { return Meaning::UNKNOWN };
+    let rows = match model {
+        101..=103 | 111..=113 => INVERTER_MEANINGS,
+        201..=204 | 211..=214 => METER_MEANINGS,
+        302..=308 => WEATHER_MEANINGS,
+        _ => return Meaning::gauge(Quantity::Other),
+    };
+    let found = rows.iter().find(|(names, _)| names.contains(&point));
+    found.map_or(Meaning::gauge(Quantity::Other), |(_, meaning)| *meaning)
+}
+
+type MeaningRow = (&'static [&'static str], Meaning);
+
+const fn gauge(names: &'static [&'static str], quantity: Quantity, unit: &'static str) -> MeaningRow {
+    (names, Meaning::gauge(quantity).in_unit(unit))
+}
+
+const fn counter(names: &'static [&'static str], quantity: Quantity, unit: &'static str) -> MeaningRow {
+    (names, Meaning::of(Kind::Counter, quantity).in_unit(unit))
+}
+
+const INVERTER_MEANINGS: &[MeaningRow] = &[
+    gauge(&["W", "I_AC_Power"], Quantity::AcPower, "W"),
+    counter(&["WH", "I_AC_Energy_WH"], Quantity::EnergyProduced, "Wh"),
+    gauge(&["DCW", "I_DC_Power"], Quantity::DcPower, "W"),
+    gauge(&["A", "I_AC_Current"], Quantity::Current, "A"),
+    gauge(&["PhVphA", "I_AC_VoltageAN"], Quantity::Voltage, "V"),
+    gauge(&["Hz", "I_AC_Frequency"], Quantity::Frequency, "Hz"),
+    gauge(&["VA", "I_AC_VA"], Quantity::ApparentPower, "VA"),
+    gauge(&["VAr", "I_AC_VAR"], Quantity::ReactivePower, "var"),
+    gauge(&["PF", "I_AC_PF"], Quantity::PowerFactor, ""),
+    gauge(&["TmpCab", "I_Temp_Cab"], Quantity::TemperatureDevice, "°C"),
+    gauge(&["St", "I_Status"], Quantity::Status, ""),
+    gauge(&["DCA", "I_DC_Current"], Quantity::Other, "A"),
+    gauge(&["DCV", "I_DC_Voltage"], Quantity::Other, "V"),
+    gauge(&["I_Temp_Sink", "I_Temp_Trans", "I_Temp_Other"], Quantity::Other, "°C"),
+];
+
+const METER_MEANINGS: &[MeaningRow] = &[
+    gauge(&["W", "M_AC_Power"], Quantity::AcPower, "W"),
+    counter(&["TotWhImp", "M_Imported"], Quantity::EnergyImported, "Wh"),
+    counter(&["TotWhExp", "M_Exported"], Quantity::EnergyExported, "Wh"),
+    counter(&["TotVAhExp", "TotVAhImp"], Quantity::Other, "VAh"),
+    gauge(&["A", "M_AC_Current"], Quantity::Current, "A"),
+    gauge(&["PhV", "M_AC_Voltage_LN"], Quantity::Voltage, "V"),
+    gauge(&["Hz", "M_AC_Freq"], Quantity::Frequency, "Hz"),
+    gauge(&["VA", "M_AC_VA"], Quantity::ApparentPower, "VA"),
+    gauge(&["VAR", "M_AC_VAR"], Quantity::ReactivePower, "var"),
+    gauge(&["PF", "M_AC_PF"], Quantity::PowerFactor, ""),
+];
+
+const WEATHER_MEANINGS: &[MeaningRow] = &[
+    gauge(&["POAI", "E_Irradiance_Plane-of-Array"], Quantity::IrradiancePlane, "W/m²"),
+    gauge(&["GHI", "E_Irradiance_Global_Horizontal"], Quantity::IrradianceHorizontal, "W/m²"),
+    gauge(&["TmpBOM", "E_BOM_Temp"], Quantity::TemperatureModule, "°C"),
+    gauge(&["TmpAmb", "E_Ambient_Temperature"], Quantity::TemperatureAmbient, "°C"),
+    gauge(&["RH", "E_Relative_Humidity"], Quantity::Humidity, "%"),
+    gauge(&["WndSpd", "E_Wind_Speed"], Quantity::WindSpeed, "m/s"),
+];
