@@ -64,6 +64,36 @@ fn senml_documents_decode_to_what_stands_beside_them() {
 }
 
 #[test]
+fn sunspec_documents_decode_to_what_stands_beside_them() {
+    fixtures("sunspec").iter().for_each(check);
+}
+
+#[test]
+fn acquisuite_documents_decode_to_what_stands_beside_them() {
+    fixtures("acquisuite").iter().for_each(check);
+}
+
+#[test]
+fn egauge_documents_decode_to_what_stands_beside_them() {
+    fixtures("egauge").iter().for_each(check);
+}
+
+#[test]
+fn rainforest_documents_decode_to_what_stands_beside_them() {
+    fixtures("rainforest").iter().for_each(check);
+}
+
+#[test]
+fn mii_documents_decode_to_what_stands_beside_them() {
+    fixtures("mii").iter().for_each(check);
+}
+
+#[test]
+fn sma_documents_decode_to_what_stands_beside_them() {
+    fixtures("sma").iter().for_each(check);
+}
+
+#[test]
 fn hostile_documents_are_refused_with_their_code() {
     fixtures("hostile").iter().for_each(check);
 }
