@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let received = args.received.unwrap_or_else(|| jiff::Timestamp::now().into());
-    let context = Context { received, zone: &args.zone, hello_gateway: args.gateway.as_ref() };
+    let context = Context { received, zone: &args.zone, hello_gateway: args.gateway.as_ref(), mappings: &[] };
     let mut whole = true;
     for file in &args.files {
         let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;

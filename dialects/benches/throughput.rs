@@ -51,7 +51,7 @@ fn senml(records: usize) -> String {
 
 fn run(what: &str, xml: &str, readings: usize) {
     let zone = Zone::parse("Europe/Madrid").unwrap_or_else(|_| Zone::utc());
-    let context = Context { received: Timestamp::clamped(1_795_176_000_000), zone: &zone, hello_gateway: None };
+    let context = Context { received: Timestamp::clamped(1_795_176_000_000), zone: &zone, hello_gateway: None, mappings: &[] };
     let document = xml.trim_end().as_bytes();
     let stream = xml.repeat(64.max(1_000_000 / xml.len()));
     let events = measure(|| count_events(xml));

@@ -1,11 +1,14 @@
 //! From one document to its readings, whatever its dialect.
 
+use std::sync::Arc;
+
 use heliograph_domain::{
     GatewayId, GatewayKey, Kind, MetricName, Quantity, RefusalCode, SensorId, SensorRole, Timestamp, Unit, Zone, canonical_unit,
 };
 
 use crate::credentials::mask_text;
 use crate::dialect::Dialect;
+use crate::mapping::{Mapping, profiles};
 use crate::xml::{self, Parser, XmlError};
 use crate::{acquisuite, egauge, mii, native, rainforest, senml, sma, sunspec};
 
@@ -18,6 +21,8 @@ pub struct Context<'a> {
     pub zone: &'a Zone,
     /// The gateway that the connection's `hello` named, for documents that name none.
     pub hello_gateway: Option<&'a GatewayId>,
+    /// The provider's own mappings, which go before those of the product.
+    pub mappings: &'a [Arc<Mapping>],
 }
 
 /// What a document says.
@@ -177,11 +182,14 @@ fn decode_text(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded
         Some(Dialect::Rainforest) => rainforest::decode(parser, context)?,
         Some(Dialect::Mii) => mii::decode(parser, context)?,
         Some(Dialect::Sma) => sma::decode(parser, context)?,
-        None => {
-            let refusal = unsupported(parser);
-            parser.finish()?;
-            return Err(refusal);
-        }
+        Some(Dialect::Mapped) | None => match mapping_for(parser, context) {
+            Some(mapping) => mapping.decode(parser, context)?,
+            None => {
+                let refusal = unsupported(parser);
+                parser.finish()?;
+                return Err(refusal);
+            }
+        },
     };
     parser.finish()?;
     Ok(decoded)
@@ -189,6 +197,12 @@ fn decode_text(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded
 
 fn recognise(parser: &Parser<'_>) -> Option<Dialect> {
     Dialect::recognise(parser.local_name(), parser.namespace(), parser.attribute("serial").is_some())
+}
+
+/// The first mapping for the root at hand: the provider's own, then the product's.
+fn mapping_for(parser: &Parser<'_>, context: &Context<'_>) -> Option<Arc<Mapping>> {
+    let (local, namespace) = (parser.local_name(), parser.namespace());
+    context.mappings.iter().chain(profiles()).find(|mapping| mapping.is_for(local, namespace)).map(Arc::clone)
 }
 
 /// The gateway that a document names; nothing names none.

@@ -21,6 +21,8 @@ pub enum Dialect {
     Mii,
     /// SMA Sunny WebBox, Cluster Controller and Sunny Data Control.
     Sma,
+    /// Any other, by a mapping.
+    Mapped,
 }
 
 impl Dialect {
@@ -36,10 +38,11 @@ impl Dialect {
             Self::Rainforest => "rainforest",
             Self::Mii => "mii",
             Self::Sma => "sma",
+            Self::Mapped => "mapped",
         }
     }
 
-    /// Every dialect.
+    /// Every dialect that has a decoder.
     pub const ALL: &'static [Self] =
         &[Self::Native, Self::SenMl, Self::SunSpec, Self::AcquiSuite, Self::EGauge, Self::Rainforest, Self::Mii, Self::Sma];
 

@@ -15,6 +15,7 @@ mod framing;
 mod harvest;
 mod limits;
 mod local_time;
+mod mapping;
 mod mii;
 mod native;
 mod number;
@@ -32,4 +33,5 @@ pub use decode::{Context, DecodeError, Decoded, DecodedReading, DecodedSensor, R
 pub use dialect::Dialect;
 pub use framing::{Frame, FrameError, Framer};
 pub use limits::Limits;
+pub use mapping::{Mapping, MappingError, profiles};
 pub use native::NAMESPACE as NATIVE_NAMESPACE;

@@ -246,7 +246,7 @@ fn decode_for(directory: &Directory, peer: &Peer, bytes: &[u8], received: Timest
     let hello_gateway = peer.hello.as_ref().map(|hello| &hello.gateway);
     let named = if hello_gateway.is_none() { salvage(bytes).gateway } else { None };
     let zone = directory.zone(hello_gateway.or(named.as_ref()));
-    decode(bytes, &Context { received, zone, hello_gateway })
+    decode(bytes, &Context { received, zone, hello_gateway, mappings: &[] })
 }
 
 /// Puts a trusted document into canonical units and refuses what the time policy

@@ -41,7 +41,7 @@ pub(crate) fn decoded(fixture: &Fixture, bytes: &[u8]) -> Result<Decoded, Decode
     let zone = Zone::parse(&text("zone", "UTC")).unwrap();
     let received = Timestamp::parse_rfc3339(&text("received", "2026-11-21T00:00:00Z")).unwrap();
     let hello = fixture.expected["after_hello"].as_str().map(|id| GatewayId::parse(id).unwrap());
-    decode(bytes, &Context { received, zone: &zone, hello_gateway: hello.as_ref() })
+    decode(bytes, &Context { received, zone: &zone, hello_gateway: hello.as_ref(), mappings: &[] })
 }
 
 /// The one document of a fixture, cut out of its file.
@@ -101,7 +101,7 @@ fn hostile_documents_are_refused_with_their_code() {
 #[test]
 fn a_refused_document_still_gives_its_token_and_its_gateway() {
     let zone = Zone::utc();
-    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
     let check = |xml: &[u8], seq: Option<&str>, gateway: Option<&str>| {
         let error = decode(xml, &context).unwrap_err();
         let shown = String::from_utf8_lossy(xml);

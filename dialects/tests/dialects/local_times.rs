@@ -27,7 +27,7 @@ fn push(zone: &Zone, instants: &[Timestamp]) -> String {
 }
 
 fn decoded(zone: &Zone, xml: &str, received: Timestamp) -> Vec<Timestamp> {
-    let context = Context { received, zone, hello_gateway: None };
+    let context = Context { received, zone, hello_gateway: None, mappings: &[] };
     decode(xml.as_bytes(), &context).unwrap().readings.iter().map(|reading| reading.time).collect()
 }
 

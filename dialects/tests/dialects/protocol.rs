@@ -17,7 +17,7 @@ fn every_example_of_the_protocol_is_accepted_whole() {
     let examples: Vec<&str> = text.split("```xml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(examples.len() >= 4, "{} examples", examples.len());
     let zone = Zone::utc();
-    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
     for example in examples {
         let Ok(Frame::Document { start, end }) = Framer::new(Limits::default()).next(example.as_bytes()) else {
             panic!("not one document: {example}")

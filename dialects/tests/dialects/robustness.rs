@@ -16,7 +16,9 @@ fn exercise(bytes: &[u8]) {
     let zone = Zone::parse("America/St_Johns").unwrap();
     let hello = GatewayId::parse("gw-0001").unwrap();
     for received in [Timestamp::MIN, Timestamp::clamped(1_795_176_000_000), Timestamp::MAX] {
-        let Ok(decoded) = decode(bytes, &Context { received, zone: &zone, hello_gateway: Some(&hello) }) else { continue };
+        let Ok(decoded) = decode(bytes, &Context { received, zone: &zone, hello_gateway: Some(&hello), mappings: &[] }) else {
+            continue;
+        };
         assert!(decoded.gateway.is_some());
         assert!(decoded.seq.is_none_or(|seq| seq.chars().count() <= 64));
         for reading in &decoded.readings {
@@ -172,7 +174,7 @@ fn floods_take_time_in_proportion_to_their_bytes() {
         ("sections", value, "<![CDATA[1]]>", value_end),
     ];
     let zone = Zone::parse("America/St_Johns").unwrap();
-    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
     let time = |document: &str| {
         let begin = Instant::now();
         decode(document.as_bytes(), &context).unwrap();
@@ -195,7 +197,7 @@ fn floods_take_time_in_proportion_to_their_bytes() {
 fn messages_name_no_key() {
     let key = "5dr8k2mz-77wq3xbn-0c1vnf4t-9hjse6ay";
     let zone = Zone::utc();
-    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
     let refusal = |xml: &str| decode(xml.as_bytes(), &context).unwrap_err().to_string();
     let broken = [
         "<push gateway='g' key='&KEY;'/>",
@@ -228,7 +230,7 @@ fn messages_name_no_key() {
 #[test]
 fn a_number_without_end_is_one_refused_reading() {
     let zone = Zone::utc();
-    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
     let long =
         format!("<push gateway='g'><sensor id='s'><reading metric='m'>{}</reading></sensor></push>", "9".repeat(1_000_000));
     let decoded = decode(long.as_bytes(), &context).unwrap();
@@ -240,7 +242,7 @@ fn a_number_without_end_is_one_refused_reading() {
 #[test]
 fn values_that_canonical_units_cannot_hold_keep_their_own() {
     let zone = Zone::utc();
-    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None };
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
     let check = |unit: &str, value: f64, expected: (&str, f64)| {
         let xml =
             format!("<push gateway='g'><sensor id='s'><reading metric='m' unit='{unit}'>{value:e}</reading></sensor></push>");

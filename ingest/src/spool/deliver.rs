@@ -237,7 +237,7 @@ mod tests {
         let kept = entry(&document, &error);
         assert_eq!(kept.id, entry(&document, &error).id);
         let zone = Zone::utc();
-        let context = Context { received: document.received, zone: &zone, hello_gateway: None };
+        let context = Context { received: document.received, zone: &zone, hello_gateway: None, mappings: &[] };
         let decoded = decode(&kept.raw, &context).unwrap();
         assert_eq!(decoded.gateway.as_ref(), Some(&document.gateway));
         assert_eq!(decoded.sensors[0].id, document.sensors[0].id);

@@ -1,0 +1,287 @@
+//! Mappings: how to read the XML of devices that no decoder knows, written by
+//! those who run them. A mapping is TOML; docs/mappings.md explains it. It is
+//! compiled once and run over a document's events in one pass.
+
+mod capture;
+mod path;
+mod source;
+mod template;
+mod value;
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use heliograph_domain::{GatewayId, Kind, Quantity, RefusalCode, SensorRole, Zone};
+
+use crate::decode::{Context, Decoded, Fault, Refusal, named_gateway};
+use crate::dialect::Dialect;
+use crate::harvest::{Found, Harvest, Meaning, When, bad_value};
+use crate::text::shown;
+use crate::xml::Parser;
+use capture::{Captured, Paths, Record, Slot};
+use template::{Condition, Source, Tables, Template, entry};
+use value::{NumberForm, TimeForm, later, prefix};
+
+/// Why a mapping is none; says where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct MappingError(pub(crate) String);
+
+/// A compiled mapping.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    name: String,
+    root: String,
+    /// Exact, or with `*` at its end; `None`: any.
+    namespace: Option<String>,
+    paths: Paths,
+    gateway: Template<Slot>,
+    lookups: Vec<Lookup>,
+    readings: HashMap<usize, Reading>,
+    tables: Tables,
+}
+
+/// A table that is read from the document.
+#[derive(Debug, Clone)]
+struct Lookup {
+    name: String,
+    record: usize,
+    key: Template<Slot>,
+    value: Template<Slot>,
+}
+
+/// How a record becomes a reading.
+#[derive(Debug, Clone)]
+struct Reading {
+    when: Vec<Condition<Slot>>,
+    sensor: Template<Slot>,
+    role: Option<SensorRole>,
+    metric: Template<Slot>,
+    unit: Template<Slot>,
+    value: Template<Slot>,
+    number: NumberForm,
+    drop: Vec<String>,
+    factor: f64,
+    multiply: Option<Template<Slot>>,
+    divide: Option<Template<Slot>>,
+    power10: Option<Template<Slot>>,
+    prefix: Option<Template<Slot>>,
+    time: Option<Template<Slot>>,
+    time_form: TimeForm,
+    zone: Option<Zone>,
+    time_step: Option<Template<Slot>>,
+    falling: bool,
+    distinguish: Option<Template<Slot>>,
+    kind: Option<Kind>,
+    quantity: Option<Quantity>,
+}
+
+/// About as short as records get in practice.
+const BYTES_A_RECORD: usize = 40;
+
+impl Mapping {
+    /// Compiles a mapping.
+    ///
+    /// # Errors
+    /// When it is not TOML, or breaks a rule of mappings; says which and where.
+    pub fn parse(toml: &str) -> Result<Self, MappingError> {
+        source::compile(toml).map_err(MappingError)
+    }
+
+    /// What it calls itself.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is for documents with this root element.
+    pub(crate) fn is_for(&self, local: &str, namespace: Option<&str>) -> bool {
+        let within = match self.namespace.as_deref().map(|wanted| (wanted, wanted.strip_suffix('*'))) {
+            None => true,
+            Some((_, Some(beginning))) => namespace.is_some_and(|found| found.starts_with(beginning)),
+            Some((wanted, None)) => namespace == Some(wanted),
+        };
+        within && self.root.eq_ignore_ascii_case(local)
+    }
+
+    /// Decodes a document whose root start tag the parser stands at.
+    pub(crate) fn decode(&self, parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded, Refusal> {
+        let mut harvest = Harvest::new(parser, context, BYTES_A_RECORD);
+        let captured = self.paths.capture(parser)?;
+        let lookups = self.read_lookups(&captured);
+        let mut seen = HashMap::new();
+        let mut matched = false;
+        for record in &captured.records {
+            let Some(reading) = self.readings.get(&record.rule) else { continue };
+            let view = View { mapping: self, captured: &captured, lookups: &lookups, record: Some(record) };
+            matched |= reading.harvest(&view, &mut seen, &mut harvest);
+        }
+        let document = View { mapping: self, captured: &captured, lookups: &lookups, record: None };
+        let gateway: Option<GatewayId> = named_gateway(&self.gateway.evaluate(&document))?;
+        if !matched {
+            let what = format!("the mapping {} found no reading", shown(&self.name));
+            return Err(Refusal::Document(RefusalCode::NoReadings, what));
+        }
+        Ok(Decoded { gateway, ..harvest.into_decoded(Dialect::Mapped) })
+    }
+
+    fn read_lookups(&self, captured: &Captured) -> Tables {
+        let mut tables = Tables::new();
+        for lookup in &self.lookups {
+            let table = tables.entry(lookup.name.clone()).or_default();
+            for record in captured.records.iter().filter(|record| record.rule == lookup.record) {
+                let view = View { mapping: self, captured, lookups: &Tables::new(), record: Some(record) };
+                table.entry(lookup.key.evaluate(&view)).or_insert_with(|| lookup.value.evaluate(&view));
+            }
+        }
+        tables
+    }
+}
+
+/// A record, or the document, with all that texts are made from.
+struct View<'v> {
+    mapping: &'v Mapping,
+    captured: &'v Captured,
+    lookups: &'v Tables,
+    record: Option<&'v Record>,
+}
+
+impl Source<Slot> for View<'_> {
+    fn found(&self, slot: &Slot) -> &str {
+        match self.record {
+            Some(record) => self.captured.text(record, *slot, &self.mapping.paths),
+            None => self.captured.of_document(*slot),
+        }
+    }
+
+    fn map(&self, table: &str, key: &str) -> Option<&str> {
+        entry(&self.mapping.tables, table, key)
+    }
+
+    fn lookup(&self, table: &str, key: &str) -> Option<&str> {
+        entry(self.lookups, table, key)
+    }
+}
+
+/// How often a document has stated each key so far.
+type Seen = HashMap<(String, String, String, String), usize>;
+
+impl Reading {
+    /// Takes or refuses the reading of a record; false where it is none of it.
+    fn harvest(&self, view: &View<'_>, seen: &mut Seen, harvest: &mut Harvest<'_, '_>) -> bool {
+        if !self.when.iter().all(|condition| condition.holds(view)) {
+            return false;
+        }
+        let text = self.value.evaluate(view);
+        if text.is_empty() || self.drop.contains(&text) {
+            return true;
+        }
+        let (sensor, unit) = (self.sensor.evaluate(view), self.unit.evaluate(view));
+        let written = self.time.as_ref().map_or_else(String::new, |time| time.evaluate(view));
+        let mut metric = self.metric.evaluate(view);
+        if let Some(distinguish) = &self.distinguish {
+            let key = (sensor.clone(), metric.clone(), unit.clone(), written.clone());
+            let count = seen.entry(key).or_insert(0);
+            *count += 1;
+            if *count > 1 {
+                metric = format!("{metric} ({})", distinguish.evaluate(view));
+            }
+        }
+        let at = view.record.map_or(0, |record| record.at);
+        let meaning = Meaning { kind: self.kind, quantity: self.quantity, assumed_unit: "" };
+        let found = self.when_of(view, &written).and_then(|when| {
+            let value = self.number(view, &text)?;
+            Ok(Found { sensor: &sensor, role: self.role, metric: &metric, unit: &unit, when, value, meaning })
+        });
+        harvest.take(at, found);
+        true
+    }
+
+    fn number(&self, view: &View<'_>, text: &str) -> Result<f64, Fault> {
+        let mut value = self.number.parse(text).ok_or_else(|| bad_value(text))? * self.factor;
+        if let Some(template) = &self.multiply {
+            value *= operand(template, view, "multiply")?.unwrap_or(1.0);
+        }
+        if let Some(template) = &self.divide {
+            value /= operand(template, view, "divide")?.filter(|by| *by != 0.0).unwrap_or(1.0);
+        }
+        if let Some(template) = &self.power10 {
+            let power = operand(template, view, "power10")?.unwrap_or(0.0);
+            if power.fract() != 0.0 || power.abs() > 30.0 {
+                return Err((RefusalCode::BadValue, format!("power10 {power} is no whole number of at most 30")));
+            }
+            // Dividing by a power of ten gives the nearest number, multiplying by its inverse does not.
+            let scale = 10_f64.powi(power.abs() as i32);
+            value = if power < 0.0 { value / scale } else { value * scale };
+        }
+        if let Some(template) = &self.prefix {
+            let text = template.evaluate(view);
+            let factor = prefix(&text).ok_or_else(|| (RefusalCode::BadValue, format!("prefix {} is not known", shown(&text))))?;
+            value *= factor;
+        }
+        Ok(value)
+    }
+
+    fn when_of(&self, view: &View<'_>, written: &str) -> Result<When, Fault> {
+        if written.is_empty() {
+            return Ok(When::Received);
+        }
+        let when = self.time_form.read(written, self.zone.as_ref())?;
+        let Some(step) = &self.time_step else { return Ok(when) };
+        let seconds = operand(step, view, "time-step")?.unwrap_or(0.0);
+        let before = view.record.map_or(0, |record| record.before) as f64;
+        let millis = seconds * 1000.0 * if self.falling { -before } else { before };
+        if millis.abs() > 1e15 {
+            return Err((RefusalCode::BadTime, "time-step leads out of the calendar".to_owned()));
+        }
+        later(when, millis.round() as i64)
+    }
+}
+
+/// A number that takes part in a calculation; nothing where the document has none.
+fn operand(template: &Template<Slot>, view: &View<'_>, what: &str) -> Result<Option<f64>, Fault> {
+    let text = template.evaluate(view);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let number =
+        NumberForm::Decimal.parse(&text).or_else(|| text.starts_with("0x").then(|| NumberForm::Hex.parse(&text)).flatten());
+    number.map(Some).ok_or_else(|| (RefusalCode::BadValue, format!("{what} {} is not a number", shown(&text))))
+}
+
+/// The mappings that come with the product, for devices that many have.
+static PROFILES: LazyLock<Vec<Arc<Mapping>>> = LazyLock::new(|| {
+    let compiled = SOURCES.iter().filter_map(|source| Mapping::parse(source).ok());
+    compiled.map(Arc::new).collect()
+});
+
+const SOURCES: &[&str] = &[
+    include_str!("../profiles/currentcost.toml"),
+    include_str!("../profiles/mbus.toml"),
+    include_str!("../profiles/eeml.toml"),
+    include_str!("../profiles/hwgroup.toml"),
+    include_str!("../profiles/kostal.toml"),
+    include_str!("../profiles/xsenso.toml"),
+    include_str!("../profiles/nexsens.toml"),
+    include_str!("../profiles/espi.toml"),
+    include_str!("../profiles/cim.toml"),
+];
+
+/// The mappings that come with the product.
+#[must_use]
+pub fn profiles() -> &'static [Arc<Mapping>] {
+    &PROFILES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_compiles() {
+        for source in SOURCES {
+            Mapping::parse(source).unwrap_or_else(|error| panic!("{error}\n{source}"));
+        }
+        assert_eq!(profiles().len(), SOURCES.len());
+    }
+}

@@ -1,0 +1,313 @@
+//! Texts that are put together from what a document says: `{path}` stands for what
+//! a path finds, with filters behind `|`; what stands in `[ ]` is left out where a
+//! path in it finds nothing. A backslash takes the next character as it is.
+
+use std::collections::HashMap;
+
+use regex::Regex;
+
+use super::path::Selector;
+
+/// A compiled text; `S` stands for a path.
+#[derive(Debug, Clone)]
+pub(super) struct Template<S> {
+    pieces: Vec<Piece<S>>,
+}
+
+#[derive(Debug, Clone)]
+enum Piece<S> {
+    Plain(String),
+    Found { paths: Vec<S>, filters: Vec<Filter> },
+    Optional(Vec<Piece<S>>),
+}
+
+/// What changes a text on its way.
+#[derive(Debug, Clone)]
+enum Filter {
+    /// The first group, else the whole match; nothing where it does not match.
+    Match(Regex),
+    /// What a table of the mapping says; nothing where it says nothing.
+    Map(String),
+    /// What a table read from the document says.
+    Lookup(String),
+    /// Nothing where it is this.
+    Not(String),
+    /// This where it is nothing.
+    Default(String),
+    Lower,
+    /// Zeros before it up to a length.
+    Pad(usize),
+}
+
+/// Where texts come from: what a path has found, and tables by name.
+pub(super) trait Source<S> {
+    fn found(&self, path: &S) -> &str;
+    fn map(&self, table: &str, key: &str) -> Option<&str>;
+    fn lookup(&self, table: &str, key: &str) -> Option<&str>;
+}
+
+impl Template<Selector> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut scanner = Scanner { text, rest: text };
+        let pieces = scanner.pieces(false)?;
+        Ok(Self { pieces })
+    }
+}
+
+impl<S> Template<S> {
+    /// The same text over other paths.
+    pub(super) fn try_map<T, E>(self, each: &mut impl FnMut(S) -> Result<T, E>) -> Result<Template<T>, E> {
+        Ok(Template { pieces: convert(self.pieces, each)? })
+    }
+
+    /// The tables that its filters name: of the mapping, and of the document.
+    pub(super) fn tables(&self) -> (Vec<&str>, Vec<&str>) {
+        let mut tables = (Vec::new(), Vec::new());
+        collect(&self.pieces, &mut tables);
+        tables
+    }
+
+    /// The text, trimmed.
+    pub(super) fn evaluate(&self, source: &impl Source<S>) -> String {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            piece.append(source, &mut text);
+        }
+        crate::text::trim(&text).to_owned()
+    }
+}
+
+fn convert<S, T, E>(pieces: Vec<Piece<S>>, each: &mut impl FnMut(S) -> Result<T, E>) -> Result<Vec<Piece<T>>, E> {
+    let mut converted = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        converted.push(match piece {
+            Piece::Plain(text) => Piece::Plain(text),
+            Piece::Optional(pieces) => Piece::Optional(convert(pieces, each)?),
+            Piece::Found { paths, filters } => {
+                Piece::Found { paths: paths.into_iter().map(&mut *each).collect::<Result<_, E>>()?, filters }
+            }
+        });
+    }
+    Ok(converted)
+}
+
+fn collect<'t, S>(pieces: &'t [Piece<S>], (maps, lookups): &mut (Vec<&'t str>, Vec<&'t str>)) {
+    for piece in pieces {
+        match piece {
+            Piece::Plain(_) => {}
+            Piece::Optional(pieces) => {
+                let mut inner = (std::mem::take(maps), std::mem::take(lookups));
+                collect(pieces, &mut inner);
+                (*maps, *lookups) = inner;
+            }
+            Piece::Found { filters, .. } => {
+                for filter in filters {
+                    match filter {
+                        Filter::Map(table) => maps.push(table),
+                        Filter::Lookup(table) => lookups.push(table),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S> Piece<S> {
+    /// Adds its text; false where a path in it has found nothing.
+    fn append(&self, source: &impl Source<S>, text: &mut String) -> bool {
+        match self {
+            Self::Plain(plain) => {
+                text.push_str(plain);
+                true
+            }
+            Self::Found { paths, filters } => {
+                let found = paths.iter().map(|path| crate::text::trim(source.found(path))).find(|found| !found.is_empty());
+                let found =
+                    filters.iter().fold(found.unwrap_or_default().to_owned(), |found, filter| filter.apply(source, found));
+                text.push_str(&found);
+                !found.is_empty()
+            }
+            Self::Optional(pieces) => {
+                let before = text.len();
+                let all = pieces.iter().all(|piece| piece.append(source, text));
+                if !all {
+                    text.truncate(before);
+                }
+                true
+            }
+        }
+    }
+}
+
+impl Filter {
+    fn apply<S>(&self, source: &impl Source<S>, text: String) -> String {
+        match self {
+            Self::Match(regex) => {
+                let wanted = usize::from(regex.captures_len() > 1);
+                let group = regex.captures(&text).and_then(|groups| groups.get(wanted));
+                group.map_or_else(String::new, |group| group.as_str().to_owned())
+            }
+            Self::Map(table) => source.map(table, &text).unwrap_or_default().to_owned(),
+            Self::Lookup(table) => source.lookup(table, &text).unwrap_or_default().to_owned(),
+            Self::Not(unwanted) if text == *unwanted => String::new(),
+            Self::Default(default) if text.is_empty() => default.clone(),
+            Self::Lower => text.to_lowercase(),
+            Self::Pad(length) if !text.is_empty() => format!("{text:0>length$}"),
+            Self::Not(_) | Self::Default(_) | Self::Pad(_) => text,
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let (name, argument) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let argument = argument.trim();
+        let quoted = || {
+            let inside = argument.strip_prefix('\'').and_then(|argument| argument.strip_suffix('\''));
+            inside.map(str::to_owned).ok_or_else(|| format!("filter {text:?} wants a text in quotes"))
+        };
+        match (name, argument) {
+            ("match", _) => {
+                let regex = regex::RegexBuilder::new(&quoted()?).size_limit(1 << 20).build();
+                regex.map(Self::Match).map_err(|error| format!("filter {text:?}: {error}"))
+            }
+            ("map", table) if !table.is_empty() => Ok(Self::Map(table.to_owned())),
+            ("lookup", table) if !table.is_empty() => Ok(Self::Lookup(table.to_owned())),
+            ("not", _) => quoted().map(Self::Not),
+            ("default", _) => quoted().map(Self::Default),
+            ("lower", "") => Ok(Self::Lower),
+            ("pad", length) => match length.parse() {
+                Ok(length) if length <= 64 => Ok(Self::Pad(length)),
+                _ => Err(format!("filter {text:?} wants a length of up to 64")),
+            },
+            _ => Err(format!("filter {text:?} is not known")),
+        }
+    }
+}
+
+struct Scanner<'t> {
+    text: &'t str,
+    rest: &'t str,
+}
+
+impl Scanner<'_> {
+    fn pieces(&mut self, optional: bool) -> Result<Vec<Piece<Selector>>, String> {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        loop {
+            let Some(c) = self.take() else {
+                if optional {
+                    return Err(format!("text {:?}: a '[' is not closed", self.text));
+                }
+                break;
+            };
+            match c {
+                '\\' => plain.push(self.take().unwrap_or('\\')),
+                '{' => {
+                    flush(&mut plain, &mut pieces);
+                    pieces.push(self.found()?);
+                }
+                '[' => {
+                    flush(&mut plain, &mut pieces);
+                    pieces.push(Piece::Optional(self.pieces(true)?));
+                }
+                ']' if optional => break,
+                c => plain.push(c),
+            }
+        }
+        flush(&mut plain, &mut pieces);
+        Ok(pieces)
+    }
+
+    fn take(&mut self) -> Option<char> {
+        let c = self.rest.chars().next()?;
+        self.rest = self.rest.get(c.len_utf8()..).unwrap_or_default();
+        Some(c)
+    }
+
+    /// What stands in braces.
+    fn found(&mut self) -> Result<Piece<Selector>, String> {
+        let mut parts = vec![String::new()];
+        let mut quoted = false;
+        loop {
+            let c = self.take().ok_or_else(|| format!("text {:?}: a '{{' is not closed", self.text))?;
+            match c {
+                '}' if !quoted => break,
+                '|' if !quoted => parts.push(String::new()),
+                c => {
+                    quoted ^= c == '\'';
+                    if let Some(part) = parts.last_mut() {
+                        part.push(c);
+                    }
+                }
+            }
+        }
+        let mut parts = parts.iter().map(|part| part.trim());
+        let paths = parts.next().unwrap_or_default().split(" or ").map(|path| Selector::parse(path.trim()));
+        let paths = paths.collect::<Result<_, _>>()?;
+        let filters = parts.map(Filter::parse).collect::<Result<_, _>>()?;
+        Ok(Piece::Found { paths, filters })
+    }
+}
+
+fn flush(plain: &mut String, pieces: &mut Vec<Piece<Selector>>) {
+    if !plain.is_empty() {
+        pieces.push(Piece::Plain(std::mem::take(plain)));
+    }
+}
+
+/// A condition on a record: two texts and how they must stand to each other.
+#[derive(Debug, Clone)]
+pub(super) struct Condition<S> {
+    left: Template<S>,
+    test: Test,
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    Is(String),
+    IsNot(String),
+    Matches(Regex),
+}
+
+impl Condition<Selector> {
+    /// Reads `State != '0'`, `name() matches '^ch[0-9]$'`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let unreadable = || format!("condition {text:?} is not: path, then =, != or matches, then a text in quotes");
+        let (head, quoted) = text.split_once('\'').ok_or_else(unreadable)?;
+        let wanted = quoted.strip_suffix('\'').ok_or_else(unreadable)?;
+        let head = head.trim();
+        let (path, test) = if let Some(path) = head.strip_suffix("!=") {
+            (path, Test::IsNot(wanted.to_owned()))
+        } else if let Some(path) = head.strip_suffix('=') {
+            (path, Test::Is(wanted.to_owned()))
+        } else if let Some(path) = head.strip_suffix("matches") {
+            (path, Test::Matches(Regex::new(wanted).map_err(|error| format!("condition {text:?}: {error}"))?))
+        } else {
+            return Err(unreadable());
+        };
+        Ok(Self { left: Template::parse(&format!("{{{}}}", path.trim()))?, test })
+    }
+}
+
+impl<S> Condition<S> {
+    pub(super) fn try_map<T, E>(self, each: &mut impl FnMut(S) -> Result<T, E>) -> Result<Condition<T>, E> {
+        Ok(Condition { left: self.left.try_map(each)?, test: self.test })
+    }
+
+    pub(super) fn holds(&self, source: &impl Source<S>) -> bool {
+        let left = self.left.evaluate(source);
+        match &self.test {
+            Test::Is(wanted) => left == *wanted,
+            Test::IsNot(unwanted) => left != *unwanted,
+            Test::Matches(regex) => regex.is_match(&left),
+        }
+    }
+}
+
+/// Tables by name.
+pub(super) type Tables = HashMap<String, HashMap<String, String>>;
+
+/// What a table says.
+pub(super) fn entry<'t>(tables: &'t Tables, table: &str, key: &str) -> Option<&'t str> {
+    tables.get(table)?.get(key).map(String::as_str)
+}
