@@ -1,12 +1,13 @@
 //! `heliograph decode`: shows the readings that documents yield.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use heliograph_dialects::{Context, Frame, Framer, Limits, decode};
-use heliograph_domain::{GatewayId, Timestamp, Zone};
+use heliograph_dialects::{Context, DecodeError, Decoded, Dialect, Frame, Framer, Limits, Mapping, decode};
+use heliograph_domain::{GatewayId, RefusalCode, Timestamp, Zone};
 
 /// Show the readings that documents yield, one JSON object a line, as their
 /// dialect states them. Refused readings go to standard error.
@@ -15,6 +16,14 @@ pub(crate) struct Args {
     /// The gateway of documents that name none.
     #[arg(long, value_name = "ID")]
     gateway: Option<GatewayId>,
+    /// Insist on this dialect: native, senml, sunspec, acquisuite, egauge,
+    /// rainforest, mii or sma.
+    #[arg(long, value_name = "DIALECT", value_parser = dialect, conflicts_with = "mapping")]
+    dialect: Option<Dialect>,
+    /// A mapping for documents that no dialect knows, instead of those that the
+    /// product knows.
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
     /// The zone of times that carry none.
     #[arg(long, default_value = "UTC", value_parser = Zone::parse)]
     zone: Zone,
@@ -28,17 +37,45 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let received = args.received.unwrap_or_else(|| jiff::Timestamp::now().into());
-    let context = Context { received, zone: &args.zone, hello_gateway: args.gateway.as_ref(), mappings: &[] };
+    let mappings: Vec<_> = args.mapping.iter().map(|file| read_mapping(file)).collect::<Result<_, _>>()?;
+    let context = Context { received, zone: &args.zone, hello_gateway: args.gateway.as_ref(), mappings: &mappings };
+    let insisted = args.mapping.is_some().then_some(Dialect::Mapped).or(args.dialect);
     let mut whole = true;
     for file in &args.files {
         let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
-        whole &= show(&bytes, &context, &file.display().to_string())?;
+        whole &= show(&bytes, &context, insisted, &file.display().to_string())?;
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+fn dialect(name: &str) -> Result<Dialect, String> {
+    Dialect::parse(name).ok_or_else(|| {
+        let known: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
+        format!("it is none of {}", known.join(", "))
+    })
+}
+
+fn read_mapping(file: &Path) -> anyhow::Result<Arc<Mapping>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    Ok(Arc::new(Mapping::parse(&text).with_context(|| format!("mapping {}", file.display()))?))
+}
+
+/// Decodes a document, and refuses it where it speaks another dialect than it should.
+fn decode_as(insisted: Option<Dialect>, document: &[u8], context: &Context<'_>) -> Result<Decoded, DecodeError> {
+    let decoded = decode(document, context)?;
+    match insisted {
+        Some(dialect) if dialect != decoded.dialect => Err(DecodeError {
+            code: RefusalCode::Unsupported,
+            message: format!("the document is {}, not {dialect}", decoded.dialect),
+            seq: decoded.seq,
+            gateway: decoded.gateway,
+        }),
+        _ => Ok(decoded),
+    }
+}
+
 /// Shows a file's documents; false where one was refused whole.
-fn show(mut bytes: &[u8], context: &Context<'_>, name: &str) -> anyhow::Result<bool> {
+fn show(mut bytes: &[u8], context: &Context<'_>, insisted: Option<Dialect>, name: &str) -> anyhow::Result<bool> {
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     let mut framer = Framer::new(Limits::default());
     let mut whole = true;
@@ -59,7 +96,7 @@ fn show(mut bytes: &[u8], context: &Context<'_>, name: &str) -> anyhow::Result<b
                 return Ok(false);
             }
         };
-        match decode(document, context) {
+        match decode_as(insisted, document, context) {
             Ok(decoded) => {
                 for reading in &decoded.readings {
                     let sensor = decoded.sensors.get(reading.sensor).map(|sensor| sensor.id.as_str());

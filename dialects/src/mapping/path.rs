@@ -131,7 +131,10 @@ fn step(part: &str) -> Result<Step, String> {
             (name.trim(), Some((key.to_owned(), value.to_owned())))
         }
     };
-    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
+    };
     match name {
         "*" => Ok(Step { name: None, condition }),
         name if is_name(name) => Ok(Step { name: Some(name.to_owned()), condition }),

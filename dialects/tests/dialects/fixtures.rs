@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use heliograph_dialects::{Context, DecodeError, Decoded, Frame, Framer, Limits, decode};
+use heliograph_dialects::{Context, DecodeError, Decoded, Frame, Framer, Limits, Mapping, decode};
 use heliograph_domain::{GatewayId, Timestamp, Zone};
 use serde_json::{Value, json};
 
@@ -41,7 +42,9 @@ pub(crate) fn decoded(fixture: &Fixture, bytes: &[u8]) -> Result<Decoded, Decode
     let zone = Zone::parse(&text("zone", "UTC")).unwrap();
     let received = Timestamp::parse_rfc3339(&text("received", "2026-11-21T00:00:00Z")).unwrap();
     let hello = fixture.expected["after_hello"].as_str().map(|id| GatewayId::parse(id).unwrap());
-    decode(bytes, &Context { received, zone: &zone, hello_gateway: hello.as_ref(), mappings: &[] })
+    let own = fs::read_to_string(fixture.path.with_extension("toml")).ok();
+    let mappings: Vec<_> = own.iter().map(|toml| Arc::new(Mapping::parse(toml).unwrap())).collect();
+    decode(bytes, &Context { received, zone: &zone, hello_gateway: hello.as_ref(), mappings: &mappings })
 }
 
 /// The one document of a fixture, cut out of its file.
@@ -91,6 +94,36 @@ fn mii_documents_decode_to_what_stands_beside_them() {
 #[test]
 fn sma_documents_decode_to_what_stands_beside_them() {
     fixtures("sma").iter().for_each(check);
+}
+
+#[test]
+fn mapped_documents_decode_to_what_stands_beside_them() {
+    fixtures("mapped").iter().for_each(check);
+}
+
+#[test]
+fn a_mapping_that_is_wrong_is_told_what_and_where() {
+    let good = "name = 'a'\nroot = 'r'\n[[reading]]\neach = '/r/v'\nsensor = 's'\nmetric = 'm'\nvalue = '{.}'\n";
+    assert!(Mapping::parse(good).is_ok());
+    let check = |from: &str, to: &str, told: &str| {
+        let error = Mapping::parse(&good.replace(from, to)).expect_err(to).to_string();
+        assert!(error.contains(told), "{to}: {error}");
+    };
+    check("name = 'a'", "", "missing field `name`");
+    check("metric =", "metrics =", "unknown field `metrics`");
+    check("'/r/v'", "'r/v'", "reading 1: path \"r/v\" does not begin with '/'");
+    check("'{.}'", "'{../../../a}'", "reading 1: value: a path goes up beyond the root");
+    check("'{.}'", "'{. | upper}'", "filter \"upper\" is not known");
+    check("'{.}'", "'{. | map x}'", "there is no table map.x");
+    check("'{.}'", "'{. | lookup x}'", "there is no lookup.x");
+    check("'{.}'", "'{.'", "a '{' is not closed");
+    check("'m'", "'m[a'", "a '[' is not closed");
+    check("'m'", "'m'\nunit = \"{. | match '('}\"", "reading 1: unit: filter");
+    check("'m'", "'m'\nkind = 'sunny'", "kind \"sunny\" is not known");
+    check("'m'", "'m'\nzone = 'Moon/Base'", "zone \"Moon/Base\" is not known");
+    check("'m'", "'m'\ntime-format = 'soon'", "time-format \"soon\"");
+    check("'m'", "'m'\nwhen = ['a ~ b']", "condition \"a ~ b\"");
+    check("[[reading]]", "[reading]", "reading");
 }
 
 #[test]
