@@ -44,6 +44,8 @@ pub struct Decoded {
     pub readings: Vec<DecodedReading>,
     /// The readings that had to be refused.
     pub refused: Vec<Refused>,
+    /// Some time was local, and so depends on [`Context::zone`].
+    pub has_local_times: bool,
 }
 
 /// A sensor of a document.
@@ -111,6 +113,8 @@ pub struct Salvaged {
     pub seq: Option<String>,
     /// The gateway that it names.
     pub gateway: Option<GatewayId>,
+    /// What it is, by its root element.
+    pub dialect: Option<Dialect>,
 }
 
 /// Decodes one whole document, in time and memory linear in its bytes. Nothing
@@ -122,7 +126,7 @@ pub struct Salvaged {
 /// far ceilings that a [`Framer`](crate::Framer) never lets it reach.
 pub fn decode(bytes: &[u8], context: &Context<'_>) -> Result<Decoded, DecodeError> {
     let mut decoded = decode_inner(bytes, context).map_err(|(code, message)| {
-        let Salvaged { seq, gateway } = salvage(bytes);
+        let Salvaged { seq, gateway, .. } = salvage(bytes);
         DecodeError { code, message: mask_text(&message), seq, gateway }
     })?;
     for refused in &mut decoded.refused {
@@ -139,7 +143,10 @@ pub fn salvage(bytes: &[u8]) -> Salvaged {
     let text = xml::readable_part(bytes);
     let mut parser = Parser::over_part(&text);
     match parser.root() {
-        Ok(Some(_)) if recognise(&parser) == Some(Dialect::Native) => native::salvage(&parser),
+        Ok(Some(_)) => match recognise(&parser) {
+            Some(Dialect::Native) => native::salvage(&parser),
+            dialect => Salvaged { dialect, ..Salvaged::default() },
+        },
         _ => Salvaged::default(),
     }
 }

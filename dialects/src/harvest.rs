@@ -176,6 +176,7 @@ impl<'a, 'c> Harvest<'a, 'c> {
             sensors: self.sensors.into_list(),
             readings: self.readings,
             refused: self.refused,
+            has_local_times: self.local_times.is_used(),
         }
     }
 }

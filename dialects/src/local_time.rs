@@ -50,6 +50,11 @@ impl<'z> LocalTimes<'z> {
         Some(first)
     }
 
+    /// Whether any time was local.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.seen.is_empty()
+    }
+
     /// Decides the ambiguous times by the order of each series within the
     /// document, and flags them. Readings rise in time unless times that are
     /// certain show them falling: then rising, a clock that does not rise has

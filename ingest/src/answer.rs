@@ -1,6 +1,7 @@
 //! The one line that answers a document.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use heliograph_domain::RefusalCode;
 
@@ -50,6 +51,16 @@ impl Answer {
             Self::Ack { rejected: 0, .. } => "ack",
             Self::Ack { .. } => "partial",
             Self::Nack { code, .. } => code.as_str(),
+        }
+    }
+
+    /// Counts it, and how long it took where it is an ack.
+    pub(crate) fn count(&self, took: Duration) {
+        metrics::counter!("heliograph_ingest_documents_total", "outcome" => self.outcome()).increment(1);
+        if let Self::Ack { readings, rejected, .. } = self {
+            metrics::counter!("heliograph_ingest_readings_total").increment(*readings as u64);
+            metrics::counter!("heliograph_ingest_rejected_total").increment(*rejected as u64);
+            metrics::histogram!("heliograph_ingest_ack_seconds").record(took.as_secs_f64());
         }
     }
 

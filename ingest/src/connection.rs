@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
+use crate::http;
 use crate::intake::{Intake, Peer};
 use crate::room::{Room, RoomForDocuments};
 use crate::settings::IngestSettings;
@@ -49,14 +50,16 @@ pub(crate) async fn serve(
     // Answers are short and waited for.
     let _ = stream.set_nodelay(true);
     let now = Instant::now();
-    let mut connection = Connection {
+    let connection = Connection {
         stream,
         peer: Peer::new(address),
         intake,
         settings,
         framer: Framer::new(settings.limits),
         buffer: BytesMut::new(),
-        room: Room::of(room),
+        room: Room::of(room.clone()),
+        shared_room: room,
+        begun: false,
         closing: false,
         pending: FuturesOrdered::new(),
         last_byte: now,
@@ -84,6 +87,9 @@ struct Connection {
     framer: Framer,
     buffer: BytesMut,
     room: Room,
+    shared_room: RoomForDocuments,
+    /// Something has come.
+    begun: bool,
     /// A verdict closes the connection: nothing further is taken from it.
     closing: bool,
     pending: FuturesOrdered<Pending>,
@@ -95,6 +101,8 @@ struct Connection {
 /// Why reading stops; earlier documents are answered first.
 enum Stop {
     EndOfStream,
+    /// It is not XML that comes, but a request.
+    Http,
     Draining,
     Idle,
     Bytes(FrameError),
@@ -103,7 +111,7 @@ enum Stop {
 }
 
 impl Connection {
-    async fn run(&mut self, shutdown: &CancellationToken) -> std::io::Result<()> {
+    async fn run(mut self, shutdown: &CancellationToken) -> std::io::Result<()> {
         let stop = loop {
             let may_read = self.may_take();
             let deadline = self.deadline();
@@ -127,6 +135,11 @@ impl Connection {
                 () = tokio::time::sleep_until(deadline), if may_read => break self.overdue(),
             }
         };
+        if matches!(stop, Stop::Http) {
+            let Self { stream, buffer, peer, intake, shared_room: room, settings, .. } = self;
+            http::serve(stream, buffer, http::Shared { peer, intake, room, settings }, shutdown.clone()).await;
+            return Ok(());
+        }
         self.answer_pending().await?;
         if let Some(answer) = self.last_answer(stop).await.filter(|_| !self.closing) {
             self.write(Answered { answer, since: Instant::now() }).await?;
@@ -145,6 +158,9 @@ impl Connection {
         };
         metrics::counter!("heliograph_ingest_bytes_total").increment(read as u64);
         self.document_bytes += read as u64;
+        if !std::mem::replace(&mut self.begun, true) && http::begins(&self.buffer) {
+            return Ok(Some(Stop::Http));
+        }
         let stop = self.frame();
         if self.buffer.is_empty() {
             // An idle connection holds no buffer.
@@ -240,7 +256,7 @@ impl Connection {
                 let text = "the stream ended inside a document".to_owned();
                 Some(self.intake.refuse_bytes(&self.peer, &self.buffer, RefusalCode::Malformed, text).await)
             }
-            Stop::EndOfStream | Stop::Draining | Stop::Idle => None,
+            Stop::Http | Stop::EndOfStream | Stop::Draining | Stop::Idle => None,
         }
     }
 
@@ -258,12 +274,7 @@ impl Connection {
     async fn write(&mut self, Answered { answer, since }: Answered) -> std::io::Result<bool> {
         let line = answer.line();
         tokio::time::timeout(WRITE_TIMEOUT, self.stream.write_all(line.as_bytes())).await??;
-        metrics::counter!("heliograph_ingest_documents_total", "outcome" => answer.outcome()).increment(1);
-        if let Answer::Ack { readings, rejected, .. } = &answer {
-            metrics::counter!("heliograph_ingest_readings_total").increment(*readings as u64);
-            metrics::counter!("heliograph_ingest_rejected_total").increment(*rejected as u64);
-            metrics::histogram!("heliograph_ingest_ack_seconds").record(since.elapsed().as_secs_f64());
-        }
+        answer.count(since.elapsed());
         Ok(answer.closes())
     }
 

@@ -42,8 +42,16 @@ pub(crate) const STRANGERS: u32 = 120;
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     hello: Option<Hello>,
+    /// What it has said beside its document, for documents that say nothing.
+    offered: Option<Offered>,
     /// Whether a right key was seen on this connection.
     trusted: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Offered {
+    gateway: Option<GatewayId>,
+    key: KeyDigest,
 }
 
 #[derive(Debug, Clone)]
@@ -54,11 +62,28 @@ struct Hello {
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, hello: None, trusted: false }
+        Self { address, hello: None, offered: None, trusted: false }
     }
 
-    fn gateway(&self) -> Option<GatewayId> {
-        self.hello.as_ref().map(|hello| hello.gateway.clone())
+    /// Says that all its documents are of this gateway.
+    pub(crate) fn introduce(&mut self, gateway: GatewayId, key: Option<KeyDigest>) {
+        self.hello = Some(Hello { gateway, key });
+    }
+
+    /// Says whose documents are that name nobody, and gives a key.
+    pub(crate) fn offer(&mut self, gateway: Option<GatewayId>, key: KeyDigest) {
+        self.offered = Some(Offered { gateway, key });
+    }
+
+    /// The gateway of documents that name none.
+    fn gateway(&self) -> Option<&GatewayId> {
+        let offered = || self.offered.as_ref().and_then(|offered| offered.gateway.as_ref());
+        self.hello.as_ref().map(|hello| &hello.gateway).or_else(offered)
+    }
+
+    /// The key of documents that carry none.
+    fn key(&self) -> Option<KeyDigest> {
+        self.hello.as_ref().and_then(|hello| hello.key).or_else(|| self.offered.as_ref().map(|offered| offered.key))
     }
 }
 
@@ -104,11 +129,19 @@ impl Intake {
         Taken { closes, answer: async move { intake.carry_out(verdict, &peer).await } }
     }
 
+    /// Whether what a peer has said beside its documents is right.
+    pub(crate) fn knows(&self, peer: &Peer) -> bool {
+        let directory = self.directory.now();
+        directory
+            .zip(peer.gateway())
+            .is_some_and(|(directory, gateway)| directory.standing(gateway, peer.key().as_ref()) == Standing::Trusted)
+    }
+
     /// The answer to bytes that are no document.
     pub(crate) async fn refuse_bytes(&self, peer: &Peer, bytes: &[u8], code: RefusalCode, message: String) -> Answer {
         let received = (self.clock)();
         let found = salvage(bytes);
-        let gateway = found.gateway.or_else(|| peer.gateway());
+        let gateway = found.gateway.or_else(|| peer.gateway().cloned());
         let entry = quarantined(peer, gateway, received, code, message.clone(), bytes);
         self.keep(peer, None, entry, Answer::nack(found.seq, code, message)).await
     }
@@ -121,7 +154,7 @@ impl Intake {
         let decoded = match decode_for(&directory, peer, bytes, received) {
             Ok(decoded) => decoded,
             Err(DecodeError { code, message, seq, gateway }) => {
-                let gateway = gateway.or_else(|| peer.gateway());
+                let gateway = gateway.or_else(|| peer.gateway().cloned());
                 let entry = quarantined(peer, gateway, received, code, message.clone(), bytes);
                 return Verdict::Keep(entry, Answer::nack(seq, code, message));
             }
@@ -136,11 +169,7 @@ impl Intake {
             let entry = quarantined(peer, Some(gateway), received, RefusalCode::BadKey, text.to_owned(), bytes);
             return Verdict::Keep(entry, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
         }
-        let key = decoded
-            .key
-            .as_ref()
-            .map(|key| KeyDigest::of(key.reveal()))
-            .or_else(|| peer.hello.as_ref().and_then(|hello| hello.key));
+        let key = decoded.key.as_ref().map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
         match directory.standing(&gateway, key.as_ref()) {
             Standing::Imposter => {
                 let text = if key.is_some() { "the key is wrong" } else { "the key is missing" };
@@ -243,10 +272,16 @@ impl Intake {
 }
 
 fn decode_for(directory: &Directory, peer: &Peer, bytes: &[u8], received: Timestamp) -> Result<Decoded, DecodeError> {
-    let hello_gateway = peer.hello.as_ref().map(|hello| &hello.gateway);
+    let hello_gateway = peer.gateway();
     let named = if hello_gateway.is_none() { salvage(bytes).gateway } else { None };
     let zone = directory.zone(hello_gateway.or(named.as_ref()));
-    decode(bytes, &Context { received, zone, hello_gateway, mappings: &[] })
+    let decoded = decode(bytes, &Context { received, zone, hello_gateway, mappings: &[] })?;
+    // Most dialects name their gateway somewhere inside, and with it a zone.
+    let right = directory.zone(decoded.gateway.as_ref());
+    match decoded.has_local_times && right.name() != zone.name() {
+        true => decode(bytes, &Context { received, zone: right, hello_gateway, mappings: &[] }),
+        false => Ok(decoded),
+    }
 }
 
 /// Puts a trusted document into canonical units and refuses what the time policy

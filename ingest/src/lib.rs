@@ -9,6 +9,7 @@
 mod answer;
 mod connection;
 mod directory;
+mod http;
 mod intake;
 mod lockout;
 mod retention_worker;

@@ -4,6 +4,7 @@
 
 mod credentials;
 mod draining;
+mod http;
 mod refusals;
 mod server;
 mod wire;

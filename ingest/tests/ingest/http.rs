@@ -1,0 +1,242 @@
+//! Documents by HTTP, as real devices send them, on the port that speaks XML.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use heliograph_domain::UnknownGateways;
+use heliograph_ingest::IngestSettings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::server::{KEY, Server, commission, push};
+
+/// A response: its status, its head in lower case, its body.
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+/// Sends a request and reads its response, to the end of the connection.
+async fn send(server: &Server, head: &str, body: &[u8]) -> Reply {
+    let mut stream = server.connect().await.stream;
+    let head = format!("{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // A server that has refused a request may have gone before its body.
+    let _ = stream.write_all(body).await;
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await.unwrap();
+    read.unwrap_or_default();
+    parse(&bytes)
+}
+
+fn parse(bytes: &[u8]) -> Reply {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Reply { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+fn basic(name: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
+    format!("Authorization: Basic {encoded}")
+}
+
+const LOG: &str = "<DAS><mode>LOGFILEUPLOAD</mode><serial>00A0C9</serial><devices><device><address>1</address><records><record>\
+    <time zone=\"UTC\">2026-11-20 11:00:00</time><error>0</error><point number=\"0\" name=\"Power\" units=\"kW\" value=\"1.5\"/>\
+    </record></records></device></devices></DAS>";
+
+#[tokio::test]
+async fn a_push_is_acked_and_stored() {
+    let server = Server::start().await;
+    let reply = send(&server, "POST / HTTP/1.1\r\nHost: a", push("17", 0, &[1.0, 2.5]).as_bytes()).await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "<ack seq=\"17\" readings=\"2\"/>\n"));
+    assert_eq!(server.values().await, [1.0, 2.5]);
+}
+
+#[tokio::test]
+async fn one_connection_carries_many_requests_whatever_their_framing() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await.stream;
+    let document = push("1", 0, &[1.0]);
+    let (one, two) = document.split_at(20);
+    let chunked = format!(
+        "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n",
+        one.len(),
+        two.len()
+    );
+    let sized = push("2", 1, &[2.0]);
+    let sized = format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{sized}", sized.len());
+    for byte in [chunked, sized].concat().as_bytes() {
+        stream.write_all(&[*byte]).await.unwrap();
+    }
+    stream.shutdown().await.unwrap();
+    let mut text = String::new();
+    tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 2, "{text}");
+    assert!(text.contains("<ack seq=\"1\" readings=\"1\"/>") && text.contains("<ack seq=\"2\" readings=\"1\"/>"), "{text}");
+    assert_eq!(server.values().await, [1.0, 2.0]);
+}
+
+#[tokio::test]
+async fn old_devices_speak_http_1_0() {
+    let server = Server::start().await;
+    let reply =
+        send(&server, "POST / HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded", push("1", 0, &[1.0]).as_bytes())
+            .await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "<ack seq=\"1\" readings=\"1\"/>\n"));
+}
+
+#[tokio::test]
+async fn a_body_may_be_packed() {
+    let server = Server::start().await;
+    let document = push("1", 0, &[7.0]);
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(document.as_bytes()).unwrap();
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
+    zlib.write_all(document.as_bytes()).unwrap();
+    let mut bare = DeflateEncoder::new(Vec::new(), Compression::best());
+    bare.write_all(document.as_bytes()).unwrap();
+    for (coding, body) in [
+        ("gzip", gzip.finish()),
+        ("x-gzip", Ok(document.clone().into_bytes())),
+        ("deflate", zlib.finish()),
+        ("deflate", bare.finish()),
+    ] {
+        let reply = send(&server, &format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: {coding}"), &body.unwrap()).await;
+        let expected = if coding == "x-gzip" { 400 } else { 200 };
+        assert_eq!(reply.status, expected, "{coding}: {}", reply.body);
+    }
+    let reply = send(&server, "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: br", document.as_bytes()).await;
+    assert_eq!(reply.status, 400);
+}
+
+#[tokio::test]
+async fn a_small_body_does_not_unpack_into_a_huge_one() {
+    let server = Server::start().await;
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
+    bomb.write_all(b"<push gateway='gw-0001'><!--").unwrap();
+    for _ in 0..1024 {
+        bomb.write_all(&[b' '; 64 * 1024]).unwrap();
+    }
+    let bomb = bomb.finish().unwrap();
+    assert!(bomb.len() < 200_000);
+    let reply = send(&server, "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip", &bomb).await;
+    assert_eq!(reply.status, 413);
+    let reply = send(&server, "POST / HTTP/1.1\r\nHost: a\r\nX: y", &vec![b' '; 9 << 20]).await;
+    assert_eq!(reply.status, 413);
+}
+
+#[tokio::test]
+async fn other_methods_push_nothing() {
+    let server = Server::start().await;
+    for method in ["GET", "DELETE", "OPTIONS", "PATCH"] {
+        let reply = send(&server, &format!("{method} / HTTP/1.1\r\nHost: a"), b"").await;
+        assert_eq!(reply.status, 405, "{method}");
+        assert!(reply.head.contains("allow: post, put"), "{}", reply.head);
+    }
+}
+
+#[tokio::test]
+async fn credentials_come_by_path_or_by_header() {
+    let server = Server::start().await;
+    commission(&server.store, "00A0C9", "UTC", 2).await;
+    // The directory is renewed within a second or two.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let accepted = "<DAS><result>SUCCESS</result></DAS>\n";
+    for head in [
+        format!("POST /push/00A0C9/{KEY} HTTP/1.1\r\nHost: a"),
+        format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("anybody", KEY)),
+        format!("POST /upload HTTP/1.1\r\nHost: a\r\n{}", basic("00A0C9", KEY)),
+    ] {
+        let reply = send(&server, &head, LOG.as_bytes()).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, accepted), "{head}");
+    }
+    assert_eq!(server.readings("00A0C9").await.len(), 1);
+    for head in [
+        "POST / HTTP/1.1\r\nHost: a".to_owned(),
+        "POST /push/00A0C9/wrong HTTP/1.1\r\nHost: a".to_owned(),
+        format!("POST /push/gw-0001/{KEY} HTTP/1.1\r\nHost: a"),
+        format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("00A0C9", "wrong")),
+    ] {
+        let reply = send(&server, &head, LOG.as_bytes()).await;
+        assert_eq!(reply.status, 401, "{head}: {}", reply.body);
+        assert!(reply.head.contains("www-authenticate: basic"), "{}", reply.head);
+    }
+}
+
+#[tokio::test]
+async fn a_document_without_a_gateway_is_that_of_the_credentials() {
+    let server = Server::start().await;
+    let senml = "<sensml xmlns='urn:ietf:params:xml:ns:senml'><senml bn='roof' bt='1795172400' u='W' v='5'/></sensml>";
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("gw-0001", KEY));
+    let reply = send(&server, &head, senml.as_bytes()).await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "<ack readings=\"1\"/>\n"));
+    assert_eq!(server.values().await, [5.0]);
+}
+
+#[tokio::test]
+async fn every_device_hears_its_own_word_for_success() {
+    let settings = IngestSettings::default();
+    let server = Server::with(settings, UnknownGateways::Adopted).await;
+    let sunspec = "<SunSpecData><d lid='02:00:00:00:00:01' id='a' t='2026-11-20T11:00:00Z'><m id='103'><p id='W'>5</p></m></d></SunSpecData>";
+    let mii = "<mii xmlns='http://api.sspcdn.com/mii'><datalogger><configuration><uuid><vendor>V</vendor><serial>1</serial></uuid></configuration></datalogger></mii>";
+    let eagle = "<rainforest macId='0x1'><InstantaneousDemand><MeterMacId>0x2</MeterMacId><Demand>0x1</Demand></InstantaneousDemand></rainforest>";
+    for (document, status, body) in [
+        (LOG, 200, "<DAS><result>SUCCESS</result></DAS>\n"),
+        ("<DAS><mode>STATUS</mode><serial>00A0C9</serial></DAS>", 200, "<DAS><result>SUCCESS</result></DAS>\n"),
+        (sunspec, 200, "<sunSpecDataResponse><status>SUCCESS</status></sunSpecDataResponse>\n"),
+        (mii, 202, "<ack readings=\"0\"/>\n"),
+        (eagle, 200, "<ack readings=\"1\"/>\n"),
+    ] {
+        let reply = send(&server, "POST / HTTP/1.1\r\nHost: a", document.as_bytes()).await;
+        assert_eq!((reply.status, reply.body.as_str()), (status, body), "{document}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_has_a_status_that_says_why() {
+    let server = Server::start().await;
+    for (document, status) in [
+        ("<push gateway='gw-0001'", 400),
+        ("<push gateway='gw-0001'></pull>", 400),
+        ("<!DOCTYPE push [<!ENTITY a 'b'>]><push gateway='gw-0001'/>", 400),
+        ("<push gateway='gw-0001'/><push gateway='gw-0001'/>", 400),
+        ("", 400),
+        ("<inventory/>", 422),
+        ("<push gateway='nobody' key='k'/>", 401),
+        ("<push gateway='gw-0001' key='wrong'/>", 401),
+    ] {
+        let reply = send(&server, "POST / HTTP/1.1\r\nHost: a", document.as_bytes()).await;
+        assert_eq!(reply.status, status, "{document}: {}", reply.body);
+    }
+    assert!(server.values().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_known_logger_need_not_send_again_what_is_in_quarantine() {
+    let server = Server::start().await;
+    let broken = LOG.replace("</records>", "");
+    let reply = send(&server, &format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("gw-0001", KEY)), broken.as_bytes()).await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "<DAS><result>SUCCESS</result></DAS>\n"));
+    let kept = server.quarantine().await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].entry.raw, broken.as_bytes());
+    // A stranger hears what is wrong.
+    assert_eq!(send(&server, "POST / HTTP/1.1\r\nHost: a", broken.as_bytes()).await.status, 400);
+}
+
+#[tokio::test]
+async fn local_times_are_those_of_the_gateway_that_a_document_names_inside() {
+    let server = Server::start().await;
+    commission(&server.store, "150000001", "America/New_York", 3).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let webbox = "<WebBox><Info><SerialNumber>150000001</SerialNumber></Info><MeanPublic><Key>A:1:Pac</Key><Mean>5</Mean>\
+        <TimeStamp>2026-11-20T06:00:00</TimeStamp></MeanPublic></WebBox>";
+    let reply = send(&server, &format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("x", KEY)), webbox.as_bytes()).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let rows = server.readings("150000001").await;
+    assert_eq!(rows[0].time.to_string(), "2026-11-20T11:00:00Z");
+}
