@@ -125,6 +125,18 @@ impl ProviderStore {
         }
     }
 
+    /// The first instant whose rollups follow what is changed. The readings of
+    /// windows before it may be gone, so these stay as they are.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn sealed_until(&self) -> Result<Timestamp, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(sqlite::retention::sealed).await,
+            Backend::Cassandra(db) => db.sealed(self.clock.now()).await,
+        }
+    }
+
     /// Does a small piece of a plan: settles what is marked, seals, deletes some
     /// readings or gives some room back. Call it again, after a pause that lets
     /// documents through, until it is done.

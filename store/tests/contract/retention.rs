@@ -48,6 +48,7 @@ async fn what_the_preview_says_is_what_goes_and_figures_stay() {
         assert_eq!((preview.readings(), preview.oldest()), (2 * 5 * 288, Some(minute(0))));
         assert_eq!(preview.sealing, Some(TimeWindow::between(minute(0), minute(6 * DAY))));
         assert_eq!(stored(&store).await.len(), 2 * 10 * 288, "a preview changes nothing");
+        assert_eq!(store.sealed_until().await.unwrap(), Timestamp::MIN);
 
         // The marks of these documents are not settled yet: nothing of them is lost.
         assert_eq!(run(&store, plan).await, preview.readings());
@@ -56,6 +57,7 @@ async fn what_the_preview_says_is_what_goes_and_figures_stay() {
         assert_eq!(rollups(&store, TimeWindow::ALWAYS).await, rollups(&twin, TimeWindow::ALWAYS).await);
         assert!(stored(&store).await.iter().all(|time| *time >= plan.delete_before));
         assert_eq!(run(&store, plan).await, 0, "a second time there is nothing to do");
+        assert_eq!(store.sealed_until().await.unwrap(), plan.sealed);
         assert_eq!(store.retention_preview(plan).await.unwrap().gateways, []);
     })
     .await;
