@@ -61,7 +61,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use heliograph_domain::{GatewayId, Timestamp};
 use heliograph_store::{ProviderStore, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{RwLock, RwLockReadGuard, mpsc, oneshot};
 use tokio::time::Instant;
 
 pub(crate) use deliver::is_temporary;
@@ -100,6 +100,9 @@ pub(crate) struct Spool {
     store: ProviderStore,
     deadline: Duration,
     gate: Arc<Gate>,
+    /// Held for reading by whoever is on the way straight to the store, until that
+    /// has taken it or it stands in the queue.
+    straight: RwLock<()>,
     jobs: mpsc::Sender<Job>,
     pub(crate) status: Arc<Status>,
 }
@@ -153,7 +156,7 @@ impl Spool {
             queue,
         )
         .await;
-        (Self { store, deadline, gate, jobs, status }, task)
+        (Self { store, deadline, gate, straight: RwLock::new(()), jobs, status }, task)
     }
 
     /// Writes a record to the store, or to the spool. When this returns, it
@@ -165,26 +168,37 @@ impl Spool {
     pub(crate) async fn write(&self, record: Record) -> Result<(), NotKept> {
         let way = if self.is_whole_or_nothing(&record) { Way::Behind } else { Way::DiskFirst };
         if let Some(ticket) = self.gate.enter() {
+            self.let_pass().await;
             return self.through(record, ticket, way).await;
         }
         if way == Way::DiskFirst {
             return self.disk_first(record).await;
         }
+        let passage = self.straight.read().await;
         match tokio::time::timeout(self.deadline, record.write(&self.store)).await {
             Ok(Ok(())) => {
                 // One before it may have failed and gone to the spool: it has to be
                 // written again behind that one. It is safe already.
                 if let Some(ticket) = self.gate.enter() {
-                    drop(self.through(record, ticket, Way::Behind).await);
+                    drop(self.behind(record, ticket, Way::Behind, passage).await);
                 }
                 Ok(())
             }
             Ok(Err(error)) if !is_temporary(&error) => Err(NotKept::Refused(error)),
-            Ok(Err(error)) => self.through(record, self.gate.open(), Way::Refused(error.to_string())).await,
+            Ok(Err(error)) => self.behind(record, self.gate.open(), Way::Refused(error.to_string()), passage).await,
             Err(_) => {
                 let reason = format!("the store did not answer within {:?}", self.deadline);
-                self.through(record, self.gate.open(), Way::Refused(reason)).await
+                self.behind(record, self.gate.open(), Way::Refused(reason), passage).await
             }
+        }
+    }
+
+    /// Waits until all that was on its way to the store before has arrived there or
+    /// stands in the queue, where the order of writing decides which value of a key
+    /// stays. Whoever waits is let through in the order of asking.
+    async fn let_pass(&self) {
+        if !self.store.orders_by_stamp() {
+            drop(self.straight.write().await);
         }
     }
 
@@ -202,7 +216,8 @@ impl Spool {
     async fn disk_first(&self, record: Record) -> Result<(), NotKept> {
         let until = Instant::now() + self.deadline;
         let (written, told) = oneshot::channel();
-        self.send(record, self.gate.alone(), Way::DiskFirst, Some(written)).await?;
+        let kept = self.queue(record, self.gate.alone(), Way::DiskFirst, Some(written)).await?;
+        kept.await.unwrap_or(Err(NotKept::Closed))?;
         waiting::outcome(told, until).await.unwrap_or(Ok(())).map_err(NotKept::Refused)
     }
 
@@ -217,18 +232,28 @@ impl Spool {
     }
 
     async fn through(&self, record: Record, ticket: Ticket, way: Way) -> Result<(), NotKept> {
-        self.send(record, ticket, way, None).await
+        let kept = self.queue(record, ticket, way, None).await?;
+        kept.await.unwrap_or(Err(NotKept::Closed))
     }
 
-    async fn send(
+    /// As `through`, from the way straight to the store, which it leaves once its
+    /// place in the queue is taken.
+    async fn behind(&self, record: Record, ticket: Ticket, way: Way, passage: RwLockReadGuard<'_, ()>) -> Result<(), NotKept> {
+        let queued = self.queue(record, ticket, way, None).await;
+        drop(passage);
+        queued?.await.unwrap_or(Err(NotKept::Closed))
+    }
+
+    /// Takes a place in the queue; tells later whether the record is kept.
+    async fn queue(
         &self,
         record: Record,
         ticket: Ticket,
         way: Way,
         written: Option<oneshot::Sender<Outcome>>,
-    ) -> Result<(), NotKept> {
+    ) -> Result<oneshot::Receiver<Result<(), NotKept>>, NotKept> {
         let (reply, kept) = oneshot::channel();
         self.jobs.send(Job { record, way, ticket, reply, written }).await.map_err(|_| NotKept::Closed)?;
-        kept.await.unwrap_or(Err(NotKept::Closed))
+        Ok(kept)
     }
 }

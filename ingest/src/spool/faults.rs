@@ -57,8 +57,11 @@ impl World {
     }
 
     async fn start(&self) -> Running {
-        let place =
-            SpoolPlace { root: self.spool(), bytes: self.bytes, deadline: Duration::from_secs(20), disk: self.disk.clone() };
+        self.start_with(Duration::from_secs(20)).await
+    }
+
+    async fn start_with(&self, deadline: Duration) -> Running {
+        let place = SpoolPlace { root: self.spool(), bytes: self.bytes, deadline, disk: self.disk.clone() };
         let clock = Arc::new(|| Timestamp::clamped(1_795_176_000_000));
         let (spool, task) = Spool::open(self.store(), place, clock).await;
         let (finish, told) = oneshot::channel();
@@ -119,6 +122,45 @@ impl Running {
 
 fn numbers(range: std::ops::Range<i64>) -> Vec<f64> {
     range.map(|number| number as f64).collect()
+}
+
+/// A document of one key, by its value.
+fn overwriting(value: i64) -> Record {
+    let Record::Document(document) = document("gw-1", 0) else { unreachable!("it is a document") };
+    let mut document = (*document).clone();
+    document.values[0].value = value as f64;
+    document.received = document.received.plus_millis(value);
+    Record::Document(Arc::new(document))
+}
+
+#[tokio::test]
+async fn a_later_push_wins_over_those_that_were_on_their_way_when_the_spool_came_into_use() {
+    let world = World::new();
+    let deadline = Duration::from_millis(400);
+    let running = world.start_with(deadline).await;
+    running.spool.write(overwriting(0)).await.unwrap();
+    // Nobody else writes while this transaction is open.
+    let other = rusqlite::Connection::open(world.data().join("sunrise.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let write = |value: i64| {
+        let spool = Arc::clone(&running.spool);
+        tokio::spawn(async move { spool.write(overwriting(value)).await })
+    };
+    let mut writes = vec![write(1)];
+    tokio::time::sleep(deadline / 2).await;
+    writes.push(write(2));
+    while !running.spool.gate.is_in_use() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The second one is on its way to the store still.
+    writes.push(write(3));
+    for written in writes {
+        tokio::time::timeout(PATIENCE, written).await.unwrap().unwrap().unwrap();
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    running.drained().await;
+    assert_eq!(world.stored("gw-1").await, [3.0]);
+    running.end(Duration::ZERO).await;
 }
 
 #[tokio::test]
