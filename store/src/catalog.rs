@@ -29,6 +29,11 @@ pub(crate) use user::Person;
 /// The kind of the record that stands while an archive is being restored.
 const RESTORING: &str = "restoring";
 
+/// The body of that record.
+fn held_by(holder: &str) -> String {
+    serde_json::json!({ "holder": holder }).to_string()
+}
+
 /// The month of an instant, UTC, as partitions are called by: `2026-06`.
 pub(crate) fn month_of(time: Timestamp) -> String {
     time.to_jiff().strftime("%Y-%m").to_string()
@@ -161,9 +166,19 @@ impl Catalog {
         self.bodies.contains_key(&(RESTORING.to_owned(), String::new()))
     }
 
-    /// What stands in the catalog while an archive is being restored.
-    pub(crate) fn restoring() -> Record {
-        Record::Body { kind: RESTORING.to_owned(), id: String::new(), text: "{}".to_owned() }
+    /// Whether it is this process that restores an archive.
+    pub(crate) fn is_restored_by(&self, holder: &str) -> bool {
+        self.bodies.get(&(RESTORING.to_owned(), String::new())).is_some_and(|of| *of == held_by(holder))
+    }
+
+    /// What stands in the catalog while an archive is being restored, and by whom.
+    pub(crate) fn restoring(holder: &str) -> Record {
+        Record::Body { kind: RESTORING.to_owned(), id: String::new(), text: held_by(holder) }
+    }
+
+    /// Whether a record is that of a restore that is under way.
+    pub(crate) fn is_restoring(record: &Record) -> bool {
+        matches!(record, Record::Body { kind, .. } if kind == RESTORING)
     }
 
     /// Everything, as records.

@@ -142,7 +142,9 @@ async fn write_in_steps(
     let until = || Instant::now() + db.writing().marks.timing.deadline;
     let steps: Vec<_> = batches.chunks(BATCHES_OF_STEP).collect();
     let done = if again { by(db, until(), steps_done(db, &steps, document.stamp)).await? } else { 0 };
-    for step in steps.into_iter().skip(done) {
+    // Where the oldest readings have expired meanwhile, steps begin elsewhere: of the
+    // one that ends where an earlier one was cut short, a part may be missing.
+    for step in steps.into_iter().skip(done.saturating_sub(1)) {
         by(db, until(), write_step(db, document, step)).await?;
     }
     by(db, until(), keep_refused(db, document)).await

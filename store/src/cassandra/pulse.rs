@@ -59,7 +59,7 @@ impl News {
 
     fn take(&mut self, name: &Name, latest: (i64, Sample)) {
         match self.latest.get_mut(name) {
-            Some(known) if known.0 >= latest.0 => {}
+            Some(known) if known.0 > latest.0 => {}
             Some(known) => *known = latest,
             None => drop(self.latest.insert(name.clone(), latest)),
         }

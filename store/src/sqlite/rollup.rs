@@ -206,6 +206,7 @@ pub(crate) fn list(
     period: TimeWindow,
     visible: TimeWindow,
 ) -> Result<Vec<SeriesRollups>, StoreError> {
+    let _one_moment = connection.unchecked_transaction()?;
     let number = gateway::number(connection, id)?;
     let series = sensor::series(connection, number)?;
     let shared = period.intersect(&visible);

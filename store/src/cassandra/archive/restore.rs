@@ -55,7 +55,7 @@ pub(crate) async fn restore(
     event: impl Fn(&ArchiveSummary) -> AuditEvent,
 ) -> Result<ArchiveSummary, StoreError> {
     let lease = Lease::take(db, now).await?;
-    if let Err(error) = begin(db).await {
+    if let Err(error) = begin(db, &lease.holder).await {
         lease.release().await;
         return Err(error);
     }
@@ -84,7 +84,7 @@ pub(crate) async fn restore(
 
 /// Marks an empty provider as one that is being restored; what an earlier attempt
 /// has left is removed before.
-async fn begin(db: &Database) -> Result<(), StoreError> {
+async fn begin(db: &Database, holder: &str) -> Result<(), StoreError> {
     if db.unfinished_catalog().await?.is_being_restored() {
         discard(db).await?;
     }
@@ -97,8 +97,9 @@ async fn begin(db: &Database) -> Result<(), StoreError> {
             return Err(there());
         }
     }
+    let mark = Catalog::restoring(holder);
     let decide = move |catalog: &Catalog| {
-        if catalog.records().is_empty() { Ok(vec![Change::Put(Catalog::restoring())]) } else { Err(there()) }
+        if catalog.records().is_empty() { Ok(vec![Change::Put(mark.clone())]) } else { Err(there()) }
     };
     db.restoring_change(None, decide).await
 }
@@ -111,20 +112,17 @@ async fn discard(db: &Database) -> Result<(), StoreError> {
     }
     db.writing().forget();
     let catalog = db.unfinished_catalog().await?;
-    let (mark, others): (Vec<Record>, Vec<Record>) =
-        catalog.records().into_iter().partition(|record| matches!(record, Record::Body { kind, .. } if is_mark(kind)));
-    for some in chunks(others) {
-        change(db, some.into_iter().map(Change::Remove).collect()).await?;
+    let (mark, others): (Vec<Record>, Vec<Record>) = catalog.records().into_iter().partition(Catalog::is_restoring);
+    for some in chunks(others).into_iter().chain([mark]) {
+        let changes: Vec<Change> = some.into_iter().map(Change::Remove).collect();
+        db.restoring_change(None, move |_| Ok(changes.clone())).await?;
     }
-    change(db, mark.into_iter().map(Change::Remove).collect()).await
+    Ok(())
 }
 
-fn is_mark(kind: &str) -> bool {
-    matches!(Catalog::restoring(), Record::Body { kind: mark, .. } if mark == kind)
-}
-
-async fn change(db: &Database, changes: Vec<Change>) -> Result<(), StoreError> {
-    db.restoring_change(None, move |_| Ok(changes.clone())).await
+/// Another process has taken over, or has already ended what this one had begun.
+fn taken_over() -> StoreError {
+    StoreError::Conflict("another process has begun to restore an archive meanwhile".to_owned())
 }
 
 /// Records in groups that one batch takes.
@@ -307,18 +305,31 @@ impl<'a> Restore<'a> {
         }
         self.lease.renew().await?;
         for some in chunks(self.catalog.records()) {
-            change(self.db, some.into_iter().map(Change::Put).collect()).await?;
+            self.change(None, some.into_iter().map(Change::Put).collect()).await?;
         }
         self.lease.renew().await?;
-        let done = |_: &Catalog| Ok(vec![Change::Remove(Catalog::restoring())]);
-        self.db.restoring_change(Some(Entry::Always(event)), done).await?;
+        let done = vec![Change::Remove(Catalog::restoring(&self.lease.holder))];
+        self.change(Some(Entry::Always(event)), done).await?;
         self.db.data_changed();
         Ok(())
     }
 
-    /// Ends what is under way and removes all that was written.
+    /// Changes the catalog while the restore is this one's.
+    async fn change(&self, event: Option<Entry>, changes: Vec<Change>) -> Result<(), StoreError> {
+        let holder = self.lease.holder.clone();
+        let decide =
+            move |catalog: &Catalog| if catalog.is_restored_by(&holder) { Ok(changes.clone()) } else { Err(taken_over()) };
+        self.db.restoring_change(event, decide).await
+    }
+
+    /// Ends what is under way and removes all that was written; what is not this
+    /// one's any more, or is whole although its last answer was lost, stays.
     async fn abandon(&mut self) -> Result<(), StoreError> {
         self.writes.shutdown().await;
+        self.lease.renew().await?;
+        if !self.db.unfinished_catalog().await?.is_restored_by(&self.lease.holder) {
+            return Err(taken_over());
+        }
         discard(self.db).await
     }
 }
