@@ -1,5 +1,6 @@
 //! A connection: bytes into documents, answers into bytes.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,9 +25,9 @@ use crate::settings::IngestSettings;
 /// Bytes asked for at once.
 const READ: usize = 16 * 1024;
 /// Documents of at least this size are decoded where they don't hold up others.
-const LARGE: usize = 256 * 1024;
+pub(crate) const LARGE: usize = 256 * 1024;
 /// How long a peer may take to accept an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a closing connection listens on, so that the last answer arrives
 /// before the reset that unread bytes would cause (RFC 9293 section 3.6.1).
 const LINGER: Duration = Duration::from_secs(2);
@@ -62,6 +63,7 @@ pub(crate) async fn serve(
         begun: false,
         closing: false,
         pending: FuturesOrdered::new(),
+        ready: VecDeque::new(),
         last_byte: now,
         document_since: None,
         document_bytes: 0,
@@ -93,6 +95,8 @@ struct Connection {
     /// A verdict closes the connection: nothing further is taken from it.
     closing: bool,
     pending: FuturesOrdered<Pending>,
+    /// Answers that came while an earlier one was being written.
+    ready: VecDeque<Answered>,
     last_byte: Instant,
     document_since: Option<Instant>,
     document_bytes: u64,
@@ -117,7 +121,7 @@ impl Connection {
             let deadline = self.deadline();
             tokio::select! {
                 biased;
-                Some(answered) = self.pending.next(), if !self.pending.is_empty() => {
+                Some(answered) = next_answer(&mut self.ready, &mut self.pending) => {
                     if self.write(answered).await? {
                         return self.finish().await;
                     }
@@ -173,7 +177,7 @@ impl Connection {
     }
 
     fn may_take(&self) -> bool {
-        !self.closing && self.pending.len() < self.settings.in_flight
+        !self.closing && self.pending.len() + self.ready.len() < self.settings.in_flight
     }
 
     /// Takes documents from the buffer, as many as may be under way at once.
@@ -261,9 +265,10 @@ impl Connection {
     }
 
     async fn answer_pending(&mut self) -> std::io::Result<()> {
-        while let Some(answered) = self.pending.next().await {
+        while let Some(answered) = next_answer(&mut self.ready, &mut self.pending).await {
             if self.write(answered).await? {
                 self.pending.clear();
+                self.ready.clear();
                 self.closing = true;
             }
         }
@@ -273,7 +278,17 @@ impl Connection {
     /// Writes an answer; true where the connection closes after it.
     async fn write(&mut self, Answered { answer, since }: Answered) -> std::io::Result<bool> {
         let line = answer.line();
-        tokio::time::timeout(WRITE_TIMEOUT, self.stream.write_all(line.as_bytes())).await??;
+        let Self { stream, pending, ready, .. } = self;
+        let writing = tokio::time::timeout(WRITE_TIMEOUT, stream.write_all(line.as_bytes()));
+        tokio::pin!(writing);
+        // Others' documents may wait for those of a peer that reads no answers.
+        loop {
+            tokio::select! {
+                biased;
+                written = &mut writing => break written??,
+                Some(next) = pending.next(), if !pending.is_empty() => ready.push_back(next),
+            }
+        }
         answer.count(since.elapsed());
         Ok(answer.closes())
     }
@@ -281,6 +296,15 @@ impl Connection {
     async fn finish(&mut self) -> std::io::Result<()> {
         close(&mut self.stream).await;
         Ok(())
+    }
+}
+
+/// The next answer in the order of the documents; none where no document is under
+/// way.
+async fn next_answer(ready: &mut VecDeque<Answered>, pending: &mut FuturesOrdered<Pending>) -> Option<Answered> {
+    match ready.pop_front() {
+        Some(answered) => Some(answered),
+        None => pending.next().await,
     }
 }
 
@@ -294,6 +318,6 @@ async fn close(stream: &mut TcpStream) {
     let _ = tokio::time::timeout(LINGER, drained).await;
 }
 
-fn is_multi_threaded() -> bool {
+pub(crate) fn is_multi_threaded() -> bool {
     tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread
 }

@@ -102,7 +102,7 @@ pub(crate) struct Spool {
     gate: Arc<Gate>,
     /// Held for reading by whoever is on the way straight to the store, until that
     /// has taken it or it stands in the queue.
-    straight: RwLock<()>,
+    straight: Arc<RwLock<()>>,
     jobs: mpsc::Sender<Job>,
     pub(crate) status: Arc<Status>,
 }
@@ -147,16 +147,17 @@ impl Spool {
     pub(crate) async fn open(store: ProviderStore, place: SpoolPlace, clock: Clock) -> (Self, SpoolTask) {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (gate, status) = (Arc::new(Gate::default()), Arc::new(Status::new(place.bytes)));
+        let straight = Arc::new(RwLock::new(()));
         let deadline = place.deadline;
         let task = SpoolTask::open(
             store.clone(),
             place,
             clock,
-            task::Shared { gate: Arc::clone(&gate), status: Arc::clone(&status) },
+            task::Shared { gate: Arc::clone(&gate), straight: Arc::clone(&straight), status: Arc::clone(&status) },
             queue,
         )
         .await;
-        (Self { store, deadline, gate, straight: RwLock::new(()), jobs, status }, task)
+        (Self { store, deadline, gate, straight, jobs, status }, task)
     }
 
     /// Writes a record to the store, or to the spool. When this returns, it
@@ -195,10 +196,11 @@ impl Spool {
 
     /// Waits until all that was on its way to the store before has arrived there or
     /// stands in the queue, where the order of writing decides which value of a key
-    /// stays. Whoever waits is let through in the order of asking.
+    /// stays. Whoever waits is let through in the order of asking; none of those that
+    /// are on their way takes longer than the deadline.
     async fn let_pass(&self) {
         if !self.store.orders_by_stamp() {
-            drop(self.straight.write().await);
+            drop(tokio::time::timeout(2 * self.deadline, self.straight.write()).await);
         }
     }
 

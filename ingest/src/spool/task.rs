@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use heliograph_domain::{Timestamp, time_ordered_uuid};
 use heliograph_store::ProviderStore;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -44,6 +44,8 @@ const RETRY_MOST: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
+    /// See [`super::Spool`].
+    pub(crate) straight: Arc<RwLock<()>>,
     pub(crate) status: Arc<Status>,
 }
 
@@ -344,7 +346,14 @@ impl SpoolTask {
         if !self.is_empty() || !self.shared.gate.is_in_use() {
             return;
         }
-        let ended = if self.store.orders_by_stamp() { self.shared.gate.end_out_of_order() } else { self.shared.gate.end() };
+        let ended = if self.store.orders_by_stamp() {
+            self.shared.gate.end_out_of_order()
+        } else {
+            // One whose write has ended may not know yet that others went through the
+            // spool meanwhile, behind which it has to be written again.
+            let Ok(_nobody) = self.shared.straight.try_write() else { return };
+            self.shared.gate.end()
+        };
         if ended {
             let seconds = self.since.take().map(|since| since.elapsed().as_secs());
             tracing::info!(documents = self.came, seconds, "spool has drained, documents go straight to the store again");
