@@ -13,7 +13,7 @@ use crate::decode::{Context, Decoded, Fault, Refusal, named_gateway};
 use crate::dialect::Dialect;
 use crate::harvest::{Found, Harvest, Meaning, When, bad_value};
 use crate::number::parse_number;
-use crate::text::{shown, trim};
+use crate::text::{bounded, shown};
 use crate::written_time::{WrittenTime, parse_time, utc_millis};
 use crate::xml::{Parser, XmlError};
 
@@ -46,7 +46,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
 }
 
 fn read_into(parser: &mut Parser<'_>, text: &mut String) -> Result<(), XmlError> {
-    trim(&parser.text_of_element()?).clone_into(text);
+    bounded(&parser.text_of_element()?).as_ref().clone_into(text);
     Ok(())
 }
 
@@ -146,11 +146,11 @@ impl Record {
         let mut record = Self::default();
         parser.each_child(|parser| match () {
             () if parser.is("time") => {
-                attribute(parser, "zone").clone_into(&mut record.zone);
+                record.zone = attribute(parser, "zone");
                 read_into(parser, &mut record.time)
             }
             () if parser.is("error") => {
-                attribute(parser, "text").clone_into(&mut record.error_text);
+                record.error_text = attribute(parser, "text");
                 read_into(parser, &mut record.error)
             }
             () if parser.is("point") => {
@@ -193,7 +193,7 @@ impl Record {
 
 impl Point {
     fn of(parser: &Parser<'_>) -> Self {
-        let text = |name| attribute(parser, name).to_owned();
+        let text = |name| attribute(parser, name);
         Self { at: parser.offset(), number: text("number"), name: text("name"), units: text("units"), value: text("value") }
     }
 
@@ -213,6 +213,6 @@ impl Point {
     }
 }
 
-fn attribute<'p>(parser: &'p Parser<'_>, name: &str) -> &'p str {
-    trim(parser.attribute(name).unwrap_or_default())
+fn attribute(parser: &Parser<'_>, name: &str) -> String {
+    bounded(parser.attribute(name).unwrap_or_default()).into_owned()
 }

@@ -145,7 +145,11 @@ pub fn salvage(bytes: &[u8]) -> Salvaged {
     match parser.root() {
         Ok(Some(_)) => match recognise(&parser) {
             Some(Dialect::Native) => native::salvage(&parser),
-            dialect => Salvaged { dialect, ..Salvaged::default() },
+            Some(dialect) => Salvaged { dialect: Some(dialect), ..Salvaged::default() },
+            None => {
+                let known = profiles().iter().any(|mapping| mapping.is_for(parser.local_name(), parser.namespace()));
+                Salvaged { dialect: known.then_some(Dialect::Mapped), ..Salvaged::default() }
+            }
         },
         _ => Salvaged::default(),
     }
@@ -178,9 +182,16 @@ fn decode_inner(bytes: &[u8], context: &Context<'_>) -> Result<Decoded, Fatal> {
     })
 }
 
+/// More than the largest documents of devices have: theirs are below a megabyte.
+const MOST_ELEMENTS: usize = 300_000;
+
 fn decode_text(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded, Refusal> {
     parser.root()?;
-    let decoded = match recognise(parser) {
+    let dialect = recognise(parser);
+    if !matches!(dialect, Some(Dialect::Native | Dialect::SenMl)) {
+        parser.limit_elements(MOST_ELEMENTS);
+    }
+    let decoded = match dialect {
         Some(Dialect::Native) => native::decode(parser, context)?,
         Some(Dialect::SenMl) => senml::decode(parser, context)?,
         Some(Dialect::SunSpec) => sunspec::decode(parser, context)?,

@@ -12,7 +12,7 @@ use crate::decode::{Context, Decoded, Fault, Refusal, named_gateway};
 use crate::dialect::Dialect;
 use crate::harvest::{Found, Harvest, Meaning, When, bad_value};
 use crate::number::parse_number;
-use crate::text::{shown, trim};
+use crate::text::{bounded, shown, trim};
 use crate::xml::{Parser, XmlError};
 
 /// About as short as cells get in practice.
@@ -60,8 +60,8 @@ struct Row {
 
 impl Rows {
     fn block(&mut self, parser: &mut Parser<'_>, harvest: &mut Harvest<'_, '_>) -> Result<(), XmlError> {
-        let stamp = parser.attribute("time_stamp").map(str::to_owned);
-        let step = parser.attribute("time_delta").map(str::to_owned);
+        let stamp = parser.attribute("time_stamp").map(|text| bounded(text).into_owned());
+        let step = parser.attribute("time_delta").map(|text| bounded(text).into_owned());
         if let Some(delta) = parser.attribute("delta") {
             self.is_delta = trim(delta).eq_ignore_ascii_case("true");
         }
@@ -69,8 +69,8 @@ impl Rows {
         let mut index = 0;
         parser.each_child(|parser| match () {
             () if parser.is("cname") => {
-                let kind = trim(parser.attribute("t").unwrap_or("P")).to_owned();
-                let name = trim(&parser.text_of_element()?).to_owned();
+                let kind = bounded(parser.attribute("t").unwrap_or("P")).into_owned();
+                let name = bounded(&parser.text_of_element()?).into_owned();
                 fresh.push(Register { name, kind, sum: None });
                 Ok(())
             }
@@ -254,7 +254,7 @@ fn cells(parser: &mut Parser<'_>) -> Result<Vec<String>, XmlError> {
         if !parser.is("c") {
             return parser.skip();
         }
-        cells.push(parser.text_of_element()?.into_owned());
+        cells.push(bounded(&parser.text_of_element()?).into_owned());
         Ok(())
     })?;
     Ok(cells)
@@ -272,8 +272,9 @@ fn read_answer(parser: &mut Parser<'_>, harvest: &mut Harvest<'_, '_>) -> Result
         }
         () if parser.is("r") => {
             let at = parser.offset();
-            let kind = trim(parser.attribute("t").unwrap_or("P")).to_owned();
-            let mut register = Register { name: trim(parser.attribute("n").unwrap_or_default()).to_owned(), kind, sum: None };
+            let kind = bounded(parser.attribute("t").unwrap_or("P")).into_owned();
+            let mut register =
+                Register { name: bounded(parser.attribute("n").unwrap_or_default()).into_owned(), kind, sum: None };
             parser.each_child(|parser| {
                 let is_instant = parser.is("i");
                 if !is_instant && !parser.is("v") {

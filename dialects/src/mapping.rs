@@ -9,6 +9,7 @@ mod template;
 mod value;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 use heliograph_domain::{GatewayId, Kind, Quantity, RefusalCode, SensorRole, Zone};
@@ -109,7 +110,7 @@ impl Mapping {
         let mut harvest = Harvest::new(parser, context, BYTES_A_RECORD);
         let captured = self.paths.capture(parser)?;
         let lookups = self.read_lookups(&captured);
-        let mut seen = HashMap::new();
+        let mut seen = Seen::default();
         let mut matched = false;
         for record in &captured.records {
             let Some(reading) = self.readings.get(&record.rule) else { continue };
@@ -164,7 +165,8 @@ impl Source<Slot> for View<'_> {
 }
 
 /// How often a document has stated each key so far.
-type Seen = HashMap<(String, String, String, String), usize>;
+/// Keys are kept as their hashes.
+type Seen = (RandomState, HashMap<u64, usize>);
 
 impl Reading {
     /// Takes or refuses the reading of a record; false where it is none of it.
@@ -180,8 +182,8 @@ impl Reading {
         let written = self.time.as_ref().map_or_else(String::new, |time| time.evaluate(view));
         let mut metric = self.metric.evaluate(view);
         if let Some(distinguish) = &self.distinguish {
-            let key = (sensor.clone(), metric.clone(), unit.clone(), written.clone());
-            let count = seen.entry(key).or_insert(0);
+            let key = seen.0.hash_one((&sensor, &metric, &unit, &written));
+            let count = seen.1.entry(key).or_insert(0);
             *count += 1;
             if *count > 1 {
                 metric = format!("{metric} ({})", distinguish.evaluate(view));

@@ -16,7 +16,7 @@ use crate::decode::{Context, Decoded, Fault, Refusal, named_gateway};
 use crate::dialect::Dialect;
 use crate::harvest::{Found, Harvest, When};
 use crate::number::parse_number;
-use crate::text::{shown, trim};
+use crate::text::{bounded, shown};
 use crate::written_time::{WrittenTime, parse_time, utc_millis};
 use crate::xml::{Parser, XmlError};
 
@@ -112,8 +112,8 @@ impl Logger {
     }
 
     fn device(&mut self, parser: &mut Parser<'_>) -> Result<(), XmlError> {
-        let id = attribute(parser, "id").to_owned();
-        let mut device = Device { kind: attribute(parser, "type").to_owned(), uid: String::new() };
+        let id = attribute(parser, "id");
+        let mut device = Device { kind: attribute(parser, "type"), uid: String::new() };
         parser.each_child(|parser| {
             match parser.is("uid") {
                 true => device.uid = text(parser)?,
@@ -134,7 +134,7 @@ impl Logger {
             let device: Rc<str> = attribute(parser, "id").into();
             parser.each_child(|parser| {
                 if parser.is("mv") {
-                    let (name, value) = (attribute(parser, "t").to_owned(), attribute(parser, "v").to_owned());
+                    let (name, value) = (attribute(parser, "t"), attribute(parser, "v"));
                     let (time, device) = (Rc::clone(&time), Rc::clone(&device));
                     self.values.push(Value { at: parser.offset(), time, device, name, value });
                 }
@@ -196,9 +196,9 @@ fn role(kind: &str) -> Option<SensorRole> {
 }
 
 fn text(parser: &mut Parser<'_>) -> Result<String, XmlError> {
-    Ok(trim(&parser.text_of_element()?).to_owned())
+    Ok(bounded(&parser.text_of_element()?).into_owned())
 }
 
-fn attribute<'p>(parser: &'p Parser<'_>, name: &str) -> &'p str {
-    trim(parser.attribute(name).unwrap_or_default())
+fn attribute(parser: &Parser<'_>, name: &str) -> String {
+    bounded(parser.attribute(name).unwrap_or_default()).into_owned()
 }

@@ -13,7 +13,7 @@ use heliograph_domain::{Kind, Quantity, RefusalCode, SensorRole};
 use crate::decode::{Context, Decoded, Fault, Refusal, named_gateway};
 use crate::dialect::Dialect;
 use crate::harvest::{Found, Harvest, Meaning, When};
-use crate::text::{shown, trim};
+use crate::text::{bounded, shown, trim};
 use crate::xml::{Parser, XmlError};
 
 /// The roots of this dialect: the wrapper, and the clusters that an adapter
@@ -70,7 +70,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
         let attribute =
             |name: &str| parser.attributes().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value);
         gateway = named_gateway(attribute("macId").unwrap_or_default())?;
-        let sent = attribute("timestamp").map(str::to_owned);
+        let sent = attribute("timestamp").map(|text| bounded(text).into_owned());
         let mac = gateway.as_ref().map(ToString::to_string);
         parser.each_child(|parser| {
             Cluster::read(parser)?.harvest(mac.as_deref(), sent.as_deref(), &mut harvest);
@@ -97,7 +97,7 @@ impl Cluster {
         let mut cluster = Self { at: parser.offset(), name: parser.local_name().to_ascii_lowercase(), fields: HashMap::new() };
         parser.each_child(|parser| {
             let Some(field) = FIELDS.iter().find(|field| parser.is(field)) else { return parser.skip() };
-            let text = trim(&parser.text_of_element()?).to_owned();
+            let text = bounded(&parser.text_of_element()?).into_owned();
             cluster.fields.entry(field).or_insert(text);
             Ok::<_, XmlError>(())
         })?;
@@ -274,7 +274,7 @@ fn not_a_number(field: &str, text: &str) -> Fault {
 /// The digits of a hexadecimal number.
 fn hex(text: &str) -> Option<&str> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
-    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digits)
+    ((1..=16).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digits)
 }
 
 fn unsigned(text: &str) -> Option<u64> {

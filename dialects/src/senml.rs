@@ -12,7 +12,7 @@ use crate::decode::{Context, Decoded, Fault, Refusal};
 use crate::dialect::Dialect;
 use crate::harvest::{Found, Harvest, Meaning, When};
 use crate::number::parse_number;
-use crate::text::{shown, trim};
+use crate::text::{bounded, shown, trim};
 use crate::xml::Parser;
 
 /// The namespace of SenML and of its drafts.
@@ -59,9 +59,9 @@ impl Base {
     fn take(&mut self, parser: &Parser<'_>) -> Result<(), Refusal> {
         for (label, text) in parser.attributes() {
             match label {
-                "bn" => self.name = text.to_owned(),
+                "bn" => self.name = bounded(text).into_owned(),
                 "bt" => self.time = number(text),
-                "bu" => self.unit = trim(text).to_owned(),
+                "bu" => self.unit = bounded(text).into_owned(),
                 // Drafts: a boolean value of the record.
                 "bv" if matches!(trim(text), "true" | "false") => {}
                 "bv" => self.value = Some(number(text)),

@@ -7,6 +7,9 @@ use heliograph_domain::{ParseError, SensorId, SensorRole};
 
 use crate::decode::DecodedSensor;
 
+/// Bytes; no id has so many characters.
+const LONGEST: usize = 1024;
+
 /// Gives sensors their index in a document, by id.
 #[derive(Debug, Default)]
 pub(crate) struct Sensors {
@@ -41,6 +44,10 @@ impl Sensors {
     }
 
     fn find_or_add(&mut self, id: &str) -> Result<usize, ParseError> {
+        // What is far too long for an id is refused before it is read once more.
+        if id.len() > LONGEST {
+            SensorId::parse(id.get(..LONGEST).filter(|_| id.is_ascii()).unwrap_or("\u{FEFF}"))?;
+        }
         let hash = self.hasher.hash_one(id);
         if let Some(found) = self.by_id.find(hash, |index| self.is_at(*index, id)) {
             return Ok(*found);

@@ -12,7 +12,7 @@ use crate::decode::{Context, Decoded, Fault, Refusal, named_gateway};
 use crate::dialect::Dialect;
 use crate::harvest::{Found, Harvest, Meaning, When, bad_value};
 use crate::number::parse_number;
-use crate::text::{shown, trim};
+use crate::text::{bounded, shown, trim};
 use crate::written_time::utc_millis;
 use crate::xml::{Parser, XmlError};
 
@@ -54,7 +54,7 @@ fn is_channel(parser: &Parser<'_>) -> bool {
 }
 
 fn text(parser: &mut Parser<'_>) -> Result<String, XmlError> {
-    Ok(trim(&parser.text_of_element()?).to_owned())
+    Ok(bounded(&parser.text_of_element()?).into_owned())
 }
 
 /// What the head of a file says.

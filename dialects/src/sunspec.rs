@@ -9,6 +9,7 @@
 
 mod models;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use heliograph_domain::{RefusalCode, SensorRole};
@@ -17,7 +18,7 @@ use crate::decode::{Context, Decoded, Fault, Refusal, named_gateway};
 use crate::dialect::Dialect;
 use crate::harvest::{Found, Harvest, When, bad_value};
 use crate::number::parse_number;
-use crate::text::{shown, trim};
+use crate::text::{bounded, shown};
 use crate::xml::{Parser, XmlError};
 
 /// The namespaces of both versions.
@@ -107,7 +108,7 @@ struct Point {
 }
 
 fn attribute(parser: &Parser<'_>, name: &str) -> Option<String> {
-    parser.attribute(name).map(trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    parser.attribute(name).map(bounded).filter(|text| !text.is_empty()).map(Cow::into_owned)
 }
 
 impl Device {
@@ -202,8 +203,11 @@ impl Model {
                 time: attribute(parser, "t"),
                 text: String::new(),
             };
-            point.text = trim(&parser.text_of_element()?).to_owned();
-            model.points.push(point);
+            point.text = bounded(&parser.text_of_element()?).into_owned();
+            // What was left empty is kept nowhere.
+            if !point.text.is_empty() {
+                model.points.push(point);
+            }
             Ok(())
         })?;
         Ok(model)

@@ -1,5 +1,7 @@
 //! Texts that devices write: without outer white space, and as a message shows them.
 
+use std::borrow::Cow;
+
 use crate::credentials::mask_text;
 
 /// Without the white space that XML knows around it.
@@ -12,11 +14,26 @@ pub(crate) fn trim(text: &str) -> &str {
     }
 }
 
+/// A text that many readings of a document share, or that should be a name, a number
+/// or a time: none of these is longer than this. What is longer is cut and ends in
+/// what no number, name or time has, so that it is refused, and costs no more for
+/// each reading than a short one.
+pub(crate) fn bounded(text: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 512;
+    let text = trim(text);
+    match text.char_indices().find(|(index, c)| index + c.len_utf8() > LONGEST) {
+        Some((end, _)) => Cow::Owned(format!("{}\u{FFFD}", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// A device's text for a message: printable, and not without end.
 pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 48;
-    // Before it is cut: half a key is still half a secret.
-    let text = mask_text(text);
+    // Masked before it is cut: half a key is still half a secret. Of a long text only
+    // what may be shown matters.
+    let end = text.char_indices().nth(16 * LONGEST).map_or(text.len(), |(end, _)| end);
+    let text = mask_text(text.get(..end).unwrap_or_default());
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
         None => format!("{text:?}"),

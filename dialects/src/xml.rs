@@ -68,6 +68,8 @@ pub(crate) struct Parser<'a> {
     local_name: &'a str,
     start: usize,
     depth: usize,
+    /// Start tags that may still come.
+    elements_left: usize,
     root_seen: bool,
     doctype_seen: bool,
     /// The element at hand is empty: its end comes next.
@@ -108,12 +110,19 @@ impl<'a> Parser<'a> {
             local_name: "",
             start: 0,
             depth: 0,
+            elements_left: usize::MAX,
             root_seen: false,
             doctype_seen: false,
             end_is_next: false,
             check_cdata_end: memmem::find(text.as_bytes(), b"]]>").is_some(),
             has_returns: memchr(b'\r', text.as_bytes()).is_some(),
         }
+    }
+
+    /// Refuses a document with more elements than this from here on: what is kept
+    /// of each is larger than the element may be.
+    pub(crate) fn limit_elements(&mut self, most: usize) {
+        self.elements_left = most;
     }
 
     /// Reads up to the root's start tag.
@@ -255,6 +264,11 @@ impl<'a> Parser<'a> {
             return Err(XmlError::malformed(start, "a second root element"));
         }
         self.root_seen = true;
+        let Some(left) = self.elements_left.checked_sub(1) else {
+            let what = "the document has more elements than its dialect ever needs".to_owned();
+            return Err(XmlError { code: RefusalCode::TooLarge, at: start, what });
+        };
+        self.elements_left = left;
         self.depth += 1;
         if self.depth > DEEPEST {
             let what = format!("elements are nested deeper than {DEEPEST}");

@@ -6,6 +6,7 @@
 
 mod body;
 mod credentials;
+mod patient;
 mod reply;
 
 use std::convert::Infallible;
@@ -20,11 +21,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use patient::Patient;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::{LARGE, WRITE_TIMEOUT, is_multi_threaded};
 use crate::intake::{Intake, Peer};
 use crate::room::{Room, RoomForDocuments};
 use crate::settings::IngestSettings;
@@ -53,15 +56,16 @@ pub(crate) struct Shared {
 pub(crate) async fn serve(stream: TcpStream, begun: BytesMut, shared: Shared, shutdown: CancellationToken) {
     let (reader, writer) = stream.into_split();
     let reader = std::io::Cursor::new(begun.freeze()).chain(reader);
-    let stall = shared.settings.stall;
+    let grace = shared.settings.grace;
     let shared = Arc::new(shared);
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(handle(request, &shared).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(stall).half_close(true).max_buf_size(HEAD);
-    let connection = builder.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service);
+    builder.timer(TokioTimer::new()).header_read_timeout(grace).half_close(true).max_buf_size(HEAD);
+    let connection =
+        builder.serve_connection(TokioIo::new(tokio::io::join(reader, Patient::new(writer, WRITE_TIMEOUT))), service);
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -78,16 +82,27 @@ pub(crate) async fn serve(stream: TcpStream, begun: BytesMut, shared: Shared, sh
 async fn handle(request: Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
     let since = Instant::now();
     if !matches!(*request.method(), Method::POST | Method::PUT) {
+        body::drain(request.into_body()).await;
         return reply::method_not_allowed();
     }
     let mut peer = shared.peer.clone();
     credentials::offer(&request, &mut peer);
+    let is_known = match shared.intake.vouch(&mut peer) {
+        Ok(is_known) => is_known,
+        Err(answer) => {
+            body::drain(request.into_body()).await;
+            answer.count(since.elapsed());
+            return reply::to(&answer, None, false);
+        }
+    };
     let mut room = Room::of(shared.room.clone());
     let read = body::read(request, &shared.settings, &mut room).await;
     let (answer, dialect) = match read.and_then(|bytes| one_document(&bytes, &shared.settings)) {
         Ok(document) => {
-            let dialect = salvage(&document).dialect;
-            let taken = shared.intake.take(&mut peer, &document);
+            let (dialect, taken) = match document.len() >= LARGE {
+                true => apart(|| (salvage(&document).dialect, shared.intake.take(&mut peer, &document))),
+                false => (salvage(&document).dialect, shared.intake.take(&mut peer, &document)),
+            };
             let _held = room.hand_over(document.len());
             (taken.answer.await, dialect)
         }
@@ -97,7 +112,12 @@ async fn handle(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
         }
     };
     answer.count(since.elapsed());
-    reply::to(&answer, dialect, shared.intake.knows(&peer))
+    reply::to(&answer, dialect, is_known)
+}
+
+/// Does what takes long where it does not hold up others.
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    if is_multi_threaded() { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// Why a request carries no document.

@@ -31,6 +31,7 @@ pub(crate) struct Intake {
     pub(crate) stamps: Stamps,
 }
 
+const TOO_MANY_KEYS: &str = "too many wrong keys from this address, try again in a minute";
 /// Wrong keys of an address in a minute; more are answered and not kept.
 pub(crate) const WRONG_KEYS: u32 = 20;
 /// Refused documents of strangers at an address in a minute; more are answered
@@ -129,12 +130,25 @@ impl Intake {
         Taken { closes, answer: async move { intake.carry_out(verdict, &peer).await } }
     }
 
-    /// Whether what a peer has said beside its documents is right.
-    pub(crate) fn knows(&self, peer: &Peer) -> bool {
-        let directory = self.directory.now();
-        directory
-            .zip(peer.gateway())
-            .is_some_and(|(directory, gateway)| directory.standing(gateway, peer.key().as_ref()) == Standing::Trusted)
+    /// Whether what a peer has said beside its documents is right; then they are
+    /// trusted, readable or not. Wrong keys count, and too many are answered.
+    pub(crate) fn vouch(&self, peer: &mut Peer) -> Result<bool, Answer> {
+        let (Some(directory), Some(gateway), Some(key)) = (self.directory.now(), peer.gateway(), peer.key()) else {
+            return Ok(false);
+        };
+        let (address, now) = (peer.address.ip(), (self.clock)());
+        match directory.standing(gateway, Some(&key)) {
+            _ if self.wrong_keys.holds(address, now) => Err(Answer::nack(None, RefusalCode::RateLimited, TOO_MANY_KEYS)),
+            Standing::Trusted => {
+                peer.trusted = true;
+                Ok(true)
+            }
+            Standing::Imposter => {
+                self.wrong_keys.note(address, now);
+                Ok(false)
+            }
+            Standing::Unknown | Standing::Retired => Ok(false),
+        }
     }
 
     /// The answer to bytes that are no document.
@@ -208,8 +222,7 @@ impl Intake {
     ) -> Verdict {
         let address = peer.address.ip();
         if self.wrong_keys.holds(address, received) {
-            let text = "too many wrong keys from this address, try again in a minute";
-            return Verdict::Answer(Answer::nack(decoded.seq.clone(), RefusalCode::RateLimited, text));
+            return Verdict::Answer(Answer::nack(decoded.seq.clone(), RefusalCode::RateLimited, TOO_MANY_KEYS));
         }
         self.wrong_keys.note(address, received);
         let entry = quarantined(peer, Some(gateway.clone()), received, RefusalCode::BadKey, text.to_owned(), bytes);

@@ -12,7 +12,7 @@ use crate::xml::{Event, Parser, XmlError};
 
 /// No name and no number is longer; what is longer is cut, so that a long text
 /// that many records share costs no more than its length.
-const LONGEST: usize = 1024;
+const LONGEST: usize = 512;
 
 /// Where a path's find lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,7 +232,7 @@ impl Pass<'_> {
 }
 
 fn cut(text: &str) -> &str {
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().find(|(index, c)| index + c.len_utf8() > LONGEST) {
         Some((end, _)) => text.get(..end).unwrap_or_default(),
         None => text,
     }

@@ -45,7 +45,7 @@ impl NumberForm {
 
 fn hex(text: &str) -> Option<(u64, usize)> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-    let is_hex = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hex = (1..=16).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| u64::from_str_radix(digits, 16).ok()).flatten().map(|value| (value, digits.len()))
 }
 

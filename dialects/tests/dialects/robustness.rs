@@ -254,3 +254,88 @@ fn values_that_canonical_units_cannot_hold_keep_their_own() {
     check("", 1.5, ("", 1.5));
     check("GW", 1e308, ("GW", 1e308));
 }
+
+#[test]
+fn texts_that_many_readings_share_cost_no_more_than_their_length() {
+    let long = "0".repeat(1 << 20);
+    let many = |one: &str| one.repeat((1 << 20) / one.len());
+    let documents = [
+        format!(
+            "<DAS><devices><device><address>1</address><records><record><error>{long}</error>{}</record></records></device></devices></DAS>",
+            many("<point name='a' value='1'/>")
+        ),
+        format!(
+            "<DAS><devices><device><serialnumber>{long}</serialnumber><records><record><time>2026-11-20 12:00:00</time>{}</record></records></device></devices></DAS>",
+            many("<point name='a' value='1'/>")
+        ),
+        format!(
+            "<group serial='1'><data time_stamp='0x1' time_delta='60'><cname>{long}</cname>{}</data></group>",
+            many("<r><c>1</c></r>")
+        ),
+        format!("<sunSpecData><d id='a'><m id='103'><p id='a_SF'>{long}</p>{}</m></d></sunSpecData>", many("<p id='a'>1</p>")),
+        format!(
+            "<sunSpecData><d sn='1'><m id='1'><p id='Mn'>{long}</p></m><m id='103'>{}</m></d></sunSpecData>",
+            many("<p id='a'>1</p>")
+        ),
+        format!(
+            "<WebBox><Info><UtcOffset>{long}</UtcOffset></Info>{}</WebBox>",
+            many("<MeanPublic><Key>a:1:b</Key><Mean>1</Mean><TimeStamp>2026-11-20T12:00:00</TimeStamp></MeanPublic>")
+        ),
+        format!(
+            "<OnlineData><Devices><Device><SerNr>{long}</SerNr><Channels>{}</Channels></Device></Devices></OnlineData>",
+            many("<Channel><Name>a</Name><Value>1</Value></Channel>")
+        ),
+        format!(
+            "<mii xmlns='http://api.sspcdn.com/mii'><datalogger><configuration><devices><device id='a'><uid>{long}</uid></device></devices></configuration><datapoints><datapoint timestamp='2026-11-20T12:00:00Z'><device id='a'>{}</device></datapoint></datapoints></datalogger></mii>",
+            many("<mv t='a' v='1'/>")
+        ),
+        format!(
+            "<rainforest macId='1' timestamp='{}'>{}</rainforest>",
+            &long[..60_000],
+            many("<InstantaneousDemand><Demand>0x1</Demand></InstantaneousDemand>")
+        ),
+        format!("<sensml><senml bn='{}'/>{}</sensml>", &long[..60_000], many("<senml n='a' v='1'/>")),
+        format!(
+            "<MBusData><SlaveInformation><Id>{long}</Id></SlaveInformation>{}</MBusData>",
+            many("<DataRecord><Quantity>a</Quantity><Value>1</Value></DataRecord>")
+        ),
+    ];
+    let zone = Zone::utc();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
+    for document in documents {
+        let begun = Instant::now();
+        let decoded = decode(document.as_bytes(), &context);
+        let shown = &document[..40];
+        // Read anew for each reading, the text takes minutes.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{shown}: {:?}", begun.elapsed());
+        assert!(decoded.is_err() || decoded.is_ok_and(|decoded| !decoded.refused.is_empty()), "{shown}: the text is taken");
+    }
+}
+
+#[test]
+fn more_elements_than_a_device_ever_sends_are_refused() {
+    let zone = Zone::utc();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
+    for (head, one, tail) in [
+        ("<sunSpecData><d id='a'><m id='103'>", "<p/>", "</m></d></sunSpecData>"),
+        ("<msg>", "<a/>", "</msg>"),
+        ("<DAS>", "<a/>", "</DAS>"),
+    ] {
+        let document = |times| format!("{head}{}{tail}", one.repeat(times));
+        let code = |times| decode(document(times).as_bytes(), &context).err().map(|error| error.code.as_str());
+        assert_eq!(code(400_000), Some("too-large"), "{head}");
+        assert_ne!(code(200_000), Some("too-large"), "{head}");
+    }
+}
+
+#[test]
+fn numbers_of_more_digits_than_their_bits_are_refused() {
+    let zone = Zone::utc();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
+    for digits in [17, 32, 64] {
+        let document =
+            format!("<InstantaneousDemand><MeterMacId>0x1</MeterMacId><Demand>0x{:0>digits$}</Demand></InstantaneousDemand>", 5);
+        let decoded = decode(document.as_bytes(), &context).unwrap();
+        assert_eq!((decoded.readings.len(), decoded.refused.len()), (0, 1), "{digits} digits");
+    }
+}

@@ -240,3 +240,39 @@ async fn local_times_are_those_of_the_gateway_that_a_document_names_inside() {
     let rows = server.readings("150000001").await;
     assert_eq!(rows[0].time.to_string(), "2026-11-20T11:00:00Z");
 }
+
+#[tokio::test]
+async fn wrong_keys_are_counted_however_the_document_looks() {
+    let server = Server::start().await;
+    let mut statuses = Vec::new();
+    for guess in 0..24 {
+        let head = format!("POST /push/gw-0001/guess-{guess} HTTP/1.1\r\nHost: a");
+        statuses.push(send(&server, &head, b"<DAS><x></DAS>").await.status);
+    }
+    assert_eq!((statuses[0], statuses[23]), (400, 429), "{statuses:?}");
+    // A right guess is not told from a wrong one meanwhile.
+    let reply = send(&server, &format!("POST /push/gw-0001/{KEY} HTTP/1.1\r\nHost: a"), b"<DAS><x></DAS>").await;
+    assert_eq!(reply.status, 429);
+}
+
+#[tokio::test]
+async fn what_a_known_logger_sends_is_kept_however_many_strangers_push() {
+    let server = Server::start().await;
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("gw-0001", KEY));
+    send(&server, &head, LOG.replace("</records>", "").as_bytes()).await;
+    assert!(server.quarantine().await[0].entry.trusted);
+}
+
+#[tokio::test]
+async fn packed_bytes_that_cannot_be_read_are_kept_nowhere() {
+    let server = Server::start().await;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(format!("<push gateway='gw-0001' key='{KEY}'/>").as_bytes()).unwrap();
+    let mut bytes = gzip.finish().unwrap();
+    let last = bytes.len() - 1;
+    bytes[last - 5] ^= 1;
+    for head in ["POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip", "POST / HTTP/1.1\r\nHost: a"] {
+        assert_eq!(send(&server, head, &bytes).await.status, 400, "{head}");
+    }
+    assert!(server.quarantine().await.iter().all(|row| row.entry.raw.is_empty()));
+}
