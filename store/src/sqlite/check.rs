@@ -3,10 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use heliograph_domain::Timestamp;
+use heliograph_domain::{GatewayId, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::frame;
+use super::{frame, sensor};
 use crate::error::StoreError;
 use crate::rollup::series::Slot;
 
@@ -19,8 +19,8 @@ const MOST: usize = 100;
 /// Looks at all of a file. What cannot be read at all is damage as well.
 pub(crate) fn check(connection: &Connection) -> Vec<Found> {
     let mut found = Vec::new();
-    let looks = [structure, frames, latest];
-    for (look, place) in looks.into_iter().zip(["file", "frame", "latest"]) {
+    let looks = [structure, gateways, frames, latest];
+    for (look, place) in looks.into_iter().zip(["file", "gateway", "frame", "latest"]) {
         if let Err(error) = look(connection, &mut found) {
             found.push((place.to_owned(), error.to_string()));
         }
@@ -43,6 +43,19 @@ fn structure(connection: &Connection, found: &mut Vec<Found>) -> Result<(), Stor
     while let Some(row) = rows.next()?.filter(|_| found.len() < MOST) {
         let (place, parent): (String, String) = (row.get(0)?, row.get(2)?);
         found.push((place, format!("a row names a {parent} that is not there")));
+    }
+    Ok(())
+}
+
+/// What readings are read with can be read: who a gateway is, what its sensors and
+/// their series are.
+fn gateways(connection: &Connection, found: &mut Vec<Found>) -> Result<(), StoreError> {
+    for (number, id) in names(connection)? {
+        let known = GatewayId::parse(&id).map_err(|error| StoreError::Damaged(error.to_string()));
+        let read = known.and_then(|id| sensor::list(connection, &id)).and_then(|_| sensor::series(connection, number));
+        if let Err(error) = read {
+            found.push((format!("series of gateway {id}"), error.to_string()));
+        }
     }
     Ok(())
 }
