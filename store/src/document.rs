@@ -103,7 +103,8 @@ impl ProviderStore {
         let document = document.into();
         match &self.backend {
             Backend::Sqlite(db) => db.write_document(document).await,
-            Backend::Cassandra(db) => cassandra::document::write(db, &document, self.clock.now()).await,
+            // Boxed: a future of many kilobytes would else be copied for every document.
+            Backend::Cassandra(db) => Box::pin(cassandra::document::write(db, &document, self.clock.now())).await,
         }
     }
 

@@ -1,8 +1,9 @@
 //! The writer thread: jobs in, one commit for as many as were waiting.
 //!
-//! Documents that wait one behind the other are one savepoint: what they share is
-//! read and written once. Where one of them fails, that savepoint is undone and
-//! each is written alone.
+//! Documents that wait one behind the other are one run: what they share is read and
+//! written once. Where one of them fails, the run is undone and each is written
+//! alone. A run that begins its transaction needs no savepoint for that, which would
+//! keep a copy of each page that it touches: the transaction is begun anew.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -229,6 +230,24 @@ fn write_documents<'a>(
     written.and(ended)
 }
 
+/// The same where nothing else is in the transaction yet.
+fn write_first_documents<'a>(
+    batch: &mut Batch<'a>,
+    write: impl FnOnce(&mut Batch<'a>, &mut Documents) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut documents = Documents::default();
+    let written = write(batch, &mut documents).and_then(|()| documents.finish(batch));
+    if written.is_err() {
+        batch.gateways.clear();
+        // What failed may have ended the transaction.
+        if !batch.connection.is_autocommit() {
+            batch.connection.execute_batch("ROLLBACK")?;
+        }
+        batch.connection.execute_batch("BEGIN IMMEDIATE")?;
+    }
+    written
+}
+
 fn run_call(batch: &mut Batch<'_>, call: Call) -> Reply {
     if let Err(error) = begin_job(batch) {
         return Reply::Call(call(Err(error)).1);
@@ -250,7 +269,7 @@ fn run_documents(
     more: impl Fn(usize) -> bool,
 ) -> Option<Job> {
     let (mut run, mut after, before) = (vec![first], None, replies.len());
-    let written = write_documents(batch, |batch, documents| {
+    let write_all = |batch: &mut Batch<'_>, documents: &mut Documents| {
         let mut place = 0;
         while let Some(job) = run.get(place) {
             documents.write(batch, &job.document, Count::FirstTime)?;
@@ -263,7 +282,8 @@ fn run_documents(
             }
         }
         Ok(())
-    });
+    };
+    let written = if before == 0 { write_first_documents(batch, write_all) } else { write_documents(batch, write_all) };
     let alone = run.len() == 1;
     replies.extend(run.into_iter().map(|job| {
         let written = if alone || written.is_ok() { written.clone() } else { write_alone(batch, &job.document) };
