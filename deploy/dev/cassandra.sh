@@ -149,6 +149,9 @@ commitlog_directory: $dir/commitlog
 saved_caches_directory: $dir/saved_caches
 hints_directory: $dir/hints
 cdc_raw_directory: $dir/cdc_raw
+# Room for the statements of the hundreds of providers that tests make; a lone node
+# for a test keeps so few that it drops what is in use.
+prepared_statements_cache_size: $((node >= 4 ? 1 : 64))MiB
 commitlog_sync: $commitlog
 $(if [[ "$commitlog" == periodic ]]; then echo 'commitlog_sync_period: 10s'; fi)
 $(if [[ "$commitlog" == group ]]; then echo 'commitlog_sync_group_window: 5ms'; fi)

@@ -26,6 +26,7 @@ mod pulse;
 mod quarantine;
 pub(crate) mod reading;
 mod retention;
+mod retry;
 pub(crate) mod rollup;
 pub(crate) mod schema;
 mod seal;

@@ -16,6 +16,7 @@ use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
 use tokio::sync::Mutex;
 
+use super::retry::Renewing;
 use super::schema;
 use crate::error::StoreError;
 use crate::url::Cluster;
@@ -101,6 +102,7 @@ pub(crate) async fn connect(cluster: &Cluster, keyspace: Option<&str>) -> Result
         .serial_consistency(Some(SerialConsistency::LocalSerial))
         .request_timeout(Some(DEADLINE))
         .load_balancing_policy(balancing)
+        .retry_policy(Arc::new(Renewing::default()))
         .build();
     let mut builder = SessionBuilder::new()
         .known_nodes(&cluster.nodes)

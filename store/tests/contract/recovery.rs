@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use heliograph_domain::{ProviderId, Secret, TimeWindow};
 use heliograph_store::{ClusterAdmin, ProviderStore, Store, StoreError, StoreUrl};
+use scylla::client::session_builder::SessionBuilder;
 
 use crate::backend::{gateway, minute, power};
+use crate::refusals::refused;
 
 /// How long a call may take that the cluster does not answer, and some more for a
 /// machine with much to do.
@@ -59,14 +61,53 @@ async fn push(store: ProviderStore, lane: i64, stop: Arc<AtomicBool>) -> (i64, u
     (written, failed, longest)
 }
 
+/// Statements of others that drive the store's out, again and again: 1 MiB, which is
+/// what the node keeps, are about two hundred.
+const CROWD: u64 = 1500;
+
+/// Another client of the node: prepares one statement after the other.
+async fn crowd(prepared: Arc<AtomicU64>) {
+    let session = SessionBuilder::new().known_node("127.0.2.4").user("cassandra", "cassandra").build().await.unwrap();
+    while prepared.load(Ordering::Relaxed) < CROWD {
+        let number = prepared.fetch_add(1, Ordering::Relaxed);
+        session.prepare(format!("SELECT key AS of_somebody_else_{number} FROM system.local")).await.unwrap();
+    }
+}
+
+/// Uses a store's statements while a crowd makes the node forget them.
+async fn push_in_a_crowd(store: &ProviderStore) {
+    let prepared = Arc::new(AtomicU64::new(0));
+    let crowd: Vec<_> = (0..4).map(|_| tokio::spawn(crowd(Arc::clone(&prepared)))).collect();
+    let mut lap = 0;
+    while prepared.load(Ordering::Relaxed) < CROWD {
+        let lanes = (0..25_i64).map(|lane| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                store.document_write(power(&format!("crowd-{lane}"), &[(lap, 1.0)])).await?;
+                store.reading_page(&gateway(&format!("crowd-{lane}")), TimeWindow::ALWAYS, 10).await?;
+                store.quarantine_add(refused((lane << 32 | lap) as u128, b"<push/>".to_vec())).await
+            })
+        });
+        for lane in lanes.collect::<Vec<_>>() {
+            lane.await.unwrap().unwrap();
+        }
+        lap += 1;
+    }
+    for other in crowd {
+        other.await.unwrap();
+    }
+    assert!(lap > 2, "the store was hardly used meanwhile");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_works_again_by_itself_when_its_cluster_was_killed_and_is_back() {
+async fn a_store_works_on_while_its_statements_are_forgotten_and_after_its_cluster_was_killed() {
     let node = OwnNode::start();
     let url = StoreUrl::parse("cassandra://127.0.2.4/?dc=datacenter1&rf=1").unwrap();
     let url = url.signed_in("cassandra", Secret::new("cassandra"));
     let provider = ProviderId::parse("sunrise").unwrap();
     ClusterAdmin::connect(&url).await.unwrap().keyspace_make(&provider).await.unwrap();
     let store = Store::open(url).unwrap().provider(&provider).unwrap();
+    push_in_a_crowd(&store).await;
     let stop = Arc::new(AtomicBool::new(false));
     let lanes: Vec<_> = (0..4).map(|lane| tokio::spawn(push(store.clone(), lane, Arc::clone(&stop)))).collect();
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::backend::{minute, on_every_backend, power};
 
-fn refused(number: u128, raw: Vec<u8>) -> QuarantineNew {
+pub(crate) fn refused(number: u128, raw: Vec<u8>) -> QuarantineNew {
     QuarantineNew {
         id: QuarantineId::new(Uuid::from_u128(number)),
         received: minute(number as i64),
