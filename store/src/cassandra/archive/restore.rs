@@ -25,6 +25,7 @@ use uuid::Uuid;
 use self::readings::Day;
 use self::sums::Period;
 use super::super::catalog::{BATCH_BYTES, BATCH_ROWS, row_bytes};
+use super::super::control::{FOR_EVER, KEPT, LIFETIME, SEALED};
 use super::super::slicing::Slicing;
 use super::super::{Database, Entry, span};
 use crate::archive::tables::{Cell, Table};
@@ -289,9 +290,7 @@ impl<'a> Restore<'a> {
         if let Some(fault) = self.walk.take().and_then(|walk| walk.end(Ok(()), self.head).fault) {
             return Err(broken_trail(fault));
         }
-        if let Some(sealed) = self.sealed {
-            self.db.set_control("sealed", sealed).await?;
-        }
+        self.note_kept().await?;
         for (gateway, known) in &self.known {
             if known.slicing != Slicing::default() {
                 let record = known.slicing.record(gateway)?;
@@ -312,6 +311,18 @@ impl<'a> Restore<'a> {
         self.change(Some(Entry::Always(event)), done).await?;
         self.db.data_changed();
         Ok(())
+    }
+
+    /// Notes how long readings live and which windows follow from none of them any
+    /// more: of what is marked there, readings may have been left out.
+    async fn note_kept(&self) -> Result<(), StoreError> {
+        let days = self.catalog.settings.as_ref().and_then(|settings| settings.retention_days).map_or(FOR_EVER, i64::from);
+        self.db.set_control(KEPT, days).await?;
+        self.db.set_control(LIFETIME, days).await?;
+        match self.sealed {
+            Some(sealed) => self.db.set_control(SEALED, sealed).await,
+            None => Ok(()),
+        }
     }
 
     /// Changes the catalog while the restore is this one's.
