@@ -35,6 +35,14 @@ impl Database {
         Ok(rows.into_iter().filter_map(of_name).collect())
     }
 
+    /// Forgets all that is noted of readings: there are none.
+    pub(super) async fn forget_readings(&self) -> Result<(), StoreError> {
+        for begin in [SEALED, KEPT, LIFETIME, RETAINED] {
+            self.forget(begin, None).await?;
+        }
+        Ok(())
+    }
+
     /// Forgets what is noted under names that begin alike, but for those that go on
     /// in a way.
     pub(super) async fn forget(&self, begin: &str, but: Option<&str>) -> Result<(), StoreError> {

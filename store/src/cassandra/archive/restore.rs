@@ -102,7 +102,9 @@ async fn begin(db: &Database, holder: &str) -> Result<(), StoreError> {
     let decide = move |catalog: &Catalog| {
         if catalog.records().is_empty() { Ok(vec![Change::Put(mark.clone())]) } else { Err(there()) }
     };
-    db.restoring_change(None, decide).await
+    db.restoring_change(None, decide).await?;
+    // Roles may have worked on the empty provider.
+    db.forget_readings().await
 }
 
 /// Removes all that a restore has written; the record that it is under way goes
@@ -112,6 +114,7 @@ async fn discard(db: &Database) -> Result<(), StoreError> {
         db.truncate(table).await?;
     }
     db.writing().forget();
+    db.forget_readings().await?;
     let catalog = db.unfinished_catalog().await?;
     let (mark, others): (Vec<Record>, Vec<Record>) = catalog.records().into_iter().partition(Catalog::is_restoring);
     for some in chunks(others).into_iter().chain([mark]) {
@@ -352,3 +355,6 @@ fn ended(error: &tokio::task::JoinError) -> StoreError {
 fn broken_trail(fault: crate::audit::AuditFault) -> StoreError {
     StoreError::Archive(format!("its audit trail is not as it was written: {fault}"))
 }
+
+#[cfg(test)]
+mod tests;
