@@ -9,19 +9,19 @@
 //! Rows carry the least write timestamp there is, or the one that they would have
 //! had, so that whatever is written afterwards wins.
 
+mod lease;
 mod readings;
 mod rows;
 mod sums;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use heliograph_domain::{GatewayId, TimeWindow, Timestamp};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
+use self::lease::Lease;
 use self::readings::Day;
 use self::sums::Period;
 use super::super::catalog::{BATCH_BYTES, BATCH_ROWS, row_bytes};
@@ -39,10 +39,6 @@ use crate::error::StoreError;
 const FIRST: i64 = 1;
 /// Writes under way at once.
 const AT_ONCE: usize = 64;
-/// How long another process waits for one that was killed.
-const LEASE: Duration = Duration::from_mins(2);
-const LEASE_AGAIN: Duration = Duration::from_secs(30);
-const LEASE_NAME: &str = "restore";
 /// Tables that hold something beside the catalog.
 const TABLES: [&str; 9] = ["reading", "series", "rollup", "mark", "quarantine", "outbox", "audit", "pushed", "session"];
 
@@ -51,35 +47,38 @@ const TABLES: [&str; 9] = ["reading", "series", "rollup", "mark", "quarantine", 
 pub(crate) async fn restore(
     db: &Database,
     now: Timestamp,
+    parts: mpsc::Receiver<Rows>,
+    summary: impl Future<Output = Result<ArchiveSummary, StoreError>>,
+    event: impl Fn(&ArchiveSummary) -> AuditEvent,
+) -> Result<ArchiveSummary, StoreError> {
+    let lease = Lease::take(db, now, lease::AGAIN).await?;
+    let restored = restore_under(&lease, parts, summary, event).await;
+    lease.release().await;
+    restored
+}
+
+/// The same with the right to do so, which is kept however long the archive takes.
+async fn restore_under(
+    lease: &Lease,
     mut parts: mpsc::Receiver<Rows>,
     summary: impl Future<Output = Result<ArchiveSummary, StoreError>>,
     event: impl Fn(&ArchiveSummary) -> AuditEvent,
 ) -> Result<ArchiveSummary, StoreError> {
-    let lease = Lease::take(db, now).await?;
-    if let Err(error) = begin(db, &lease.holder).await {
-        lease.release().await;
-        return Err(error);
-    }
-    let mut restore = Restore::new(db, now, lease);
-    let mut taken = Ok(());
-    while taken.is_ok()
-        && let Some((table, rows)) = parts.recv().await
-    {
-        taken = restore.take(table, rows).await;
-    }
+    lease.during(begin(&lease.db, &lease.holder)).await?;
+    let mut restore = Restore::new(lease);
+    let taken = lease.during(restore.take_all(&mut parts)).await;
     // Nobody takes the rest: whoever reads it ends.
     drop(parts);
-    let read = summary.await;
+    let read = lease.during(summary).await;
     let restored = match (taken, read) {
-        (Ok(()), Ok(summary)) => restore.finish(event(&summary)).await.map(|()| summary),
+        (Ok(()), Ok(summary)) => lease.during(restore.finish(event(&summary))).await.map(|()| summary),
         (Err(error), _) | (Ok(()), Err(error)) => Err(error),
     };
     if restored.is_err()
-        && let Err(error) = restore.abandon().await
+        && let Err(error) = lease.during(restore.abandon()).await
     {
         tracing::warn!(%error, "what was restored in vain is removed by the next attempt");
     }
-    restore.lease.release().await;
     restored
 }
 
@@ -147,44 +146,6 @@ fn chunks(records: Vec<Record>) -> Vec<Vec<Record>> {
     chunks
 }
 
-/// The right to restore, kept while the work goes on.
-struct Lease {
-    db: Database,
-    holder: String,
-    now: Timestamp,
-    begun: Instant,
-    renewed: Instant,
-}
-
-impl Lease {
-    async fn take(db: &Database, now: Timestamp) -> Result<Self, StoreError> {
-        let holder = Uuid::new_v4().to_string();
-        let mut lease = Self { db: db.clone(), holder, now, begun: Instant::now(), renewed: Instant::now() };
-        lease.renew().await?;
-        Ok(lease)
-    }
-
-    async fn renew(&mut self) -> Result<(), StoreError> {
-        self.renewed = Instant::now();
-        let passed = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let now = self.now.plus_millis(passed);
-        let until = now.plus_millis(i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX));
-        if self.db.lease_take(LEASE_NAME, &self.holder, now, until).await? {
-            return Ok(());
-        }
-        Err(StoreError::Conflict("another process is restoring an archive, or was killed at it within two minutes".to_owned()))
-    }
-
-    async fn keep(&mut self) -> Result<(), StoreError> {
-        if self.renewed.elapsed() < LEASE_AGAIN { Ok(()) } else { self.renew().await }
-    }
-
-    async fn release(&self) {
-        // It ends by itself.
-        drop(self.db.lease_release(LEASE_NAME, &self.holder).await);
-    }
-}
-
 /// What is known of a gateway while its rows come.
 #[derive(Debug, Clone, Default)]
 struct Known {
@@ -202,7 +163,7 @@ struct Known {
 struct Restore<'a> {
     db: &'a Database,
     now: Timestamp,
-    lease: Lease,
+    lease: &'a Lease,
     /// What is set up, to be written in the end.
     catalog: Catalog,
     known: HashMap<GatewayId, Arc<Known>>,
@@ -216,10 +177,10 @@ struct Restore<'a> {
 }
 
 impl<'a> Restore<'a> {
-    fn new(db: &'a Database, now: Timestamp, lease: Lease) -> Self {
+    fn new(lease: &'a Lease) -> Self {
         Self {
-            db,
-            now,
+            db: &lease.db,
+            now: lease.now,
             lease,
             catalog: Catalog::default(),
             known: HashMap::new(),
@@ -251,8 +212,14 @@ impl<'a> Restore<'a> {
         Ok(())
     }
 
+    async fn take_all(&mut self, parts: &mut mpsc::Receiver<Rows>) -> Result<(), StoreError> {
+        while let Some((table, rows)) = parts.recv().await {
+            self.take(table, rows).await?;
+        }
+        Ok(())
+    }
+
     async fn take(&mut self, table: &'static Table, rows: Vec<Vec<Cell>>) -> Result<(), StoreError> {
-        self.lease.keep().await?;
         match table.name {
             "sensors" => return self.sensors(table, rows).await,
             "series" => return self.series(table, rows).await,
@@ -293,6 +260,7 @@ impl<'a> Restore<'a> {
         if let Some(fault) = self.walk.take().and_then(|walk| walk.end(Ok(()), self.head).fault) {
             return Err(broken_trail(fault));
         }
+        self.check().await?;
         self.note_kept().await?;
         for (gateway, known) in &self.known {
             if known.slicing != Slicing::default() {
@@ -305,11 +273,9 @@ impl<'a> Restore<'a> {
             let extent = TimeWindow::between(first, last.plus_millis(1));
             span::mark_extent(self.db, gateway, extent, self.now).await?;
         }
-        self.lease.renew().await?;
         for some in chunks(self.catalog.records()) {
             self.change(None, some.into_iter().map(Change::Put).collect()).await?;
         }
-        self.lease.renew().await?;
         let done = vec![Change::Remove(Catalog::restoring(&self.lease.holder))];
         self.change(Some(Entry::Always(event)), done).await?;
         self.db.data_changed();
@@ -328,6 +294,13 @@ impl<'a> Restore<'a> {
         }
     }
 
+    /// Makes sure that the restore is still this one's.
+    async fn check(&self) -> Result<(), StoreError> {
+        self.lease.renew().await?;
+        let ours = self.db.unfinished_catalog().await?.is_restored_by(&self.lease.holder);
+        if ours { Ok(()) } else { Err(taken_over()) }
+    }
+
     /// Changes the catalog while the restore is this one's.
     async fn change(&self, event: Option<Entry>, changes: Vec<Change>) -> Result<(), StoreError> {
         let holder = self.lease.holder.clone();
@@ -340,10 +313,7 @@ impl<'a> Restore<'a> {
     /// one's any more, or is whole although its last answer was lost, stays.
     async fn abandon(&mut self) -> Result<(), StoreError> {
         self.writes.shutdown().await;
-        self.lease.renew().await?;
-        if !self.db.unfinished_catalog().await?.is_restored_by(&self.lease.holder) {
-            return Err(taken_over());
-        }
+        self.check().await?;
         discard(self.db).await
     }
 }
