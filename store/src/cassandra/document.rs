@@ -20,7 +20,7 @@ use super::mark::{Marks, Timing};
 use super::pulse::Pulse;
 use super::series::{Known, Name, Touched};
 use super::slicing::{Growth, Partition, Slicing, day_of};
-use super::{Database, mark, pulse, series};
+use super::{Database, mark, pulse, reading, series};
 use crate::document::DocumentWrite;
 use crate::error::StoreError;
 use crate::stamp::WriteStamp;
@@ -88,7 +88,7 @@ async fn write_as(db: &Database, document: &DocumentWrite, now: Timestamp, again
         let slicing = db.slicing(&document.gateway).await?;
         let rows = rows(document, &values, &slicing, db.lifetime_ms().await?, now);
         let was_there = match rows.last() {
-            Some((_, last)) if again => stamp_of(db, last).await? >= Some(document.stamp.as_micros()),
+            Some((_, last)) if again => stamp_of(db, last).await? >= Some(document.stamp),
             _ => false,
         };
         series::register(db, document, &names).await?;
@@ -167,18 +167,16 @@ async fn steps_done(db: &Database, steps: &[&[Batch<'_, '_>]], stamp: WriteStamp
         let middle = done.midpoint(beyond);
         let last = steps.get(middle).and_then(|step| step.last()).and_then(|batch| batch.last());
         let Some((_, row)) = last else { break };
-        if stamp_of(db, row).await? == Some(stamp.as_micros()) { done = middle + 1 } else { beyond = middle }
+        if stamp_of(db, row).await? == Some(stamp) { done = middle + 1 } else { beyond = middle }
     }
     Ok(done)
 }
 
 /// The stamp that a reading was written with, if it is there.
-async fn stamp_of(db: &Database, row: &Row<'_>) -> Result<Option<i64>, StoreError> {
-    let (gateway, date, bucket, time, sensor, metric, unit, ..) = row;
-    let written = "SELECT WRITETIME(value) FROM @.reading
-        WHERE gateway = ? AND day = ? AND bucket = ? AND time = ? AND sensor = ? AND metric = ? AND unit = ?";
-    let written: Option<(i64,)> = db.row(written, (gateway, date, bucket, time, sensor, metric, unit)).await?;
-    Ok(written.map(|(written,)| written))
+async fn stamp_of(db: &Database, row: &Row<'_>) -> Result<Option<WriteStamp>, StoreError> {
+    let (gateway, date, bucket, time, sensor, metric, unit, ..) = *row;
+    let written = reading::written(db, (gateway, date, bucket, time, sensor, metric, unit)).await?;
+    Ok(written.map(|(_, stamp)| stamp))
 }
 
 async fn keep_refused(db: &Database, document: &DocumentWrite) -> Result<(), StoreError> {

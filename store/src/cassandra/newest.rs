@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 
 use heliograph_domain::{GatewayId, Sample, TimePolicy, Timestamp};
+use scylla::value::CqlTimestamp;
 
-use super::Database;
 use super::mark::Mark;
 use super::series::{self, Name};
+use super::{Database, reading};
 use crate::error::StoreError;
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
-use crate::stamp::WriteStamp;
 
 /// The latest readings among those that complete marks were set for.
 pub(super) struct Newest {
@@ -41,19 +41,33 @@ impl Newest {
         }
     }
 
-    /// Writes those that are later than what is known as the latest.
+    /// Writes those that are not known as the latest, each as it stands there by now
+    /// and as whoever pushed it would have.
     pub(super) async fn save(self, db: &Database, gateway: &GatewayId, series: &[StoredSeries]) -> Result<(), StoreError> {
+        let Some(pushed) = self.pushed else { return Ok(()) };
+        let slicing = db.slicing(gateway).await?;
         let mut rows: Vec<(Name, i64, Sample)> = Vec::new();
         for (slot, sample) in self.by_slot {
-            let Some(series) = series.get(slot as usize) else { continue };
-            // Corrections hide what is stored. A row that is there already wins.
-            let is_known = series.corrections.is_none() && series.record.latest.is_some_and(|latest| latest.at >= sample.at);
-            if !is_known {
-                rows.push((series::name_of(series), series::latest_timestamp(sample.at, WriteStamp::at(sample.at)), sample));
+            let Some(series) = series.get(slot as usize).filter(|series| !knows(series, sample)) else { continue };
+            let (name, at, partition) = (series::name_of(series), sample.at, slicing.partition(sample.at));
+            let (time, (sensor, metric, unit)) = (CqlTimestamp(at.as_millis()), &name);
+            let key =
+                (gateway.as_str(), partition.date(), partition.bucket, time, sensor.as_str(), metric.as_str(), unit.as_str());
+            if let Some((value, stamp)) = reading::written(db, key).await? {
+                rows.push((name, series::latest_timestamp(at, stamp), Sample { at, value }));
             }
         }
-        let Some(pushed) = self.pushed.filter(|_| !rows.is_empty()) else { return Ok(()) };
+        if rows.is_empty() {
+            return Ok(());
+        }
         let rows: Vec<_> = rows.iter().map(|(name, stamp, sample)| (name, *stamp, *sample)).collect();
         series::write_latest(db, gateway, (pushed, None), &rows).await
     }
+}
+
+/// Whether what is stored as the latest of a series is a later reading, or this one.
+fn knows(series: &StoredSeries, sample: Sample) -> bool {
+    // Corrections hide what is stored.
+    let stored = series.record.latest.filter(|_| series.corrections.is_none());
+    stored.is_some_and(|stored| stored.at > sample.at || stored == sample)
 }

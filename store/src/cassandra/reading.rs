@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use heliograph_domain::{GatewayId, MetricName, SensorId, TimeWindow, Timestamp, Unit};
-use scylla::value::CqlTimestamp;
+use scylla::value::{CqlDate, CqlTimestamp};
 
 use super::slicing::Partition;
 use super::{Database, series};
@@ -13,6 +13,7 @@ use crate::error::StoreError;
 use crate::reading::{ReadingPage, ReadingRow};
 use crate::rollup::gather::{Order, Walk};
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
+use crate::stamp::WriteStamp;
 
 /// Time, sensor, metric, unit, value.
 pub(super) type Row = (CqlTimestamp, String, String, String, f64);
@@ -22,6 +23,17 @@ const FORWARDS: &str = "SELECT time, sensor, metric, unit, value FROM @.reading
 const BACKWARDS: &str = "SELECT time, sensor, metric, unit, value FROM @.reading
     WHERE gateway = ? AND day = ? AND bucket = ? AND time >= ? AND time < ?
     ORDER BY time DESC, sensor DESC, metric DESC, unit DESC";
+
+/// Gateway, day, bucket, time, sensor, metric, unit.
+pub(super) type Key<'a> = (&'a str, CqlDate, i16, CqlTimestamp, &'a str, &'a str, &'a str);
+
+/// A reading, if it is there, and the stamp that it was written with.
+pub(super) async fn written(db: &Database, key: Key<'_>) -> Result<Option<(f64, WriteStamp)>, StoreError> {
+    let cql = "SELECT value, WRITETIME(value) FROM @.reading
+        WHERE gateway = ? AND day = ? AND bucket = ? AND time = ? AND sensor = ? AND metric = ? AND unit = ?";
+    let found: Option<(f64, i64)> = db.row(cql, key).await?;
+    Ok(found.map(|(value, stamp)| (value, WriteStamp::of_micros(stamp))))
+}
 
 /// The partitions of a walk.
 pub(super) async fn partitions(db: &Database, gateway: &GatewayId, walk: &Walk) -> Result<Vec<Partition>, StoreError> {

@@ -387,14 +387,25 @@ pub(crate) async fn write_latest(
     Ok(())
 }
 
+/// A gateway whose clock is ahead pushes readings before their time: by so many µs
+/// at most, of which steps of so many are told apart.
+const AHEAD: i64 = TimePolicy::LATEST_AHEAD_MS * 1000;
+const AHEAD_STEP: i64 = 1_500;
+
 /// A write timestamp by which the later reading wins and, of equal times, the
 /// later push. The lower 20 bits are for the push: how long after the reading it
 /// came, as a number of 6 bits exponent and 14 bits of fraction, which is the
-/// more exact the sooner it came.
+/// more exact the sooner it came. That leaves room below the next instant, where
+/// pushes before its time are counted back from it.
 pub(crate) fn latest_timestamp(at: Timestamp, stamp: WriteStamp) -> i64 {
-    let delay = (stamp.as_micros() - at.as_millis() * 1000).clamp(1, 1 << 50) as f32;
-    let push = (delay.to_bits() - 1f32.to_bits()) >> 9;
-    at.as_millis().saturating_mul(1 << 20).saturating_add(i64::from(push))
+    let delay = stamp.as_micros().saturating_sub(at.as_millis() * 1000);
+    let push = if delay > 0 {
+        let delay = delay.min(1 << 50) as f32;
+        i64::from((delay.to_bits() - 1f32.to_bits()) >> 9)
+    } else {
+        delay.max(-AHEAD) / AHEAD_STEP - 1
+    };
+    at.as_millis().saturating_mul(1 << 20).saturating_add(push)
 }
 
 pub(crate) async fn list(db: &Database, gateway: &GatewayId) -> Result<Vec<SensorRecord>, StoreError> {
@@ -472,8 +483,12 @@ mod tests {
         let at = |millis| Timestamp::clamped(1_800_000_000_000 + millis);
         let push = |millis: i64| WriteStamp::at(at(millis));
         let in_order = [
-            latest_timestamp(at(-1), push(90_000_000)),
-            latest_timestamp(at(0), push(-5)),
+            latest_timestamp(at(-1), push(1 << 41)),
+            latest_timestamp(at(0), push(-TimePolicy::LATEST_AHEAD_MS)),
+            latest_timestamp(at(0), push(-60_002)),
+            latest_timestamp(at(0), push(-60_000)),
+            latest_timestamp(at(0), push(-2)),
+            latest_timestamp(at(0), push(0)),
             latest_timestamp(at(0), push(1)),
             latest_timestamp(at(0), push(2)),
             latest_timestamp(at(0), push(10_000)),

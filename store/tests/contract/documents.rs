@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use heliograph_domain::{MetricName, ProviderId, TimeWindow, Timestamp, Unit};
-use heliograph_store::{DocumentWrite, ProviderStore, SeriesSeen, StoreError, StoreUrl, Value};
+use heliograph_domain::{MetricName, ProviderId, Sample, TimeWindow, Timestamp, Unit};
+use heliograph_store::{DocumentWrite, ProviderStore, SeriesSeen, StoreError, StoreUrl, Value, WriteStamp};
 
 use crate::backend::{document, gateway, minute, on_every_backend, power};
 
@@ -167,6 +167,20 @@ async fn a_reading_ahead_of_its_time_never_becomes_the_latest() {
         let sensors = store.sensor_list(&gateway("gw-1")).await.unwrap();
         assert_eq!(sensors[0].series[0].latest.unwrap().value, 3.0);
         assert_eq!(values(&store, "gw-1").await.len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_one_instant_the_last_push_is_the_latest_by_a_clock_that_is_ahead_too() {
+    on_every_backend(|store| async move {
+        for (millis, value) in [(0, 9.0), (5, 4.0), (60_000, 2.0), (180_000, 5.0), (180_001, 3.0), (400_000, 1.0)] {
+            let received = minute(0).plus_millis(millis);
+            let stamp = WriteStamp::at(received);
+            store.document_write(DocumentWrite { received, stamp, ..power("gw-1", &[(3, value)]) }).await.unwrap();
+            let sensors = store.sensor_list(&gateway("gw-1")).await.unwrap();
+            assert_eq!(sensors[0].series[0].latest, Some(Sample { at: minute(3), value }));
+        }
     })
     .await;
 }

@@ -209,6 +209,19 @@ async fn an_older_computation_does_not_write_over_a_newer_one() {
     remove(&db).await;
 }
 
+/// What is latest of the power of a gateway.
+async fn latest(db: &Database, gateway: &GatewayId) -> Option<Sample> {
+    let GatewaySeries { series, .. } = series::of_gateway(db, gateway).await.unwrap();
+    series.iter().find(|series| series.record.metric.as_str() == "power").unwrap().record.latest
+}
+
+async fn settle_all(db: &Database, now: Timestamp) {
+    while marks_left(db).await > 0 {
+        settle(db, now).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 #[tokio::test]
 async fn latest_readings_that_a_killed_writer_had_not_written_are_made_up_for() {
     let [writer, settler]: [Database; 2] = openings(TIMING).await;
@@ -219,18 +232,36 @@ async fn latest_readings_that_a_killed_writer_had_not_written_are_made_up_for() 
     let document = DocumentWrite { values: vec![at(minute(0), 1.0), at(minute(15), 2.0), ahead], ..document };
     document::write(&writer, &document, received).await.unwrap();
     writer.writing().pulse.forget();
-    let latest = async || {
-        let GatewaySeries { series, .. } = series::of_gateway(&settler, &gateway).await.unwrap();
-        series.iter().find(|series| series.record.metric.as_str() == "power").unwrap().record.latest
-    };
-    assert_eq!(latest().await, None);
-    while marks_left(&settler).await > 0 {
-        settle(&settler, received).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    assert_eq!(latest().await, Some(Sample { at: minute(15), value: 2.0 }));
+    assert_eq!(latest(&settler, &gateway).await, None);
+    settle_all(&settler, received).await;
+    assert_eq!(latest(&settler, &gateway).await, Some(Sample { at: minute(15), value: 2.0 }));
     let seen = settler.gateway_fetch(&gateway).await.unwrap().last_seen.unwrap();
     assert!(seen.millis_since(received).abs() < 1_000, "{seen}");
+    remove(&settler).await;
+}
+
+#[tokio::test]
+async fn a_later_push_of_the_latest_instant_is_made_up_for_too() {
+    let [writer, settler]: [Database; 2] = openings(TIMING).await;
+    let stamps = Stamps::new();
+    let document = any_document(&mut Dice(5), &stamps);
+    let (gateway, received) = (document.gateway.clone(), document.received);
+    // The gateway's clock is a little ahead.
+    let time = received.plus_millis(60_000);
+    let pushed = |value| DocumentWrite {
+        values: vec![Value { series: 0, time, value }],
+        stamp: stamps.next(received),
+        ..document.clone()
+    };
+    document::write(&writer, &pushed(9.0), received).await.unwrap();
+    crate::cassandra::pulse::flush(&writer).await.unwrap();
+    assert_eq!(latest(&settler, &gateway).await, Some(Sample { at: time, value: 9.0 }));
+    tokio::time::sleep(TIMING.reuse).await;
+    let later = DocumentWrite { stamp: stamps.next(received.plus_millis(10)), ..pushed(2.0) };
+    document::write(&writer, &later, received).await.unwrap();
+    writer.writing().pulse.forget();
+    settle_all(&settler, received).await;
+    assert_eq!(latest(&settler, &gateway).await, Some(Sample { at: time, value: 2.0 }));
     remove(&settler).await;
 }
 
