@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -22,9 +22,7 @@ impl SpoolTask {
         let (root, disk) = (self.place.root.clone(), self.place.disk.clone());
         let found = blocking(move || {
             disk.make_folder(&root)?;
-            let folders = Folder::adopt(&root, &[])?;
-            let left = folders.iter().any(Folder::holds_segments);
-            Ok((folders, left))
+            look(&disk, &root, &[])
         });
         match found.await {
             Ok((folders, left)) => {
@@ -42,7 +40,7 @@ impl SpoolTask {
     }
 
     /// Leaves a folder of another process once its last segment is gone.
-    pub(super) fn leave_folder_of(&mut self, segment: &Path) {
+    pub(super) async fn leave_folder_of(&mut self, segment: &Path) {
         let of = |other: &Path| other.parent() == segment.parent();
         if self.backlog.iter().any(|segment| of(&segment.path)) {
             return;
@@ -50,25 +48,33 @@ impl SpoolTask {
         let place = self.adopted.iter().position(|folder| Some(folder.path.as_path()) == segment.parent());
         if let Some(place) = place {
             let folder = self.adopted.swap_remove(place);
-            self.adopted.extend(folder.leave());
+            self.leave_adopted(folder).await;
         }
+    }
+
+    async fn leave_adopted(&mut self, folder: Folder) {
+        let disk = self.place.disk.clone();
+        let left = blocking(move || Ok(folder.leave(&disk))).await;
+        self.adopted.extend(left.ok().flatten());
     }
 
     /// Looks for folders that others have left, now and then, and once more for what
     /// could not be read before.
-    pub(super) fn begin_adoption(&mut self) {
+    pub(super) async fn begin_adoption(&mut self) {
         if self.adopting.is_some() || Instant::now() < self.adopt_at {
             return;
         }
         self.adopt_at = Instant::now() + ADOPT;
         let ours = self.folder.iter().chain(&self.adopted).chain(&self.unread);
         let ours = ours.map(|folder| folder.path.clone()).collect::<Vec<_>>();
+        let (root, disk) = (self.place.root.clone(), self.place.disk.clone());
         // Looking is quick; where there is something, the next turn waits for it.
-        let mut folders = Folder::adopt(&self.place.root, &ours).unwrap_or_else(|error| {
+        let found = blocking(move || look(&disk, &root, &ours)).await;
+        let (mut folders, left) = found.unwrap_or_else(|error| {
             tracing::debug!(%error, "spool folder cannot be looked at");
-            Vec::new()
+            (Vec::new(), false)
         });
-        if folders.iter().any(Folder::holds_segments) {
+        if left {
             tracing::info!(folders = folders.len(), "adopting what another replica has left in its spool");
             self.shared.gate.begin();
         }
@@ -84,7 +90,7 @@ impl SpoolTask {
     }
 
     /// Takes over what was found.
-    pub(super) fn end_adoption(&mut self, adopted: Adopted) {
+    pub(super) async fn end_adoption(&mut self, adopted: Adopted) {
         self.adopting = None;
         match adopted {
             Ok(folders) => {
@@ -94,9 +100,11 @@ impl SpoolTask {
                     segments.retain(|segment| !self.knows(&segment.path));
                     if again {
                         self.unread.push(folder);
-                    } else {
+                    } else if segments.is_empty() {
                         // What cannot be drained stays ours, so that it is looked at once.
-                        self.adopted.extend(if segments.is_empty() { folder.leave() } else { Some(folder) });
+                        self.leave_adopted(folder).await;
+                    } else {
+                        self.adopted.push(folder);
                     }
                     found.extend(segments);
                 }
@@ -117,6 +125,13 @@ pub(super) async fn join_adoption(adopting: &mut Option<JoinHandle<Adopted>>) ->
         Some(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
         None => std::future::pending().await,
     }
+}
+
+/// Takes folders that nobody holds; tells whether one of them holds something.
+fn look(disk: &Disk, root: &Path, except: &[PathBuf]) -> io::Result<(Vec<Folder>, bool)> {
+    let folders = Folder::adopt(disk, root, except)?;
+    let left = folders.iter().any(|folder| folder.holds_segments(disk));
+    Ok((folders, left))
 }
 
 fn read_folders(disk: &Disk, folders: Vec<Folder>) -> Adopted {

@@ -4,7 +4,7 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Error, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// EIO, as the kernel numbers it: the disk itself has failed.
 pub(crate) const DISK_ERROR: i32 = 5;
@@ -59,6 +59,20 @@ impl Disk {
         File::open(path)?.sync_all()
     }
 
+    /// What is in a folder, in the order of the names.
+    pub(crate) fn list(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        self.operation("list")?;
+        let mut paths = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>>>()?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Cuts a file off behind so many bytes.
+    pub(crate) fn cut(&self, file: &File, bytes: u64) -> Result<()> {
+        self.operation("cut")?;
+        file.set_len(bytes)
+    }
+
     pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>> {
         self.operation("read")?;
         std::fs::read(path)
@@ -88,8 +102,10 @@ impl Disk {
 
 #[cfg(test)]
 pub(crate) mod faults {
+    use std::collections::HashSet;
     use std::io::{Error, Result};
     use std::sync::{Arc, Mutex};
+    use std::thread::ThreadId;
 
     /// Which operations fail, and which there were.
     #[derive(Debug, Clone, Default)]
@@ -98,6 +114,7 @@ pub(crate) mod faults {
     #[derive(Debug, Default)]
     struct State {
         seen: Vec<&'static str>,
+        threads: HashSet<ThreadId>,
         fail: Option<usize>,
     }
 
@@ -113,8 +130,14 @@ pub(crate) mod faults {
             self.0.lock().unwrap().seen.clone()
         }
 
+        /// The threads that have waited for the disk.
+        pub(crate) fn threads(&self) -> HashSet<ThreadId> {
+            self.0.lock().unwrap().threads.clone()
+        }
+
         pub(super) fn operation(&self, name: &'static str) -> Result<()> {
             let mut state = self.0.lock().unwrap();
+            state.threads.insert(std::thread::current().id());
             let number = state.seen.len();
             state.seen.push(name);
             if state.fail == Some(number) { Err(Error::other(format!("{name} fails in this test"))) } else { Ok(()) }

@@ -378,6 +378,23 @@ async fn scenario(world: &World) -> BTreeMap<i64, bool> {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_the_disk_on_a_thread_that_serves_others() {
+    let world = World::new();
+    world.take_store_away();
+    let killed = world.start().await;
+    killed.spool.write(document("gw-1", 8)).await.unwrap();
+    killed.kill().await;
+    // What it has left is taken over, and its folder is left.
+    assert!(scenario(&world).await.values().all(|acked| *acked));
+    let operations = world.disk.faults.seen();
+    for name in ["list", "cut", "sync", "read", "remove"] {
+        assert!(operations.contains(&name), "{name} is not among {operations:?}");
+    }
+    // The runtime of this test has one thread, which is this one.
+    assert!(!world.disk.faults.threads().contains(&std::thread::current().id()));
+}
+
+#[tokio::test]
 async fn whichever_disk_operation_fails_nothing_acked_is_lost_and_the_next_document_works() {
     let all = World::new();
     assert!(scenario(&all).await.values().all(|acked| *acked));

@@ -48,9 +48,9 @@ impl Folder {
     }
 
     /// Takes what other processes have left; of several that try, one gets it.
-    pub(crate) fn adopt(root: &Path, except: &[PathBuf]) -> io::Result<Vec<Self>> {
+    pub(crate) fn adopt(disk: &Disk, root: &Path, except: &[PathBuf]) -> io::Result<Vec<Self>> {
         let mut folders = Vec::new();
-        for path in sorted(root)? {
+        for path in disk.list(root)? {
             if !path.is_dir() || except.contains(&path) {
                 continue;
             }
@@ -77,17 +77,17 @@ impl Folder {
         Ok(same.then_some(Self { path, _lock: lock }))
     }
 
-    /// Whether there is anything to drain.
-    pub(crate) fn holds_segments(&self) -> bool {
+    /// Whether there is anything to drain, or may be.
+    pub(crate) fn holds_segments(&self, disk: &Disk) -> bool {
         let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == EXTENSION);
-        sorted(&self.path).unwrap_or_default().iter().any(is_segment)
+        disk.list(&self.path).map_or(true, |paths| paths.iter().any(is_segment))
     }
 
     /// Its segments, the oldest first. One of another release stays where it is, and
     /// so does one that cannot be read.
     pub(crate) fn segments(&self, disk: &Disk) -> io::Result<Found> {
         let mut found = Found { segments: Vec::new(), again: false };
-        for path in sorted(&self.path)? {
+        for path in disk.list(&self.path)? {
             let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
             match Segment::found(disk, &path) {
                 Ok(Some(segment)) => found.segments.push(segment),
@@ -108,21 +108,15 @@ impl Folder {
     }
 
     /// Removes the folder where nothing is left in it; else gives it back.
-    pub(crate) fn leave(self) -> Option<Self> {
-        let left = sorted(&self.path).unwrap_or_default();
-        if left.iter().any(|path| path.file_name().is_none_or(|name| name != LOCK)) {
+    pub(crate) fn leave(self, disk: &Disk) -> Option<Self> {
+        let is_lock = |path: &PathBuf| path.file_name().is_some_and(|name| name == LOCK);
+        if !disk.list(&self.path).is_ok_and(|left| left.iter().all(is_lock)) {
             return Some(self);
         }
         drop(std::fs::remove_file(self.path.join(LOCK)));
         drop(std::fs::remove_dir(&self.path));
         None
     }
-}
-
-fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
 }
 
 #[cfg(test)]
@@ -135,31 +129,31 @@ mod tests {
         let disk = Disk::default();
         let first = Folder::claim(&disk, root.path(), "a").unwrap();
         std::fs::write(first.path.join("something"), "left").unwrap();
-        assert!(Folder::adopt(root.path(), &[]).unwrap().is_empty());
+        assert!(Folder::adopt(&disk, root.path(), &[]).unwrap().is_empty());
         drop(first);
-        let adopted = Folder::adopt(root.path(), &[]).unwrap();
+        let adopted = Folder::adopt(&disk, root.path(), &[]).unwrap();
         assert_eq!(adopted.len(), 1);
-        assert!(Folder::adopt(root.path(), &[]).unwrap().is_empty());
-        assert!(adopted.into_iter().all(|folder| folder.leave().is_some()));
+        assert!(Folder::adopt(&disk, root.path(), &[]).unwrap().is_empty());
+        assert!(adopted.into_iter().all(|folder| folder.leave(&disk).is_some()));
         assert!(root.path().join("a/something").exists());
         std::fs::remove_file(root.path().join("a/something")).unwrap();
-        let adopted = Folder::adopt(root.path(), &[]).unwrap();
-        assert!(adopted.into_iter().all(|folder| folder.leave().is_none()));
+        let adopted = Folder::adopt(&disk, root.path(), &[]).unwrap();
+        assert!(adopted.into_iter().all(|folder| folder.leave(&disk).is_none()));
         assert!(!root.path().join("a").exists());
     }
 
     #[test]
     fn of_many_that_adopt_at_once_one_wins() {
-        let root = tempfile::tempdir().unwrap();
+        let (root, disk) = (tempfile::tempdir().unwrap(), Disk::default());
         for round in 0..50 {
-            drop(Folder::claim(&Disk::default(), root.path(), "left").unwrap());
+            drop(Folder::claim(&disk, root.path(), "left").unwrap());
             let winners: usize = std::thread::scope(|scope| {
-                let tries: Vec<_> = (0..4).map(|_| scope.spawn(|| Folder::adopt(root.path(), &[]).unwrap())).collect();
+                let tries: Vec<_> = (0..4).map(|_| scope.spawn(|| Folder::adopt(&disk, root.path(), &[]).unwrap())).collect();
                 let adopted: Vec<Vec<Folder>> = tries.into_iter().map(|adopting| adopting.join().unwrap()).collect();
                 adopted.iter().map(Vec::len).sum()
             });
             assert_eq!(winners, 1, "round {round}");
-            assert!(Folder::adopt(root.path(), &[]).unwrap().into_iter().all(|folder| folder.leave().is_none()));
+            assert!(Folder::adopt(&disk, root.path(), &[]).unwrap().into_iter().all(|folder| folder.leave(&disk).is_none()));
         }
     }
 }

@@ -157,7 +157,7 @@ impl Open {
     pub(crate) fn close(self, disk: &Disk) -> io::Result<Option<Segment>> {
         if self.segment.bytes > 0 {
             // What an append that failed has left behind it was never acked.
-            drop(self.file.set_len(self.segment.bytes));
+            drop(disk.cut(&self.file, self.segment.bytes));
             return Ok(Some(self.segment));
         }
         drop(self.file);

@@ -131,14 +131,14 @@ impl SpoolTask {
     pub(crate) async fn run(mut self, mut finish: oneshot::Receiver<Duration>) {
         let mut deadline = None;
         loop {
-            self.begin_drain();
-            self.begin_adoption();
+            self.begin_drain().await;
+            self.begin_adoption().await;
             let taking = self.may_take();
             let mut batch = Vec::new();
             tokio::select! {
                 biased;
-                drained = join(&mut self.draining) => self.end_drain(drained),
-                adopted = join_adoption(&mut self.adopting) => self.end_adoption(adopted),
+                drained = join(&mut self.draining) => self.end_drain(drained).await,
+                adopted = join_adoption(&mut self.adopting) => self.end_adoption(adopted).await,
                 left = &mut finish, if deadline.is_none() => deadline = Some(Instant::now() + left.unwrap_or_default()),
                 count = self.jobs.recv_many(&mut batch, BATCH), if taking => {
                     if count == 0 {
@@ -291,7 +291,7 @@ impl SpoolTask {
         answer(job, outcome.map(drop));
     }
 
-    fn begin_drain(&mut self) {
+    async fn begin_drain(&mut self) {
         if self.draining.is_some() || self.adopting.is_some() || Instant::now() < self.retry_at {
             return;
         }
@@ -299,7 +299,8 @@ impl SpoolTask {
             && let Some(open) = self.open.take()
         {
             // What is being drained is not written any more.
-            match open.close(&self.place.disk) {
+            let disk = self.place.disk.clone();
+            match blocking(move || open.close(&disk)).await {
                 Ok(segment) => self.backlog.extend(segment),
                 Err(error) => tracing::warn!(%error, "empty segment cannot be removed"),
             }
@@ -313,13 +314,13 @@ impl SpoolTask {
         self.draining = Some(Draining { task, bytes, records, oldest, path });
     }
 
-    fn end_drain(&mut self, drained: Drained) {
+    async fn end_drain(&mut self, drained: Drained) {
         let Some(draining) = self.draining.take() else { return };
         match drained {
             Drained::Whole => {
                 (self.retry, self.retry_at) = (RETRY, Instant::now());
                 self.waiting.let_go_of(&draining.path);
-                self.leave_folder_of(&draining.path);
+                self.leave_folder_of(&draining.path).await;
             }
             Drained::Stopped(segment, reason) => {
                 self.note_failure(&reason);
@@ -370,7 +371,8 @@ impl SpoolTask {
             if let Some(open) = open {
                 drop(open.close(&place.disk));
             }
-            drop(folder.into_iter().chain(adopted).chain(unread).filter_map(Folder::leave).collect::<Vec<_>>());
+            let folders = folder.into_iter().chain(adopted).chain(unread);
+            drop(folders.filter_map(|folder| folder.leave(&place.disk)).collect::<Vec<_>>());
             Ok(())
         });
         drop(left.await);
