@@ -280,15 +280,7 @@ impl Connection {
         let line = answer.line();
         let Self { stream, pending, ready, .. } = self;
         let writing = tokio::time::timeout(WRITE_TIMEOUT, stream.write_all(line.as_bytes()));
-        tokio::pin!(writing);
-        // Others' documents may wait for those of a peer that reads no answers.
-        loop {
-            tokio::select! {
-                biased;
-                written = &mut writing => break written??,
-                Some(next) = pending.next(), if !pending.is_empty() => ready.push_back(next),
-            }
-        }
+        going_on(writing, pending, ready).await??;
         answer.count(since.elapsed());
         Ok(answer.closes())
     }
@@ -308,6 +300,23 @@ async fn next_answer(ready: &mut VecDeque<Answered>, pending: &mut FuturesOrdere
     }
 }
 
+/// Waits for a write while documents go on: others' may wait for those of a peer
+/// that reads no answers.
+async fn going_on<T>(
+    writing: impl Future<Output = T>,
+    pending: &mut FuturesOrdered<Pending>,
+    ready: &mut VecDeque<Answered>,
+) -> T {
+    tokio::pin!(writing);
+    loop {
+        tokio::select! {
+            biased;
+            written = &mut writing => return written,
+            Some(next) = pending.next(), if !pending.is_empty() => ready.push_back(next),
+        }
+    }
+}
+
 /// Closes our half and listens for a bounded while.
 async fn close(stream: &mut TcpStream) {
     if stream.shutdown().await.is_err() {
@@ -320,4 +329,27 @@ async fn close(stream: &mut TcpStream) {
 
 pub(crate) fn is_multi_threaded() -> bool {
     tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn documents_go_on_while_the_answer_to_an_earlier_one_is_being_written() {
+        let (dealt_with, written) = oneshot::channel();
+        let mut pending: FuturesOrdered<Pending> = FuturesOrdered::new();
+        pending.push_back(Box::pin(async move {
+            dealt_with.send(()).unwrap();
+            Answered { answer: Answer::nack(None, RefusalCode::Unavailable, "later"), since: Instant::now() }
+        }));
+        let mut ready = VecDeque::new();
+        // A peer that reads its first answer once its second document is dealt with.
+        let going_on = going_on(written, &mut pending, &mut ready);
+        tokio::time::timeout(Duration::from_secs(10), going_on).await.unwrap().unwrap();
+        let next = ready.pop_front().or(pending.next().await);
+        assert!(next.is_some_and(|next| next.answer.line().contains("later")));
+    }
 }

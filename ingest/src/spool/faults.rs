@@ -164,6 +164,30 @@ async fn a_later_push_wins_over_those_that_were_on_their_way_when_the_spool_came
 }
 
 #[tokio::test]
+async fn the_spool_stays_in_use_while_somebody_is_on_the_way_past_it() {
+    let world = World::new();
+    world.take_store_away();
+    let running = world.start().await;
+    running.spool.write(document("gw-1", 0)).await.unwrap();
+    // As somebody whose write has ended and who does not know yet that others went
+    // through the spool meanwhile.
+    let passage = running.spool.straight.read().await;
+    world.bring_store_back();
+    let drained = async {
+        while !world.files("spool1").is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, drained).await.unwrap();
+    // Ten looks at a spool that is empty.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(running.spool.gate.is_in_use());
+    drop(passage);
+    running.drained().await;
+    running.end(PATIENCE).await;
+}
+
+#[tokio::test]
 async fn documents_are_kept_while_the_store_is_away_and_drain_in_order() {
     let world = World::new();
     world.take_store_away();

@@ -98,6 +98,19 @@ async fn a_step_whose_last_reading_was_pushed_anew_is_not_taken_for_done() {
 }
 
 #[tokio::test]
+async fn the_last_step_that_seems_done_is_written_once_more() {
+    let [db]: [Database; 1] = openings(Timing::default()).await;
+    let document = long_document(200);
+    // As an attempt left it whose steps began elsewhere, because older readings had
+    // not expired yet: where the first step ends there is one, and another is missing.
+    let torn = (0..BATCHES_OF_STEP).filter(|day| *day != 5).map(|day| document.values[day]).collect();
+    write(&db, &DocumentWrite { values: torn, ..document.clone() }, document.received).await.unwrap();
+    write_again(&db, &document, document.received).await.unwrap();
+    assert_eq!(stored(&db).await, 200);
+    remove(&db).await;
+}
+
+#[tokio::test]
 async fn a_document_that_was_written_in_part_goes_on_where_it_was() {
     let [db]: [Database; 1] = openings(Timing::default()).await;
     let document = long_document(2_000);
