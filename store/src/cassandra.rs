@@ -12,6 +12,7 @@ pub(crate) mod archive;
 mod audit;
 mod catalog;
 mod change;
+mod conditional;
 mod control;
 pub(crate) mod correction;
 mod customer;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use heliograph_domain::Timestamp;
 use scylla::value::{CqlTimestamp, CqlValue};
 
-use super::catalog::{applied, conditional};
+use super::conditional::{applied, conditional};
 use super::{Database, at};
 use crate::change::Versions;
 use crate::error::StoreError;

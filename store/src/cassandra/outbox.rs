@@ -12,7 +12,7 @@ use scylla::value::CqlTimestamp;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::catalog::applied;
+use super::conditional::applied;
 use super::{Database, at};
 use crate::catalog::month_of;
 use crate::error::StoreError;

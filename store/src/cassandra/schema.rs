@@ -14,7 +14,7 @@ use scylla::value::CqlValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::catalog::{applied, conditional};
+use super::conditional::{applied, conditional};
 use crate::error::StoreError;
 use crate::url::Cluster;
 

@@ -23,7 +23,7 @@ use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::value::{CqlTimestamp, CqlValue};
 
-use super::catalog::applied;
+use super::conditional::applied;
 use super::slicing::{DAY_MS, day_of};
 use super::{Database, correction, mark, pulse};
 use crate::audit::AuditEvent;

@@ -5,7 +5,7 @@ use heliograph_domain::{KeyDigest, Timestamp, UserId};
 use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
-use super::catalog::applied;
+use super::conditional::applied;
 use super::{Database, at};
 use crate::catalog::Catalog;
 use crate::error::StoreError;
