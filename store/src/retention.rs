@@ -152,7 +152,9 @@ impl ProviderStore {
 
     /// Does a small piece of what it takes that readings which are stored already
     /// are kept for `days`, or for ever, where less was kept when they were
-    /// written; answers whether that is done. A file needs nothing done.
+    /// written; answers whether nothing is left to do for now. Where more is to be
+    /// kept, the work begins with the first call that comes 70 s after one, when
+    /// nobody writes by the settings before. A file needs nothing done.
     ///
     /// # Errors
     /// When the store cannot be written.

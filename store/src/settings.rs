@@ -5,7 +5,6 @@ use serde_json::json;
 
 use crate::audit::AuditEvent;
 use crate::cassandra::Entry;
-use crate::catalog::{Catalog, Change, Record};
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -30,10 +29,7 @@ impl ProviderStore {
         let event = self.settings_event("settings.save", &settings);
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::settings::save(batch, &settings)).await,
-            Backend::Cassandra(db) => {
-                let put = move |_: &Catalog| Ok(vec![Change::Put(Record::Settings(settings.clone()))]);
-                db.change_calendar(Entry::Always(event), put).await
-            }
+            Backend::Cassandra(db) => db.settings_save(Entry::Always(event), settings).await,
         }
     }
 

@@ -25,7 +25,7 @@ pub(crate) use queue::Entry;
 const RECENT: Duration = Duration::from_secs(1);
 /// How old it may be at most, where it changes faster than it can be read anew or
 /// the cluster is busy: what is decided by it holds from two days ahead, or for days.
-const STILL_GOOD: Duration = Duration::from_secs(60);
+pub(super) const STILL_GOOD: Duration = Duration::from_secs(60);
 /// How long such a caller waits for a newer one.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Rows of the catalog that come in one page, which are of one version.

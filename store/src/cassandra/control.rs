@@ -11,8 +11,11 @@ pub(super) const SEALED: &str = "sealed";
 pub(super) const KEPT: &str = "kept";
 /// For how many days every reading lives, at least.
 pub(super) const LIFETIME: &str = "lifetime";
-/// Up to when readings of a gateway have a new lifetime, `lifetime:DAYS:GATEWAY`.
+/// Up to when readings of a gateway have a new lifetime, `lifetime:DAYS:SHORTENED:GATEWAY`;
+/// without a gateway, when that was first wanted.
 pub(super) const LIFETIME_OF: &str = "lifetime:";
+/// Another number each time that readings are to live shorter than before.
+pub(super) const SHORTENED: &str = "shortened";
 /// Up to when readings of a gateway were deleted, `retained:GATEWAY`.
 pub(super) const RETAINED: &str = "retained:";
 /// As many days as there are.

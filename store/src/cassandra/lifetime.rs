@@ -3,14 +3,23 @@
 //! A reading is written with what is left of its time to live, so that it goes by
 //! itself. What was written while less was kept is written again with its new time
 //! to live and a timestamp one microsecond higher.
+//!
+//! That readings are to live shorter is noted before the settings say so, so that
+//! what was written meanwhile is found however soon they are to live longer again.
+//! Writing them again begins once nobody goes by the settings before.
 
-use heliograph_domain::{GatewayId, TimeWindow, Timestamp};
+use std::collections::HashMap;
+
+use heliograph_domain::{GatewayId, ProviderSettings, TimeWindow, Timestamp};
 use scylla::value::CqlTimestamp;
+use uuid::Uuid;
 
-use super::control::{FOR_EVER, KEPT, LIFETIME, LIFETIME_OF, RETAINED};
+use super::catalog::STILL_GOOD;
+use super::control::{FOR_EVER, KEPT, LIFETIME, LIFETIME_OF, RETAINED, SHORTENED};
 use super::document::ttl_seconds;
 use super::slicing::{DAY_MS, Partition};
-use super::{Database, series};
+use super::{Database, Entry, series, session};
+use crate::catalog::{Catalog, Change, Record};
 use crate::error::StoreError;
 use crate::retention::CONTEXT_MS;
 use crate::rollup::gather::{Order, Walk};
@@ -19,31 +28,82 @@ use crate::rollup::gather::{Order, Walk};
 const PARTITIONS_AT_ONCE: usize = 100;
 /// Readings written again in one batch.
 const BATCH: usize = 200;
+/// For how long somebody may write by settings that have changed.
+const OLD_SETTINGS_MS: i64 = STILL_GOOD.saturating_add(session::DEADLINE).as_millis() as i64;
 
 impl Database {
+    /// Saves settings.
+    pub(crate) async fn settings_save(&self, entry: Entry, settings: ProviderSettings) -> Result<(), StoreError> {
+        let days = |settings: &ProviderSettings| settings.retention_days.map_or(FOR_EVER, i64::from);
+        let before = self.catalog().await?.settings.as_ref().map_or(FOR_EVER, days);
+        if days(&settings) < before {
+            self.set_control(SHORTENED, Uuid::new_v4().as_u64_pair().0.cast_signed()).await?;
+            if self.control(LIFETIME).await?.is_none_or(|had| had > days(&settings)) {
+                self.set_control(LIFETIME, days(&settings)).await?;
+            }
+        }
+        let put = move |_: &Catalog| Ok(vec![Change::Put(Record::Settings(settings.clone()))]);
+        self.change_calendar(entry, put).await
+    }
+
     /// Gives some readings that were written while less was kept the time to live
-    /// that they have now; answers whether nothing is left to do.
+    /// that they have now; answers whether nothing is left to do for now.
     pub(crate) async fn lifetime_step(&self, days: Option<u32>, now: Timestamp) -> Result<bool, StoreError> {
         let wanted = days.map_or(FOR_EVER, i64::from);
         let had = self.control(LIFETIME).await?;
         if had.is_none_or(|had| had >= wanted) {
-            if had != Some(wanted) {
-                self.set_control(LIFETIME, wanted).await?;
-            }
-            // Until windows are sealed their readings are kept as they were.
-            if self.control(KEPT).await?.is_none() {
-                self.set_control(KEPT, wanted).await?;
-            }
-            // What was begun and is not wanted any more counts for nothing later.
-            self.forget(LIFETIME_OF, None).await?;
+            self.note_lifetime(had, wanted).await?;
             return Ok(true);
         }
         // What was deleted before is filled again, by what may now be that old.
         self.forget(RETAINED, None).await?;
-        self.forget(LIFETIME_OF, Some(&format!("{wanted}:"))).await?;
-        let lifetime = days.map(|days| i64::from(days) * DAY_MS + CONTEXT_MS);
-        let towards = format!("{LIFETIME_OF}{wanted}:");
+        let shortened = self.control(SHORTENED).await?;
+        let towards = format!("{wanted}:{}:", shortened.unwrap_or_default());
+        self.forget(LIFETIME_OF, Some(&towards)).await?;
+        let towards = format!("{LIFETIME_OF}{towards}");
         let reached = self.noted(&towards).await?;
+        let Some(first_wanted) = reached.get("") else {
+            return self.set_control(&towards, now.as_millis()).await.map(|()| true);
+        };
+        if (0..OLD_SETTINGS_MS).contains(&(now.as_millis() - first_wanted)) {
+            return Ok(true);
+        }
+        let lifetime = days.map(|days| i64::from(days) * DAY_MS + CONTEXT_MS);
+        if !self.prolong_some(lifetime, &towards, &reached, now).await? {
+            return Ok(false);
+        }
+        self.forget(LIFETIME_OF, None).await?;
+        if self.control(SHORTENED).await? != shortened {
+            // What was written meanwhile may live shorter.
+            return Ok(false);
+        }
+        self.set_control(KEPT, wanted).await?;
+        self.set_control(LIFETIME, wanted).await?;
+        Ok(true)
+    }
+
+    /// Notes that every reading lives for long enough.
+    async fn note_lifetime(&self, had: Option<i64>, wanted: i64) -> Result<(), StoreError> {
+        if had != Some(wanted) {
+            self.set_control(LIFETIME, wanted).await?;
+        }
+        // Until windows are sealed their readings are kept as they were.
+        if self.control(KEPT).await?.is_none() {
+            self.set_control(KEPT, wanted).await?;
+        }
+        // What was begun and is not wanted any more counts for nothing later.
+        self.forget(LIFETIME_OF, None).await
+    }
+
+    /// Writes some readings again, from where each gateway's work has come to; answers
+    /// whether those were the last.
+    async fn prolong_some(
+        &self,
+        lifetime: Option<i64>,
+        towards: &str,
+        reached: &HashMap<String, i64>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut looked_at = 0;
         for gateway in self.catalog().await?.gateways.keys() {
             let Some(extent) = series::of_gateway(self, gateway).await?.extent() else { continue };
@@ -65,9 +125,6 @@ impl Database {
                 return Ok(false);
             }
         }
-        self.forget(LIFETIME_OF, None).await?;
-        self.set_control(KEPT, wanted).await?;
-        self.set_control(LIFETIME, wanted).await?;
         Ok(true)
     }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use heliograph_domain::{MetricName, ProviderSettings, SensorId, Unit};
 
 use super::*;
-use crate::cassandra::control::LIFETIME_OF;
-use crate::cassandra::document;
+use crate::audit::AuditEvent;
+use crate::cassandra::control::{LIFETIME, LIFETIME_OF};
+use crate::cassandra::{Entry, document};
 use crate::cassandra::mark::Timing;
 use crate::cassandra::trial::{openings, remove};
-use crate::catalog::{Catalog, Change, Record};
 use crate::document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
 use crate::rollup::SeriesRollups;
 use crate::stamp::WriteStamp;
@@ -50,12 +50,36 @@ fn noon(of: i64) -> DocumentWrite {
     }
 }
 
-/// Saves settings and does what the worker does of lifetimes.
-async fn keep(db: &Database, days: u32, now: Timestamp) {
+async fn save(db: &Database, days: u32) {
     let settings = ProviderSettings { retention_days: Some(days), ..ProviderSettings::default() };
-    let save = move |_: &Catalog| Ok(vec![Change::Put(Record::Settings(settings.clone()))]);
-    db.catalog_change(None, save).await.unwrap();
-    while !db.lifetime_step(Some(days), now).await.unwrap() {}
+    let event = AuditEvent {
+        at: day(20),
+        actor: "operator".to_owned(),
+        action: "settings.save".to_owned(),
+        object: "settings".to_owned(),
+        detail: "{}".to_owned(),
+    };
+    db.settings_save(Entry::Always(event), settings).await.unwrap();
+}
+
+/// Does what the worker does of lifetimes, now and a little later.
+async fn prolong(db: &Database, days: u32, now: Timestamp) {
+    for now in [now, now.plus_millis(120_000)] {
+        while !db.lifetime_step(Some(days), now).await.unwrap() {}
+    }
+}
+
+async fn keep(db: &Database, days: u32, now: Timestamp) {
+    save(db, days).await;
+    prolong(db, days, now).await;
+}
+
+/// What is left to the readings of a day, in days; `None`: they stay for ever.
+async fn left(db: &Database, of: i64) -> Vec<Option<i32>> {
+    let partition = db.slicing(&gateway()).await.unwrap().partition(day(of));
+    let cql = "SELECT TTL(value) FROM @.reading WHERE gateway = ? AND day = ? AND bucket = ?";
+    let left: Vec<(Option<i32>,)> = db.all(cql, (gateway().as_str(), partition.date(), partition.bucket)).await.unwrap();
+    left.into_iter().map(|(left,)| left.map(|left| left / 86_400)).collect()
 }
 
 async fn delete(db: &Database, days: u32, now: Timestamp) {
@@ -110,16 +134,56 @@ async fn what_was_noted_of_a_retention_counts_for_nothing_after_another_one() {
     keep(&db, 30, now).await;
     assert!(db.noted(LIFETIME_OF).await.unwrap().is_empty());
     assert!(db.noted(RETAINED).await.unwrap().is_empty());
-    let partition = db.slicing(&gateway()).await.unwrap().partition(day(15));
-    let cql = "SELECT TTL(value) FROM @.reading WHERE gateway = ? AND day = ? AND bucket = ?";
-    let left: Vec<(Option<i32>,)> = db.all(cql, (gateway().as_str(), partition.date(), partition.bucket)).await.unwrap();
-    assert!(left.iter().all(|(left,)| left.is_some_and(|left| left > 20 * 86_400)), "{left:?}");
+    assert_eq!(left(&db, 15).await, [Some(26); 2]);
     // What comes now and is old is deleted when less is kept again.
     document::write(&db, &noon(1), now).await.unwrap();
     keep(&db, 10, now).await;
     delete(&db, 10, now).await;
     let page = crate::cassandra::reading::page(&db, &gateway(), TimeWindow::ALWAYS, 10).await.unwrap();
     assert_eq!(page.rows.len(), 2);
+    remove(&db).await;
+}
+
+#[tokio::test]
+async fn readings_written_while_less_was_kept_for_a_moment_live_as_long_as_others() {
+    let [db]: [Database; 1] = openings(TIMING).await;
+    let now = day(20);
+    keep(&db, 30, now).await;
+    // No worker comes in between.
+    save(&db, 10).await;
+    document::write(&db, &noon(15), now).await.unwrap();
+    assert_eq!(left(&db, 15).await, [Some(6); 2]);
+    save(&db, 30).await;
+    prolong(&db, 30, now).await;
+    assert_eq!(left(&db, 15).await, [Some(26); 2]);
+    // Nor does one that has looked through all readings but has not said so yet.
+    save(&db, 40).await;
+    while db.noted(LIFETIME_OF).await.unwrap().is_empty() {
+        db.lifetime_step(Some(40), now).await.unwrap();
+    }
+    for begun in db.noted(LIFETIME_OF).await.unwrap().into_keys() {
+        db.set_control(&format!("{LIFETIME_OF}{begun}{}", gateway()), day(99).as_millis()).await.unwrap();
+    }
+    save(&db, 10).await;
+    document::write(&db, &noon(16), now).await.unwrap();
+    save(&db, 40).await;
+    prolong(&db, 40, now).await;
+    assert_eq!([left(&db, 15).await, left(&db, 16).await], [[Some(36); 2], [Some(37); 2]]);
+    assert_eq!((db.control(KEPT).await.unwrap(), db.control(LIFETIME).await.unwrap()), (Some(40), Some(40)));
+    remove(&db).await;
+}
+
+#[tokio::test]
+async fn nothing_is_written_again_while_somebody_may_go_by_the_settings_before() {
+    let [db]: [Database; 1] = openings(TIMING).await;
+    let now = day(20);
+    keep(&db, 10, now).await;
+    document::write(&db, &noon(15), now).await.unwrap();
+    save(&db, 30).await;
+    for (later, expected) in [(0, 6), (60_000, 6), (80_000, 26)] {
+        assert!(db.lifetime_step(Some(30), now.plus_millis(later)).await.unwrap());
+        assert_eq!(left(&db, 15).await, [Some(expected); 2], "after {later} ms");
+    }
     remove(&db).await;
 }
 

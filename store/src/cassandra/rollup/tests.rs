@@ -284,7 +284,9 @@ async fn readings_live_for_what_is_left_and_longer_where_more_is_kept() {
         let settings = ProviderSettings { retention_days: days, ..ProviderSettings::default() };
         let save = move |_: &Catalog| Ok(vec![Change::Put(Record::Settings(settings.clone()))]);
         db.catalog_change(None, save).await.unwrap();
-        assert!(db.lifetime_step(days, now).await.unwrap());
+        for now in [now, now.plus_millis(120_000)] {
+            assert!(db.lifetime_step(days, now).await.unwrap());
+        }
     };
     let left = async || {
         let lifetimes = lifetimes(&db, &document.gateway, minute(0)).await;
