@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{damaged, read_number, write_number};
 use super::rollup::stored_windows;
-use super::{Batch, gateway, record};
+use super::{Batch, anew};
 use crate::error::StoreError;
 use crate::rollup::WindowRollup;
 use crate::rollup::series::{Slot, StoredSeries};
@@ -149,7 +149,7 @@ pub(super) fn windows(
     series: &[StoredSeries],
     period: TimeWindow,
 ) -> Result<Option<HashMap<Slot, Vec<WindowRollup>>>, StoreError> {
-    if is_stale(connection, number)? {
+    if anew::is_due(connection, REPACK, number)? {
         return Ok(None);
     }
     let mut found: Vec<Vec<WindowRollup>> = Vec::new();
@@ -245,7 +245,7 @@ struct Repack {
 }
 
 fn restart(connection: &Connection, number: i64) -> Result<(), StoreError> {
-    record::save(connection, REPACK, &number.to_string(), &Repack::default())
+    anew::note(connection, REPACK, number, &Repack::default())
 }
 
 /// Has the windows of all gateways packed anew: they came in unpacked.
@@ -255,23 +255,12 @@ pub(crate) fn restart_all(connection: &Connection) -> Result<(), StoreError> {
     numbers.into_iter().try_for_each(|number| restart(connection, number))
 }
 
-fn is_stale(connection: &Connection, number: i64) -> Result<bool, StoreError> {
-    let mut query = connection.prepare_cached("SELECT 1 FROM record WHERE kind = ?1 AND id = ?2")?;
-    Ok(query.exists([REPACK, &number.to_string()])?)
-}
-
 /// Packs windows anew, of one gateway or of whichever has to; answers how much it
 /// has done, 0 when nothing is left.
 pub(crate) fn resume(batch: &mut Batch<'_>, only: Option<&GatewayId>) -> Result<usize, StoreError> {
     let connection = batch.connection;
-    let only = only.map(|id| gateway::number(connection, id)).transpose()?.map(|number| number.to_string());
-    let next: Option<(String, String)> = connection
-        .prepare_cached("SELECT id, body FROM record WHERE kind = ?1 AND (?2 IS NULL OR id = ?2) LIMIT 1")?
-        .query_row(params![REPACK, only], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((id, body)) = next else { return Ok(0) };
-    let number: i64 = id.parse().map_err(|_| StoreError::Damaged("a repack record names no gateway".to_owned()))?;
-    let from = match record::read::<Repack>(REPACK, &body)?.from {
+    let Some((number, repack)) = anew::next::<Repack>(connection, REPACK, only)? else { return Ok(0) };
+    let from = match repack.from {
         Some(from) => from,
         None => {
             let all = [key(number, Timestamp::MIN), key(number, Timestamp::MAX)];
@@ -280,8 +269,8 @@ pub(crate) fn resume(batch: &mut Batch<'_>, only: Option<&GatewayId>) -> Result<
         }
     };
     match pack_next(connection, number, from)? {
-        Some(end) => record::save(connection, REPACK, &id, &Repack { from: Some(end) })?,
-        None => drop(record::remove(connection, REPACK, &id)?),
+        Some(end) => anew::note(connection, REPACK, number, &Repack { from: Some(end) })?,
+        None => anew::end(connection, REPACK, number)?,
     }
     Ok(1)
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::rollup::{self, stored_windows};
-use super::{Batch, gateway, record, sensor, settings};
+use super::{Batch, anew, gateway, sensor, settings};
 use crate::error::StoreError;
 use crate::rollup::series::Slot;
 use crate::rollup::settle::SettledSeries;
@@ -147,7 +147,7 @@ pub(crate) fn list(
 
 /// Has all spans of a gateway made anew: its calendar is another one.
 pub(crate) fn restart(connection: &Connection, number: i64) -> Result<(), StoreError> {
-    record::save(connection, RESPAN, &number.to_string(), &Respan::default())
+    anew::note(connection, RESPAN, number, &Respan::default())
 }
 
 /// As [`restart`], of all gateways that ever were at a location, or of all.
@@ -161,23 +161,14 @@ pub(crate) fn restart_all(connection: &Connection, location: Option<LocationId>)
 
 /// Whether spans of a gateway are still to be made anew.
 pub(crate) fn is_stale(connection: &Connection, id: &GatewayId) -> Result<bool, StoreError> {
-    let number = gateway::number(connection, id)?;
-    let mut query = connection.prepare_cached("SELECT 1 FROM record WHERE kind = ?1 AND id = ?2")?;
-    Ok(query.exists([RESPAN, &number.to_string()])?)
+    anew::is_due(connection, RESPAN, gateway::number(connection, id)?)
 }
 
 /// Makes spans anew, of one gateway or of whichever has to; answers how much it
 /// has done, 0 when nothing is left.
 pub(crate) fn resume(batch: &mut Batch<'_>, only: Option<&GatewayId>) -> Result<usize, StoreError> {
     let connection = batch.connection;
-    let only = only.map(|id| gateway::number(connection, id)).transpose()?.map(|number| number.to_string());
-    let next: Option<(String, String)> = connection
-        .prepare_cached("SELECT id, body FROM record WHERE kind = ?1 AND (?2 IS NULL OR id = ?2) LIMIT 1")?
-        .query_row(params![RESPAN, only], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((id, body)) = next else { return Ok(0) };
-    let number: i64 = id.parse().map_err(|_| StoreError::Damaged("a respan record names no gateway".to_owned()))?;
-    let mut state: Respan = record::read(RESPAN, &body)?;
+    let Some((number, mut state)) = anew::next::<Respan>(connection, RESPAN, only)? else { return Ok(0) };
     if state.from.is_none() {
         connection.execute("DELETE FROM span WHERE gateway = ?1", [number])?;
         state = Respan { slot: 0, from: Some(Timestamp::MIN) };
@@ -185,13 +176,13 @@ pub(crate) fn resume(batch: &mut Batch<'_>, only: Option<&GatewayId>) -> Result<
     let history = history(connection, number)?;
     for _ in 0..MONTHS_AT_ONCE {
         let Some(next) = advance(connection, number, state, &history)? else {
-            record::remove(connection, RESPAN, &id)?;
+            anew::end(connection, RESPAN, number)?;
             batch.data_changed();
             return Ok(1);
         };
         state = next;
     }
-    record::save(connection, RESPAN, &id, &state)?;
+    anew::note(connection, RESPAN, number, &state)?;
     Ok(1)
 }
 
