@@ -348,11 +348,13 @@ pub(super) struct StoredRow {
     negative: f64,
     increase: f64,
     flags: i32,
+    /// The cluster's time at which it was computed, µs.
+    pub(super) written: i64,
 }
 
 const STORED: &str =
-    "SELECT sensor, metric, unit, start, zone, count, min, max, first, last, covered_ms, positive, negative, increase, flags
-    FROM @.rollup WHERE gateway = ? AND step = ? AND period = ?";
+    "SELECT sensor, metric, unit, start, zone, count, min, max, first, last, covered_ms, positive, negative, increase, flags,
+    WRITETIME(count) AS written FROM @.rollup WHERE gateway = ? AND step = ? AND period = ?";
 
 /// The rows of a partition, by series and time.
 pub(super) async fn stored(db: &Database, place: Place<'_>) -> Result<Vec<StoredRow>, StoreError> {

@@ -20,12 +20,11 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use heliograph_domain::{GatewayId, QuarantineId, TimeWindow, Timestamp};
-use scylla::DeserializeRow;
 use scylla::value::CqlTimestamp;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::super::rollup::QUARTER;
+use super::super::rollup::{QUARTER, StoredRow};
 use super::super::slicing::day_of;
 use super::super::{Database, mark, pulse, reading, rollup, series, span};
 use super::{ROWS_AT_ONCE, Registered, SeriesRow};
@@ -342,8 +341,7 @@ impl Dump<'_> {
             let Some(extent) = series::of_gateway(self.db, &gateway).await?.extent() else { continue };
             for day in day_of(extent.from)..=day_of(extent.end()) {
                 let period = rollup::period(day);
-                let rows: Vec<RollupRow> = self.db.all(ROLLUPS, (gateway.as_str(), QUARTER, &period)).await?;
-                for row in rows {
+                for row in rollup::stored(self.db, (gateway.as_str(), QUARTER, &period)).await? {
                     self.rollup(&gateway, row).await?;
                 }
             }
@@ -351,18 +349,19 @@ impl Dump<'_> {
         Ok(())
     }
 
-    async fn rollup(&mut self, gateway: &GatewayId, row: RollupRow) -> Result<(), StoreError> {
+    async fn rollup(&mut self, gateway: &GatewayId, row: StoredRow) -> Result<(), StoreError> {
         let number = self.registered.get(gateway).and_then(|of| of.number((&row.sensor, &row.metric, &row.unit)));
         let Some(number) = number else { return Ok(()) };
         if row.written > self.began - CLOCKS_DIFFER {
             self.marks.insert((gateway.clone(), Timestamp::clamped(row.start.0)));
         }
-        let reals = [row.positive, row.negative, row.increase].map(Cell::Real);
-        let mut cells = vec![text(gateway), Cell::Int(number.into()), Cell::Int(row.start.0), Cell::Int(row.count)];
-        cells.extend([row.min, row.max, row.first, row.last].map(Cell::Real));
-        cells.push(Cell::Int(row.covered_ms));
+        let figures = rollup::rollup_of(&row);
+        let reals = [figures.positive, figures.negative, figures.increase].map(Cell::Real);
+        let mut cells = vec![text(gateway), Cell::Int(number.into()), Cell::Int(row.start.0), Cell::Int(figures.count.into())];
+        cells.extend([figures.min, figures.max, figures.first, figures.last].map(Cell::Real));
+        cells.push(Cell::Int(figures.covered_ms.into()));
         cells.extend(reals);
-        cells.push(Cell::Int(row.flags.into()));
+        cells.push(Cell::Int(figures.flags.to_bits().into()));
         self.row(cells).await
     }
 
@@ -383,29 +382,6 @@ impl Dump<'_> {
         Ok(())
     }
 }
-
-#[derive(DeserializeRow)]
-struct RollupRow {
-    sensor: String,
-    metric: String,
-    unit: String,
-    start: CqlTimestamp,
-    count: i64,
-    min: f64,
-    max: f64,
-    first: f64,
-    last: f64,
-    covered_ms: i64,
-    positive: f64,
-    negative: f64,
-    increase: f64,
-    flags: i32,
-    written: i64,
-}
-
-const ROLLUPS: &str =
-    "SELECT sensor, metric, unit, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags,
-    WRITETIME(count) AS written FROM @.rollup WHERE gateway = ? AND step = ? AND period = ?";
 
 /// From the first to after the last reading of all series.
 fn extent(registered: &Registered) -> Option<TimeWindow> {
