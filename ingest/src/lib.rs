@@ -15,6 +15,8 @@ mod lockout;
 mod retention_worker;
 mod rollup_worker;
 mod room;
+#[cfg(test)]
+mod sample;
 mod server;
 mod settings;
 mod snapshot;

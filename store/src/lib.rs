@@ -28,6 +28,8 @@ mod quarantine;
 mod reading;
 mod retention;
 mod rollup;
+#[cfg(test)]
+mod sample;
 mod sensor;
 mod settings;
 mod sqlite;

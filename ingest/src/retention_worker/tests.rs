@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use heliograph_domain::{GatewayId, MetricName, ProviderId, ProviderSettings, SensorId, TimeWindow, Timestamp, Unit};
-use heliograph_store::{DocumentWrite, SensorSeen, SeriesSeen, Store, StoreUrl, Value, WriteStamp};
+use heliograph_domain::{GatewayId, ProviderId, ProviderSettings, TimeWindow, Timestamp};
+use heliograph_store::{Store, StoreUrl};
 
 use super::*;
+use crate::sample::power;
 
 const DAY_MS: i64 = 86_400_000;
 const ME: &str = "me";
@@ -29,7 +30,7 @@ impl World {
         let store = root.provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
         let settings = ProviderSettings { retention_days, ..ProviderSettings::default() };
         store.settings_save(settings).await.unwrap();
-        store.document_write(ten_days()).await.unwrap();
+        store.document_write(power("gw-1", day(9), (0..10).map(|of| (day(of), of as f64)))).await.unwrap();
         Self { store, time: Arc::new(AtomicI64::new(day(10).as_millis())), _folder: folder }
     }
 
@@ -53,25 +54,6 @@ impl World {
     async fn deletions(&self) -> Vec<String> {
         let trail = self.store.audit_list(1, 100).await.unwrap();
         trail.into_iter().filter(|row| row.action == "retention.run").map(|row| row.detail).collect()
-    }
-}
-
-fn ten_days() -> DocumentWrite {
-    DocumentWrite {
-        gateway: GatewayId::parse("gw-1").unwrap(),
-        received: day(9),
-        stamp: WriteStamp::at(day(9)),
-        address: "127.0.0.1:4000".to_owned(),
-        sensors: vec![SensorSeen { id: SensorId::parse("meter").unwrap(), role: None }],
-        series: vec![SeriesSeen {
-            sensor: 0,
-            metric: MetricName::parse("power").unwrap(),
-            unit: Unit::parse("W").unwrap(),
-            kind: None,
-            quantity: None,
-        }],
-        values: (0..10).map(|of| Value { series: 0, time: day(of), value: of as f64 }).collect(),
-        quarantine: None,
     }
 }
 

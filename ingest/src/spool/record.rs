@@ -100,32 +100,15 @@ impl Record {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use heliograph_domain::{
-        Kind, MetricName, Quantity, QuarantineId, RefusalCode, SensorId, SensorRole, Unit, time_ordered_uuid,
-    };
-    use heliograph_store::{SensorSeen, SeriesSeen, Value, WriteStamp};
+    use heliograph_domain::{QuarantineId, RefusalCode, time_ordered_uuid};
 
     use super::*;
+    use crate::sample::power;
 
     /// The `number`-th document of a gateway: one reading, a second after the one before.
     pub(crate) fn document(gateway: &str, number: i64) -> Record {
         let received = Timestamp::clamped(1_795_176_000_000 + number * 1000);
-        Record::Document(Arc::new(DocumentWrite {
-            gateway: GatewayId::parse(gateway).unwrap(),
-            received,
-            stamp: WriteStamp::at(received),
-            address: "192.0.2.1:5000".to_owned(),
-            sensors: vec![SensorSeen { id: SensorId::parse("inverter-1").unwrap(), role: Some(SensorRole::Inverter) }],
-            series: vec![SeriesSeen {
-                sensor: 0,
-                metric: MetricName::parse("power").unwrap(),
-                unit: Unit::parse("W").unwrap(),
-                kind: Some(Kind::Gauge),
-                quantity: Some(Quantity::AcPower),
-            }],
-            values: vec![Value { series: 0, time: received, value: number as f64 }],
-            quarantine: None,
-        }))
+        Record::Document(Arc::new(power(gateway, received, [(received, number as f64)])))
     }
 
     pub(crate) fn refused(number: u8, trusted: bool) -> QuarantineNew {

@@ -2,15 +2,15 @@
 //! reads. The statements below are the ones that release has, word by word.
 
 use heliograph_domain::{
-    CustomerId, EmailAddress, GatewayId, GatewayState, KeyDigest, MetricName, OutboxId, ProviderId, SensorId, SpanStep,
-    TimeWindow, Timestamp, Unit,
+    CustomerId, EmailAddress, GatewayId, GatewayState, KeyDigest, OutboxId, ProviderId, SensorId, SpanStep, TimeWindow, Timestamp,
 };
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{frame, schema};
-use crate::{DocumentWrite, OutboxKey, ProviderStore, SensorSeen, SeriesSeen, Stamps, Store, StoreUrl, Value};
+use crate::sample::power;
+use crate::{DocumentWrite, OutboxKey, ProviderStore, SensorSeen, Stamps, Store, StoreUrl};
 
 static STAMPS: Stamps = Stamps::new();
 const MINUTE: i64 = 60_000;
@@ -152,21 +152,12 @@ async fn assert_all_there(store: &ProviderStore, name: &str, number: u128) {
 }
 
 fn document(name: &str, minute: i64, value: f64) -> DocumentWrite {
+    let inverter = SensorSeen { id: SensorId::parse("inverter-1").unwrap(), role: None };
     DocumentWrite {
         gateway: gateway(name),
-        received: at(minute),
         stamp: STAMPS.next(at(minute)),
-        address: "192.0.2.1:5".to_owned(),
-        sensors: vec![SensorSeen { id: SensorId::parse("inverter-1").unwrap(), role: None }],
-        series: vec![SeriesSeen {
-            sensor: 0,
-            metric: MetricName::parse("power").unwrap(),
-            unit: Unit::parse("W").unwrap(),
-            kind: None,
-            quantity: None,
-        }],
-        values: vec![Value { series: 0, time: at(minute), value }],
-        quarantine: None,
+        sensors: vec![inverter],
+        ..power(at(minute), [(at(minute), value)])
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use heliograph_domain::{GatewayId, MetricName, SensorId, TimeWindow, Unit};
+use heliograph_domain::{GatewayId, TimeWindow};
 
 use super::*;
 use crate::cassandra::reading;
 use crate::cassandra::trial::{openings, remove};
-use crate::document::{SensorSeen, SeriesSeen, Value};
+use crate::sample::power;
 
 fn rows(count: usize, name: &str) -> Vec<TimedRow<'_>> {
     let row = |i: usize| (Timestamp::clamped(i as i64), ("gw", CqlDate(0), 0, CqlTimestamp(i as i64), name, "m", "W", 0.0, 0));
@@ -41,22 +41,7 @@ const DAY_MS: i64 = 86_400_000;
 /// Readings of many days, each a partition of its own.
 fn long_document(days: i64) -> DocumentWrite {
     let time = |day: i64| Timestamp::clamped(1_700_000_000_000 + day * DAY_MS);
-    DocumentWrite {
-        gateway: GatewayId::parse("gw-1").unwrap(),
-        received: time(days),
-        stamp: WriteStamp::at(time(days)),
-        address: "127.0.0.1:4000".to_owned(),
-        sensors: vec![SensorSeen { id: SensorId::parse("meter").unwrap(), role: None }],
-        series: vec![SeriesSeen {
-            sensor: 0,
-            metric: MetricName::parse("power").unwrap(),
-            unit: Unit::parse("W").unwrap(),
-            kind: None,
-            quantity: None,
-        }],
-        values: (0..days).map(|day| Value { series: 0, time: time(day), value: day as f64 }).collect(),
-        quarantine: None,
-    }
+    power(time(days), (0..days).map(|day| (time(day), day as f64)))
 }
 
 /// Times in which one step fits and a long document does not.

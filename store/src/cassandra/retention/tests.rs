@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use heliograph_domain::{MetricName, ProviderSettings, SensorId, Unit};
+use heliograph_domain::ProviderSettings;
 
 use super::*;
 use crate::audit::AuditEvent;
 use crate::cassandra::control::{LIFETIME, LIFETIME_OF};
-use crate::cassandra::{Entry, document};
 use crate::cassandra::mark::Timing;
 use crate::cassandra::trial::{openings, remove};
-use crate::document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
+use crate::cassandra::{Entry, document};
+use crate::document::{DocumentWrite, Value};
 use crate::rollup::SeriesRollups;
+use crate::sample::power;
 use crate::stamp::WriteStamp;
 
 const TIMING: Timing = Timing {
@@ -32,22 +33,7 @@ fn gateway() -> GatewayId {
 /// Power at noon of a day and a quarter of an hour later.
 fn noon(of: i64) -> DocumentWrite {
     let time = |minutes: i64| day(of).plus_millis(DAY_MS / 2 + minutes * 60_000);
-    DocumentWrite {
-        gateway: gateway(),
-        received: time(15),
-        stamp: WriteStamp::at(time(15)),
-        address: "127.0.0.1:4000".to_owned(),
-        sensors: vec![SensorSeen { id: SensorId::parse("meter").unwrap(), role: None }],
-        series: vec![SeriesSeen {
-            sensor: 0,
-            metric: MetricName::parse("power").unwrap(),
-            unit: Unit::parse("W").unwrap(),
-            kind: None,
-            quantity: None,
-        }],
-        values: [0, 15].map(|minutes| Value { series: 0, time: time(minutes), value: 400.0 }).to_vec(),
-        quarantine: None,
-    }
+    power(time(15), [0, 15].map(|minutes| (time(minutes), 400.0)))
 }
 
 async fn save(db: &Database, days: u32) {

@@ -1,12 +1,12 @@
 //! The way from one schema to the next, on a real node.
 
 use futures_util::future::try_join_all;
-use heliograph_domain::{GatewayId, MetricName, Secret, SensorId, TimeWindow, Timestamp, Unit};
+use heliograph_domain::{Secret, TimeWindow, Timestamp};
 
 use super::*;
 use crate::cassandra::{self, Database, document, reading};
-use crate::document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
-use crate::stamp::WriteStamp;
+use crate::document::DocumentWrite;
+use crate::sample::power;
 use crate::url::{Place, StoreUrl};
 
 /// Schema 1 by its statements, as its release made it.
@@ -99,24 +99,10 @@ impl Trial {
     }
 }
 
-fn power(minute: i64) -> DocumentWrite {
+/// A reading that says when it was measured.
+fn measured(minute: i64) -> DocumentWrite {
     let time = Timestamp::clamped(1_781_481_600_000 + minute * 60_000);
-    DocumentWrite {
-        gateway: GatewayId::parse("gw-1").unwrap(),
-        received: time,
-        stamp: WriteStamp::at(time),
-        address: "127.0.0.1:4000".to_owned(),
-        sensors: vec![SensorSeen { id: SensorId::parse("meter").unwrap(), role: None }],
-        series: vec![SeriesSeen {
-            sensor: 0,
-            metric: MetricName::parse("power").unwrap(),
-            unit: Unit::parse("W").unwrap(),
-            kind: None,
-            quantity: None,
-        }],
-        values: vec![Value { series: 0, time, value: minute as f64 }],
-        quarantine: None,
-    }
+    power(time, [(time, minute as f64)])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,23 +111,23 @@ async fn the_release_before_goes_on_while_and_after_the_schema_grows() {
     // This release finds nothing to do on what its first one left.
     migrate(&trial.session, &trial.cluster, &trial.provider).await.unwrap();
     let old = trial.old();
-    document::write(&old, &power(0), power(0).received).await.unwrap();
+    document::write(&old, &measured(0), measured(0).received).await.unwrap();
     // A step that was cut short after its first statement.
     let first = (NEXT.statements)(&keyspace(&trial.provider)).remove(0);
     ddl(&trial.session, first).await.unwrap();
     assert_eq!(trial.version().await, Some(VERSION));
-    document::write(&old, &power(1), power(1).received).await.unwrap();
+    document::write(&old, &measured(1), measured(1).received).await.unwrap();
     // Two that upgrade at once do so once.
     try_join_all([trial.upgrade(), trial.upgrade()]).await.unwrap();
     assert_eq!(trial.version().await, Some(VERSION + 1));
     // Who was running goes on, and so does who is started now.
-    document::write(&old, &power(2), power(2).received).await.unwrap();
+    document::write(&old, &measured(2), measured(2).received).await.unwrap();
     let restarted = trial.old();
-    document::write(&restarted, &power(3), power(3).received).await.unwrap();
+    document::write(&restarted, &measured(3), measured(3).received).await.unwrap();
     // What the new release writes in its columns the old one leaves alone.
     trial.run("UPDATE @.series SET firmware = '7' WHERE gateway = 'gw-1'").await;
-    document::write(&old, &power(4), power(4).received).await.unwrap();
-    let page = reading::page(&restarted, &power(0).gateway, TimeWindow::ALWAYS, 10).await.unwrap();
+    document::write(&old, &measured(4), measured(4).received).await.unwrap();
+    let page = reading::page(&restarted, &measured(0).gateway, TimeWindow::ALWAYS, 10).await.unwrap();
     assert_eq!(page.rows.iter().map(|row| row.value).collect::<Vec<_>>(), [0.0, 1.0, 2.0, 3.0, 4.0]);
     let firmware = "SELECT firmware FROM @.series WHERE gateway = 'gw-1' LIMIT 1";
     assert_eq!(restarted.row::<(String,)>(firmware, ()).await.unwrap(), Some(("7".to_owned(),)));
