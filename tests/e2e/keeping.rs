@@ -3,41 +3,22 @@
 use std::path::Path;
 
 use heliograph_domain::{
-    Commission, CommissionId, Customer, CustomerId, GatewayId, MetricName, ProviderId, SensorId, TimeWindow, Timestamp, Unit,
+    Commission, CommissionId, Customer, CustomerId, GatewayId, TimeWindow, Timestamp,
 };
-use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Store, StoreUrl, Value, WriteStamp};
 use uuid::Uuid;
 
 use crate::binary::{run, run_with_input};
+use crate::sample::{document, open};
 
 const DAY_MS: i64 = 86_400_000;
 
-fn store(folder: &Path, provider: &str) -> ProviderStore {
-    let store = Store::open(StoreUrl::sqlite(folder.join("data"))).unwrap();
-    store.provider(&ProviderId::parse(provider).unwrap()).unwrap()
-}
-
 /// Ten days up to now, a reading an hour.
 async fn fill(folder: &Path, gateway: &str) -> Timestamp {
-    let store = store(folder, "sunrise");
+    let store = open(folder, "sunrise");
     let now: Timestamp = jiff::Timestamp::now().into();
     let begin = now.plus_millis(-10 * DAY_MS);
-    let document = DocumentWrite {
-        gateway: GatewayId::parse(gateway).unwrap(),
-        received: now,
-        stamp: WriteStamp::at(now),
-        address: "127.0.0.1:1".to_owned(),
-        sensors: vec![SensorSeen { id: SensorId::parse("s").unwrap(), role: None }],
-        series: vec![SeriesSeen {
-            sensor: 0,
-            metric: MetricName::parse("power").unwrap(),
-            unit: Unit::parse("W").unwrap(),
-            kind: None,
-            quantity: None,
-        }],
-        values: (0..240).map(|hour| Value { series: 0, time: begin.plus_millis(hour * 3_600_000), value: hour as f64 }).collect(),
-        quarantine: None,
-    };
+    let values = (0..240).map(|hour| (begin.plus_millis(hour * 3_600_000), hour as f64));
+    let document = document(gateway, ("s", "power", "W"), now, values);
     store.document_write(document).await.unwrap();
     store.close().await;
     begin
@@ -104,7 +85,7 @@ async fn a_customer_gets_what_is_theirs_and_then_is_forgotten() {
         gateway,
         window: TimeWindow::between(from, until),
     };
-    let store = store(folder.path(), "sunrise");
+    let store = open(folder.path(), "sunrise");
     store.customer_save(customer.clone()).await.unwrap();
     store.commission_create(commission.clone()).await.unwrap();
     store.close().await;

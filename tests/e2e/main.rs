@@ -29,6 +29,7 @@ mod points;
 mod power;
 mod quorum;
 mod readings;
+mod sample;
 mod slow;
 mod soak;
 mod spool;

@@ -4,51 +4,33 @@
 use std::path::Path;
 
 use heliograph_domain::{
-    GatewayId, Kind, Location, LocationId, MetricName, ProviderId, Quantity, SensorId, TimeWindow, Timestamp, Unit, Zone,
+    GatewayId, Kind, Location, LocationId, Quantity, TimeWindow, Timestamp, Zone,
 };
-use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Store, StoreUrl, Value, WriteStamp};
 
 use crate::binary::run;
+use crate::sample::{document, open};
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).unwrap()
 }
 
-fn open(folder: &Path) -> ProviderStore {
-    let url = StoreUrl::sqlite(folder.join("data"));
-    Store::open(url).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap()
-}
-
 /// A location, and a gateway with a counter that reads 0, 10, 7000 and 7010 Wh.
 async fn fill(folder: &Path) {
-    let store = open(folder);
+    let store = open(folder, "sunrise");
     let id = LocationId::parse("00000000-0000-7000-8000-000000000001").unwrap();
     let location = Location { id, name: "Mill".into(), zone: Zone::utc(), position: None, installed_kwp: None };
     store.location_save(location).await.unwrap();
     let begin = at("2026-06-01T00:00:00Z");
     let values = [0.0, 10.0, 7000.0, 7010.0];
-    let document = DocumentWrite {
-        gateway: GatewayId::parse("gw-1").unwrap(),
-        received: begin,
-        stamp: WriteStamp::at(begin),
-        address: "127.0.0.1:1".to_owned(),
-        sensors: vec![SensorSeen { id: SensorId::parse("meter").unwrap(), role: None }],
-        series: vec![SeriesSeen {
-            sensor: 0,
-            metric: MetricName::parse("energy").unwrap(),
-            unit: Unit::parse("Wh").unwrap(),
-            kind: Some(Kind::Counter),
-            quantity: Some(Quantity::EnergyProduced),
-        }],
-        values: (0..).zip(values).map(|(n, value)| Value { series: 0, time: begin.plus_millis(n * 300_000), value }).collect(),
-        quarantine: None,
-    };
+    let values = (0..).zip(values).map(|(n, value)| (begin.plus_millis(n * 300_000), value));
+    let mut document = document("gw-1", ("meter", "energy", "Wh"), begin, values);
+    (document.series[0].kind, document.series[0].quantity) = (Some(Kind::Counter), Some(Quantity::EnergyProduced));
     store.document_write(document).await.unwrap();
     store.close().await;
 }
 
 async fn increase(folder: &Path) -> f64 {
-    let store = open(folder);
+    let store = open(folder, "sunrise");
     let gateway = GatewayId::parse("gw-1").unwrap();
     let found = store.rollup_list(&gateway, TimeWindow::ALWAYS, TimeWindow::ALWAYS).await.unwrap();
     store.close().await;
