@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use heliograph_domain::{
-    Commission, CommissionId, Customer, CustomerId, GatewayId, TimeWindow, Timestamp,
-};
+use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, GatewayId, TimeWindow, Timestamp};
 use uuid::Uuid;
 
 use crate::binary::{run, run_with_input};

@@ -3,9 +3,7 @@
 
 use std::path::Path;
 
-use heliograph_domain::{
-    GatewayId, Kind, Location, LocationId, Quantity, TimeWindow, Timestamp, Zone,
-};
+use heliograph_domain::{GatewayId, Kind, Location, LocationId, Quantity, TimeWindow, Timestamp, Zone};
 
 use crate::binary::run;
 use crate::sample::{document, open};
