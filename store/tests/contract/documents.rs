@@ -198,6 +198,28 @@ async fn a_document_that_contradicts_itself_is_refused_whole() {
     .await;
 }
 
+/// They are written in one go where there is one writer.
+#[tokio::test]
+async fn a_document_that_is_refused_takes_none_of_those_with_it_that_came_beside_it() {
+    on_every_backend(|store| async move {
+        let documents = (0..40).map(|number: i64| {
+            let mut document = power(&format!("gw-{}", number % 10), &[(number, number as f64)]);
+            if number % 13 == 7 {
+                document.series.push(SeriesSeen { sensor: 9, ..document.series[0].clone() });
+            }
+            let store = store.store.clone();
+            async move { (number, store.document_write(document).await.is_ok()) }
+        });
+        let written: Vec<_> = futures_util::future::join_all(documents).await;
+        for (number, written) in written {
+            assert_eq!(written, number % 13 != 7, "{number}");
+            let found = values(&store, &format!("gw-{}", number % 10)).await.contains(&(minute(number), number as f64));
+            assert_eq!(found, written, "{number}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_gateway_has_a_bounded_number_of_series() {
     on_every_backend(|store| async move {
