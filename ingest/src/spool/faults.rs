@@ -410,6 +410,17 @@ async fn nobody_waits_for_the_disk_on_a_thread_that_serves_others() {
     killed.kill().await;
     // What it has left is taken over, and its folder is left.
     assert!(scenario(&world).await.values().all(|acked| *acked));
+    // A process that goes on looks for more, now and then.
+    let running = world.start().await;
+    let lists = || world.disk.faults.seen().into_iter().filter(|name| *name == "list").count();
+    let begun = lists();
+    let looked = async {
+        while lists() == begun {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looked).await.unwrap();
+    running.end(PATIENCE).await;
     let operations = world.disk.faults.seen();
     for name in ["list", "cut", "sync", "read", "remove"] {
         assert!(operations.contains(&name), "{name} is not among {operations:?}");
