@@ -55,7 +55,7 @@ fn dialect(name: &str) -> Result<Dialect, String> {
     })
 }
 
-fn read_mapping(file: &Path) -> anyhow::Result<Arc<Mapping>> {
+pub(crate) fn read_mapping(file: &Path) -> anyhow::Result<Arc<Mapping>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     Ok(Arc::new(Mapping::parse(&text).with_context(|| format!("mapping {}", file.display()))?))
 }

@@ -16,10 +16,12 @@ mod healthcheck;
 mod ingest;
 mod logging;
 mod mailer;
+mod mapping;
 mod ops;
 mod output;
 mod point;
 mod provider;
+mod quarantine;
 mod readings;
 mod role;
 mod settings;
@@ -68,6 +70,10 @@ enum Cli {
     Correction(correction::Args),
     /// Show the readings that documents yield.
     Decode(decode::Args),
+    /// Say how XML is read that is of no dialect.
+    Mapping(mapping::Args),
+    /// Look at what was refused, and try it again.
+    Quarantine(quarantine::Args),
     /// Run the whole platform on this machine, with two providers and a sun.
     Demo(demo::Args),
     /// Show which settings are in force and where each comes from.
@@ -115,6 +121,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Cli::Array(args) => array::run(args).await,
         Cli::Correction(args) => correction::run(args).await,
         Cli::Decode(args) => decode::run(&args),
+        Cli::Mapping(args) => mapping::run(args).await,
+        Cli::Quarantine(args) => quarantine::run(args).await,
         Cli::Demo(args) => demo::run(args).await,
         Cli::Config(args) => show_config::run(&args),
         Cli::Healthcheck(args) => healthcheck::run(&args).await,

@@ -7,7 +7,7 @@ use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, Location, LocationId, Timestamp};
+use heliograph_domain::{CredentialId, GatewayId, GatewayKey, GatewayState, KeyDigest, Location, LocationId, Timestamp};
 use heliograph_store::{CredentialNew, GatewayCommissioning, GatewayRecord, StoreError};
 use serde::Deserialize;
 
@@ -64,6 +64,8 @@ pub(crate) struct CommissionForm {
     label: String,
     location: String,
     from: String,
+    /// A key that the device has already.
+    key: String,
     /// The id that the key will have, made with the form: sending the form a
     /// second time does not make a second key.
     credential: String,
@@ -74,7 +76,20 @@ struct Commissioning {
     label: Option<String>,
     location: LocationId,
     from: Option<Timestamp>,
+    /// None: one is made.
+    key: Option<GatewayKey>,
     credential: CredentialId,
+}
+
+/// A key that a device has, in characters; a shorter one is guessed.
+const SHORTEST_KEY: usize = 8;
+
+fn parse_key(text: &str) -> Result<Option<GatewayKey>, String> {
+    match text.trim() {
+        "" => Ok(None),
+        text if text.chars().count() < SHORTEST_KEY => Err(format!("must have at least {SHORTEST_KEY} characters")),
+        text => GatewayKey::parse(text).map(Some).map_err(|error| error.to_string()),
+    }
 }
 
 impl CommissionForm {
@@ -90,9 +105,10 @@ impl CommissionForm {
             (_, None) => Some(None),
         };
         let credential = CredentialId::parse(&self.credential).unwrap_or_else(|_| fresh_credential(now));
-        match (gateway, label, location, from) {
-            (Some(gateway), Some(label), Some(location), Some(from)) => {
-                Ok(Commissioning { gateway, label, location: location.id, from, credential })
+        let key = problems.note("key", parse_key(&self.key));
+        match (gateway, label, location, from, key) {
+            (Some(gateway), Some(label), Some(location), Some(from), Some(key)) => {
+                Ok(Commissioning { gateway, label, location: location.id, from, key, credential })
             }
             _ => Err(problems),
         }
@@ -182,7 +198,7 @@ pub(crate) async fn submit(
         problems.add("gateway", "This gateway is commissioned already. A key is shown once; its page can make another.");
         return page(&panel, &actor, form, problems, StatusCode::CONFLICT).await;
     }
-    let key = token::random_gateway_key();
+    let key = new.key.unwrap_or_else(token::random_gateway_key);
     let credential = CredentialNew { id: new.credential, digest: KeyDigest::of(key.reveal()) };
     let from = new.from.unwrap_or_else(|| start_of(known.as_ref(), now));
     let commissioning = GatewayCommissioning {

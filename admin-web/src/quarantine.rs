@@ -4,7 +4,7 @@ use askama::Template;
 use askama_web::WebTemplate;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use heliograph_domain::Timestamp;
+use heliograph_domain::{Timestamp, visible};
 use heliograph_store::QuarantineRow;
 use serde::Deserialize;
 
@@ -117,42 +117,4 @@ pub(crate) async fn show(
     let reasons = row.entry.reason.lines().map(str::to_owned).collect();
     let retry = row.entry.code.retry();
     Ok(EntryPage { entry: Entry::of(&row, &shell), shell, reasons, retry, raw, cut }.into_response())
-}
-
-/// Bytes as a text in which everything shows: what is no UTF-8 as its number,
-/// control characters and marks that reorder text too.
-fn visible(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            match letter {
-                '\n' | '\t' => text.push(letter),
-                '\r' => {}
-                '\0'..='\u{1f}' => text.push_str(&format!("⟨{:02X}⟩", u32::from(letter))),
-                '\u{7f}'..='\u{9f}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{202a}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
-                | '\u{feff}' => {
-                    text.push_str(&format!("⟨U+{:04X}⟩", u32::from(letter)));
-                }
-                _ => text.push(letter),
-            }
-        }
-        for byte in chunk.invalid() {
-            text.push_str(&format!("⟨{byte:02X}⟩"));
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn everything_in_raw_bytes_shows() {
-        assert_eq!(visible(b"<a>\r\n\0\xff\xc3\xa9</a>"), "<a>\n⟨00⟩⟨FF⟩é</a>");
-        assert_eq!(visible("a\u{202e}b".as_bytes()), "a⟨U+202E⟩b");
-    }
 }

@@ -2,12 +2,14 @@
 
 mod runs;
 mod values;
+mod words;
 
 use std::ops::Range;
 
 use crate::xml;
 use runs::runs;
 use values::values;
+use words::words;
 
 const MASK: &[u8] = b"***";
 
@@ -17,7 +19,8 @@ const MASK: &[u8] = b"***";
 /// and in whatever can't be told not to be one, so is every value of a name that
 /// is or ends in `key`: of attributes, behind a colon, and the text of elements,
 /// also where the bytes are cut, broken or UTF-16. In other documents only those
-/// up to the root's start tag are: elsewhere they may be data.
+/// up to the root's start tag are: elsewhere they may be data. What is named as a
+/// password, a token, or the link key or install code of a radio is no data anywhere.
 #[must_use]
 pub fn mask_credentials(bytes: &[u8]) -> Vec<u8> {
     if bytes.contains(&0) {
@@ -46,6 +49,7 @@ fn may_be_native(bytes: &[u8]) -> bool {
 fn mask_keys(bytes: &[u8], until: usize) -> Vec<u8> {
     let mut ranges = values(bytes, until);
     ranges.extend(runs(bytes));
+    ranges.extend(words(bytes));
     ranges.sort_by_key(|range| range.start);
     without(bytes, ranges.into_iter())
 }
@@ -107,6 +111,22 @@ mod tests {
     fn data_of_other_documents_is_kept() {
         check("<WebBox><row key='P' v='1'/></WebBox>", "<WebBox><row key='P' v='1'/></WebBox>");
         check("<data key='secret'><row key='P'/></data>", "<data key='***'><row key='P'/></data>");
+    }
+
+    #[test]
+    fn what_is_named_as_a_secret_is_masked_in_any_dialect() {
+        check(
+            "<rainforest macId='0x1'><DeviceInfo><InstallCode>0x12</InstallCode><LinkKey>0xab\n</LinkKey></DeviceInfo></rainforest>",
+            "<rainforest macId='0x1'><DeviceInfo><InstallCode>***</InstallCode><LinkKey>***</LinkKey></DeviceInfo></rainforest>",
+        );
+        check("<DAS><serial>1</serial><Password>pw</Password></DAS>", "<DAS><serial>1</serial><Password>***</Password></DAS>");
+        check("<mii><d user='u' ftp-password = \"p w\" n='1'/></mii>", "<mii><d user='u' ftp-password = \"***\" n='1'/></mii>");
+        check("<eeml><a:api_key x='1'>k</a:api_key></eeml>", "<eeml><a:api_key x='1'>***</a:api_key></eeml>");
+        check("<msg><token><![CDATA[a]]></token><v>1</v></msg>", "<msg><token><![CDATA[***]]></token><v>1</v></msg>");
+        check("<msg><psk/><secret>cut", "<msg><psk/><secret>***");
+        check("<msg auth_token='cut", "<msg auth_token='***");
+        let data = "<msg tokens='3' secretary='x' pin='4'><passwords>2</passwords><v key='P'>1</v></msg>";
+        check(data, data);
     }
 
     #[test]
@@ -173,8 +193,24 @@ mod tests {
             assert!(!mask_credentials(flood.as_bytes()).is_empty());
             begin.elapsed()
         };
-        let floods =
-            ["key='", "key=\"a' ", "key=", "key:", "<key", "<key>", "<key></", "k&#0", "&#107;ey=", "zzzzzzzz-", "key", "'key' "];
+        let floods = [
+            "key='",
+            "key=\"a' ",
+            "key=",
+            "key:",
+            "<key",
+            "<key>",
+            "<key></",
+            "k&#0",
+            "&#107;ey=",
+            "zzzzzzzz-",
+            "key",
+            "'key' ",
+            "<psk>",
+            "pwd='",
+            "=",
+            "<",
+        ];
         for unit in floods {
             let small = (0..3).map(|_| time(unit, 64 << 10)).min().unwrap().max(Duration::from_micros(100));
             let large = (0..3).map(|_| time(unit, 1 << 20)).min().unwrap();

@@ -113,6 +113,8 @@ pub struct Salvaged {
     pub seq: Option<String>,
     /// The gateway that it names.
     pub gateway: Option<GatewayId>,
+    /// The key that a native document carries.
+    pub key: Option<GatewayKey>,
     /// What it is, by its root element.
     pub dialect: Option<Dialect>,
 }
@@ -140,6 +142,12 @@ pub fn decode(bytes: &[u8], context: &Context<'_>) -> Result<Decoded, DecodeErro
 /// or broken behind it; what can't be read is `None`.
 #[must_use]
 pub fn salvage(bytes: &[u8]) -> Salvaged {
+    salvage_by(bytes, &[])
+}
+
+/// The same where a provider has mappings of its own.
+#[must_use]
+pub fn salvage_by(bytes: &[u8], mappings: &[Arc<Mapping>]) -> Salvaged {
     let text = xml::readable_part(bytes);
     let mut parser = Parser::over_part(&text);
     match parser.root() {
@@ -147,7 +155,8 @@ pub fn salvage(bytes: &[u8]) -> Salvaged {
             Some(Dialect::Native) => native::salvage(&parser),
             Some(dialect) => Salvaged { dialect: Some(dialect), ..Salvaged::default() },
             None => {
-                let known = profiles().iter().any(|mapping| mapping.is_for(parser.local_name(), parser.namespace()));
+                let mut all = mappings.iter().chain(profiles());
+                let known = all.any(|mapping| mapping.is_for(parser.local_name(), parser.namespace()));
                 Salvaged { dialect: known.then_some(Dialect::Mapped), ..Salvaged::default() }
             }
         },

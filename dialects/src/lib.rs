@@ -29,9 +29,11 @@ mod written_time;
 mod xml;
 
 pub use credentials::{mask_credentials, mask_text};
-pub use decode::{Context, DecodeError, Decoded, DecodedReading, DecodedSensor, Refused, Salvaged, canonical, decode, salvage};
+pub use decode::{
+    Context, DecodeError, Decoded, DecodedReading, DecodedSensor, Refused, Salvaged, canonical, decode, salvage, salvage_by,
+};
 pub use dialect::Dialect;
 pub use framing::{Frame, FrameError, Framer};
 pub use limits::Limits;
-pub use mapping::{Mapping, MappingError, profiles};
+pub use mapping::{Mapping, MappingError, profile_source, profiles};
 pub use native::NAMESPACE as NATIVE_NAMESPACE;

@@ -95,6 +95,19 @@ impl Mapping {
         &self.name
     }
 
+    /// The local name of the root element that it is for.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The namespace of that element, or with `*` at its end its beginning; `None`:
+    /// any.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     /// Whether it is for documents with this root element.
     pub(crate) fn is_for(&self, local: &str, namespace: Option<&str>) -> bool {
         let within = match self.namespace.as_deref().map(|wanted| (wanted, wanted.strip_suffix('*'))) {
@@ -275,6 +288,13 @@ pub fn profiles() -> &'static [Arc<Mapping>] {
     &PROFILES
 }
 
+/// The mapping of that name that comes with the product, as it is written.
+#[must_use]
+pub fn profile_source(name: &str) -> Option<&'static str> {
+    let place = profiles().iter().position(|mapping| mapping.name() == name)?;
+    SOURCES.get(place).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +305,10 @@ mod tests {
             Mapping::parse(source).unwrap_or_else(|error| panic!("{error}\n{source}"));
         }
         assert_eq!(profiles().len(), SOURCES.len());
+        for profile in profiles() {
+            let source = profile_source(profile.name()).unwrap();
+            assert_eq!(Mapping::parse(source).unwrap().name(), profile.name());
+        }
+        assert_eq!(profile_source("none of them"), None);
     }
 }

@@ -40,7 +40,8 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
 /// What the root's start tag says, as far as it can be read.
 pub(crate) fn salvage(parser: &Parser<'_>) -> Salvaged {
     let dialect = Some(Dialect::Native);
-    Salvaged { seq: seq(parser).ok().flatten(), gateway: gateway(parser).ok().flatten(), dialect }
+    let (seq, gateway, key) = (seq(parser).ok(), gateway(parser).ok(), key(parser).ok());
+    Salvaged { seq: seq.flatten(), gateway: gateway.flatten(), key: key.flatten(), dialect }
 }
 
 fn seq(parser: &Parser<'_>) -> Result<Option<String>, Refusal> {

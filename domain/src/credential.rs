@@ -4,6 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::id::QuarantineId;
 use crate::text::{ParseError, check_label};
 
 /// A text that must not be shown.
@@ -84,6 +85,14 @@ impl KeyDigest {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
+    /// The digest together with an entry of the quarantine, as it is kept of a key
+    /// that came with a refused document: it can be held against keys that are
+    /// known, and says of two entries not even whether the same key came with them.
+    #[must_use]
+    pub fn bound_to(&self, entry: QuarantineId) -> Self {
+        Self(Sha256::new_with_prefix(entry.as_uuid().as_bytes()).chain_update(self.0).finalize().into())
+    }
+
     /// Compares without telling by its duration how much was equal.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
@@ -107,6 +116,16 @@ mod tests {
         assert_eq!(key.reveal(), "zzzzzzzz-zzzzzzzz-zzzzzzzz-zzzzzzzz");
         assert_eq!(format!("{key:?}"), "GatewayKey(Secret(…))");
         assert_ne!(GatewayKey::from_random(&[1; 20]), GatewayKey::from_random(&[2; 20]));
+    }
+
+    #[test]
+    fn a_bound_digest_is_that_of_one_key_and_one_entry() {
+        let entry = |number| QuarantineId::new(uuid::Uuid::from_u128(number));
+        let [one, other] = ["correct-horse", "battery-staple"].map(KeyDigest::of);
+        assert!(one.bound_to(entry(1)).matches(&KeyDigest::of("correct-horse").bound_to(entry(1))));
+        for different in [one.bound_to(entry(2)), other.bound_to(entry(1)), one] {
+            assert!(!one.bound_to(entry(1)).matches(&different));
+        }
     }
 
     #[test]

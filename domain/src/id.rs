@@ -135,6 +135,12 @@ label_id!(
     "sensor id"
 );
 label_id!(
+    /// What a mapping of a provider is called. Not `.` or `..`.
+    MappingName,
+    "mapping name",
+    check_path_segment
+);
+label_id!(
     /// What a gateway calls one of a sensor's measurements.
     MetricName,
     "metric"

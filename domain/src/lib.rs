@@ -13,6 +13,7 @@ mod customer;
 mod gateway;
 mod id;
 mod location;
+mod mapping;
 mod point;
 mod policy;
 mod quarantine;
@@ -35,10 +36,11 @@ pub use credential::{GatewayKey, KeyDigest, Secret};
 pub use customer::{Commission, Customer};
 pub use gateway::{GatewayState, Reachability, UnknownGateways};
 pub use id::{
-    ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MetricName, OutboxId, PointId,
-    ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
+    ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MappingName, MetricName, OutboxId,
+    PointId, ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
 };
 pub use location::{InstalledArray, Location, Position};
+pub use mapping::ProviderMapping;
 pub use point::{Binding, Point};
 pub use policy::TimePolicy;
 pub use quarantine::RefusalCode;
@@ -48,7 +50,7 @@ pub use sensor::SensorRole;
 pub use series::{Kind, Quantity, SeriesKey};
 pub use settings::{Colour, Currency, ProviderSettings};
 pub use span::{LocalSpan, SpanStep, ZoneHistory};
-pub use text::{EmailAddress, ParseError};
+pub use text::{EmailAddress, ParseError, visible};
 pub use time::{TimeWindow, Timestamp, Zone};
 pub use unit::{Scaled, Unit, canonical_unit};
 pub use user::UserRole;

@@ -26,10 +26,16 @@ impl TimePolicy {
         if ahead > self.max_ahead_ms {
             return Err(RefusalCode::TimeInFuture);
         }
-        if self.max_age_ms.is_some_and(|age| -ahead > age) {
-            return Err(RefusalCode::TimeTooOld);
-        }
-        Ok(())
+        self.check_age(time, received)
+    }
+
+    /// Judges by its age alone; for a document that arrived a while ago.
+    ///
+    /// # Errors
+    /// With the reason when it has to be refused.
+    pub fn check_age(&self, time: Timestamp, now: Timestamp) -> Result<(), RefusalCode> {
+        let age = now.millis_since(time);
+        if self.max_age_ms.is_some_and(|most| age > most) { Err(RefusalCode::TimeTooOld) } else { Ok(()) }
     }
 }
 

@@ -41,6 +41,12 @@ named_set! {
 }
 
 impl RefusalCode {
+    /// Whether it is of single readings, the others of their document being stored.
+    #[must_use]
+    pub const fn is_of_reading(self) -> bool {
+        matches!(self, Self::BadValue | Self::BadTime | Self::TimeInFuture | Self::TimeTooOld | Self::BadName)
+    }
+
     /// Whether sending the same document again can succeed.
     #[must_use]
     pub const fn retry(self) -> bool {

@@ -52,6 +52,35 @@ fn is_unsafe_format(c: char) -> bool {
         | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
 }
 
+/// Bytes of strangers as a text that can be shown to people, on a terminal too, and
+/// in which everything shows: what is no UTF-8 as its number, control characters and
+/// marks that reorder text or are not seen too.
+#[must_use]
+pub fn visible(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                '\n' | '\t' => text.push(letter),
+                '\r' => {}
+                '\0'..='\u{1f}' => text.push_str(&format!("⟨{:02X}⟩", u32::from(letter))),
+                '\u{7f}'..='\u{9f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}' => {
+                    text.push_str(&format!("⟨U+{:04X}⟩", u32::from(letter)));
+                }
+                _ => text.push(letter),
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("⟨{byte:02X}⟩"));
+        }
+    }
+    text
+}
+
 /// A mail address, lower-cased in its domain, at most 254 characters (RFC 5321).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -119,6 +148,12 @@ impl From<EmailAddress> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everything_in_raw_bytes_shows() {
+        assert_eq!(visible(b"<a>\r\n\0\x1b[2J\xff\xc3\xa9</a>"), "<a>\n⟨00⟩⟨1B⟩[2J⟨FF⟩é</a>");
+        assert_eq!(visible("a\u{202e}b\u{9b}".as_bytes()), "a⟨U+202E⟩b⟨U+009B⟩");
+    }
 
     #[test]
     fn addresses_are_accepted_or_refused_by_the_table() {

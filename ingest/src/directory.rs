@@ -2,6 +2,7 @@
 //! at the store, or, where a start finds no store, as kept on the disk.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use heliograph_store::{DirectoryEntry, ProviderStore, StoreError, Versions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::snapshot::Snapshot;
+use crate::mappings::Mappings;
+use crate::snapshot::{Known, Snapshot};
 use crate::spool::is_temporary;
 
 /// How often the store is asked whether anything has changed.
@@ -25,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Directory {
     gateways: HashMap<GatewayId, DirectoryEntry>,
     pub(crate) settings: ProviderSettings,
+    pub(crate) mappings: Mappings,
 }
 
 /// What a gateway with a certain key may do.
@@ -41,20 +44,53 @@ pub(crate) enum Standing {
 }
 
 impl Directory {
-    fn of(entries: Vec<DirectoryEntry>, settings: ProviderSettings) -> Self {
-        Self { gateways: entries.into_iter().map(|entry| (entry.gateway.clone(), entry)).collect(), settings }
+    /// Mappings that were in force `before` are not compiled again.
+    pub(crate) fn of(known: Known, before: Option<&Mappings>) -> Self {
+        let Known { gateways, settings, mappings } = known;
+        let gateways = gateways.into_iter().map(|entry| (entry.gateway.clone(), entry)).collect();
+        Self { gateways, settings, mappings: Mappings::of(mappings, before) }
+    }
+
+    /// What the store says now.
+    pub(crate) async fn read(store: &ProviderStore) -> Result<Known, StoreError> {
+        Ok(Known {
+            gateways: store.gateway_directory().await?,
+            settings: store.settings_fetch().await?,
+            mappings: store.mapping_list().await?,
+        })
     }
 
     pub(crate) fn standing(&self, gateway: &GatewayId, key: Option<&KeyDigest>) -> Standing {
+        self.standing_by(gateway, |known| key.is_some_and(|key| known.matches(key)))
+    }
+
+    /// The same where something else than a key is held against those that are known.
+    pub(crate) fn standing_by(&self, gateway: &GatewayId, is_right: impl Fn(&KeyDigest) -> bool) -> Standing {
         let Some(entry) = self.gateways.get(gateway) else { return Standing::Unknown };
         match entry.state {
             GatewayState::Waiting => Standing::Unknown,
             GatewayState::Retired => Standing::Retired,
             GatewayState::Commissioned => {
-                let known = key.is_some_and(|key| entry.keys.iter().fold(false, |found, known| found | known.matches(key)));
+                let known = entry.keys.iter().fold(false, |found, known| found | is_right(known));
                 if known { Standing::Trusted } else { Standing::Imposter }
             }
         }
+    }
+
+    /// Whether somebody has given it a place and a key.
+    pub(crate) fn is_commissioned(&self, gateway: &GatewayId) -> bool {
+        self.gateways.get(gateway).is_some_and(|entry| entry.state == GatewayState::Commissioned)
+    }
+
+    /// Changes with the commissioned gateways and their keys.
+    pub(crate) fn commissioned(&self) -> u64 {
+        // In no order: the sum of what each of them is known by.
+        let commissioned = self.gateways.values().filter(|entry| entry.state == GatewayState::Commissioned);
+        commissioned.fold(0, |sum: u64, entry| {
+            let mut hasher = DefaultHasher::new();
+            (&entry.gateway, &entry.keys).hash(&mut hasher);
+            sum.wrapping_add(hasher.finish())
+        })
     }
 
     /// The zone of times that carry none: the location's, else the provider's.
@@ -87,9 +123,10 @@ impl DirectoryFeed {
         };
         if let Some(error) = failure {
             match keeper.snapshot.load() {
-                Some((entries, settings)) => {
-                    tracing::warn!(%error, gateways = entries.len(), "the store does not answer, gateways are judged as last known");
-                    keeper.sender.send_replace(Some(Arc::new(Directory::of(entries, settings))));
+                Some(known) => {
+                    let gateways = known.gateways.len();
+                    tracing::warn!(%error, gateways, "the store does not answer, gateways are judged as last known");
+                    keeper.sender.send_replace(Some(Arc::new(Directory::of(known, None))));
                 }
                 None if is_temporary(&error) => {
                     tracing::error!(%error, "the store does not answer and no gateways are known: nothing is taken until it does");
@@ -102,6 +139,12 @@ impl DirectoryFeed {
 
     pub(crate) fn now(&self) -> Option<Arc<Directory>> {
         self.0.borrow().clone()
+    }
+
+    /// Waits for another directory than those seen so far; false once there will be
+    /// none.
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
     }
 }
 
@@ -133,12 +176,13 @@ impl DirectoryKeeper {
         if self.versions.is_some_and(|known| known.config == versions.config) {
             return Ok(());
         }
-        let entries = self.store.gateway_directory().await?;
-        let settings = self.store.settings_fetch().await?;
-        let (snapshot, kept, kept_settings) = (self.snapshot.clone(), entries.clone(), settings.clone());
-        self.sender.send_replace(Some(Arc::new(Directory::of(entries, settings))));
+        let known = Directory::read(&self.store).await?;
+        let (snapshot, kept) = (self.snapshot.clone(), known.clone());
+        let before = self.sender.borrow().clone();
+        let directory = Directory::of(known, before.as_ref().map(|before| &before.mappings));
+        self.sender.send_replace(Some(Arc::new(directory)));
         self.versions = Some(versions);
-        match tokio::task::spawn_blocking(move || snapshot.save(&kept, &kept_settings)).await {
+        match tokio::task::spawn_blocking(move || snapshot.save(&kept)).await {
             Ok(Ok(())) | Err(_) => {}
             Ok(Err(error)) => tracing::warn!(%error, "gateways cannot be kept for a start without the store"),
         }

@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use heliograph_dialects::{Frame, Framer, salvage};
+use heliograph_dialects::{Frame, Framer};
 use heliograph_domain::RefusalCode;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -100,14 +100,14 @@ async fn handle(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
     let (answer, dialect) = match read.and_then(|bytes| one_document(&bytes, &shared.settings)) {
         Ok(document) => {
             let (dialect, taken) = match document.len() >= LARGE {
-                true => apart(|| (salvage(&document).dialect, shared.intake.take(&mut peer, &document))),
-                false => (salvage(&document).dialect, shared.intake.take(&mut peer, &document)),
+                true => apart(|| (shared.intake.salvage(&document).dialect, shared.intake.take(&mut peer, &document))),
+                false => (shared.intake.salvage(&document).dialect, shared.intake.take(&mut peer, &document)),
             };
             let _held = room.hand_over(document.len());
             (taken.answer.await, dialect)
         }
         Err(Refused { code, text, bytes }) => {
-            let dialect = salvage(&bytes).dialect;
+            let dialect = shared.intake.salvage(&bytes).dialect;
             (shared.intake.refuse_bytes(&peer, &bytes, code, text).await, dialect)
         }
     };
@@ -116,7 +116,7 @@ async fn handle(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
 }
 
 /// Does what takes long where it does not hold up others.
-fn apart<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn apart<T>(work: impl FnOnce() -> T) -> T {
     if is_multi_threaded() { tokio::task::block_in_place(work) } else { work() }
 }
 

@@ -1,22 +1,20 @@
 //! One document in, one answer out.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heliograph_dialects::{Context, DecodeError, Decoded, Refused, canonical, decode, mask_credentials, salvage};
+use heliograph_dialects::{DecodeError, Decoded, Salvaged, mask_credentials, salvage, salvage_by};
 use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways, time_ordered_uuid};
-use heliograph_store::{DocumentWrite, QuarantineNew, SensorSeen, SeriesSeen, Stamps, StoreError, Value, WriteStamp};
+use heliograph_store::{DocumentWrite, QuarantineNew, Stamps, StoreError, WriteStamp};
 
 use crate::Clock;
 use crate::answer::Answer;
+use crate::decoding::{Content, decode_for, reasons};
 use crate::directory::{Directory, DirectoryFeed, Standing};
+use crate::knocks::Knocks;
 use crate::lockout::Lockout;
 use crate::spool::{NotKept, Record, Spool};
-
-/// Reasons listed for a document with refused readings.
-const REASONS: usize = 100;
 
 /// What all connections of a server share.
 pub(crate) struct Intake {
@@ -27,6 +25,8 @@ pub(crate) struct Intake {
     pub(crate) wrong_keys: Lockout,
     /// Entries in quarantine of strangers by address.
     pub(crate) strangers: Lockout,
+    /// What waiting gateways have sent lately.
+    pub(crate) knocks: Knocks,
     pub(crate) clock: Clock,
     pub(crate) stamps: Stamps,
 }
@@ -43,6 +43,8 @@ pub(crate) const STRANGERS: u32 = 120;
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     hello: Option<Hello>,
+    /// The `hello` of a gateway that was not let in yet.
+    knocked: Option<Hello>,
     /// What it has said beside its document, for documents that say nothing.
     offered: Option<Offered>,
     /// Whether a right key was seen on this connection.
@@ -63,7 +65,7 @@ struct Hello {
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, hello: None, offered: None, trusted: false }
+        Self { address, hello: None, knocked: None, offered: None, trusted: false }
     }
 
     /// Says that all its documents are of this gateway.
@@ -79,12 +81,17 @@ impl Peer {
     /// The gateway of documents that name none.
     fn gateway(&self) -> Option<&GatewayId> {
         let offered = || self.offered.as_ref().and_then(|offered| offered.gateway.as_ref());
-        self.hello.as_ref().map(|hello| &hello.gateway).or_else(offered)
+        self.said().map(|hello| &hello.gateway).or_else(offered)
     }
 
     /// The key of documents that carry none.
     fn key(&self) -> Option<KeyDigest> {
-        self.hello.as_ref().and_then(|hello| hello.key).or_else(|| self.offered.as_ref().map(|offered| offered.key))
+        self.said().and_then(|hello| hello.key).or_else(|| self.offered.as_ref().map(|offered| offered.key))
+    }
+
+    /// The `hello` by which documents that name nobody are judged.
+    fn said(&self) -> Option<&Hello> {
+        self.hello.as_ref().or(self.knocked.as_ref())
     }
 }
 
@@ -95,9 +102,15 @@ enum Verdict {
     /// This is written, then answered; the bytes are kept where it is refused.
     Store(Box<DocumentWrite>, Bytes, Answer),
     /// This is kept for people to look at, then answered.
-    Keep(QuarantineNew, Answer),
+    Keep(Kept, Answer),
     /// As `Keep`, from a gateway that is to be listed as waiting.
-    Knock(GatewayId, QuarantineNew, Answer),
+    Knock(GatewayId, Kept, Answer),
+}
+
+/// Something refused, and the key that came with it.
+struct Kept {
+    entry: QuarantineNew,
+    key: Option<KeyDigest>,
 }
 
 impl Verdict {
@@ -156,8 +169,16 @@ impl Intake {
         let received = (self.clock)();
         let found = salvage(bytes);
         let gateway = found.gateway.or_else(|| peer.gateway().cloned());
-        let entry = quarantined(peer, gateway, received, code, message.clone(), bytes);
-        self.keep(peer, None, entry, Answer::nack(found.seq, code, message)).await
+        let kept = kept(peer, gateway, received, code, message.clone(), bytes);
+        self.keep(peer, None, kept, Answer::nack(found.seq, code, message)).await
+    }
+
+    /// What can be told of a document without decoding it.
+    pub(crate) fn salvage(&self, bytes: &[u8]) -> Salvaged {
+        match self.directory.now() {
+            Some(directory) => salvage_by(bytes, directory.mappings.list()),
+            None => salvage(bytes),
+        }
     }
 
     fn judge(&self, peer: &mut Peer, bytes: &Bytes, received: Timestamp) -> Verdict {
@@ -165,23 +186,23 @@ impl Intake {
             let text = "gateways are not known yet, send it again";
             return Verdict::Answer(Answer::nack(salvage(bytes).seq, RefusalCode::Unavailable, text));
         };
-        let decoded = match decode_for(&directory, peer, bytes, received) {
+        let decoded = match decode_for(&directory, peer.gateway(), directory.mappings.list(), bytes, received) {
             Ok(decoded) => decoded,
             Err(DecodeError { code, message, seq, gateway }) => {
                 let gateway = gateway.or_else(|| peer.gateway().cloned());
-                let entry = quarantined(peer, gateway, received, code, message.clone(), bytes);
-                return Verdict::Keep(entry, Answer::nack(seq, code, message));
+                let kept = kept(peer, gateway, received, code, message.clone(), bytes);
+                return Verdict::Keep(kept, Answer::nack(seq, code, message));
             }
         };
         let Some(gateway) = decoded.gateway.clone() else {
             let text = "the document names no gateway and no hello came before it";
-            let entry = quarantined(peer, None, received, RefusalCode::UnknownGateway, text.to_owned(), bytes);
-            return Verdict::Keep(entry, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text));
+            let kept = kept(peer, None, received, RefusalCode::UnknownGateway, text.to_owned(), bytes);
+            return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text));
         };
         if peer.hello.as_ref().is_some_and(|hello| hello.gateway != gateway) {
             let text = "this connection said hello as another gateway";
-            let entry = quarantined(peer, Some(gateway), received, RefusalCode::BadKey, text.to_owned(), bytes);
-            return Verdict::Keep(entry, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
+            let kept = kept(peer, Some(gateway), received, RefusalCode::BadKey, text.to_owned(), bytes);
+            return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
         }
         let key = decoded.key.as_ref().map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
         match directory.standing(&gateway, key.as_ref()) {
@@ -191,13 +212,16 @@ impl Intake {
             }
             Standing::Retired => {
                 let text = format!("gateway {gateway} is no longer in use");
-                let entry = quarantined(peer, Some(gateway), received, RefusalCode::UnknownGateway, text.clone(), bytes);
-                Verdict::Keep(entry, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
+                let kept = kept(peer, Some(gateway), received, RefusalCode::UnknownGateway, text.clone(), bytes);
+                Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
             }
             Standing::Unknown if directory.settings.unknown_gateways == UnknownGateways::Refused => {
+                if decoded.is_hello {
+                    peer.knocked = Some(Hello { gateway: gateway.clone(), key });
+                }
                 let text = format!("gateway {gateway} is not commissioned yet");
-                let entry = quarantined(peer, Some(gateway.clone()), received, RefusalCode::UnknownGateway, text.clone(), bytes);
-                Verdict::Knock(gateway, entry, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
+                let kept = kept(peer, Some(gateway.clone()), received, RefusalCode::UnknownGateway, text.clone(), bytes);
+                Verdict::Knock(gateway, kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
             }
             standing @ (Standing::Unknown | Standing::Trusted) => {
                 peer.trusted |= standing == Standing::Trusted;
@@ -225,15 +249,15 @@ impl Intake {
             return Verdict::Answer(Answer::nack(decoded.seq.clone(), RefusalCode::RateLimited, TOO_MANY_KEYS));
         }
         self.wrong_keys.note(address, received);
-        let entry = quarantined(peer, Some(gateway.clone()), received, RefusalCode::BadKey, text.to_owned(), bytes);
-        Verdict::Keep(entry, Answer::nack(decoded.seq.clone(), RefusalCode::BadKey, text))
+        let kept = kept(peer, Some(gateway.clone()), received, RefusalCode::BadKey, text.to_owned(), bytes);
+        Verdict::Keep(kept, Answer::nack(decoded.seq.clone(), RefusalCode::BadKey, text))
     }
 
     async fn carry_out(&self, verdict: Verdict, peer: &Peer) -> Answer {
         match verdict {
             Verdict::Answer(answer) => answer,
-            Verdict::Keep(entry, answer) => self.keep(peer, None, entry, answer).await,
-            Verdict::Knock(gateway, entry, answer) => self.keep(peer, Some(gateway), entry, answer).await,
+            Verdict::Keep(kept, answer) => self.keep(peer, None, kept, answer).await,
+            Verdict::Knock(gateway, kept, answer) => self.keep(peer, Some(gateway), kept, answer).await,
             Verdict::Store(document, bytes, answer) => self.store(peer, *document, &bytes, answer).await,
         }
     }
@@ -245,8 +269,8 @@ impl Intake {
             // It would be refused as often as it is sent again.
             Err(NotKept::Refused(error @ (StoreError::TooManySeries(_) | StoreError::Refused(_)))) => {
                 let text = error.to_string();
-                let entry = quarantined(peer, Some(gateway), received, RefusalCode::Unsupported, text.clone(), bytes);
-                self.keep(peer, None, entry, Answer::nack(answer.into_seq(), RefusalCode::Unsupported, text)).await
+                let kept = kept(peer, Some(gateway), received, RefusalCode::Unsupported, text.clone(), bytes);
+                self.keep(peer, None, kept, Answer::nack(answer.into_seq(), RefusalCode::Unsupported, text)).await
             }
             Err(error) => {
                 note(&error, "document cannot be stored");
@@ -258,10 +282,11 @@ impl Intake {
     /// Keeps what was refused, lists who knocked as waiting, then gives the answer.
     /// Where it cannot be kept the gateway is asked to send it again, unless the
     /// connection closes anyway.
-    async fn keep(&self, peer: &Peer, knocking: Option<GatewayId>, entry: QuarantineNew, answer: Answer) -> Answer {
+    async fn keep(&self, peer: &Peer, knocking: Option<GatewayId>, Kept { entry, key }: Kept, answer: Answer) -> Answer {
+        let (address, received) = (peer.address.ip(), entry.received);
+        let mark = knocking.as_ref().map(|gateway| self.knocks.mark(gateway, key.as_ref(), &entry.raw));
         if !entry.trusted {
-            let (address, received) = (peer.address.ip(), entry.received);
-            if self.strangers.holds(address, received) {
+            if self.strangers.holds(address, received) || mark.is_some_and(|mark| self.knocks.holds(mark, received)) {
                 if let Some(gateway) = knocking {
                     self.spool.knock(&gateway, &entry.address, received).await;
                 }
@@ -269,13 +294,13 @@ impl Intake {
             }
             self.strangers.note(address, received);
         }
-        let entry = Arc::new(entry);
-        let record = match knocking {
-            Some(gateway) => Record::Knock(gateway, entry),
-            None => Record::Refused(entry),
-        };
-        match self.spool.write(record).await {
-            Ok(()) => answer,
+        match self.spool.write(record(knocking, entry, key)).await {
+            Ok(()) => {
+                if let Some(mark) = mark {
+                    self.knocks.note(mark, received);
+                }
+                answer
+            }
             Err(error) => {
                 note(&error, "refused document cannot be kept");
                 if answer.closes() { answer } else { unavailable("quarantine_add", answer) }
@@ -284,16 +309,14 @@ impl Intake {
     }
 }
 
-fn decode_for(directory: &Directory, peer: &Peer, bytes: &[u8], received: Timestamp) -> Result<Decoded, DecodeError> {
-    let hello_gateway = peer.gateway();
-    let named = if hello_gateway.is_none() { salvage(bytes).gateway } else { None };
-    let zone = directory.zone(hello_gateway.or(named.as_ref()));
-    let decoded = decode(bytes, &Context { received, zone, hello_gateway, mappings: &[] })?;
-    // Most dialects name their gateway somewhere inside, and with it a zone.
-    let right = directory.zone(decoded.gateway.as_ref());
-    match decoded.has_local_times && right.name() != zone.name() {
-        true => decode(bytes, &Context { received, zone: right, hello_gateway, mappings: &[] }),
-        false => Ok(decoded),
+/// What is written of something refused, from whom it knocks.
+fn record(knocking: Option<GatewayId>, entry: QuarantineNew, key: Option<KeyDigest>) -> Record {
+    let presented = key.map(|key| key.bound_to(entry.id));
+    let entry = Arc::new(entry);
+    match (knocking, presented) {
+        (gateway, Some(presented)) => Record::Keyed(gateway, entry, presented),
+        (Some(gateway), None) => Record::Knock(gateway, entry),
+        (None, None) => Record::Refused(entry),
     }
 }
 
@@ -308,39 +331,13 @@ fn accept(
     bytes: &Bytes,
 ) -> Verdict {
     let policy = directory.settings.time_policy();
-    let mut refused = decoded.refused;
-    let mut series: Vec<SeriesSeen> = Vec::new();
-    let mut known: HashMap<SeriesSeen, usize> = HashMap::new();
-    let mut values = Vec::with_capacity(decoded.readings.len());
-    for reading in &decoded.readings {
-        if let Err(code) = policy.check(reading.time, received) {
-            refused.push(Refused {
-                code,
-                line: 0,
-                reason: format!("{} of {} lies outside of what is kept", reading.time, reading.metric),
-            });
-            continue;
-        }
-        let (unit, value) = canonical(reading);
-        let seen = SeriesSeen {
-            sensor: reading.sensor,
-            metric: reading.metric.clone(),
-            unit,
-            kind: reading.kind,
-            quantity: reading.quantity,
-        };
-        let index = *known.entry(seen).or_insert_with_key(|seen| {
-            series.push(seen.clone());
-            series.len() - 1
-        });
-        values.push(Value { series: index, time: reading.time, value });
-    }
-    let answer = Answer::Ack { seq: decoded.seq, readings: values.len(), rejected: refused.len() };
+    let seq = decoded.seq.clone();
+    let Content { sensors, series, values, refused } = Content::of(decoded, &policy, received, received);
+    let answer = Answer::Ack { seq, readings: values.len(), rejected: refused.len() };
     let quarantine = refused.first().map(|first| {
         let (code, reasons) = (first.code, reasons(&refused));
         quarantined(peer, Some(gateway.clone()), received, code, reasons, bytes)
     });
-    let sensors = decoded.sensors.into_iter().map(|sensor| SensorSeen { id: sensor.id, role: sensor.role }).collect();
     let address = peer.address.to_string();
     Verdict::Store(
         Box::new(DocumentWrite { gateway, received, stamp, address, sensors, series, values, quarantine }),
@@ -349,19 +346,11 @@ fn accept(
     )
 }
 
-fn reasons(refused: &[Refused]) -> String {
-    let mut lines: Vec<String> = refused
-        .iter()
-        .take(REASONS)
-        .map(|refused| match refused.line {
-            0 => format!("{}: {}", refused.code, refused.reason),
-            line => format!("line {line}: {}: {}", refused.code, refused.reason),
-        })
-        .collect();
-    if refused.len() > REASONS {
-        lines.push(format!("and {} more", refused.len() - REASONS));
-    }
-    lines.join("\n")
+/// Something refused with the key that came with it, in the document or beside it.
+fn kept(peer: &Peer, gateway: Option<GatewayId>, received: Timestamp, code: RefusalCode, reason: String, bytes: &[u8]) -> Kept {
+    let entry = quarantined(peer, gateway, received, code, reason, bytes);
+    let key = salvage(bytes).key.map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
+    Kept { entry, key }
 }
 
 fn quarantined(

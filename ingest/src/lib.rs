@@ -8,10 +8,15 @@
 
 mod answer;
 mod connection;
+mod decoding;
 mod directory;
 mod http;
 mod intake;
+mod knocks;
 mod lockout;
+mod mappings;
+mod replay;
+mod replay_worker;
 mod retention_worker;
 mod rollup_worker;
 mod room;
@@ -27,6 +32,7 @@ use std::sync::Arc;
 
 use heliograph_domain::Timestamp;
 
+pub use replay::{Judged, Proof, Replayer, Verdict};
 pub use server::{Ingest, IngestError};
 pub use settings::IngestSettings;
 pub use status::{IngestStatus, Readiness};

@@ -17,7 +17,9 @@ use crate::Clock;
 use crate::connection;
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
 use crate::intake::{self, Intake};
+use crate::knocks::Knocks;
 use crate::lockout::Lockout;
+use crate::replay_worker;
 use crate::retention_worker;
 use crate::rollup_worker;
 use crate::room::RoomForDocuments;
@@ -68,6 +70,7 @@ impl Ingest {
             directory,
             wrong_keys: Lockout::after(intake::WRONG_KEYS),
             strangers: Lockout::after(intake::STRANGERS),
+            knocks: Knocks::default(),
             clock,
             stamps: Stamps::new(),
         });
@@ -96,6 +99,14 @@ impl Ingest {
         let tasks = TaskTracker::new();
         tasks.spawn(self.keeper.run(shutdown.clone()));
         let (store, clock) = (self.store, self.intake.clock.clone());
+        let replaying = replay_worker::Worker {
+            store: store.clone(),
+            directory: self.intake.directory.clone(),
+            spool: Arc::clone(&self.intake.spool.status),
+            holder: holder.clone(),
+            clock: clock.clone(),
+        };
+        tasks.spawn(replay_worker::run(replaying, shutdown.clone()));
         tasks.spawn(retention_worker::run(store.clone(), holder.clone(), clock.clone(), shutdown.clone()));
         tasks.spawn(rollup_worker::run(store, holder, clock, shutdown.clone()));
         accept(listener, &self.intake, self.settings, &tasks, &shutdown).await;

@@ -1,12 +1,12 @@
-//! The directory on the local disk: gateways, digests of their keys and settings
-//! as they were last read, so that a start without the store knows them.
+//! The directory on the local disk: gateways, digests of their keys, settings and
+//! mappings as they were last read, so that a start without the store knows them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use heliograph_domain::{GatewayId, GatewayState, KeyDigest, ProviderSettings, Zone};
+use heliograph_domain::{GatewayId, GatewayState, KeyDigest, ProviderMapping, ProviderSettings, Zone};
 use heliograph_store::DirectoryEntry;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,9 @@ const NAME: &str = "directory.json";
 struct Kept {
     gateways: Vec<KeptGateway>,
     settings: ProviderSettings,
+    /// The release before kept none.
+    #[serde(default)]
+    mappings: Vec<ProviderMapping>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,6 +28,14 @@ struct KeptGateway {
     state: GatewayState,
     zone: Option<Zone>,
     keys: Vec<[u8; 32]>,
+}
+
+/// What a directory is made of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) gateways: Vec<DirectoryEntry>,
+    pub(crate) settings: ProviderSettings,
+    pub(crate) mappings: Vec<ProviderMapping>,
 }
 
 /// The file in the spool folder of the provider.
@@ -44,7 +55,7 @@ impl Snapshot {
     }
 
     /// What was last kept; `None` where there is nothing, or nothing whole.
-    pub(crate) fn load(&self) -> Option<(Vec<DirectoryEntry>, ProviderSettings)> {
+    pub(crate) fn load(&self) -> Option<Known> {
         let text = std::fs::read_to_string(&self.path).ok()?;
         let whole = text.split_once('\n').filter(|(sum, body)| *sum == checksum(body));
         let kept = whole.and_then(|(_, body)| serde_json::from_str::<Kept>(body).ok());
@@ -58,18 +69,20 @@ impl Snapshot {
             zone: kept.zone,
             keys: kept.keys.into_iter().map(KeyDigest).collect(),
         };
-        Some((kept.gateways.into_iter().map(entry).collect(), kept.settings))
+        Some(Known { gateways: kept.gateways.into_iter().map(entry).collect(), settings: kept.settings, mappings: kept.mappings })
     }
 
     /// Keeps a directory: the new one or the old one is there, whatever happens.
-    pub(crate) fn save(&self, entries: &[DirectoryEntry], settings: &ProviderSettings) -> io::Result<()> {
+    pub(crate) fn save(&self, known: &Known) -> io::Result<()> {
         let gateway = |entry: &DirectoryEntry| KeptGateway {
             id: entry.gateway.clone(),
             state: entry.state,
             zone: entry.zone.clone(),
             keys: entry.keys.iter().map(|key| key.0).collect(),
         };
-        let kept = Kept { gateways: entries.iter().map(gateway).collect(), settings: settings.clone() };
+        let Known { gateways, settings, mappings } = known;
+        let kept =
+            Kept { gateways: gateways.iter().map(gateway).collect(), settings: settings.clone(), mappings: mappings.clone() };
         let body = serde_json::to_string(&kept)?;
         let text = format!("{}\n{body}", checksum(&body));
         if std::fs::read_to_string(&self.path).is_ok_and(|there| there == text) {
@@ -101,6 +114,8 @@ fn checksum(body: &str) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use heliograph_domain::{MappingName, Timestamp};
+
     use super::*;
 
     fn entry(id: &str) -> DirectoryEntry {
@@ -118,11 +133,18 @@ mod tests {
         let snapshot = Snapshot::in_folder(folder.path());
         assert!(snapshot.load().is_none() && !snapshot.is_there());
         let settings = ProviderSettings { name: "Sunrise".into(), ..ProviderSettings::default() };
-        snapshot.save(&[entry("gw-0"), entry("gw-1")], &ProviderSettings::default()).unwrap();
-        snapshot.save(&[entry("gw-1")], &settings).unwrap();
-        let (entries, read) = snapshot.load().unwrap();
-        assert_eq!(read, settings);
-        let [found] = &entries[..] else { panic!("{entries:?}") };
+        let mapping = ProviderMapping {
+            name: MappingName::parse("greenhouse").unwrap(),
+            source: "name = \"greenhouse\"\n".to_owned(),
+            revision: 3,
+            changed: Timestamp::clamped(5),
+        };
+        snapshot.save(&Known { gateways: vec![entry("gw-0"), entry("gw-1")], ..Known::default() }).unwrap();
+        let gateways = vec![entry("gw-1")];
+        snapshot.save(&Known { gateways, settings: settings.clone(), mappings: vec![mapping.clone()] }).unwrap();
+        let read = snapshot.load().unwrap();
+        assert_eq!((read.settings, read.mappings), (settings, vec![mapping]));
+        let [found] = &read.gateways[..] else { panic!("{:?}", read.gateways) };
         let expected = entry("gw-1");
         assert_eq!(
             (&found.gateway, found.state, &found.zone, &found.keys),
@@ -138,7 +160,7 @@ mod tests {
     fn a_damaged_one_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let snapshot = Snapshot::in_folder(folder.path());
-        snapshot.save(&[entry("gw-1")], &ProviderSettings::default()).unwrap();
+        snapshot.save(&Known { gateways: vec![entry("gw-1")], ..Known::default() }).unwrap();
         let whole = std::fs::read(&snapshot.path).unwrap();
         for at in (0..whole.len()).step_by(7) {
             let mut bytes = whole.clone();

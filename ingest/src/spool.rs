@@ -209,7 +209,7 @@ impl Spool {
     fn is_whole_or_nothing(&self, record: &Record) -> bool {
         match record {
             Record::Document(document) => self.status.limit == 0 || self.store.document_is_atomic(document),
-            Record::Refused(_) | Record::Knock(..) => true,
+            Record::Refused(_) | Record::Knock(..) | Record::Keyed(..) => true,
         }
     }
 

@@ -26,6 +26,7 @@ mod outbox;
 mod pulse;
 mod quarantine;
 pub(crate) mod reading;
+pub(crate) mod replay;
 mod retention;
 mod retry;
 pub(crate) mod rollup;

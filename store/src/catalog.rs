@@ -8,6 +8,7 @@
 pub(crate) mod archive;
 pub(crate) mod customer;
 pub(crate) mod gateway;
+mod mapping;
 pub(crate) mod point;
 mod record;
 pub(crate) mod user;

@@ -22,10 +22,12 @@ mod document;
 mod error;
 mod gateway;
 mod location;
+mod mapping;
 mod outbox;
 mod point;
 mod quarantine;
 mod reading;
+mod replay;
 mod retention;
 mod rollup;
 #[cfg(test)]
@@ -51,6 +53,7 @@ pub use gateway::{CredentialNew, CredentialRecord, DirectoryEntry, GatewayCommis
 pub use outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState};
 pub use quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
 pub use reading::{ReadingPage, ReadingRow};
+pub use replay::{Difference, Was};
 pub use retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionStep};
 pub use rollup::{SeriesRollups, SeriesSpans, SpanRollup, WindowRollup};
 pub use sensor::{SensorRecord, SensorUpdate, SeriesRecord};

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use heliograph_domain::{QuarantineId, RefusalCode, Timestamp};
+use heliograph_domain::{KeyDigest, QuarantineId, RefusalCode, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use crate::archive::tables::from_hex;
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -60,15 +62,47 @@ impl ProviderStore {
     /// Their raw bytes kept at most, likewise.
     pub const STRANGERS_BYTES: u64 = 64 * 1024 * 1024;
 
+    /// Documents held at most of one gateway that nobody knows: entries of
+    /// strangers with the code `unknown-gateway` that name it. The oldest of the
+    /// address that has most of them make room.
+    pub const HELD_ROWS: u64 = 200;
+    /// Their raw bytes held at most, likewise.
+    pub const HELD_BYTES: u64 = 16 * 1024 * 1024;
+
     /// Keeps something refused. The same id twice is one entry.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub async fn quarantine_add(&self, entry: impl Into<Arc<QuarantineNew>>) -> Result<(), StoreError> {
+        self.quarantine_add_with(entry, None).await
+    }
+
+    /// The same with the key that was presented, bound to the entry
+    /// ([`KeyDigest::bound_to`]): the proof of who sent it, should it be replayed.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn quarantine_add_with(
+        &self,
+        entry: impl Into<Arc<QuarantineNew>>,
+        presented: Option<KeyDigest>,
+    ) -> Result<(), StoreError> {
         let entry = entry.into();
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |batch| sqlite::quarantine::add(batch, &entry)).await,
-            Backend::Cassandra(db) => db.quarantine_add(&entry).await,
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::quarantine::add(batch, &entry, presented)).await,
+            Backend::Cassandra(db) => db.quarantine_add(&entry, presented).await,
+        }
+    }
+
+    /// The key that was presented with an entry, bound to it; `None` where there was
+    /// none, or is no such entry.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn quarantine_presented(&self, id: QuarantineId) -> Result<Option<KeyDigest>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::quarantine::presented(connection, id)).await,
+            Backend::Cassandra(db) => db.quarantine_presented(id).await,
         }
     }
 
@@ -77,6 +111,20 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn quarantine_list(&self, before: Option<Timestamp>, limit: usize) -> Result<Vec<QuarantineRow>, StoreError> {
+        // No id comes before this one.
+        self.quarantine_page(before.map(|before| (before, QuarantineId::new(uuid::Uuid::nil()))), limit).await
+    }
+
+    /// The newest entries before one, by the time it was received and its id,
+    /// without their bytes.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn quarantine_page(
+        &self,
+        before: Option<(Timestamp, QuarantineId)>,
+        limit: usize,
+    ) -> Result<Vec<QuarantineRow>, StoreError> {
         match &self.backend {
             Backend::Sqlite(db) => db.read(move |connection| sqlite::quarantine::list(connection, before, limit)).await,
             Backend::Cassandra(db) => db.quarantine_list(before, limit).await,
@@ -94,6 +142,48 @@ impl ProviderStore {
         }
     }
 
+    /// Takes an entry out, if it is there.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn quarantine_remove(&self, entry: &QuarantineRow) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let id = entry.entry.id;
+                db.write(move |batch| sqlite::quarantine::remove(batch, id)).await
+            }
+            Backend::Cassandra(db) => db.quarantine_remove(entry).await,
+        }
+    }
+
+    /// Gives an entry another code and reason, if it is there: those of the last
+    /// attempt to replay it.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn quarantine_revise(&self, entry: &QuarantineRow) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                let (id, code, reason) = (entry.entry.id, entry.entry.code, entry.entry.reason.clone());
+                db.write(move |batch| sqlite::quarantine::revise(batch, id, code, &reason)).await
+            }
+            Backend::Cassandra(db) => db.quarantine_revise(entry).await,
+        }
+    }
+
+    /// Notes in the audit trail that somebody replays entries; `proven`: only those
+    /// whose key is right.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn quarantine_retry_noted(&self, entries: usize, proven: bool) -> Result<(), StoreError> {
+        let event = self.event("quarantine.retry", "quarantine", json!({ "entries": entries, "proven": proven }));
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, |_| Ok(())).await,
+            Backend::Cassandra(db) => db.audit(event).await,
+        }
+    }
+
     /// How full the quarantine is.
     ///
     /// # Errors
@@ -104,4 +194,19 @@ impl ProviderStore {
             Backend::Cassandra(db) => db.quarantine_usage().await,
         }
     }
+}
+
+/// Whether an entry is a document that is held for a gateway that nobody knows.
+pub(crate) fn is_held(entry: &QuarantineNew) -> bool {
+    entry.code == RefusalCode::UnknownGateway && !entry.trusted
+}
+
+/// The kind of the records by which files and archives hold presented keys, by the
+/// id of their entry: a text of 64 hexadecimal digits.
+pub(crate) const PRESENTED: &str = "presented";
+
+/// A presented key from such a text.
+pub(crate) fn parse_presented(hex: &str) -> Result<KeyDigest, StoreError> {
+    let digest = from_hex(hex).and_then(|bytes| bytes.try_into().ok());
+    digest.map(KeyDigest).ok_or_else(|| StoreError::Damaged("a presented key is not 64 hexadecimal digits".to_owned()))
 }

@@ -27,6 +27,7 @@ mod outage;
 mod platform;
 mod points;
 mod power;
+mod quarantine;
 mod quorum;
 mod readings;
 mod sample;

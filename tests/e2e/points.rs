@@ -36,7 +36,7 @@ async fn increase(folder: &Path) -> f64 {
 }
 
 /// Runs a command of the provider; answers its exit code and what it said.
-fn heliograph(folder: &Path, command: &str) -> (Option<i32>, String) {
+pub(crate) fn heliograph(folder: &Path, command: &str) -> (Option<i32>, String) {
     let words: Vec<&str> = command.split(' ').collect();
     let (name, rest) = words.split_at(2);
     let arguments = [name, &["--provider", "sunrise"], rest].concat();

@@ -49,6 +49,18 @@ async fn commissioning_shows_the_key_once_and_keeps_its_digest() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_device_has_already_is_taken() {
+    let world = World::new().await;
+    let form = |key| [("gateway", "gw-3"), ("location", LOCATION), ("credential", NEW_KEY), ("key", key)];
+    let short = world.post(Who::Operator, "/waiting/commission", &form("1234567")).await;
+    assert_eq!(short.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(short.body.contains("must have at least 8 characters"), "{}", short.body);
+    let answer = world.post(Who::Operator, "/waiting/commission", &form(" correct-horse ")).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(digests(&world, "gw-3").await, [digest("correct-horse")]);
+}
+
+#[tokio::test]
 async fn without_a_date_only_a_waiting_gateway_stands_there_since_it_was_first_heard() {
     let world = World::new().await;
     let commission = async |name: &str, credential: &str| {

@@ -19,9 +19,7 @@ pub(super) fn to(answer: &Answer, dialect: Option<Dialect>, is_known: bool) -> R
     match answer {
         Answer::Ack { .. } => success(answer, dialect),
         // A logger would send for ever what is in quarantine already.
-        Answer::Nack { code, .. } if is_known && is_kept(*code) && dialect.is_some_and(|dialect| dialect != Dialect::Native) => {
-            success(answer, dialect)
-        }
+        Answer::Nack { code, .. } if is_known && would_repeat(dialect, *code) => success(answer, dialect),
         Answer::Nack { code, .. } => failure(answer, *code),
     }
 }
@@ -31,6 +29,17 @@ pub(super) fn method_not_allowed() -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "documents are pushed by POST or PUT\n".to_owned());
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, PUT"));
     response
+}
+
+/// Whether a device would go on sending what is in quarantine: those that speak the
+/// native dialect know refusals; of one whose XML nobody knows yet, only a whole
+/// document counts.
+fn would_repeat(dialect: Option<Dialect>, code: RefusalCode) -> bool {
+    match dialect {
+        Some(Dialect::Native) => false,
+        Some(_) => is_kept(code),
+        None => code == RefusalCode::Unsupported,
+    }
 }
 
 /// Whether what was refused so is in quarantine and will not be taken by being sent

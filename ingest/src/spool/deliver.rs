@@ -77,7 +77,7 @@ async fn deliver_each(store: &ProviderStore, records: &[Record]) -> Delivered {
 async fn write_again(store: &ProviderStore, record: &Record) -> Outcome {
     match record {
         Record::Document(document) => store.document_write_again(vec![Arc::clone(document)]).await,
-        Record::Refused(_) | Record::Knock(..) => record.write(store).await,
+        Record::Refused(_) | Record::Knock(..) | Record::Keyed(..) => record.write(store).await,
     }
 }
 
@@ -106,7 +106,7 @@ async fn deliver_in_order(store: &ProviderStore, records: &[Record]) -> Delivere
 const fn document(record: &Record) -> Option<&Arc<DocumentWrite>> {
     match record {
         Record::Document(document) => Some(document),
-        Record::Refused(_) | Record::Knock(..) => None,
+        Record::Refused(_) | Record::Knock(..) | Record::Keyed(..) => None,
     }
 }
 
@@ -138,11 +138,11 @@ pub(crate) async fn set_aside(store: &ProviderStore, record: &Record, error: &St
             Err(refusal) if is_temporary(&refusal) => return Err(refusal.to_string()),
             Err(refusal) => refusal,
         },
-        Record::Refused(_) | Record::Knock(..) => error.clone(),
+        Record::Refused(_) | Record::Knock(..) | Record::Keyed(..) => error.clone(),
     };
     let bytes = match record {
         Record::Document(document) => as_push(document).into_bytes(),
-        Record::Refused(entry) | Record::Knock(_, entry) => entry.raw.clone(),
+        Record::Refused(entry) | Record::Knock(_, entry) | Record::Keyed(_, entry, _) => entry.raw.clone(),
     };
     let kept = aside.path.clone();
     blocking(move || aside.write(&bytes)).await.map_err(|error| format!("{} cannot be written: {error}", kept.display()))?;

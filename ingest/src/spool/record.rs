@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use heliograph_domain::{GatewayId, Timestamp};
+use heliograph_domain::{GatewayId, KeyDigest, Timestamp};
 use heliograph_store::{DocumentWrite, ProviderStore, QuarantineNew, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ pub(crate) enum Record {
     Refused(Arc<QuarantineNew>),
     /// Something refused, from a gateway that is to be listed as waiting.
     Knock(GatewayId, Arc<QuarantineNew>),
+    /// The same as either, with the key that was presented, bound to the entry.
+    Keyed(Option<GatewayId>, Arc<QuarantineNew>, KeyDigest),
 }
 
 /// How it stands in a segment. A change here, or in what it is made of, needs
@@ -27,6 +29,7 @@ enum Spooled<'a> {
     Document(Cow<'a, DocumentWrite>),
     Refused(Cow<'a, QuarantineNew>),
     Knock(Cow<'a, GatewayId>, Cow<'a, QuarantineNew>),
+    Keyed(Option<Cow<'a, GatewayId>>, Cow<'a, QuarantineNew>, [u8; 32]),
 }
 
 impl Record {
@@ -36,6 +39,7 @@ impl Record {
             Self::Document(document) => Spooled::Document(Cow::Borrowed(document)),
             Self::Refused(entry) => Spooled::Refused(Cow::Borrowed(entry)),
             Self::Knock(gateway, entry) => Spooled::Knock(Cow::Borrowed(gateway), Cow::Borrowed(entry)),
+            Self::Keyed(gateway, entry, key) => Spooled::Keyed(gateway.as_ref().map(Cow::Borrowed), Cow::Borrowed(entry), key.0),
         };
         postcard::to_io(&spooled, into).map(drop)
     }
@@ -45,6 +49,9 @@ impl Record {
             Spooled::Document(document) => Self::Document(Arc::new(document.into_owned())),
             Spooled::Refused(entry) => Self::Refused(Arc::new(entry.into_owned())),
             Spooled::Knock(gateway, entry) => Self::Knock(gateway.into_owned(), Arc::new(entry.into_owned())),
+            Spooled::Keyed(gateway, entry, key) => {
+                Self::Keyed(gateway.map(Cow::into_owned), Arc::new(entry.into_owned()), KeyDigest(key))
+            }
         })
     }
 
@@ -52,7 +59,9 @@ impl Record {
     pub(crate) fn gateway(&self) -> &str {
         match self {
             Self::Document(document) => document.gateway.as_str(),
-            Self::Refused(entry) | Self::Knock(_, entry) => entry.gateway.as_deref().unwrap_or_default(),
+            Self::Refused(entry) | Self::Knock(_, entry) | Self::Keyed(_, entry, _) => {
+                entry.gateway.as_deref().unwrap_or_default()
+            }
         }
     }
 
@@ -60,7 +69,7 @@ impl Record {
     pub(crate) fn received(&self) -> Timestamp {
         match self {
             Self::Document(document) => document.received,
-            Self::Refused(entry) | Self::Knock(_, entry) => entry.received,
+            Self::Refused(entry) | Self::Knock(_, entry) | Self::Keyed(_, entry, _) => entry.received,
         }
     }
 
@@ -68,7 +77,7 @@ impl Record {
     pub(crate) fn is_strangers(&self) -> bool {
         match self {
             Self::Document(_) => false,
-            Self::Refused(entry) | Self::Knock(_, entry) => !entry.trusted,
+            Self::Refused(entry) | Self::Knock(_, entry) | Self::Keyed(_, entry, _) => !entry.trusted,
         }
     }
 
@@ -79,7 +88,7 @@ impl Record {
             Self::Document(document) => {
                 256 + 64 * document.series.len() + 16 * document.values.len() + document.quarantine.as_ref().map_or(0, of_entry)
             }
-            Self::Refused(entry) | Self::Knock(_, entry) => of_entry(entry),
+            Self::Refused(entry) | Self::Knock(_, entry) | Self::Keyed(_, entry, _) => of_entry(entry),
         }
     }
 
@@ -89,13 +98,22 @@ impl Record {
         match self {
             Self::Document(document) => store.document_write(Arc::clone(document)).boxed(),
             Self::Refused(entry) => store.quarantine_add(Arc::clone(entry)).boxed(),
-            Self::Knock(gateway, entry) => async move {
-                store.gateway_knock(gateway, &entry.address, entry.received).await?;
-                store.quarantine_add(Arc::clone(entry)).await
-            }
-            .boxed(),
+            Self::Knock(gateway, entry) => knock(store, Some(gateway), entry, None).boxed(),
+            Self::Keyed(gateway, entry, key) => knock(store, gateway.as_ref(), entry, Some(*key)).boxed(),
         }
     }
+}
+
+async fn knock(
+    store: &ProviderStore,
+    gateway: Option<&GatewayId>,
+    entry: &Arc<QuarantineNew>,
+    presented: Option<KeyDigest>,
+) -> Result<(), StoreError> {
+    if let Some(gateway) = gateway {
+        store.gateway_knock(gateway, &entry.address, entry.received).await?;
+    }
+    store.quarantine_add_with(Arc::clone(entry), presented).await
 }
 
 #[cfg(test)]
@@ -129,7 +147,14 @@ pub(crate) mod tests {
     fn records_read_back_as_they_were() {
         let entry = Arc::new(refused(7, false));
         let gateway = GatewayId::parse("gw-1").unwrap();
-        for record in [document("gw-1", 5), Record::Refused(Arc::clone(&entry)), Record::Knock(gateway, entry)] {
+        let key = KeyDigest::of("correct-horse").bound_to(entry.id);
+        for record in [
+            document("gw-1", 5),
+            Record::Refused(Arc::clone(&entry)),
+            Record::Knock(gateway.clone(), Arc::clone(&entry)),
+            Record::Keyed(Some(gateway), Arc::clone(&entry), key),
+            Record::Keyed(None, entry, key),
+        ] {
             let mut bytes = Vec::new();
             record.encode(&mut bytes).unwrap();
             assert_eq!(Record::decode(&bytes).unwrap(), record);

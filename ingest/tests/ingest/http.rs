@@ -12,14 +12,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::server::{KEY, Server, commission, push};
 
 /// A response: its status, its head in lower case, its body.
-struct Reply {
-    status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 /// Sends a request and reads its response, to the end of the connection.
-async fn send(server: &Server, head: &str, body: &[u8]) -> Reply {
+pub(crate) async fn send(server: &Server, head: &str, body: &[u8]) -> Reply {
     let mut stream = server.connect().await.stream;
     let head = format!("{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -38,7 +38,7 @@ fn parse(bytes: &[u8]) -> Reply {
     Reply { status, head: head.to_lowercase(), body: body.to_owned() }
 }
 
-fn basic(name: &str, password: &str) -> String {
+pub(crate) fn basic(name: &str, password: &str) -> String {
     use base64::Engine as _;
     let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
     format!("Authorization: Basic {encoded}")

@@ -4,7 +4,9 @@
 
 mod credentials;
 mod draining;
+mod held;
 mod http;
+mod mapped;
 mod refusals;
 mod server;
 mod wire;

@@ -107,7 +107,7 @@ pub(crate) const ALL: &[Table] = &[
             ("created", Int),
         ],
     },
-    // Points, bindings, arrays, corrections.
+    // Points, bindings, arrays, corrections, mappings.
     Table { name: "records", columns: &[("kind", Text), ("id", Text), ("body", Text)] },
     Table {
         name: "mails",
@@ -260,7 +260,8 @@ pub(crate) fn to_hex(bytes: &[u8]) -> String {
     digits.map(char::from).collect()
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+/// Bytes from hexadecimal digits.
+pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }

@@ -181,7 +181,7 @@ async fn stamp_of(db: &Database, row: &Row<'_>) -> Result<Option<WriteStamp>, St
 
 async fn keep_refused(db: &Database, document: &DocumentWrite) -> Result<(), StoreError> {
     match &document.quarantine {
-        Some(refused) => db.quarantine_add(refused).await,
+        Some(refused) => db.quarantine_add(refused, None).await,
         None => Ok(()),
     }
 }

@@ -1,7 +1,8 @@
 //! What was refused. An entry stands under its id with its bytes, those beyond the
 //! first megabyte under its id and a number; lists read a second row of it, without
 //! bytes, among those of its share. Each process keeps a ledger of the lists, by
-//! which it makes room.
+//! which it makes room. The key that was presented with an entry stands under its id
+//! and `key`, bound to it.
 //!
 //! What is deleted leaves a trace in its partition for an hour, and a partition
 //! that is full of them cannot be read. So the oldest of a list go as a range, which
@@ -11,7 +12,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use heliograph_domain::{QuarantineId, RefusalCode, Timestamp};
+use heliograph_domain::{KeyDigest, QuarantineId, RefusalCode, Timestamp};
 use scylla::DeserializeRow;
 use scylla::value::CqlTimestamp;
 use uuid::Uuid;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use super::{Database, at};
 use crate::address::host_of;
 use crate::error::StoreError;
-use crate::quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
+use crate::quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage, is_held};
 use crate::store::ProviderStore;
 
 /// Bytes that stand in one row; a cluster takes no rows of many megabytes.
@@ -72,43 +73,76 @@ pub(super) struct Ledger {
     gone: Option<(Instant, u32)>,
 }
 
-/// The entries of a share by age, with the host each came from and its bytes.
-#[derive(Debug, Default)]
-struct Entries {
-    by_age: BTreeMap<Key, (String, u64)>,
-    /// How many entries and bytes each host has.
-    crowds: HashMap<String, (u64, u64)>,
+/// An entry, as far as room is made by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Weight {
+    /// Where it came from.
+    host: String,
+    /// The gateway that it is held for, if it is.
+    held_for: Option<String>,
     bytes: u64,
 }
 
+/// The entries of a share by age.
+#[derive(Debug, Default)]
+struct Entries {
+    by_age: BTreeMap<Key, Weight>,
+    /// How many entries and bytes each host has.
+    crowds: HashMap<String, QuarantineUsage>,
+    /// How many are held for each gateway that nobody knows.
+    held: HashMap<String, QuarantineUsage>,
+    bytes: u64,
+}
+
+/// Received, id, address, gateway, code, bytes.
+type LedgerRow = (CqlTimestamp, Uuid, String, Option<String>, String, i64);
 /// An entry that has to go: its key and its bytes.
 type Gone = (Key, u64);
 
 impl Entries {
-    fn add(&mut self, key: Key, host: String, bytes: u64) {
+    fn add(&mut self, key: Key, weight: Weight) {
         if self.by_age.contains_key(&key) {
             return;
         }
-        let crowd = self.crowds.entry(host.clone()).or_default();
-        *crowd = (crowd.0 + 1, crowd.1 + bytes);
-        self.bytes += bytes;
-        self.by_age.insert(key, (host, bytes));
+        count(&mut self.crowds, &weight.host, weight.bytes);
+        if let Some(gateway) = &weight.held_for {
+            count(&mut self.held, gateway, weight.bytes);
+        }
+        self.bytes += weight.bytes;
+        self.by_age.insert(key, weight);
     }
 
     fn take(&mut self, key: Key) -> Option<Gone> {
-        let (host, bytes) = self.by_age.remove(&key)?;
-        self.bytes -= bytes;
-        if let Some(crowd) = self.crowds.get_mut(&host) {
-            *crowd = (crowd.0 - 1, crowd.1 - bytes);
-            if crowd.0 == 0 {
-                self.crowds.remove(&host);
-            }
+        let weight = self.by_age.remove(&key)?;
+        self.bytes -= weight.bytes;
+        discount(&mut self.crowds, &weight.host, weight.bytes);
+        if let Some(gateway) = &weight.held_for {
+            discount(&mut self.held, gateway, weight.bytes);
         }
-        Some((key, bytes))
+        Some((key, weight.bytes))
     }
 
     fn is_over(&self, max: QuarantineUsage) -> bool {
         self.by_age.len() as u64 > max.rows || self.bytes > max.bytes
+    }
+
+    /// Whether more is held for a gateway than may be.
+    fn holds_too_much(&self, gateway: Option<&str>) -> bool {
+        let held = gateway.and_then(|gateway| self.held.get(gateway));
+        held.is_some_and(|held| held.rows > ProviderStore::HELD_ROWS || held.bytes > ProviderStore::HELD_BYTES)
+    }
+
+    /// Takes out the oldest entry that is held for a gateway, of the host that has
+    /// most of them.
+    fn without_one_held(&mut self, gateway: &str) -> Option<Gone> {
+        let mut crowds = HashMap::new();
+        let held = || self.by_age.iter().filter(|(_, weight)| weight.held_for.as_deref() == Some(gateway));
+        for (_, weight) in held() {
+            count(&mut crowds, &weight.host, weight.bytes);
+        }
+        let crowd = largest(&crowds)?;
+        let oldest = held().find(|(_, weight)| weight.host == crowd).map(|(key, _)| *key)?;
+        self.take(oldest)
     }
 
     /// Takes out the oldest that are beyond the bounds.
@@ -125,13 +159,31 @@ impl Entries {
     /// Takes out the oldest entry of the host that has most.
     fn without_one_of_the_crowd(&mut self) -> Option<Gone> {
         let crowd = self.largest_crowd()?;
-        let oldest = self.by_age.iter().find(|(_, (host, _))| *host == crowd).map(|(key, _)| *key)?;
+        let oldest = self.by_age.iter().find(|(_, weight)| weight.host == crowd).map(|(key, _)| *key)?;
         self.take(oldest)
     }
 
     fn largest_crowd(&self) -> Option<String> {
-        self.crowds.iter().max_by_key(|(_, size)| **size).map(|(host, _)| host.clone())
+        largest(&self.crowds)
     }
+}
+
+fn count(of: &mut HashMap<String, QuarantineUsage>, name: &str, bytes: u64) {
+    let usage = of.entry(name.to_owned()).or_default();
+    *usage = QuarantineUsage { rows: usage.rows + 1, bytes: usage.bytes + bytes };
+}
+
+fn discount(of: &mut HashMap<String, QuarantineUsage>, name: &str, bytes: u64) {
+    if let Some(usage) = of.get_mut(name) {
+        *usage = QuarantineUsage { rows: usage.rows - 1, bytes: usage.bytes - bytes };
+        if usage.rows == 0 {
+            of.remove(name);
+        }
+    }
+}
+
+fn largest(crowds: &HashMap<String, QuarantineUsage>) -> Option<String> {
+    crowds.iter().max_by_key(|(_, usage)| (usage.rows, usage.bytes)).map(|(host, _)| host.clone())
 }
 
 impl Ledger {
@@ -144,23 +196,30 @@ impl Ledger {
 
     /// Enters an entry of a stranger; answers what goes for it, or that there is no
     /// room for it now. Whoever belongs to the crowd has but half of the minute's.
-    fn admit_stranger(&mut self, key: Key, host: &str, bytes: u64, now: Instant) -> Option<Vec<Gone>> {
+    fn admit_stranger(&mut self, key: Key, weight: Weight, now: Instant) -> Option<Vec<Gone>> {
         if self.gone.is_none_or(|(since, _)| now.duration_since(since) >= MINUTE) {
             self.gone = Some((now, 0));
         }
         let so_far = self.gone.map_or(0, |(_, count)| count);
         let known = self.strangers.by_age.contains_key(&key);
-        self.strangers.add(key, host.to_owned(), bytes);
-        let max = Share::Strangers.max();
-        if known || !self.strangers.is_over(max) {
+        let (host, held_for) = (weight.host.clone(), weight.held_for.clone());
+        self.strangers.add(key, weight);
+        let (max, held_for) = (Share::Strangers.max(), held_for.as_deref());
+        let holds_too_much = self.strangers.holds_too_much(held_for);
+        if known || !(self.strangers.is_over(max) || holds_too_much) {
             return Some(Vec::new());
         }
-        let of_crowd = self.strangers.largest_crowd().is_some_and(|crowd| crowd == host);
+        let of_crowd = holds_too_much || self.strangers.largest_crowd().is_some_and(|crowd| crowd == host);
         if so_far >= if of_crowd { GONE_A_MINUTE / 2 } else { GONE_A_MINUTE } {
             self.strangers.take(key);
             return None;
         }
         let mut gone = Vec::new();
+        while let Some(gateway) = held_for.filter(|_| self.strangers.holds_too_much(held_for))
+            && let Some(one) = self.strangers.without_one_held(gateway)
+        {
+            gone.push(one);
+        }
         while self.strangers.is_over(max)
             && let Some(one) = self.strangers.without_one_of_the_crowd()
         {
@@ -203,12 +262,15 @@ impl TryFrom<Columns> for QuarantineRow {
 }
 
 impl Database {
-    pub(crate) async fn quarantine_add(&self, entry: &QuarantineNew) -> Result<(), StoreError> {
+    pub(crate) async fn quarantine_add(&self, entry: &QuarantineNew, presented: Option<KeyDigest>) -> Result<(), StoreError> {
         let share = Share::of(entry.trusted);
         let Some(gone) = self.note(share, entry).await? else {
             tracing::debug!(address = entry.address, "no room for what a stranger had refused");
             return Ok(());
         };
+        if let Some(presented) = presented {
+            self.quarantine_keep_presented(entry.id, presented).await?;
+        }
         // The bytes first: what is listed can be opened.
         let mut pieces = entry.raw.chunks(PIECE);
         let first = pieces.next().unwrap_or_default();
@@ -250,6 +312,42 @@ impl Database {
         for number in 0..pieces_of(bytes) {
             self.execute("DELETE FROM @.quarantine WHERE part = ?", (piece_part(id, number),)).await?;
         }
+        self.execute("DELETE FROM @.quarantine WHERE part = ?", (key_part(id),)).await.map(drop)
+    }
+
+    /// Keeps the key that was presented with an entry, which may come after it.
+    pub(crate) async fn quarantine_keep_presented(&self, id: QuarantineId, presented: KeyDigest) -> Result<(), StoreError> {
+        let cql = "INSERT INTO @.quarantine (part, received, id, raw) VALUES (?, ?, ?, ?)";
+        let (id, digest) = (id.as_uuid(), presented.0.as_slice());
+        self.execute(cql, (key_part(id), CqlTimestamp(0), id, digest)).await.map(drop)
+    }
+
+    pub(crate) async fn quarantine_presented(&self, id: QuarantineId) -> Result<Option<KeyDigest>, StoreError> {
+        let cql = "SELECT raw FROM @.quarantine WHERE part = ? LIMIT 1";
+        let Some((Some(raw),)) = self.row::<(Option<Vec<u8>>,)>(cql, (key_part(id.as_uuid()),)).await? else {
+            return Ok(None);
+        };
+        let digest = raw.try_into().map_err(|_| StoreError::Damaged(format!("the key of entry {id} is no digest")))?;
+        Ok(Some(KeyDigest(digest)))
+    }
+
+    pub(crate) async fn quarantine_remove(&self, row: &QuarantineRow) -> Result<(), StoreError> {
+        let (share, entry) = (Share::of(row.entry.trusted), &row.entry);
+        // What is not listed any more needs no bytes.
+        self.remove(share.part(), entry.received, entry.id.as_uuid()).await?;
+        self.remove_pieces(entry.id.as_uuid(), row.bytes as u64).await?;
+        self.inner.ledger.lock().await.share(share).take((entry.received, entry.id.as_uuid()));
+        self.data_changed();
+        Ok(())
+    }
+
+    pub(crate) async fn quarantine_revise(&self, row: &QuarantineRow) -> Result<(), StoreError> {
+        let QuarantineNew { id, received, code, reason, trusted, .. } = &row.entry;
+        let cql = "UPDATE @.quarantine SET code = ?, reason = ? WHERE part = ? AND received = ? AND id = ?";
+        for part in [piece_part(id.as_uuid(), 0), Share::of(*trusted).part().to_owned()] {
+            self.execute(cql, (code.as_str(), reason, part, at(*received), id.as_uuid())).await?;
+        }
+        self.data_changed();
         Ok(())
     }
 
@@ -286,12 +384,13 @@ impl Database {
                 }
             }
         }
-        let (key, host) = ((entry.received, entry.id.as_uuid()), host_of(&entry.address));
-        let bytes = entry.raw.len() as u64;
+        let key = (entry.received, entry.id.as_uuid());
+        let held_for = entry.gateway.clone().filter(|_| is_held(entry));
+        let weight = Weight { host: host_of(&entry.address).to_owned(), held_for, bytes: entry.raw.len() as u64 };
         Ok(match share {
-            Share::Strangers => ledger.admit_stranger(key, host, bytes, Instant::now()),
+            Share::Strangers => ledger.admit_stranger(key, weight, Instant::now()),
             Share::Trusted => {
-                ledger.trusted.add(key, host.to_owned(), bytes);
+                ledger.trusted.add(key, weight);
                 Some(ledger.trusted.without_oldest(share.max()))
             }
         })
@@ -300,13 +399,16 @@ impl Database {
     async fn read_ledger(&self) -> Result<Ledger, StoreError> {
         let mut ledger = Ledger { read: Some(Instant::now()), ..Ledger::default() };
         // The newest; what lies beyond the bound goes by its age anyway.
-        let cql = "SELECT received, id, address, bytes FROM @.quarantine WHERE part = ? LIMIT ?";
+        let cql = "SELECT received, id, address, gateway, code, bytes FROM @.quarantine WHERE part = ? LIMIT ?";
         for share in Share::ALL {
             let most = i32::try_from(share.max().rows * 2).unwrap_or(i32::MAX);
-            let rows: Vec<(CqlTimestamp, Uuid, String, i64)> = self.all(cql, (share.part(), most)).await?;
-            for (received, id, address, bytes) in rows {
+            let rows: Vec<LedgerRow> = self.all(cql, (share.part(), most)).await?;
+            for (received, id, address, gateway, code, bytes) in rows {
+                let is_held = share == Share::Strangers && code == RefusalCode::UnknownGateway.as_str();
+                let held_for = gateway.filter(|_| is_held);
                 let bytes = u64::try_from(bytes).unwrap_or_default();
-                ledger.share(share).add((Timestamp::clamped(received.0), id), host_of(&address).to_owned(), bytes);
+                let weight = Weight { host: host_of(&address).to_owned(), held_for, bytes };
+                ledger.share(share).add((Timestamp::clamped(received.0), id), weight);
             }
         }
         Ok(ledger)
@@ -314,16 +416,17 @@ impl Database {
 
     pub(crate) async fn quarantine_list(
         &self,
-        before: Option<Timestamp>,
+        before: Option<(Timestamp, QuarantineId)>,
         limit: usize,
     ) -> Result<Vec<QuarantineRow>, StoreError> {
         let cql = "SELECT received, id, trusted, gateway, address, code, reason, bytes, raw FROM @.quarantine
-             WHERE part = ? AND received < ? LIMIT ?";
-        let before = at(before.unwrap_or(Timestamp::MAX));
+             WHERE part = ? AND (received, id) < (?, ?) LIMIT ?";
+        let (received, id) = before.unwrap_or((Timestamp::MAX, QuarantineId::new(Uuid::max())));
+        let (before, id) = (at(received), id.as_uuid());
         let most = i32::try_from(limit).unwrap_or(i32::MAX);
         let mut found = Vec::new();
         for share in Share::ALL {
-            let rows: Vec<Columns> = self.all(cql, (share.part(), before, most)).await?;
+            let rows: Vec<Columns> = self.all(cql, (share.part(), before, id, most)).await?;
             found.extend(rows.into_iter().map(QuarantineRow::try_from).collect::<Result<Vec<_>, _>>()?);
         }
         found.sort_by_key(|row| std::cmp::Reverse((row.entry.received, row.entry.id)));
@@ -358,6 +461,11 @@ impl Database {
 /// Where a piece of an entry stands.
 fn piece_part(id: Uuid, number: usize) -> String {
     if number == 0 { id.to_string() } else { format!("{id} {number}") }
+}
+
+/// Where the key stands that was presented with an entry.
+fn key_part(id: Uuid) -> String {
+    format!("{id} key")
 }
 
 /// How many pieces so many bytes make; an entry without bytes is one.

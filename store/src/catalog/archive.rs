@@ -17,7 +17,7 @@ use crate::gateway::{GatewayRecord, Placement};
 use crate::user::UserRecord;
 
 /// Kinds of bodies that archives hold; others belong to one backend.
-const BODIES: [&str; 4] = ["array", "binding", "correction", "point"];
+const BODIES: [&str; 5] = ["array", "binding", "correction", "mapping", "point"];
 /// The kind of the records that name gateways whose local days and months are to
 /// be summed up anew.
 pub(crate) const RESPAN: &str = "respan";
@@ -168,7 +168,7 @@ impl Catalog {
         })
     }
 
-    /// Points, bindings, arrays and corrections; with a record of each gateway that
+    /// Points, bindings, arrays, corrections and mappings; with a record of each gateway that
     /// is to be summed up anew.
     pub(crate) fn archived_records<'a>(&'a self, respan: impl Iterator<Item = &'a GatewayId>) -> Vec<Vec<Cell>> {
         let bodies = self.bodies.iter().filter(|((kind, _), _)| BODIES.contains(&kind.as_str()));

@@ -99,21 +99,21 @@ impl Catalog {
         if self.locations.contains_key(&location) { Ok(()) } else { Err(StoreError::NotFound("location")) }
     }
 
-    fn read<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, StoreError> {
+    pub(super) fn read<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, StoreError> {
         let from = (kind.to_owned(), String::new());
         let of_kind = self.bodies.range(from..).take_while(|((known, _), _)| known == kind);
         let read = |text: &String| serde_json::from_str(text).map_err(|error| StoreError::Damaged(format!("{kind}: {error}")));
         of_kind.map(|(_, text)| read(text)).collect()
     }
 
-    fn take(&self, kind: &str, id: &str, what: &'static str) -> Result<Change, StoreError> {
+    pub(super) fn take(&self, kind: &str, id: &str, what: &'static str) -> Result<Change, StoreError> {
         let key = (kind.to_owned(), id.to_owned());
         let text = self.bodies.get(&key).cloned().ok_or(StoreError::NotFound(what))?;
         Ok(Change::Remove(Record::Body { kind: key.0, id: key.1, text }))
     }
 }
 
-fn put(kind: &str, id: &str, body: &impl Serialize) -> Result<Change, StoreError> {
+pub(super) fn put(kind: &str, id: &str, body: &impl Serialize) -> Result<Change, StoreError> {
     let text = serde_json::to_string(body).map_err(|error| StoreError::Conflict(format!("{kind}: {error}")))?;
     Ok(Change::Put(Record::Body { kind: kind.to_owned(), id: id.to_owned(), text }))
 }

@@ -58,6 +58,15 @@ pub(crate) enum Count {
     PerhapsAgain,
 }
 
+/// How the values of a document lie on those that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lay {
+    /// They replace them.
+    Over,
+    /// They give way to them.
+    Beneath,
+}
+
 /// Documents that are written one after the other in one transaction. What is
 /// latest of a gateway is read once and written once, by [`Self::finish`].
 #[derive(Debug, Default)]
@@ -72,9 +81,20 @@ pub(crate) fn write_again(batch: &mut Batch<'_>, again: &[Arc<DocumentWrite>]) -
     documents.finish(batch)
 }
 
+/// Writes a document that arrived a while ago. Of the pushes of a key no stamps are
+/// kept; where its gateway has had a later document stored, what is there stays.
+pub(crate) fn replay(batch: &mut Batch<'_>, document: &DocumentWrite, count: Count) -> Result<(), StoreError> {
+    let number = gateway_number(batch, document)?;
+    let latest = Latest::read(batch.connection, number)?;
+    let lay = if latest.is_after(document) { Lay::Beneath } else { Lay::Over };
+    let mut documents = Documents::default();
+    documents.lay(batch, document, count, lay)?;
+    documents.finish(batch)
+}
+
 /// The row of what is latest of a gateway, as documents leave it.
 #[derive(Debug)]
-struct Latest {
+pub(super) struct Latest {
     seen: i64,
     address: String,
     documents: i64,
@@ -87,6 +107,10 @@ struct Latest {
 
 impl Documents {
     pub(crate) fn write(&mut self, batch: &mut Batch<'_>, document: &DocumentWrite, count: Count) -> Result<(), StoreError> {
+        self.lay(batch, document, count, Lay::Over)
+    }
+
+    fn lay(&mut self, batch: &mut Batch<'_>, document: &DocumentWrite, count: Count, lay: Lay) -> Result<(), StoreError> {
         let number = gateway_number(batch, document)?;
         let slots = slots(batch, number, document)?;
         let latest = match self.gateways.entry(number) {
@@ -94,14 +118,14 @@ impl Documents {
             Entry::Vacant(new) => new.insert(Latest::read(batch.connection, number)?),
         };
         for (time, values) in group(document, &slots) {
-            if write_frame(batch.connection, number, time, &values)? {
+            if write_frame(batch.connection, number, time, &values, lay)? {
                 latest.mark(batch, number, window_of(time))?;
             }
-            latest.extend(time, &values, document.received.plus_millis(TimePolicy::LATEST_AHEAD_MS));
+            latest.extend(time, &values, document.received.plus_millis(TimePolicy::LATEST_AHEAD_MS), lay);
         }
         latest.hear(document, count);
         match &document.quarantine {
-            Some(refused) => quarantine::add(batch, refused),
+            Some(refused) => quarantine::add(batch, refused, None),
             None => Ok(()),
         }
     }
@@ -113,7 +137,7 @@ impl Documents {
 }
 
 impl Latest {
-    fn read(connection: &Connection, number: i64) -> Result<Self, StoreError> {
+    pub(super) fn read(connection: &Connection, number: i64) -> Result<Self, StoreError> {
         let nothing = Self {
             seen: i64::MIN,
             address: String::new(),
@@ -142,7 +166,12 @@ impl Latest {
         Ok(())
     }
 
-    fn extend(&mut self, time: Timestamp, values: &[(Slot, f64)], newest_allowed: Timestamp) {
+    /// Whether a later document than this one was stored, or this very one.
+    pub(crate) fn is_after(&self, document: &DocumentWrite) -> bool {
+        self.stamp >= document.stamp.as_micros()
+    }
+
+    fn extend(&mut self, time: Timestamp, values: &[(Slot, f64)], newest_allowed: Timestamp, lay: Lay) {
         for (slot, value) in values {
             let place = self.extents.binary_search_by_key(slot, |extent| extent.slot).unwrap_or_else(|place| {
                 self.extents.insert(place, Extent { slot: *slot, latest: None, first: time, last: time });
@@ -151,7 +180,8 @@ impl Latest {
             let Some(extent) = self.extents.get_mut(place) else { continue };
             extent.first = extent.first.min(time);
             extent.last = extent.last.max(time);
-            if time <= newest_allowed && extent.latest.is_none_or(|(latest, _)| latest <= time) {
+            let is_latest = |(latest, _)| latest < time || (latest == time && lay == Lay::Over);
+            if time <= newest_allowed && extent.latest.is_none_or(is_latest) {
                 extent.latest = Some((time, *value));
             }
         }
@@ -301,9 +331,15 @@ fn group(document: &DocumentWrite, slots: &[Slot]) -> Frames {
     frames
 }
 
-/// Writes a frame over what is there; answers whether that changed anything. The
-/// same values again cost no write.
-fn write_frame(connection: &Connection, number: i64, time: Timestamp, values: &[(Slot, f64)]) -> Result<bool, StoreError> {
+/// Writes a frame over or beneath what is there; answers whether that changed
+/// anything. The same values again cost no write.
+fn write_frame(
+    connection: &Connection,
+    number: i64,
+    time: Timestamp,
+    values: &[(Slot, f64)],
+    lay: Lay,
+) -> Result<bool, StoreError> {
     let data = frame::pack(values);
     let new = connection
         .prepare_cached("INSERT INTO frame (gateway, time, data, crc) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?
@@ -311,14 +347,12 @@ fn write_frame(connection: &Connection, number: i64, time: Timestamp, values: &[
     if new == 1 {
         return Ok(true);
     }
-    let mut query = connection.prepare_cached("SELECT time, data, crc FROM frame WHERE gateway = ?1 AND time = ?2")?;
-    let mut rows = query.query(params![number, time.as_millis()])?;
-    let stored = match rows.next()? {
-        Some(row) => frame::checked(number, row)?.1.to_vec(),
-        None => Vec::new(),
+    let stored = read_frame(connection, number, time)?;
+    let there = frame::unpack(&stored)?;
+    let data = match lay {
+        Lay::Over => frame::pack(&frame::overlay(&there, values)),
+        Lay::Beneath => frame::pack(&frame::overlay(values, &there)),
     };
-    drop(rows);
-    let data = frame::pack(&frame::overlay(&frame::unpack(&stored)?, values));
     if stored == data {
         return Ok(false);
     }
@@ -329,4 +363,14 @@ fn write_frame(connection: &Connection, number: i64, time: Timestamp, values: &[
         frame::checksum(number, time.as_millis(), &data)
     ])?;
     Ok(true)
+}
+
+/// The packed values of a gateway at an instant; empty where there are none.
+pub(super) fn read_frame(connection: &Connection, number: i64, time: Timestamp) -> Result<Vec<u8>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT time, data, crc FROM frame WHERE gateway = ?1 AND time = ?2")?;
+    let mut rows = query.query(params![number, time.as_millis()])?;
+    Ok(match rows.next()? {
+        Some(row) => frame::checked(number, row)?.1.to_vec(),
+        None => Vec::new(),
+    })
 }

@@ -12,7 +12,7 @@ pub(crate) fn number(connection: &Connection, gateway: &GatewayId) -> Result<i64
     find_number(connection, gateway)?.ok_or(StoreError::NotFound("gateway"))
 }
 
-fn find_number(connection: &Connection, gateway: &GatewayId) -> Result<Option<i64>, StoreError> {
+pub(super) fn find_number(connection: &Connection, gateway: &GatewayId) -> Result<Option<i64>, StoreError> {
     let mut query = connection.prepare_cached("SELECT number FROM gateway WHERE id = ?1")?;
     Ok(query.query_row([gateway.as_str()], |row| row.get(0)).optional()?)
 }

@@ -1,11 +1,12 @@
 //! Rows of the quarantine, within its bounds.
 
-use heliograph_domain::{QuarantineId, RefusalCode, Timestamp};
-use rusqlite::{Connection, Row, params};
+use heliograph_domain::{KeyDigest, QuarantineId, RefusalCode, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Batch, settings};
+use super::{Batch, record, settings};
+use crate::archive::tables::to_hex;
 use crate::error::StoreError;
-use crate::quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
+use crate::quarantine::{PRESENTED, QuarantineNew, QuarantineRow, QuarantineUsage, is_held, parse_presented};
 use crate::store::ProviderStore;
 
 /// A share of the quarantine, with its own bounds.
@@ -32,6 +33,9 @@ const STRANGERS: Share = Share {
              (SELECT rtrim(address, '0123456789') FROM quarantine WHERE trusted = 0 GROUP BY 1 ORDER BY count(*) DESC, sum(bytes) DESC LIMIT 1)
              ORDER BY received, id LIMIT 1",
 };
+
+/// What is held of one gateway that nobody knows, and which of it makes room.
+const HELD: &str = "FROM quarantine WHERE gateway = ?1 AND code = 'unknown-gateway' AND trusted = 0";
 
 impl Share {
     const fn of(trusted: bool) -> &'static Self {
@@ -61,13 +65,38 @@ impl Share {
             }
             let (id, bytes): (String, i64) =
                 batch.connection.prepare_cached(self.oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            batch.connection.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
-            self.count(batch, -1, -bytes)?;
+            self.delete(batch, &id, bytes)?;
+        }
+    }
+
+    fn delete(&self, batch: &Batch<'_>, id: &str, bytes: i64) -> Result<(), StoreError> {
+        batch.connection.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
+        record::remove(batch.connection, PRESENTED, id)?;
+        self.count(batch, -1, -bytes)
+    }
+
+    /// Makes room among what is held of a gateway.
+    fn prune_held(&self, batch: &Batch<'_>, gateway: &str) -> Result<(), StoreError> {
+        let usage = format!("SELECT count(*), coalesce(sum(bytes), 0) {HELD}");
+        let oldest = format!(
+            "SELECT id, bytes {HELD} AND rtrim(address, '0123456789') =
+             (SELECT rtrim(address, '0123456789') {HELD} GROUP BY 1 ORDER BY count(*) DESC, sum(bytes) DESC LIMIT 1)
+             ORDER BY received, id LIMIT 1"
+        );
+        loop {
+            let (rows, bytes): (u64, u64) =
+                batch.connection.prepare_cached(&usage)?.query_row([gateway], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            if rows <= ProviderStore::HELD_ROWS && bytes <= ProviderStore::HELD_BYTES {
+                return Ok(());
+            }
+            let (id, bytes): (String, i64) =
+                batch.connection.prepare_cached(&oldest)?.query_row([gateway], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            self.delete(batch, &id, bytes)?;
         }
     }
 }
 
-pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew) -> Result<(), StoreError> {
+pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew, presented: Option<KeyDigest>) -> Result<(), StoreError> {
     let added = batch
         .connection
         .prepare_cached(
@@ -90,17 +119,56 @@ pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew) -> Result<(), St
     }
     let share = Share::of(entry.trusted);
     share.count(batch, 1, entry.raw.len() as i64)?;
+    if let Some(presented) = presented {
+        record::save(batch.connection, PRESENTED, &entry.id.to_string(), &to_hex(&presented.0))?;
+    }
+    if let Some(gateway) = entry.gateway.as_deref().filter(|_| is_held(entry)) {
+        share.prune_held(batch, gateway)?;
+    }
     share.prune(batch)?;
     batch.data_changed();
     Ok(())
 }
 
-pub(crate) fn list(connection: &Connection, before: Option<Timestamp>, limit: usize) -> Result<Vec<QuarantineRow>, StoreError> {
+pub(crate) fn presented(connection: &Connection, id: QuarantineId) -> Result<Option<KeyDigest>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT body FROM record WHERE kind = ?1 AND id = ?2")?;
+    let found: Option<String> = query.query_row([PRESENTED, &id.to_string()], |row| row.get(0)).optional()?;
+    let Some(body) = found else { return Ok(None) };
+    parse_presented(&record::read::<String>(PRESENTED, &body)?).map(Some)
+}
+
+pub(crate) fn remove(batch: &mut Batch<'_>, id: QuarantineId) -> Result<(), StoreError> {
+    let id = id.to_string();
+    let mut query = batch.connection.prepare_cached("SELECT trusted, bytes FROM quarantine WHERE id = ?1")?;
+    let found: Option<(bool, i64)> = query.query_row([&id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    if let Some((trusted, bytes)) = found {
+        Share::of(trusted).delete(batch, &id, bytes)?;
+        batch.data_changed();
+    }
+    Ok(())
+}
+
+pub(crate) fn revise(batch: &mut Batch<'_>, id: QuarantineId, code: RefusalCode, reason: &str) -> Result<(), StoreError> {
+    batch.connection.prepare_cached("UPDATE quarantine SET code = ?2, reason = ?3 WHERE id = ?1")?.execute(params![
+        id.to_string(),
+        code.as_str(),
+        reason
+    ])?;
+    batch.data_changed();
+    Ok(())
+}
+
+pub(crate) fn list(
+    connection: &Connection,
+    before: Option<(Timestamp, QuarantineId)>,
+    limit: usize,
+) -> Result<Vec<QuarantineRow>, StoreError> {
     let mut query = connection.prepare_cached(
         "SELECT id, received, gateway, address, code, reason, bytes, x'', trusted FROM quarantine
-         WHERE ?1 IS NULL OR received < ?1 ORDER BY received DESC, id DESC LIMIT ?2",
+         WHERE (received, id) < (?1, ?2) ORDER BY received DESC, id DESC LIMIT ?3",
     )?;
-    let mut rows = query.query(params![before.map(Timestamp::as_millis), limit])?;
+    let (received, id) = before.unwrap_or((Timestamp::MAX, QuarantineId::new(uuid::Uuid::max())));
+    let mut rows = query.query(params![received.as_millis(), id.to_string(), limit])?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
         entries.push(entry(row)?);

@@ -146,6 +146,8 @@ CREATE TABLE audit (
     object TEXT NOT NULL, detail TEXT NOT NULL, hash BLOB NOT NULL
 );
 
+CREATE INDEX quarantine_by_gateway ON quarantine (gateway, code, trusted, bytes);
+
 ALTER TABLE latest ADD COLUMN stamp INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE frame ADD COLUMN crc INTEGER;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use heliograph_domain::{
     Actor, ArrayId, Binding, Commission, CommissionId, CorrectionId, CorrectionKind, CredentialId, Customer, CustomerId,
-    EmailAddress, InstalledArray, KeyDigest, Location, LocationId, MetricName, OutboxId, Point, PointId, Position,
+    EmailAddress, InstalledArray, KeyDigest, Location, LocationId, MappingName, MetricName, OutboxId, Point, PointId, Position,
     ProviderSettings, QuarantineId, RefusalCode, SensorId, SensorRole, SeriesKey, SpanStep, TimeWindow, Unit, UserId, UserRole,
     Zone,
 };
@@ -114,11 +114,12 @@ pub(crate) async fn fill(store: &ProviderStore) {
         raw: vec![0xff; 100],
         trusted: true,
     };
-    store.quarantine_add(refused).await.unwrap();
+    let presented = KeyDigest::of("correct-horse").bound_to(refused.id);
+    store.quarantine_add_with(refused, Some(presented)).await.unwrap();
     set_up(&store, location.id).await;
 }
 
-/// A point, an array and a correction.
+/// A point, an array, a correction and a mapping.
 async fn set_up(store: &ProviderStore, location: LocationId) {
     let (id, sensor) = (PointId::new(Uuid::from_u128(7)), SensorId::parse("inverter-1").unwrap());
     store.point_save(Point { id, location, name: "Roof".into(), role: SensorRole::Inverter }).await.unwrap();
@@ -135,6 +136,7 @@ async fn set_up(store: &ProviderStore, location: LocationId) {
         reason: "a wrong transformer".to_owned(),
     };
     store.correction_create(correction).await.unwrap();
+    store.mapping_save(MappingName::parse("greenhouse").unwrap(), "name = \"greenhouse\"\n".to_owned()).await.unwrap();
 }
 
 fn mail_key() -> OutboxKey {

@@ -31,7 +31,11 @@ async fn told(store: &ProviderStore) -> Vec<(String, String)> {
     tell("corrections", format!("{:?}", store.correction_list().await));
     tell("mails", format!("{:?}", store.outbox_list(9).await));
     tell("quarantine", format!("{:?}", store.quarantine_fetch(QuarantineId::new(Uuid::from_u128(6))).await));
-    tell("trail", format!("{:?}", store.audit_list(1, 13).await));
+    let presented = store.quarantine_presented(QuarantineId::new(Uuid::from_u128(6))).await.unwrap();
+    tell("presented key", format!("{:?}", presented.map(|key| key.0)));
+    assert!(presented.is_some());
+    tell("mappings", format!("{:?}", store.mapping_list().await));
+    tell("trail", format!("{:?}", store.audit_list(1, 14).await));
     for name in GATEWAYS {
         let id = gateway(name);
         tell("keys", format!("{:?}", store.credential_list(&id).await));

@@ -29,10 +29,11 @@ use super::super::slicing::day_of;
 use super::super::{Database, mark, pulse, reading, rollup, series, span};
 use super::{ROWS_AT_ONCE, Registered, SeriesRow};
 use crate::archive::Part;
-use crate::archive::tables::{Cell, Table};
+use crate::archive::tables::{Cell, Table, to_hex};
 use crate::catalog::Catalog;
 use crate::catalog::archive::{self as cells, flag, or_null, text, time};
 use crate::error::StoreError;
+use crate::quarantine::PRESENTED;
 use crate::rollup::gather::{Order, Walk};
 
 /// By how much the clocks of nodes may differ, µs.
@@ -184,7 +185,15 @@ impl Dump<'_> {
     async fn records(&mut self) -> Result<(), StoreError> {
         let respan = self.registered.iter().filter(|(_, of)| !of.series.is_empty()).map(|(id, _)| id);
         let rows = self.catalog.archived_records(respan);
-        self.rows("records", rows).await
+        self.rows("records", rows).await?;
+        for id in self.refused_ids().await? {
+            if let Some(key) = self.db.quarantine_presented(QuarantineId::new(id)).await? {
+                // Bodies of records are JSON.
+                let body = format!("\"{}\"", to_hex(&key.0));
+                self.row(vec![text(PRESENTED), text(id), text(body)]).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn mails(&mut self) -> Result<(), StoreError> {
@@ -219,15 +228,20 @@ impl Dump<'_> {
         Ok(())
     }
 
-    async fn quarantine(&mut self) -> Result<(), StoreError> {
-        self.begin("quarantine").await?;
+    /// What is in the quarantine now, in order.
+    async fn refused_ids(&self) -> Result<Vec<Uuid>, StoreError> {
         let mut ids: Vec<Uuid> = Vec::new();
         for share in ["trusted", "strangers"] {
             let rows: Vec<(Uuid,)> = self.db.all("SELECT id FROM @.quarantine WHERE part = ?", (share,)).await?;
             ids.extend(rows.into_iter().map(|(id,)| id));
         }
         ids.sort_unstable();
-        for id in ids {
+        Ok(ids)
+    }
+
+    async fn quarantine(&mut self) -> Result<(), StoreError> {
+        self.begin("quarantine").await?;
+        for id in self.refused_ids().await? {
             let entry = match self.db.quarantine_fetch(QuarantineId::new(id)).await {
                 Ok(found) => found.entry,
                 // It has made room for another one.

@@ -230,7 +230,7 @@ impl<'a> Restore<'a> {
             match table.name {
                 "sealed" => self.sealed = Some(Cells::of(table, row).int()?),
                 "gateways" => self.gateway(table, row).await?,
-                "records" => self.record(table, row)?,
+                "records" => self.record(table, row).await?,
                 "mails" => self.mail(table, row).await?,
                 "quarantine" => self.refused(table, row).await?,
                 "audit" => self.entry(table, row).await?,

@@ -6,13 +6,17 @@ use super::*;
 use crate::cassandra::mark::Timing;
 use crate::cassandra::trial::{openings, remove};
 
+fn weight(host: &str) -> Weight {
+    Weight { host: host.to_owned(), held_for: None, bytes: 4 }
+}
+
 fn key(number: u128) -> Key {
     (Timestamp::clamped(number as i64), Uuid::from_u128(number))
 }
 
 /// How many entries go, and how many are kept, of a flood within one minute.
 fn flood(ledger: &mut Ledger, now: Instant, numbers: std::ops::Range<u128>, host: impl Fn(u128) -> String) -> (usize, usize) {
-    let admitted = numbers.filter_map(|number| ledger.admit_stranger(key(number), &host(number), 4, now));
+    let admitted = numbers.filter_map(|number| ledger.admit_stranger(key(number), weight(&host(number)), now));
     admitted.fold((0, 0), |(gone, kept), more| (gone + more.len(), kept + 1))
 }
 
@@ -30,7 +34,7 @@ fn a_flood_of_strangers_deletes_so_much_a_minute_and_no_more() {
     assert_eq!(ledger.strangers.by_age.len() as u128, full);
     // The next minute is another one.
     let later = now + MINUTE;
-    assert!(ledger.admit_stranger(key(20_000), &crowd(0), 4, later).is_some());
+    assert!(ledger.admit_stranger(key(20_000), weight(&crowd(0)), later).is_some());
 }
 
 #[test]
@@ -38,7 +42,7 @@ fn what_is_known_already_needs_no_room() {
     let mut ledger = Ledger::default();
     let now = Instant::now();
     for _ in 0..3 {
-        assert_eq!(ledger.admit_stranger(key(1), "a", 4, now), Some(Vec::new()));
+        assert_eq!(ledger.admit_stranger(key(1), weight("a"), now), Some(Vec::new()));
     }
     assert_eq!((ledger.strangers.by_age.len(), ledger.strangers.bytes), (1, 4));
 }
@@ -60,7 +64,7 @@ fn entry(number: u128) -> QuarantineNew {
 async fn the_oldest_of_a_list_go_at_once_with_all_their_bytes() {
     let [db]: [Database; 1] = openings(Timing::default()).await;
     for number in 1..=5 {
-        db.quarantine_add(&entry(number)).await.unwrap();
+        db.quarantine_add(&entry(number), None).await.unwrap();
     }
     db.remove_until(Share::Trusted, key(3)).await.unwrap();
     let listed = db.quarantine_list(None, 10).await.unwrap();

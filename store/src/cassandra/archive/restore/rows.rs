@@ -15,7 +15,7 @@ use crate::catalog::archive::{Cells, RESPAN, read_heard};
 use crate::catalog::{Change, Record};
 use crate::error::StoreError;
 use crate::outbox::{OutboxKey, OutboxMail, OutboxRow, OutboxState};
-use crate::quarantine::QuarantineNew;
+use crate::quarantine::{PRESENTED, QuarantineNew, parse_presented};
 use crate::stamp::WriteStamp;
 
 impl Restore<'_> {
@@ -25,13 +25,18 @@ impl Restore<'_> {
         Ok(())
     }
 
-    pub(super) fn record(&mut self, table: &Table, row: Vec<Cell>) -> Result<(), StoreError> {
-        if row.first() != Some(&Cell::Text(RESPAN.to_owned())) {
-            return self.set_up(table, row);
+    pub(super) async fn record(&mut self, table: &'static Table, row: Vec<Cell>) -> Result<(), StoreError> {
+        let mut cells = Cells::of(table, row.clone());
+        match cells.text()?.as_str() {
+            RESPAN => self.respans.push(self.catalog.read_known_gateway(&mut cells)?),
+            PRESENTED => {
+                let id = cells.parse(QuarantineId::parse)?;
+                let hex = cells.parse(|body| serde_json::from_str::<String>(body))?;
+                let (db, key) = (self.db.clone(), parse_presented(&hex)?);
+                self.write(async move { db.quarantine_keep_presented(id, key).await }).await?;
+            }
+            _ => self.set_up(table, row)?,
         }
-        let mut cells = Cells::of(table, row);
-        cells.text()?;
-        self.respans.push(self.catalog.read_known_gateway(&mut cells)?);
         Ok(())
     }
 
@@ -126,7 +131,7 @@ impl Restore<'_> {
             trusted: cells.flag()?,
         };
         // One after the other: each may be large.
-        self.db.quarantine_add(&entry).await
+        self.db.quarantine_add(&entry, None).await
     }
 
     pub(super) async fn entry(&mut self, table: &'static Table, row: Vec<Cell>) -> Result<(), StoreError> {

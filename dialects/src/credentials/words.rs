@@ -1,0 +1,75 @@
+//! Values whose names say that they are secrets, in documents of any dialect: a
+//! logger's password, the link key and install code of a Zigbee radio.
+
+use std::ops::Range;
+
+/// Ends of names, in lower case and without `-` and `_`.
+const ENDS: &[&[u8]] = &[
+    b"password",
+    b"passwd",
+    b"passphrase",
+    b"secret",
+    b"apikey",
+    b"accesskey",
+    b"authkey",
+    b"linkkey",
+    b"networkkey",
+    b"installcode",
+    b"accesstoken",
+    b"authtoken",
+];
+/// Whole names.
+const WHOLE: &[&[u8]] = &[b"pwd", b"psk", b"token"];
+/// Longer names are looked at by their ends.
+const LONGEST: usize = 32;
+
+/// Where such values stand: quoted values of attributes, and texts of elements up
+/// to the next tag or the end of a CDATA section.
+pub(super) fn words(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for at in memchr::memchr2_iter(b'=', b'<', bytes) {
+        found.extend(if bytes.get(at) == Some(&b'=') { attribute(bytes, at) } else { element(bytes, at) });
+    }
+    found
+}
+
+/// The value behind an equals sign, where the name before it is one.
+fn attribute(bytes: &[u8], equals: usize) -> Option<Range<usize>> {
+    let before = bytes.get(..equals)?.trim_ascii_end();
+    let near = before.get(before.len().saturating_sub(LONGEST)..)?;
+    let length = near.iter().rev().take_while(|byte| is_name_byte(**byte)).count();
+    is_secret(near.get(near.len() - length..)?).then_some(())?;
+    let behind = bytes.get(equals + 1..)?;
+    let start = equals + 1 + (behind.len() - behind.trim_ascii_start().len());
+    let quote = bytes.get(start).copied().filter(|quote| matches!(quote, b'"' | b'\''))?;
+    let rest = bytes.get(start + 1..)?;
+    let length = memchr::memchr2(quote, b'<', rest).unwrap_or(rest.len());
+    Some(start + 1..start + 1 + length)
+}
+
+/// The text of an element, where its name is one.
+fn element(bytes: &[u8], opening: usize) -> Option<Range<usize>> {
+    let rest = bytes.get(opening + 1..)?;
+    let near = rest.get(..rest.len().min(4 * LONGEST))?;
+    let length = near.iter().take_while(|byte| is_name_byte(**byte) || **byte == b':').count();
+    is_secret(near.get(..length)?.rsplit(|byte| *byte == b':').next()?).then_some(())?;
+    let closing = memchr::memchr2(b'>', b'<', rest).filter(|at| rest.get(*at) == Some(&b'>'))?;
+    if rest.get(..closing)?.ends_with(b"/") {
+        return None;
+    }
+    let text = rest.get(closing + 1..)?;
+    let section = text.trim_ascii_start().strip_prefix(b"<![CDATA[");
+    let inside = section.unwrap_or(text);
+    let start = bytes.len() - inside.len();
+    let end = section.and_then(|inside| memchr::memchr2(b']', b'<', inside)).or_else(|| memchr::memchr(b'<', inside));
+    Some(start..start + end.unwrap_or(inside.len()))
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.') || !byte.is_ascii()
+}
+
+fn is_secret(name: &[u8]) -> bool {
+    let plain: Vec<u8> = name.iter().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase()).collect();
+    WHOLE.contains(&plain.as_slice()) || ENDS.iter().any(|end| plain.ends_with(end))
+}

@@ -1,0 +1,201 @@
+//! Documents of the quarantine, tried again: by the same decoding and the same
+//! checks as when they came, with what is known now.
+//!
+//! Who sent a document has to be proven as it had to be then. The key itself was not
+//! kept, but its digest bound to the entry; a document that was stored in part had
+//! proved itself. So nobody gets a document into a gateway by guessing its id. An
+//! operator may vouch for an entry instead.
+
+use std::sync::Arc;
+
+use heliograph_dialects::{Mapping, Refused};
+use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways};
+use heliograph_store::{Difference, DocumentWrite, ProviderStore, QuarantineNew, QuarantineRow, StoreError, WriteStamp};
+
+use crate::decoding::{Content, decode_for, reasons};
+use crate::directory::{Directory, Standing};
+use crate::http::apart;
+
+/// Whose word it takes that a document is from whom it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The key that came with it has to be one of the gateway's.
+    Key,
+    /// Somebody vouches for it.
+    Vouched,
+}
+
+/// Tries documents of the quarantine again.
+pub struct Replayer {
+    store: ProviderStore,
+    directory: Arc<Directory>,
+    mappings: Vec<Arc<Mapping>>,
+}
+
+/// An entry that has been judged anew.
+#[derive(Debug)]
+pub struct Judged {
+    /// The entry.
+    pub row: QuarantineRow,
+    /// What would become of it.
+    pub verdict: Verdict,
+}
+
+/// What would become of an entry.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is stored, but for the readings that are still refused.
+    Take {
+        /// What is written.
+        document: Box<DocumentWrite>,
+        /// What is still refused.
+        refused: Vec<Refused>,
+    },
+    /// There is nothing in it to be stored, as in a `hello`: it goes.
+    Nothing,
+    /// It stays as it is.
+    Refuse {
+        /// Why.
+        code: RefusalCode,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    fn refuse(code: RefusalCode, reason: impl Into<String>) -> Self {
+        Self::Refuse { code, reason: reason.into() }
+    }
+}
+
+impl Replayer {
+    /// Judges by what the store says now, and by a mapping before those that the
+    /// provider has.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open(store: ProviderStore, mapping: Option<Arc<Mapping>>) -> Result<Self, StoreError> {
+        let directory = Arc::new(Directory::of(Directory::read(&store).await?, None));
+        let mut replayer = Self::of(store, directory);
+        replayer.mappings.splice(0..0, mapping);
+        Ok(replayer)
+    }
+
+    pub(crate) fn of(store: ProviderStore, directory: Arc<Directory>) -> Self {
+        let mappings = directory.mappings.list().to_vec();
+        Self { store, directory, mappings }
+    }
+
+    /// Judges an entry.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where it is gone, or when the store cannot be read.
+    pub async fn judge(&self, entry: QuarantineId, proof: Proof, now: Timestamp) -> Result<Judged, StoreError> {
+        let row = self.store.quarantine_fetch(entry).await?;
+        let presented = self.store.quarantine_presented(entry).await?;
+        let verdict = apart(|| self.verdict(&row.entry, presented, proof, now)).unwrap_or_else(|refused| refused);
+        Ok(Judged { row, verdict })
+    }
+
+    /// What becomes of an entry; the way of an error is that of a refusal.
+    fn verdict(
+        &self,
+        entry: &QuarantineNew,
+        presented: Option<KeyDigest>,
+        proof: Proof,
+        now: Timestamp,
+    ) -> Result<Verdict, Verdict> {
+        if entry.raw.is_empty() {
+            return Err(Verdict::refuse(entry.code, "nothing of it was kept"));
+        }
+        let named = entry.gateway.as_deref().and_then(|gateway| GatewayId::parse(gateway).ok());
+        let decoded = decode_for(&self.directory, named.as_ref(), &self.mappings, &entry.raw, entry.received)
+            .map_err(|error| Verdict::refuse(error.code, error.message))?;
+        let Some(gateway) = decoded.gateway.clone() else {
+            return Err(Verdict::refuse(RefusalCode::UnknownGateway, "it names no gateway"));
+        };
+        // Of a document that was stored in part it was proven then.
+        let is_proven = proof == Proof::Vouched || (entry.code.is_of_reading() && named.as_ref() == Some(&gateway));
+        self.admit(&gateway, presented, entry.id, is_proven)?;
+        if decoded.is_hello {
+            return Ok(Verdict::Nothing);
+        }
+        let content = Content::of(decoded, &self.directory.settings.time_policy(), entry.received, now);
+        Ok(take(entry, gateway, content))
+    }
+
+    /// Whether a document may be stored as this gateway's.
+    fn admit(
+        &self,
+        gateway: &GatewayId,
+        presented: Option<KeyDigest>,
+        entry: QuarantineId,
+        is_proven: bool,
+    ) -> Result<(), Verdict> {
+        let is_right = |known: &KeyDigest| presented.is_some_and(|presented| known.bound_to(entry).matches(&presented));
+        let unknown = |what: &str| Err(Verdict::refuse(RefusalCode::UnknownGateway, format!("gateway {gateway} {what}")));
+        match self.directory.standing_by(gateway, |known| is_proven || is_right(known)) {
+            Standing::Trusted => Ok(()),
+            Standing::Unknown if self.directory.settings.unknown_gateways == UnknownGateways::Adopted => Ok(()),
+            Standing::Unknown => unknown("is not commissioned"),
+            Standing::Retired => unknown("is no longer in use"),
+            Standing::Imposter => {
+                let what = if presented.is_some() { "the key that came with it is none of" } else { "no key came with it for" };
+                Err(Verdict::refuse(RefusalCode::BadKey, format!("{what} gateway {gateway}")))
+            }
+        }
+    }
+
+    /// What storing a document would change, value by value.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn preview(&self, document: &DocumentWrite) -> Result<Vec<Difference>, StoreError> {
+        self.store.document_preview(document).await
+    }
+
+    /// Does what was judged. What is stored leaves the quarantine; what of it is still
+    /// refused stays there with its reasons. Answers why, where the store itself
+    /// refuses it.
+    ///
+    /// # Errors
+    /// When the store cannot be written now; then the entry is there as it was.
+    pub async fn replay(&self, judged: &Judged) -> Result<Option<String>, StoreError> {
+        let row = &judged.row;
+        let written = match &judged.verdict {
+            Verdict::Take { document, .. } => self.store.document_replay((**document).clone(), row).await,
+            Verdict::Nothing => self.store.quarantine_remove(row).await,
+            Verdict::Refuse { .. } => Ok(()),
+        };
+        match written {
+            Ok(()) => Ok(None),
+            Err(error @ (StoreError::TooManySeries(_) | StoreError::Refused(_))) => {
+                let reason = error.to_string();
+                self.revise(row, RefusalCode::Unsupported, reason.clone()).await?;
+                Ok(Some(reason))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives an entry the reason for which it was refused again.
+    pub(crate) async fn revise(&self, row: &QuarantineRow, code: RefusalCode, reason: String) -> Result<(), StoreError> {
+        let entry = QuarantineNew { code, reason, raw: Vec::new(), ..row.entry.clone() };
+        self.store.quarantine_revise(&QuarantineRow { entry, bytes: row.bytes }).await
+    }
+}
+
+/// The document of an entry, as it would have been stored when it came.
+fn take(entry: &QuarantineNew, gateway: GatewayId, content: Content) -> Verdict {
+    let Content { sensors, series, values, refused } = content;
+    let quarantine = refused.first().map(|first| QuarantineNew {
+        code: first.code,
+        reason: reasons(&refused),
+        raw: Vec::new(),
+        ..entry.clone()
+    });
+    let (received, address) = (entry.received, entry.address.clone());
+    let stamp = WriteStamp::at(received);
+    let document = DocumentWrite { gateway, received, stamp, address, sensors, series, values, quarantine };
+    Verdict::Take { document: Box::new(document), refused }
+}

@@ -1,0 +1,135 @@
+//! The worker that replays what was held of gateways once they are commissioned.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliograph_domain::{GatewayId, RefusalCode, Timestamp};
+use heliograph_store::{ProviderStore, QuarantineRow, StoreError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+use crate::directory::{Directory, DirectoryFeed};
+use crate::replay::{Proof, Replayer, Verdict};
+use crate::spool::Status;
+
+/// Between two passes, and before the next attempt where another process replays or
+/// the store takes nothing.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long the lease runs without being renewed.
+const LEASE_MS: i64 = 60_000;
+/// It is renewed once it is this old.
+const RENEWED_MS: i64 = 15_000;
+const LEASE: &str = "replay";
+/// Entries listed at once.
+const PAGE: usize = 500;
+
+/// Replays what is held of gateways, at the start and whenever a gateway has been
+/// commissioned or has got another key, until told to stop. Others may not know of
+/// that yet and hold one more document: so it is done once more a moment later.
+pub(crate) async fn run(worker: Worker, shutdown: CancellationToken) {
+    shutdown.run_until_cancelled(worker.work()).await;
+}
+
+/// What the worker works with.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    pub(crate) store: ProviderStore,
+    pub(crate) directory: DirectoryFeed,
+    pub(crate) spool: Arc<Status>,
+    pub(crate) holder: String,
+    pub(crate) clock: Clock,
+}
+
+impl Worker {
+    async fn work(&self) {
+        let mut directory = self.directory.clone();
+        let (mut seen, mut passes, mut due) = (None, 0, Instant::now());
+        loop {
+            let now = directory.now();
+            let commissioned = now.as_ref().map(|now| now.commissioned());
+            if seen != commissioned {
+                (seen, passes, due) = (commissioned, 2, Instant::now());
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(due), if passes > 0 => {
+                    let Some(now) = now else { continue };
+                    let passed = self.pass(&now).await.unwrap_or_else(|error| {
+                        tracing::warn!(%error, "what is held of gateways cannot be replayed now");
+                        false
+                    });
+                    passes -= u32::from(passed);
+                    due = Instant::now() + PAUSE;
+                }
+                is_there = directory.changed() => if !is_there { return },
+            }
+        }
+    }
+
+    /// Replays all that can be; false where that has to wait.
+    async fn pass(&self, directory: &Arc<Directory>) -> Result<bool, StoreError> {
+        // What waits in the spool came before what comes now.
+        if self.spool.level().is_some() || !self.lease().await? {
+            return Ok(false);
+        }
+        let mut leased = (self.clock)();
+        let replayer = Replayer::of(self.store.clone(), Arc::clone(directory));
+        let (mut before, mut replayed) = (None, 0_u64);
+        loop {
+            // The newest first, as replaying wants it.
+            let page = self.store.quarantine_page(before, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            before = Some((last.entry.received, last.entry.id));
+            for row in page.iter().filter(|row| is_held_for(directory, row)) {
+                if (self.clock)().millis_since(leased) > RENEWED_MS {
+                    if !self.lease().await? {
+                        return Ok(false);
+                    }
+                    leased = (self.clock)();
+                }
+                replayed += u64::from(self.replay(&replayer, row).await?);
+            }
+        }
+        self.store.lease_release(LEASE, &self.holder).await?;
+        if replayed > 0 {
+            tracing::info!(documents = replayed, "documents that were held of gateways are stored");
+        }
+        Ok(true)
+    }
+
+    async fn lease(&self) -> Result<bool, StoreError> {
+        let now: Timestamp = (self.clock)();
+        self.store.lease_take(LEASE, &self.holder, now, now.plus_millis(LEASE_MS)).await
+    }
+
+    /// Replays an entry; false where it stays as a whole.
+    async fn replay(&self, replayer: &Replayer, row: &QuarantineRow) -> Result<bool, StoreError> {
+        let now = (self.clock)();
+        let judged = match replayer.judge(row.entry.id, Proof::Key, now).await {
+            Ok(judged) => judged,
+            // It has made room for another one.
+            Err(StoreError::NotFound(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match &judged.verdict {
+            Verdict::Take { .. } | Verdict::Nothing => {
+                let refused = replayer.replay(&judged).await?;
+                metrics::counter!("heliograph_ingest_replayed_total").increment(u64::from(refused.is_none()));
+                Ok(refused.is_none())
+            }
+            // It stays for its owner to look at.
+            Verdict::Refuse { code: RefusalCode::BadKey | RefusalCode::UnknownGateway, .. } => Ok(false),
+            // No further key will help it.
+            Verdict::Refuse { code, reason } => {
+                replayer.revise(&judged.row, *code, reason.clone()).await?;
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Whether an entry is held for a gateway that has been commissioned.
+fn is_held_for(directory: &Directory, row: &QuarantineRow) -> bool {
+    let gateway = row.entry.gateway.as_deref().and_then(|gateway| GatewayId::parse(gateway).ok());
+    row.entry.code == RefusalCode::UnknownGateway && gateway.is_some_and(|gateway| directory.is_commissioned(&gateway))
+}
