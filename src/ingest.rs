@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use heliograph_dialects::Limits;
 use heliograph_domain::{Actor, ProviderId, ProviderSettings, UnknownGateways};
-use heliograph_ingest::{Ingest, IngestSettings};
+use heliograph_ingest::{Ingest, IngestSettings, Rates};
 use heliograph_store::{ProviderStore, Store, StoreError, StoreUrl};
 use tokio_util::sync::CancellationToken;
 
@@ -110,6 +110,12 @@ fn ingest_settings(settings: &mut Settings) -> IngestSettings {
             settings.required::<std::num::NonZeroU32>("ingest.store_deadline_ms", std::num::NonZeroU32::MIN).get().into(),
         ),
         spool_bytes: settings.required("ingest.spool_bytes", built_in.spool_bytes),
+        rates: Rates {
+            gateway_readings: settings.required("ingest.gateway_readings_per_second", built_in.rates.gateway_readings),
+            readings: settings.required("ingest.readings_per_second", built_in.rates.readings),
+            bytes_a_day: settings.required("ingest.bytes_per_day", built_in.rates.bytes_a_day),
+            burst: seconds(settings, "ingest.burst_seconds", built_in.rates.burst),
+        },
     }
 }
 

@@ -67,6 +67,7 @@ pub(crate) async fn serve(
         last_byte: now,
         document_since: None,
         document_bytes: 0,
+        slowed_until: None,
     };
     if let Err(error) = connection.run(&shutdown).await {
         tracing::debug!(%error, %address, "connection lost");
@@ -100,6 +101,8 @@ struct Connection {
     last_byte: Instant,
     document_since: Option<Instant>,
     document_bytes: u64,
+    /// Its gateway is ahead of a rate: nothing is read until then.
+    slowed_until: Option<Instant>,
 }
 
 /// Why reading stops; earlier documents are answered first.
@@ -137,11 +140,18 @@ impl Connection {
                     }
                 }
                 () = tokio::time::sleep_until(deadline), if may_read => break self.overdue(),
+                () = until(self.slowed_until), if self.slowed_until.is_some() => {
+                    self.go_on();
+                    if let Some(stop) = self.frame() {
+                        break stop;
+                    }
+                }
             }
         };
         if matches!(stop, Stop::Http) {
+            let shutdown = shutdown.clone();
             let Self { stream, buffer, peer, intake, shared_room: room, settings, .. } = self;
-            http::serve(stream, buffer, http::Shared { peer, intake, room, settings }, shutdown.clone()).await;
+            http::serve(stream, buffer, http::Shared { peer, intake, room, settings, shutdown }).await;
             return Ok(());
         }
         self.answer_pending().await?;
@@ -177,7 +187,7 @@ impl Connection {
     }
 
     fn may_take(&self) -> bool {
-        !self.closing && self.pending.len() + self.ready.len() < self.settings.in_flight
+        !self.closing && self.slowed_until.is_none() && self.pending.len() + self.ready.len() < self.settings.in_flight
     }
 
     /// Takes documents from the buffer, as many as may be under way at once.
@@ -221,6 +231,7 @@ impl Connection {
             intake.take(peer, document)
         };
         self.closing |= taken.closes;
+        self.slow_down(taken.resume, since);
         // A large document keeps its room until it is answered.
         let room = self.room.hand_over(document.len());
         self.pending.push_back(Box::pin(async move {
@@ -228,6 +239,21 @@ impl Connection {
             drop(room);
             Answered { answer, since }
         }));
+    }
+
+    fn slow_down(&mut self, until: Instant, now: Instant) {
+        if until > now {
+            metrics::counter!("heliograph_ingest_slowed_total").increment(1);
+            self.slowed_until = Some(until);
+        }
+    }
+
+    /// Reads on. The time in which nothing was read is not the peer's.
+    fn go_on(&mut self) {
+        let now = Instant::now();
+        self.slowed_until = None;
+        self.last_byte = now;
+        self.document_since = self.document_since.map(|_| now);
     }
 
     /// When the peer will have been idle, or slow, for too long.
@@ -314,6 +340,13 @@ async fn going_on<T>(
             written = &mut writing => return written,
             Some(next) = pending.next(), if !pending.is_empty() => ready.push_back(next),
         }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

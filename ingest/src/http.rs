@@ -11,6 +11,7 @@ mod reply;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use heliograph_dialects::{Frame, Framer};
@@ -34,6 +35,9 @@ use crate::settings::IngestSettings;
 
 /// Bytes of a request's head.
 const HEAD: usize = 16 * 1024;
+/// How long an answer to a gateway ahead of its rate may be kept back; devices take
+/// a request as failed after half a minute or more.
+const SLOWED: Duration = Duration::from_secs(20);
 
 /// The methods of HTTP (RFC 9110 section 9, RFC 5789), with the space behind them.
 const METHODS: [&[u8]; 9] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"TRACE ", b"PATCH "];
@@ -50,13 +54,15 @@ pub(crate) struct Shared {
     pub(crate) intake: Arc<Intake>,
     pub(crate) room: RoomForDocuments,
     pub(crate) settings: IngestSettings,
+    pub(crate) shutdown: CancellationToken,
 }
 
 /// Serves the requests of a connection whose first bytes are read already.
-pub(crate) async fn serve(stream: TcpStream, begun: BytesMut, shared: Shared, shutdown: CancellationToken) {
+pub(crate) async fn serve(stream: TcpStream, begun: BytesMut, shared: Shared) {
     let (reader, writer) = stream.into_split();
     let reader = std::io::Cursor::new(begun.freeze()).chain(reader);
     let grace = shared.settings.grace;
+    let shutdown = shared.shutdown.clone();
     let shared = Arc::new(shared);
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
@@ -104,7 +110,11 @@ async fn handle(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
                 false => (shared.intake.salvage(&document).dialect, shared.intake.take(&mut peer, &document)),
             };
             let _held = room.hand_over(document.len());
-            (taken.answer.await, dialect)
+            let answer = taken.answer.await;
+            // Who waits for an answer sends no further document.
+            let slowed = tokio::time::sleep_until(taken.resume.min(since + SLOWED));
+            shared.shutdown.run_until_cancelled(slowed).await;
+            (answer, dialect)
         }
         Err(Refused { code, text, bytes }) => {
             let dialect = shared.intake.salvage(&bytes).dialect;

@@ -7,13 +7,16 @@ use bytes::Bytes;
 use heliograph_dialects::{DecodeError, Decoded, Salvaged, mask_credentials, salvage, salvage_by};
 use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways, time_ordered_uuid};
 use heliograph_store::{DocumentWrite, QuarantineNew, Stamps, StoreError, WriteStamp};
+use tokio::time::Instant;
 
 use crate::Clock;
 use crate::answer::Answer;
+use crate::backfill::Backfill;
 use crate::decoding::{Content, decode_for, reasons};
 use crate::directory::{Directory, DirectoryFeed, Standing};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
+use crate::rate::Pace;
 use crate::spool::{NotKept, Record, Spool};
 
 /// What all connections of a server share.
@@ -29,6 +32,10 @@ pub(crate) struct Intake {
     pub(crate) knocks: Knocks,
     pub(crate) clock: Clock,
     pub(crate) stamps: Stamps,
+    /// How far ahead of their rates gateways are.
+    pub(crate) pace: Pace,
+    /// Who waits behind live documents.
+    pub(crate) backfill: Backfill,
 }
 
 const TOO_MANY_KEYS: &str = "too many wrong keys from this address, try again in a minute";
@@ -127,6 +134,8 @@ impl Verdict {
 pub(crate) struct Taken<F> {
     /// Whether the connection closes after the answer.
     pub(crate) closes: bool,
+    /// When to read on: its gateway is ahead of a rate until then.
+    pub(crate) resume: Instant,
     /// The answer, once what has to be written is safe.
     pub(crate) answer: F,
 }
@@ -137,10 +146,20 @@ impl Intake {
     pub(crate) fn take(self: &Arc<Self>, peer: &mut Peer, bytes: &Bytes) -> Taken<impl Future<Output = Answer> + Send + use<>> {
         let received = (self.clock)();
         let verdict = self.judge(peer, bytes, received);
-        let closes = verdict.closes();
+        let (closes, resume) = (verdict.closes(), self.resume_after(&verdict, bytes.len()));
         let intake = Arc::clone(self);
         let peer = peer.clone();
-        Taken { closes, answer: async move { intake.carry_out(verdict, &peer).await } }
+        Taken { closes, resume, answer: async move { intake.carry_out(verdict, &peer).await } }
+    }
+
+    /// When to read on after a document; only what is stored counts, since anybody can
+    /// name anybody's gateway in what is refused.
+    fn resume_after(&self, verdict: &Verdict, bytes: usize) -> Instant {
+        let now = Instant::now();
+        match verdict {
+            Verdict::Store(document, ..) => self.pace.note(&document.gateway, document.values.len(), bytes, now),
+            Verdict::Answer(_) | Verdict::Keep(..) | Verdict::Knock(..) => now,
+        }
     }
 
     /// Whether what a peer has said beside its documents is right; then they are
@@ -264,6 +283,7 @@ impl Intake {
 
     async fn store(&self, peer: &Peer, document: DocumentWrite, bytes: &[u8], answer: Answer) -> Answer {
         let (gateway, received) = (document.gateway.clone(), document.received);
+        let _turn = self.backfill.turn(&document).await;
         match self.spool.write(Record::Document(Arc::new(document))).await {
             Ok(()) => answer,
             // It would be refused as often as it is sent again.

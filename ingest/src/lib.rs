@@ -7,6 +7,7 @@
 //! document survives, never before.
 
 mod answer;
+mod backfill;
 mod connection;
 mod decoding;
 mod directory;
@@ -15,6 +16,7 @@ mod intake;
 mod knocks;
 mod lockout;
 mod mappings;
+mod rate;
 mod replay;
 mod replay_worker;
 mod retention_worker;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 
 use heliograph_domain::Timestamp;
 
+pub use rate::Rates;
 pub use replay::{Judged, Proof, Replayer, Verdict};
 pub use server::{Ingest, IngestError};
 pub use settings::IngestSettings;

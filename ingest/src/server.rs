@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Clock;
+use crate::backfill::Backfill;
 use crate::connection;
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
 use crate::intake::{self, Intake};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
+use crate::rate::Pace;
 use crate::replay_worker;
 use crate::retention_worker;
 use crate::rollup_worker;
@@ -73,6 +75,8 @@ impl Ingest {
             knocks: Knocks::default(),
             clock,
             stamps: Stamps::new(),
+            pace: Pace::new(settings.rates, Instant::now()),
+            backfill: Backfill::default(),
         });
         Ok(Self { intake, keeper, spool: task, store, settings })
     }

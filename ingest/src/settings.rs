@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use heliograph_dialects::Limits;
 
+use crate::rate::Rates;
+
 /// Limits of an ingest server; the defaults suit a fleet of thousands.
 #[derive(Debug, Clone, Copy)]
 pub struct IngestSettings {
@@ -33,6 +35,8 @@ pub struct IngestSettings {
     pub store_deadline: Duration,
     /// Bytes that the spool may hold; 0: none.
     pub spool_bytes: u64,
+    /// How fast gateways may push before they are read slower.
+    pub rates: Rates,
 }
 
 impl Default for IngestSettings {
@@ -50,6 +54,7 @@ impl Default for IngestSettings {
             drain: Duration::from_secs(10),
             store_deadline: Duration::from_secs(2),
             spool_bytes: 1024 * 1024 * 1024,
+            rates: Rates::default(),
         }
     }
 }

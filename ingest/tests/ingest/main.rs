@@ -7,6 +7,7 @@ mod draining;
 mod held;
 mod http;
 mod mapped;
+mod rates;
 mod refusals;
 mod server;
 mod wire;

@@ -1,0 +1,118 @@
+//! Live documents before history: what a gateway has kept for long goes to the store
+//! in small turns, so that it is never far ahead of a document that has just come.
+//!
+//! Turns are given in the order in which they are asked for. While a gateway has
+//! history on its way its other documents take turns too: of two documents with the
+//! same reading the later one has to be written last.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use heliograph_domain::GatewayId;
+use heliograph_store::DocumentWrite;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A document with a reading that is older than this when it comes is history.
+const LIVE_MS: i64 = 3_600_000;
+/// Readings of history that may be on their way to the store at once. The embedded
+/// store writes as many in some 10 ms.
+const AT_ONCE: usize = 8_192;
+
+/// The turns of history.
+#[derive(Debug, Clone)]
+pub(crate) struct Backfill {
+    readings: Arc<Semaphore>,
+    /// Documents of gateways that have or wait for a turn.
+    gateways: Arc<Mutex<HashMap<GatewayId, usize>>>,
+}
+
+/// A turn, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    gateway: GatewayId,
+    gateways: Arc<Mutex<HashMap<GatewayId, usize>>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Default for Backfill {
+    fn default() -> Self {
+        Self { readings: Arc::new(Semaphore::new(AT_ONCE)), gateways: Arc::default() }
+    }
+}
+
+impl Backfill {
+    /// Waits until the document may go to the store: at once, if it is live.
+    pub(crate) async fn turn(&self, document: &DocumentWrite) -> Option<Turn> {
+        let mut turn = self.queue(document)?;
+        let readings = u32::try_from(document.values.len().clamp(1, AT_ONCE)).unwrap_or(1);
+        // Nobody closes it.
+        turn.permit = Arc::clone(&self.readings).acquire_many_owned(readings).await.ok();
+        Some(turn)
+    }
+
+    fn queue(&self, document: &DocumentWrite) -> Option<Turn> {
+        let mut gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_history(document) {
+            metrics::counter!("heliograph_ingest_backfill_documents_total").increment(1);
+        } else if !gateways.contains_key(&document.gateway) {
+            return None;
+        }
+        *gateways.entry(document.gateway.clone()).or_default() += 1;
+        Some(Turn { gateway: document.gateway.clone(), gateways: Arc::clone(&self.gateways), permit: None })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = gateways.get_mut(&self.gateway) {
+            *count -= 1;
+            if *count == 0 {
+                gateways.remove(&self.gateway);
+            }
+        }
+    }
+}
+
+fn is_history(document: &DocumentWrite) -> bool {
+    document.values.iter().any(|value| document.received.millis_since(value.time) > LIVE_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+    use heliograph_domain::Timestamp;
+
+    use super::*;
+    use crate::sample::power;
+
+    const NOW: Timestamp = Timestamp::clamped(1_800_000_000_000);
+
+    fn aged(gateway: &str, age_ms: i64, readings: usize) -> DocumentWrite {
+        power(gateway, NOW, (0..readings).map(|reading| (NOW.plus_millis(-age_ms - reading as i64), 1.0)))
+    }
+
+    #[tokio::test]
+    async fn history_waits_for_its_turn_and_live_documents_do_not() {
+        let backfill = Backfill::default();
+        let day = 86_400_000;
+        let first = backfill.turn(&aged("gw-1", day, 2 * AT_ONCE)).now_or_never().unwrap().unwrap();
+        let (old, live) = (aged("gw-2", day, 1), aged("gw-3", 1000, 100));
+        let mut second = pin!(backfill.turn(&old));
+        assert!(second.as_mut().now_or_never().is_none(), "there is room for no more history");
+        assert!(backfill.turn(&live).now_or_never().unwrap().is_none());
+        // What is live of a gateway with history on its way stays behind that.
+        let after = aged("gw-2", 1000, 1);
+        let mut third = pin!(backfill.turn(&after));
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(first);
+        let second = second.now_or_never().unwrap();
+        let third = third.now_or_never().unwrap();
+        assert!(second.is_some() && third.is_some());
+        drop((second, third));
+        assert!(backfill.turn(&after).now_or_never().unwrap().is_none(), "nothing of its history is left");
+        assert_eq!(backfill.readings.available_permits(), AT_ONCE);
+    }
+}

@@ -1,0 +1,91 @@
+//! Gateways that push faster than they may: read slower, and nothing lost.
+
+use std::time::{Duration, Instant};
+
+use heliograph_domain::UnknownGateways;
+use heliograph_ingest::{IngestSettings, Rates};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::server::{KEY, Server, commission, push};
+
+const RATES: Rates = Rates { gateway_readings: 100, readings: 0, bytes_a_day: 0, burst: Duration::from_secs(1) };
+
+async fn server(rates: Rates) -> Server {
+    let server = Server::with(IngestSettings { rates, ..IngestSettings::default() }, UnknownGateways::Refused).await;
+    commission(&server.store, "gw-0002", "Europe/Madrid", 2).await;
+    // The server learns of it within two seconds.
+    let mut other = server.connect().await;
+    let begun = Instant::now();
+    while !other.ask(&of_another("0", 0)).await.starts_with("<ack") {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    server
+}
+
+fn of_another(seq: &str, minute: usize) -> String {
+    push(seq, minute, &[1.0]).replace("gw-0001", "gw-0002")
+}
+
+#[tokio::test]
+async fn a_gateway_ahead_of_its_rate_is_read_slower_on_all_its_connections_and_loses_nothing() {
+    let server = server(RATES).await;
+    let begun = Instant::now();
+    let mut connections = [server.connect().await, server.connect().await];
+    // Of 500 readings in all 100 may come at once.
+    for (half, connection) in connections.iter_mut().enumerate() {
+        let documents: String = (0..25).map(|seq| push(&seq.to_string(), half * 250 + seq * 10, &[1.5; 10])).collect();
+        connection.send(&documents).await;
+    }
+    let mut other = server.connect().await;
+    let mut waited = Duration::ZERO;
+    for seq in 1..20 {
+        let asked = Instant::now();
+        assert!(other.ask(&of_another("1", seq)).await.starts_with("<ack"));
+        waited = waited.max(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for connection in &mut connections {
+        for seq in 0..25 {
+            assert_eq!(connection.answer().await, format!("<ack seq=\"{seq}\" readings=\"10\"/>"));
+        }
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(3900), "{:?}", begun.elapsed());
+    assert!(waited < Duration::from_secs(2), "another gateway has waited {waited:?}");
+    assert_eq!(server.values().await.len(), 500);
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_gateway_that_is_read_slower() {
+    let server = server(RATES).await;
+    let mut gateway = server.connect().await;
+    gateway.send(&(0..40).map(|seq| push(&seq.to_string(), seq * 10, &[1.5; 10])).collect::<String>()).await;
+    assert!(gateway.answer().await.starts_with("<ack seq=\"0\""));
+    let begun = Instant::now();
+    server.shutdown.cancel();
+    let acks = 1 + gateway.rest().await.lines().filter(|line| line.starts_with("<ack")).count();
+    server.running.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(acks < 40, "it was not slowed");
+    let stored = server.store.gateway_fetch(&"gw-0001".parse().unwrap()).await.unwrap().documents;
+    assert_eq!(stored, acks as u64);
+}
+
+#[tokio::test]
+async fn a_gateway_ahead_of_its_rate_waits_for_its_answer_by_http() {
+    let server = server(RATES).await;
+    let begun = Instant::now();
+    let mut stream = server.connect().await.stream;
+    for seq in 0..3 {
+        let body = push(&seq.to_string(), seq * 100, &[1.5; 100]);
+        let head = format!("POST /push/gw-0001/{KEY} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut answer)).await.unwrap().unwrap();
+        assert!(String::from_utf8_lossy(&answer[..read]).starts_with("HTTP/1.1 200"));
+    }
+    // 100 at once, 100 after a second, 100 after another.
+    assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
+    assert_eq!(server.values().await.len(), 300);
+}
