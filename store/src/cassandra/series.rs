@@ -39,6 +39,8 @@ pub(crate) use latest::{LatestRow, latest_timestamp, write_latest};
 
 /// Gateways whose series are remembered by whoever writes; others are looked up.
 const REMEMBERED: usize = 20_000;
+/// Gateways whose series are registered at once, at most.
+const REGISTERING: usize = 64;
 /// Rows in one batch, conditional or not.
 const BATCH: usize = 100;
 
@@ -139,9 +141,18 @@ fn stored(
 }
 
 /// What whoever writes remembers of gateways, so that a document costs no look-ups.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Known {
     gateways: Mutex<HashMap<GatewayId, Arc<Mutex<KnownSeries>>>>,
+    /// Held while series of some gateways are registered: conditional writes of one
+    /// partition that come at once hold each other up for seconds.
+    registering: [tokio::sync::Mutex<()>; REGISTERING],
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { gateways: Mutex::default(), registering: std::array::from_fn(|_| tokio::sync::Mutex::default()) }
+    }
 }
 
 /// The series of a gateway, each with an extent that is known to be written.
@@ -151,6 +162,12 @@ impl Known {
     /// No series that was registered is there any more.
     pub(super) fn forget(&self) {
         self.gateways.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The turn to register series of a gateway.
+    async fn turn(&self, gateway: &GatewayId) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let place = crc32fast::hash(gateway.as_str().as_bytes()) as usize % REGISTERING;
+        Some(self.registering.get(place)?.lock().await)
     }
 
     fn get(&self, gateway: &GatewayId) -> Option<Arc<Mutex<KnownSeries>>> {
@@ -185,6 +202,11 @@ pub(crate) async fn register(db: &Database, document: &DocumentWrite, names: &[N
         let known = known.lock().unwrap_or_else(PoisonError::into_inner);
         names.iter().all(|name| known.contains_key(name))
     };
+    if known.get(&document.gateway).is_some_and(|known| has_all(&known)) {
+        return Ok(());
+    }
+    let _turn = known.turn(&document.gateway).await;
+    // Whoever had it before may have registered all of them.
     if known.get(&document.gateway).is_some_and(|known| has_all(&known)) {
         return Ok(());
     }
