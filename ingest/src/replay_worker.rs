@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use heliograph_domain::{GatewayId, RefusalCode, Timestamp};
+use heliograph_domain::{GatewayId, RefusalCode};
 use heliograph_store::{ProviderStore, QuarantineRow, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,14 +13,8 @@ use crate::directory::{Directory, DirectoryFeed};
 use crate::replay::{Proof, Replayer, Verdict};
 use crate::spool::Status;
 
-/// Between two passes, and before the next attempt where another process replays or
-/// the store takes nothing.
+/// Between two passes, and before the next attempt where the store takes nothing.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long the lease runs without being renewed.
-const LEASE_MS: i64 = 60_000;
-/// It is renewed once it is this old.
-const RENEWED_MS: i64 = 15_000;
-const LEASE: &str = "replay";
 /// Entries listed at once.
 const PAGE: usize = 500;
 
@@ -37,7 +31,6 @@ pub(crate) struct Worker {
     pub(crate) store: ProviderStore,
     pub(crate) directory: DirectoryFeed,
     pub(crate) spool: Arc<Status>,
-    pub(crate) holder: String,
     pub(crate) clock: Clock,
 }
 
@@ -66,13 +59,13 @@ impl Worker {
         }
     }
 
-    /// Replays all that can be; false where that has to wait.
+    /// Replays all that can be; false where that has to wait. Where several processes
+    /// do it at once, what one has done the others find done.
     async fn pass(&self, directory: &Arc<Directory>) -> Result<bool, StoreError> {
         // What waits in the spool came before what comes now.
-        if self.spool.level().is_some() || !self.lease().await? {
+        if self.spool.level().is_some() {
             return Ok(false);
         }
-        let mut leased = (self.clock)();
         let replayer = Replayer::of(self.store.clone(), Arc::clone(directory));
         let (mut before, mut replayed) = (None, 0_u64);
         loop {
@@ -81,25 +74,13 @@ impl Worker {
             let Some(last) = page.last() else { break };
             before = Some((last.entry.received, last.entry.id));
             for row in page.iter().filter(|row| is_held_for(directory, row)) {
-                if (self.clock)().millis_since(leased) > RENEWED_MS {
-                    if !self.lease().await? {
-                        return Ok(false);
-                    }
-                    leased = (self.clock)();
-                }
                 replayed += u64::from(self.replay(&replayer, row).await?);
             }
         }
-        self.store.lease_release(LEASE, &self.holder).await?;
         if replayed > 0 {
             tracing::info!(documents = replayed, "documents that were held of gateways are stored");
         }
         Ok(true)
-    }
-
-    async fn lease(&self) -> Result<bool, StoreError> {
-        let now: Timestamp = (self.clock)();
-        self.store.lease_take(LEASE, &self.holder, now, now.plus_millis(LEASE_MS)).await
     }
 
     /// Replays an entry; false where it stays as a whole.

@@ -107,7 +107,6 @@ impl Ingest {
             store: store.clone(),
             directory: self.intake.directory.clone(),
             spool: Arc::clone(&self.intake.spool.status),
-            holder: holder.clone(),
             clock: clock.clone(),
         };
         tasks.spawn(replay_worker::run(replaying, shutdown.clone()));

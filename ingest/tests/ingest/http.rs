@@ -229,6 +229,32 @@ async fn a_known_logger_need_not_send_again_what_is_in_quarantine() {
 }
 
 #[tokio::test]
+async fn every_device_is_told_to_be_done_with_what_it_would_repeat() {
+    let server = Server::start().await;
+    let known = format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("gw-0001", KEY));
+    let roots = [
+        ("DAS", 200, "<DAS><result>SUCCESS</result></DAS>\n"),
+        ("group serial='0x1'", 200, "<nack code=\"malformed\""),
+        ("rainforest macId='0x1'", 200, "<nack code=\"malformed\""),
+        ("InstantaneousDemand", 200, "<nack code=\"malformed\""),
+        ("sunSpecData", 200, "<sunSpecDataResponse><status>SUCCESS</status></sunSpecDataResponse>\n"),
+        ("mii xmlns='http://api.sspcdn.com/mii'", 202, "<nack code=\"malformed\""),
+        ("sensml xmlns='urn:ietf:params:xml:ns:senml'", 200, "<nack code=\"malformed\""),
+        ("WebBox", 200, "<nack code=\"malformed\""),
+        ("msg", 200, "<nack code=\"malformed\""),
+        ("push", 400, "<nack code=\"malformed\""),
+    ];
+    for (number, (root, status, body)) in roots.into_iter().enumerate() {
+        let name = root.split(' ').next().unwrap_or_default();
+        let reply = send(&server, &known, format!("<{root}><a></b></{name}>").as_bytes()).await;
+        assert_eq!(reply.status, status, "{root}: {}", reply.body);
+        assert!(reply.body.starts_with(body), "{root}: {}", reply.body);
+        let kept = server.quarantine().await;
+        assert!(kept.len() == number + 1 && kept.iter().all(|row| row.entry.trusted), "{root} is kept");
+    }
+}
+
+#[tokio::test]
 async fn local_times_are_those_of_the_gateway_that_a_document_names_inside() {
     let server = Server::start().await;
     commission(&server.store, "150000001", "America/New_York", 3).await;
