@@ -19,6 +19,7 @@ mod gateway;
 mod location;
 mod login;
 mod mail;
+mod mapping;
 mod panel;
 mod password;
 mod people;

@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 
 use crate::panel::{Clock, Panel, PanelSettings};
 use crate::{
-    account, assets, commissioning, customer, error, fleet, gateway, location, login, mail, people, quarantine, settings,
+    account, assets, commissioning, customer, error, fleet, gateway, location, login, mail, mapping, people, quarantine, settings,
 };
 
 /// The largest form, in bytes.
@@ -91,6 +91,9 @@ fn routes() -> Vec<Route> {
         Route::show("/settings", settings::show).and_act(settings::save),
         Route::show("/quarantine", quarantine::list),
         Route::show("/quarantine/{entry}", quarantine::show),
+        Route::show("/mappings", mapping::list),
+        Route::show("/mappings/edit", mapping::edit).and_act(mapping::submit),
+        Route::act("/mappings/remove", mapping::remove),
         Route::show("/mails", mail::list),
         Route::show("/mails/{mail}", mail::show),
         Route::show("/mails/{mail}/preview", mail::preview),

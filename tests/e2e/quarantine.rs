@@ -142,8 +142,9 @@ fn what_is_wrong_with_a_command_is_said() {
 const HELD: usize = 100;
 const KILLS: u32 = 6;
 
-/// Holds documents of a gateway, commissions it, and kills ingest while it replays.
-async fn replay_over_kills(provider: &str, url: StoreUrl, folder: &Path) {
+/// Holds documents of a gateway, commissions it, and kills ingest while it replays,
+/// at most `longest` milliseconds after each start.
+async fn replay_over_kills(provider: &str, url: StoreUrl, folder: &Path, longest: u64) {
     let address = free_address();
     let start = || Ingest::start(provider, address, &[], &[], folder);
     let ingest = start();
@@ -167,7 +168,7 @@ async fn replay_over_kills(provider: &str, url: StoreUrl, folder: &Path) {
         || run(&["quarantine", "list", "--provider", provider, "--json"], folder).stdout.split(|byte| *byte == b'\n').count() - 1;
     for round in 0..KILLS {
         let ingest = start();
-        std::thread::sleep(Duration::from_millis(random.random_range(0..400)));
+        std::thread::sleep(Duration::from_millis(random.random_range(0..longest)));
         ingest.kill();
         println!("kill {round}: {} entries are left", left());
     }
@@ -188,11 +189,11 @@ async fn replay_over_kills(provider: &str, url: StoreUrl, folder: &Path) {
 #[tokio::test]
 async fn what_is_held_is_stored_once_however_often_ingest_is_killed() {
     let folder = tempfile::tempdir().unwrap();
-    replay_over_kills("sunrise", StoreUrl::sqlite(folder.path().join("data")), folder.path()).await;
+    replay_over_kills("sunrise", StoreUrl::sqlite(folder.path().join("data")), folder.path(), 300).await;
 }
 
 #[tokio::test]
 async fn what_is_held_on_a_cluster_is_stored_once_however_often_ingest_is_killed() {
     let tenant = Tenant::set_up(cluster::STORE);
-    replay_over_kills(&tenant.id, tenant.store(), tenant.path()).await;
+    replay_over_kills(&tenant.id, tenant.store(), tenant.path(), 1500).await;
 }

@@ -45,6 +45,9 @@ const NOT_FOR_ANYBODY: Row = [In, Nothing, Nothing, Nothing, Nothing, Nothing, I
 const HERS: Row = [In, Page, Nothing, Page, Page, Page, In];
 const HIS: Row = [In, Nothing, Page, Page, Page, Page, In];
 
+/// A mapping that compiles.
+pub(crate) const MAPPING: &str = "name = 'greenhouse'\nroot = 'station'\n[[reading]]\neach = '/station/t'\nsensor = 'roof'\nmetric = 'temperature'\nvalue = '{.}'\n";
+
 type Fields = &'static [(&'static str, &'static str)];
 
 fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
@@ -85,6 +88,10 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/quarantine", "/quarantine".into(), READERS);
     show("/quarantine/{entry}", format!("/quarantine/{REFUSED}"), READERS);
     show("/quarantine/{entry}", format!("/quarantine/{UNKNOWN}"), NOT_FOR_ANYBODY);
+    show("/mappings", "/mappings".into(), READERS);
+    show("/mappings/edit", "/mappings/edit".into(), STAFF);
+    show("/mappings/edit", "/mappings/edit?profile=kostal".into(), STAFF);
+    show("/mappings/edit", "/mappings/edit?name=none".into(), STAFF_NOTHING);
     show("/mails", "/mails".into(), READERS);
     show("/mails/{mail}", format!("/mails/{MAIL}"), READERS);
     show("/mails/{mail}", format!("/mails/{UNKNOWN}"), NOT_FOR_ANYBODY);
@@ -154,6 +161,9 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
         ("ahead", "12"),
         ("retention", "400"),
     ];
+    act("/mappings/edit", "/mappings/edit".into(), &[("source", MAPPING), ("action", "save")], STAFF_DONE);
+    act("/mappings/edit", "/mappings/edit".into(), &[("source", MAPPING), ("action", "try")], STAFF);
+    act("/mappings/remove", "/mappings/remove".into(), &[("name", "none")], STAFF_NOTHING);
     act("/settings", "/settings".into(), settings, STAFF_DONE);
     rows
 }

@@ -54,7 +54,7 @@ async fn a_key_that_the_device_has_already_is_taken() {
     let form = |key| [("gateway", "gw-3"), ("location", LOCATION), ("credential", NEW_KEY), ("key", key)];
     let short = world.post(Who::Operator, "/waiting/commission", &form("1234567")).await;
     assert_eq!(short.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(short.body.contains("must have at least 8 characters"), "{}", short.body);
+    assert!(short.body.contains("Must have at least 8 characters"), "{}", short.body);
     let answer = world.post(Who::Operator, "/waiting/commission", &form(" correct-horse ")).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(digests(&world, "gw-3").await, [digest("correct-horse")]);

@@ -6,6 +6,7 @@ mod access;
 mod forms;
 mod keys;
 mod login;
+mod mappings;
 mod pages;
 mod reports;
 mod security;
