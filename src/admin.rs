@@ -9,7 +9,7 @@ use heliograph_admin_web::PanelSettings;
 use heliograph_domain::Actor;
 
 use crate::settings::{Settings, Sources};
-use crate::{bind, logging, ops, role};
+use crate::{bind, logging, notify, ops, role};
 
 /// Serve the web panel of a provider.
 #[derive(Debug, clap::Args)]
@@ -44,6 +44,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let listener = bind::listen(listen, "--listen")?;
     ops::spawn(ops_address, &args.role.provider, store.clone(), None, shutdown.clone())?;
     tracing::info!(provider = %args.role.provider, address = %listen, "panel listens");
+    notify::running(&shutdown);
     heliograph_admin_web::run(listener, store.clone(), panel, role::clock(), shutdown).await.context("serve the panel")?;
     store.close().await;
     Ok(ExitCode::SUCCESS)

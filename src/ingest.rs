@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use heliograph_dialects::Limits;
 use heliograph_domain::{Actor, ProviderId, ProviderSettings, UnknownGateways};
-use heliograph_ingest::{Ingest, IngestSettings, Rates};
+use heliograph_ingest::{ClientCertificates, Ingest, IngestSettings, Rates, Tls, TlsSettings};
 use heliograph_store::{ProviderStore, Store, StoreError, StoreUrl};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{self, Settings, Sources};
-use crate::{bind, logging, ops, role};
+use crate::{bind, logging, notify, ops, role};
 
 /// How long a store may take to open before a start goes on without it.
 const OPENING: Duration = Duration::from_secs(3);
@@ -32,6 +33,18 @@ pub(crate) struct Args {
     /// Address that gateways push to [default: 0.0.0.0:6000].
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Address that speaks TLS and nothing else; the other one speaks it too.
+    #[arg(long, value_name = "ADDR")]
+    tls_listen: Option<String>,
+    /// PEM file with the certificate for TLS and those that lead to its root.
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<String>,
+    /// PEM file with its private key.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// off, optional or required: whether gateways prove themselves by certificates.
+    #[arg(long, value_name = "off|optional|required")]
+    client_certificates: Option<String>,
     /// What happens to gateways that nobody has commissioned, until the panel
     /// says otherwise.
     #[arg(long, value_name = "POLICY", value_parser = ["refused", "adopted"])]
@@ -41,9 +54,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut settings =
-        Settings::load(&args.sources, &[args.role.store_flag(), args.role.ops_flag(), ("ingest.listen", args.listen.clone())])?;
+    let flags = [
+        args.role.store_flag(),
+        args.role.ops_flag(),
+        ("ingest.listen", args.listen.clone()),
+        ("ingest.tls_listen", args.tls_listen.clone()),
+        ("ingest.tls_certificate", args.tls_certificate.clone()),
+        ("ingest.tls_key", args.tls_key.clone()),
+        ("ingest.client_certificates", args.client_certificates.clone()),
+    ];
+    let mut settings = Settings::load(&args.sources, &flags)?;
     logging::init(&mut settings);
+    let tls_listen: Option<SocketAddr> = settings.optional("ingest.tls_listen");
+    let tls = tls(&mut settings);
     let ingest_settings = ingest_settings(&mut settings);
     let listen: SocketAddr = settings.required("ingest.listen", SocketAddr::from(([0, 0, 0, 0], 0)));
     let ops_address = settings.optional("ops.listen");
@@ -59,10 +82,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         seed_policy(&store, UnknownGateways::parse(policy)?, ingest_settings.store_deadline, &shutdown).await?;
     }
     let listener = bind::listen(listen, "--listen")?;
-    let ingest = Ingest::open(store.clone(), ingest_settings, &spool, role::clock()).await.context("start ingest")?;
+    let tls_listener = tls_listen.map(|address| bind::listen(address, "--tls-listen")).transpose()?;
+    let mut ingest = Ingest::open(store.clone(), ingest_settings, &spool, role::clock()).await.context("start ingest")?;
+    reload_on_hangup(tls.clone())?;
+    if let Some(tls) = tls {
+        ingest = ingest.with_tls(tls, tls_listener);
+    }
     ops::spawn(ops_address, &args.role.provider, store.clone(), Some(ingest.status()), shutdown.clone())?;
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(warn_of_shortfall(store.clone(), args.role.provider.clone())));
     tracing::info!(provider = %args.role.provider, address = %listen, acks_survive = store.ack_level().as_str(), "ingest listens");
+    notify::running(&shutdown);
     ingest.run(listener, role::holder(), shutdown).await;
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the store does not close, what was acked is in it or in the spool");
@@ -86,6 +115,50 @@ async fn warn_of_shortfall(store: ProviderStore, provider: ProviderId) {
     }
 }
 
+/// Certificate and key, if TLS is to be spoken; what is wrong with them is noted.
+fn tls(settings: &mut Settings) -> Option<Tls> {
+    let clients = ClientCertificates::parse(settings.text("ingest.client_certificates"));
+    let clients = clients.map_err(|problem| settings.problem("ingest.client_certificates", problem)).unwrap_or_default();
+    let certificate = settings::path(settings.text("ingest.tls_certificate"));
+    let key = settings::path(settings.text("ingest.tls_key"));
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            let opened = Tls::open(TlsSettings { certificate, key, clients });
+            opened.map_err(|error| settings.problem("ingest.tls_certificate", &error.to_string())).ok()
+        }
+        (Some(_), None) => {
+            settings.problem("ingest.tls_key", "is needed with a certificate");
+            None
+        }
+        (None, Some(_)) => {
+            settings.problem("ingest.tls_certificate", "is needed with a key");
+            None
+        }
+        (None, None) => {
+            for key in ["ingest.tls_listen", "ingest.client_certificates"] {
+                if !matches!(settings.text(key), "" | "off") {
+                    settings.problem(key, "needs ingest.tls_certificate and ingest.tls_key");
+                }
+            }
+            None
+        }
+    }
+}
+
+/// Reads certificate and key again at SIGHUP, which ends nothing here.
+fn reload_on_hangup(tls: Option<Tls>) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match &tls {
+                Some(tls) => tls.reload(),
+                None => tracing::info!("there is no certificate to load again"),
+            }
+        }
+    });
+    Ok(())
+}
+
 fn ingest_settings(settings: &mut Settings) -> IngestSettings {
     let built_in = IngestSettings::default();
     let seconds =
@@ -100,10 +173,12 @@ fn ingest_settings(settings: &mut Settings) -> IngestSettings {
         connections: settings.required("ingest.connections", built_in.connections),
         connections_per_address: settings.required("ingest.connections_per_address", built_in.connections_per_address),
         room: settings.required("ingest.room_bytes", built_in.room),
+        room_per_address: settings.required("ingest.room_bytes_per_address", built_in.room_per_address),
         idle: seconds(settings, "ingest.idle_seconds", built_in.idle),
         minimum_rate: settings.required("ingest.minimum_rate", built_in.minimum_rate),
         stall: seconds(settings, "ingest.stall_seconds", built_in.stall),
         grace: seconds(settings, "ingest.grace_seconds", built_in.grace),
+        handshake: seconds(settings, "ingest.handshake_seconds", built_in.handshake),
         in_flight: settings.required::<std::num::NonZeroUsize>("ingest.in_flight", std::num::NonZeroUsize::MIN).get(),
         drain: seconds(settings, "ingest.drain_seconds", built_in.drain),
         store_deadline: Duration::from_millis(

@@ -8,7 +8,7 @@ use heliograph_domain::{Actor, EmailAddress};
 use heliograph_mailer::{MailSettings, Sender, Tls, TransportSettings};
 
 use crate::settings::{self, Settings, Sources};
-use crate::{logging, ops, role};
+use crate::{logging, notify, ops, role};
 
 /// Send the summaries of a provider by mail.
 #[derive(Debug, clap::Args)]
@@ -42,6 +42,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let shutdown = role::shutdown_on_signals()?;
         ops::spawn(ops_address, &args.role.provider, store.clone(), None, shutdown.clone())?;
         tracing::info!(provider = %args.role.provider, "mailer runs");
+        notify::running(&shutdown);
         heliograph_mailer::run(store.clone(), mail, role::clock(), shutdown).await.context("send mails")?;
     }
     store.close().await;

@@ -12,11 +12,13 @@ mod correction;
 mod customer;
 mod decode;
 mod demo;
+mod gateway;
 mod healthcheck;
 mod ingest;
 mod logging;
 mod mailer;
 mod mapping;
+mod notify;
 mod ops;
 mod output;
 mod point;
@@ -52,6 +54,8 @@ enum Cli {
     Provider(provider::ProviderArgs),
     /// Add and list the people who sign in to a panel.
     User(user::Args),
+    /// Look after the keys and certificates of gateways.
+    Gateway(gateway::Args),
     /// Look after a provider's store.
     Store(store::Args),
     /// Put everything that a provider has into one file, check it, or bring it back.
@@ -112,6 +116,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Cli::Mailer(args) => mailer::run(args).await,
         Cli::Provider(args) => provider::run(args).await,
         Cli::User(args) => user::run(args).await,
+        Cli::Gateway(args) => gateway::run(args).await,
         Cli::Store(args) => store::run(args).await,
         Cli::Archive(args) => archive::run(args).await,
         Cli::Customer(args) => customer::run(args).await,

@@ -1,6 +1,7 @@
 //! One gateway: its report, as a page and as CSV. What changes it is in
 //! `gateway/manage.rs`.
 
+mod keys;
 mod manage;
 
 use askama::Template;
@@ -22,7 +23,8 @@ use crate::period::{PeriodQuery, PeriodView};
 use crate::report_view::{BarRow, Charts, GapRow, SensorRow, bar_rows, gap_rows, sensor_rows};
 use crate::shell::{Section, Shell, encode};
 
-pub(crate) use manage::{add_key, manage, relocate, rename, retire, revoke_key, save_sensor};
+pub(crate) use keys::{add_key, end_key, revoke_key};
+pub(crate) use manage::{manage, relocate, rename, retire, save_sensor};
 
 #[derive(Template, WebTemplate)]
 #[template(path = "gateway.html")]

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # cgroupfs-mount does nothing where systemd runs; a browser without fonts shows boxes.
-readonly packages=(docker.io cgroupfs-mount iptables chromium chromium-driver fonts-dejavu-core opensmtpd libxml2-utils python3 strace
+readonly packages=(docker.io cgroupfs-mount iptables chromium chromium-driver fonts-dejavu-core opensmtpd libxml2-utils openssl python3 strace
   procps openjdk-17-jdk-headless maven)
 
 installed() { [[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]; }

@@ -1,7 +1,9 @@
 //! Secrets: gateway keys and others, which no log and no `Debug` ever shows.
 
 use std::fmt;
+use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::id::QuarantineId;
@@ -106,6 +108,66 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
+/// SHA-256 of a certificate (its DER form), by which it is registered with a
+/// gateway. No secret: whoever uses it has to own the certificate's private key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of a certificate in its DER form.
+    #[must_use]
+    pub fn of(der: &[u8]) -> Self {
+        Self(Sha256::digest(der).into())
+    }
+
+    /// Parses 64 hexadecimal digits, as it prints or as `openssl x509 -fingerprint
+    /// -sha256` does: with colons between them and words before an equals sign.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let bad = || ParseError::new("certificate fingerprint", "must be 64 hexadecimal digits (SHA-256)");
+        let digits = text.rsplit_once('=').map_or(text, |(_, digits)| digits).trim();
+        let digits: Vec<u8> = digits.bytes().filter(|byte| *byte != b':').collect();
+        let mut bytes = [0; 32];
+        if digits.len() != 64 {
+            return Err(bad());
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
+            *byte = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or_else(bad)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for Fingerprint {
+    type Error = ParseError;
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Fingerprint> for String {
+    fn from(fingerprint: Fingerprint) -> Self {
+        fingerprint.to_string()
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +187,18 @@ mod tests {
         assert!(one.bound_to(entry(1)).matches(&KeyDigest::of("correct-horse").bound_to(entry(1))));
         for different in [one.bound_to(entry(2)), other.bound_to(entry(1)), one] {
             assert!(!one.bound_to(entry(1)).matches(&different));
+        }
+    }
+
+    #[test]
+    fn fingerprints_read_as_they_print_and_as_openssl_prints_them() {
+        let fingerprint = Fingerprint::of(b"a certificate");
+        assert_eq!(Fingerprint::parse(&fingerprint.to_string()).unwrap(), fingerprint);
+        let pairs: Vec<String> = fingerprint.0.iter().map(|byte| format!("{byte:02X}")).collect();
+        let printed = format!("sha256 Fingerprint={}\n", pairs.join(":"));
+        assert_eq!(Fingerprint::parse(&printed).unwrap(), fingerprint);
+        for bad in ["", "ab", &"+1".repeat(32), &"é".repeat(32), &"0".repeat(63)] {
+            assert!(Fingerprint::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -32,7 +32,7 @@ pub use actor::Actor;
 pub use calendar::{Bucket, Period, PeriodKind, Step};
 pub use classify::{Classification, classify};
 pub use correction::{Correction, CorrectionKind, Reverted, SeriesCorrections};
-pub use credential::{GatewayKey, KeyDigest, Secret};
+pub use credential::{Fingerprint, GatewayKey, KeyDigest, Secret};
 pub use customer::{Commission, Customer};
 pub use gateway::{GatewayState, Reachability, UnknownGateways};
 pub use id::{

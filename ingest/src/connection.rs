@@ -11,26 +11,26 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use heliograph_dialects::{Frame, FrameError, Framer};
 use heliograph_domain::RefusalCode;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
-use crate::http;
 use crate::intake::{Intake, Peer};
+use crate::minimum_rate::MinimumRate;
 use crate::room::{Room, RoomForDocuments};
 use crate::settings::IngestSettings;
+use crate::tls::{self, Door};
+use crate::wire::Wire;
+use crate::{http, linger};
 
-/// Bytes asked for at once.
-const READ: usize = 16 * 1024;
 /// Documents of at least this size are decoded where they don't hold up others.
 pub(crate) const LARGE: usize = 256 * 1024;
+/// Bytes that are read of what a peer that is turned away has sent.
+const TURNED_AWAY: usize = 64 * 1024;
 /// How long a peer may take to accept an answer.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a closing connection listens on, so that the last answer arrives
-/// before the reset that unread bytes would cause (RFC 9293 section 3.6.1).
-const LINGER: Duration = Duration::from_secs(2);
 
 type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
@@ -39,59 +39,55 @@ struct Answered {
     since: Instant,
 }
 
+/// What all connections share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) room: RoomForDocuments,
+    pub(crate) settings: IngestSettings,
+    pub(crate) shutdown: CancellationToken,
+}
+
 /// Serves one peer until it leaves, breaks a rule or the server drains.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    address: SocketAddr,
-    intake: Arc<Intake>,
-    room: RoomForDocuments,
-    settings: IngestSettings,
-    shutdown: CancellationToken,
-) {
+pub(crate) async fn serve(stream: TcpStream, address: SocketAddr, door: Door, shared: Shared) {
     // Answers are short and waited for.
     let _ = stream.set_nodelay(true);
-    let now = Instant::now();
-    let connection = Connection {
-        stream,
-        peer: Peer::new(address),
-        intake,
-        settings,
-        framer: Framer::new(settings.limits),
-        buffer: BytesMut::new(),
-        room: Room::of(room.clone()),
-        shared_room: room,
-        begun: false,
-        closing: false,
-        pending: FuturesOrdered::new(),
-        ready: VecDeque::new(),
-        last_byte: now,
-        document_since: None,
-        document_bytes: 0,
-        slowed_until: None,
-    };
-    if let Err(error) = connection.run(&shutdown).await {
-        tracing::debug!(%error, %address, "connection lost");
+    let peer = Peer::new(address);
+    let peer = if door.needs_certificate() { peer.needs_certificate() } else { peer };
+    let mut connection = Connection::new(Wire::Plain(stream), peer, door, shared);
+    // What few connections need does not make all of them larger: it is boxed.
+    loop {
+        match connection.run().await {
+            Ok(None) => return,
+            Ok(Some(Spoken::Http(by))) => return Box::pin(http::serve(*by)).await,
+            Ok(Some(Spoken::Tls(by))) => match Box::pin(by.encrypt()).await {
+                Some(encrypted) => connection = encrypted,
+                None => return,
+            },
+            Err(error) => return tracing::debug!(%error, %address, "connection lost"),
+        }
     }
 }
 
 /// Answers a peer that cannot be served, and lets it go.
-pub(crate) async fn turn_away(mut stream: TcpStream) {
+pub(crate) async fn turn_away(stream: TcpStream, shutdown: CancellationToken) {
     let answer = Answer::nack(None, RefusalCode::RateLimited, "too many connections, try again later");
-    if stream.write_all(answer.line().as_bytes()).await.is_ok() {
-        close(&mut stream).await;
+    let mut wire = Wire::Plain(stream);
+    if wire.write_all(answer.line().as_bytes()).await.is_ok() {
+        linger::close(&mut wire, TURNED_AWAY, &shutdown).await;
     }
 }
 
-struct Connection {
-    stream: TcpStream,
-    peer: Peer,
-    intake: Arc<Intake>,
-    settings: IngestSettings,
+/// A connection on which documents come back to back, as far as it is read.
+pub(crate) struct Connection {
+    pub(crate) wire: Wire,
+    pub(crate) peer: Peer,
+    pub(crate) shared: Shared,
+    pub(crate) buffer: BytesMut,
+    door: Door,
     framer: Framer,
-    buffer: BytesMut,
     room: Room,
-    shared_room: RoomForDocuments,
-    /// Something has come.
+    /// Something has come that tells what is spoken.
     begun: bool,
     /// A verdict closes the connection: nothing further is taken from it.
     closing: bool,
@@ -99,10 +95,16 @@ struct Connection {
     /// Answers that came while an earlier one was being written.
     ready: VecDeque<Answered>,
     last_byte: Instant,
-    document_since: Option<Instant>,
-    document_bytes: u64,
+    /// How slowly the document that is under way may come.
+    rate: Option<MinimumRate>,
     /// Its gateway is ahead of a rate: nothing is read until then.
     slowed_until: Option<Instant>,
+}
+
+/// What is spoken on a connection other than XML; its first bytes are in the buffer.
+enum Spoken {
+    Http(Box<Connection>),
+    Tls(Box<Connection>),
 }
 
 /// Why reading stops; earlier documents are answered first.
@@ -110,6 +112,10 @@ enum Stop {
     EndOfStream,
     /// It is not XML that comes, but a request.
     Http,
+    /// It is not XML that comes, but a handshake.
+    Tls,
+    /// Something else comes where nothing but a handshake may.
+    NoTls,
     Draining,
     Idle,
     Bytes(FrameError),
@@ -118,7 +124,28 @@ enum Stop {
 }
 
 impl Connection {
-    async fn run(mut self, shutdown: &CancellationToken) -> std::io::Result<()> {
+    fn new(wire: Wire, peer: Peer, door: Door, shared: Shared) -> Self {
+        Self {
+            wire,
+            door,
+            framer: Framer::new(shared.settings.limits),
+            buffer: BytesMut::new(),
+            room: Room::of(shared.room.clone(), peer.address.ip()),
+            peer,
+            shared,
+            begun: false,
+            closing: false,
+            pending: FuturesOrdered::new(),
+            ready: VecDeque::new(),
+            last_byte: Instant::now(),
+            rate: None,
+            slowed_until: None,
+        }
+    }
+
+    /// Runs to the end, or to where it turns out that something else is spoken.
+    async fn run(mut self) -> std::io::Result<Option<Spoken>> {
+        let shutdown = self.shared.shutdown.clone();
         let stop = loop {
             let may_read = self.may_take();
             let deadline = self.deadline();
@@ -126,14 +153,15 @@ impl Connection {
                 biased;
                 Some(answered) = next_answer(&mut self.ready, &mut self.pending) => {
                     if self.write(answered).await? {
-                        return self.finish().await;
+                        self.finish().await;
+                        return Ok(None);
                     }
                     if let Some(stop) = self.frame() {
                         break stop;
                     }
                 }
                 () = shutdown.cancelled() => break Stop::Draining,
-                ready = self.stream.readable(), if may_read => {
+                ready = self.wire.readable(), if may_read => {
                     ready?;
                     if let Some(stop) = self.read()? {
                         break stop;
@@ -148,32 +176,58 @@ impl Connection {
                 }
             }
         };
-        if matches!(stop, Stop::Http) {
-            let shutdown = shutdown.clone();
-            let Self { stream, buffer, peer, intake, shared_room: room, settings, .. } = self;
-            http::serve(stream, buffer, http::Shared { peer, intake, room, settings, shutdown }).await;
-            return Ok(());
+        match stop {
+            Stop::Http => return Ok(Some(Spoken::Http(Box::new(self)))),
+            Stop::Tls => return Ok(Some(Spoken::Tls(Box::new(self)))),
+            _ => {}
         }
         self.answer_pending().await?;
         if let Some(answer) = self.last_answer(stop).await.filter(|_| !self.closing) {
             self.write(Answered { answer, since: Instant::now() }).await?;
         }
-        self.finish().await
+        self.finish().await;
+        Ok(None)
+    }
+
+    /// Does the handshake that has begun; answers the connection under it.
+    async fn encrypt(self) -> Option<Self> {
+        let Self { wire: Wire::Plain(tcp), door: Door { tls: Some(tls), .. }, buffer, peer, shared, .. } = self else {
+            return None;
+        };
+        let address = peer.address;
+        let deadline = tokio::time::timeout(shared.settings.handshake, tls.accept(buffer.freeze(), tcp));
+        match shared.shutdown.run_until_cancelled(deadline).await? {
+            Ok(Ok((stream, shown))) => {
+                tls::count("done", address, None);
+                Some(Self::new(Wire::encrypted(stream), peer.shows(shown), Door::inner(), shared.clone()))
+            }
+            Ok(Err(error)) => {
+                tls::count("failed", address, Some(&error));
+                None
+            }
+            Err(_) => {
+                tls::count("timeout", address, None);
+                None
+            }
+        }
     }
 
     /// Reads what is there and frames it; `Some` where reading has to stop.
     fn read(&mut self) -> std::io::Result<Option<Stop>> {
-        self.buffer.reserve(READ);
-        let read = match self.stream.try_read_buf(&mut self.buffer) {
+        let read = match self.wire.try_read(&mut self.buffer) {
             Ok(0) => return Ok(Some(Stop::EndOfStream)),
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error),
         };
         metrics::counter!("heliograph_ingest_bytes_total").increment(read as u64);
-        self.document_bytes += read as u64;
-        if !std::mem::replace(&mut self.begun, true) && http::begins(&self.buffer) {
-            return Ok(Some(Stop::Http));
+        if let Some(rate) = &mut self.rate {
+            rate.note(read, Instant::now());
+        }
+        if !self.begun
+            && let Some(stop) = self.begin()
+        {
+            return Ok(Some(stop));
         }
         let stop = self.frame();
         if self.buffer.is_empty() {
@@ -186,8 +240,26 @@ impl Connection {
         Ok(stop)
     }
 
+    /// Looks what is spoken. Empty lines before a request mean nothing (RFC 9112
+    /// section 2.2), nor do they before a document.
+    fn begin(&mut self) -> Option<Stop> {
+        let blank = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let first = *self.buffer.get(blank)?;
+        self.begun = true;
+        if self.door.tls.is_some() && blank == 0 && first == tls::HELLO {
+            return Some(Stop::Tls);
+        }
+        if self.door.only_tls {
+            return Some(Stop::NoTls);
+        }
+        http::begins(self.buffer.get(blank..).unwrap_or_default()).then(|| {
+            self.buffer.advance(blank);
+            Stop::Http
+        })
+    }
+
     fn may_take(&self) -> bool {
-        !self.closing && self.slowed_until.is_none() && self.pending.len() + self.ready.len() < self.settings.in_flight
+        !self.closing && self.slowed_until.is_none() && self.pending.len() + self.ready.len() < self.shared.settings.in_flight
     }
 
     /// Takes documents from the buffer, as many as may be under way at once.
@@ -204,7 +276,7 @@ impl Connection {
                     document.advance(start);
                     self.take(&document.freeze());
                     self.last_byte = Instant::now();
-                    (self.document_since, self.document_bytes) = (None, self.buffer.len() as u64);
+                    self.rate = None;
                 }
                 Err(error) => return Some(Stop::Bytes(error)),
             }
@@ -216,15 +288,16 @@ impl Connection {
     fn note_progress(&mut self) {
         if self.framer.in_document() {
             self.last_byte = Instant::now();
-            self.document_since.get_or_insert(self.last_byte);
+            let (settings, bytes) = (&self.shared.settings, self.buffer.len());
+            self.rate.get_or_insert_with(|| MinimumRate::begun_with(bytes, settings));
         } else {
-            (self.document_since, self.document_bytes) = (None, 0);
+            self.rate = None;
         }
     }
 
     fn take(&mut self, document: &Bytes) {
         let since = Instant::now();
-        let (intake, peer) = (&self.intake, &mut self.peer);
+        let (intake, peer) = (&self.shared.intake, &mut self.peer);
         let taken = if document.len() >= LARGE && is_multi_threaded() {
             tokio::task::block_in_place(|| intake.take(peer, document))
         } else {
@@ -253,29 +326,25 @@ impl Connection {
         let now = Instant::now();
         self.slowed_until = None;
         self.last_byte = now;
-        self.document_since = self.document_since.map(|_| now);
+        self.rate = self.rate.map(|_| MinimumRate::begun_with(0, &self.shared.settings));
     }
 
     /// When the peer will have been idle, or slow, for too long.
     fn deadline(&self) -> Instant {
-        match self.document_since {
-            None => self.last_byte + self.settings.idle,
-            Some(since) => {
-                let allowed = Duration::from_secs(self.document_bytes / self.settings.minimum_rate.max(1));
-                (since + self.settings.grace.max(allowed)).min(self.last_byte + self.settings.stall)
-            }
-        }
+        self.rate.map_or_else(|| self.last_byte + self.shared.settings.idle, |rate| rate.deadline())
     }
 
     fn overdue(&self) -> Stop {
-        if self.document_since.is_some() { Stop::TooSlow } else { Stop::Idle }
+        if self.rate.is_some() { Stop::TooSlow } else { Stop::Idle }
     }
 
     async fn last_answer(&mut self, stop: Stop) -> Option<Answer> {
         match stop {
-            Stop::Bytes(error) => Some(self.intake.refuse_bytes(&self.peer, &self.buffer, error.code, error.message).await),
+            Stop::Bytes(error) => {
+                Some(self.shared.intake.refuse_bytes(&self.peer, &self.buffer, error.code, error.message).await)
+            }
             Stop::TooSlow => {
-                let text = format!("the document came slower than {} bytes a second", self.settings.minimum_rate);
+                let text = format!("the document came slower than {} bytes a second", self.shared.settings.minimum_rate);
                 Some(Answer::nack(None, RefusalCode::RateLimited, text))
             }
             Stop::NoRoom => {
@@ -284,9 +353,9 @@ impl Connection {
             }
             Stop::EndOfStream if !self.framer.at_boundary() => {
                 let text = "the stream ended inside a document".to_owned();
-                Some(self.intake.refuse_bytes(&self.peer, &self.buffer, RefusalCode::Malformed, text).await)
+                Some(self.shared.intake.refuse_bytes(&self.peer, &self.buffer, RefusalCode::Malformed, text).await)
             }
-            Stop::Http | Stop::EndOfStream | Stop::Draining | Stop::Idle => None,
+            Stop::Http | Stop::Tls | Stop::NoTls | Stop::EndOfStream | Stop::Draining | Stop::Idle => None,
         }
     }
 
@@ -304,16 +373,19 @@ impl Connection {
     /// Writes an answer; true where the connection closes after it.
     async fn write(&mut self, Answered { answer, since }: Answered) -> std::io::Result<bool> {
         let line = answer.line();
-        let Self { stream, pending, ready, .. } = self;
-        let writing = tokio::time::timeout(WRITE_TIMEOUT, stream.write_all(line.as_bytes()));
+        let Self { wire, pending, ready, .. } = self;
+        let writing = tokio::time::timeout(WRITE_TIMEOUT, async {
+            wire.write_all(line.as_bytes()).await?;
+            wire.flush().await
+        });
         going_on(writing, pending, ready).await??;
         answer.count(since.elapsed());
         Ok(answer.closes())
     }
 
-    async fn finish(&mut self) -> std::io::Result<()> {
-        close(&mut self.stream).await;
-        Ok(())
+    async fn finish(mut self) {
+        let Shared { settings, shutdown, .. } = self.shared;
+        Box::pin(linger::close(&mut self.wire, linger::most(&settings), &shutdown)).await;
     }
 }
 
@@ -348,16 +420,6 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
-}
-
-/// Closes our half and listens for a bounded while.
-async fn close(stream: &mut TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let mut sink = [0; 4096];
-    let drained = async { while matches!(stream.read(&mut sink).await, Ok(read) if read > 0) {} };
-    let _ = tokio::time::timeout(LINGER, drained).await;
 }
 
 pub(crate) fn is_multi_threaded() -> bool {

@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use heliograph_domain::{GatewayId, GatewayState, KeyDigest, ProviderSettings, Zone};
-use heliograph_store::{DirectoryEntry, ProviderStore, StoreError, Versions};
+use heliograph_domain::{Fingerprint, GatewayId, GatewayState, KeyDigest, ProviderSettings, Timestamp, Zone};
+use heliograph_store::{Credential, DirectoryEntry, ProviderStore, StoreError, Versions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,16 +26,27 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Directory {
     gateways: HashMap<GatewayId, DirectoryEntry>,
+    certificates: HashMap<Fingerprint, GatewayId>,
     pub(crate) settings: ProviderSettings,
     pub(crate) mappings: Mappings,
 }
 
-/// What a gateway with a certain key may do.
+/// What somebody proves to be a gateway with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Proof {
+    pub(crate) key: Option<KeyDigest>,
+    /// The certificate of the connection, whose private key its peer has.
+    pub(crate) certificate: Option<Fingerprint>,
+    /// Whether a key is not enough.
+    pub(crate) needs_certificate: bool,
+}
+
+/// What a gateway with a certain proof may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Known, and the key is right.
-    Trusted,
-    /// Known, and the key is missing or wrong.
+    /// Known, and the proof is right: what it was, as far as that is known.
+    Trusted(Option<Credential>),
+    /// Known, and the proof is missing or wrong.
     Imposter,
     /// Nobody has commissioned it.
     Unknown,
@@ -47,8 +58,13 @@ impl Directory {
     /// Mappings that were in force `before` are not compiled again.
     pub(crate) fn of(known: Known, before: Option<&Mappings>) -> Self {
         let Known { gateways, settings, mappings } = known;
+        let owner = |entry: &DirectoryEntry| {
+            let gateway = entry.gateway.clone();
+            entry.certificates.clone().into_iter().map(move |fingerprint| (fingerprint, gateway.clone()))
+        };
+        let certificates = gateways.iter().flat_map(owner).collect();
         let gateways = gateways.into_iter().map(|entry| (entry.gateway.clone(), entry)).collect();
-        Self { gateways, settings, mappings: Mappings::of(mappings, before) }
+        Self { gateways, certificates, settings, mappings: Mappings::of(mappings, before) }
     }
 
     /// What the store says now.
@@ -60,19 +76,37 @@ impl Directory {
         })
     }
 
-    pub(crate) fn standing(&self, gateway: &GatewayId, key: Option<&KeyDigest>) -> Standing {
-        self.standing_by(gateway, |known| key.is_some_and(|key| known.matches(key)))
+    /// The gateway that a certificate is registered with.
+    pub(crate) fn owner(&self, certificate: &Fingerprint) -> Option<&GatewayId> {
+        self.certificates.get(certificate)
     }
 
-    /// The same where something else than a key is held against those that are known.
+    pub(crate) fn standing(&self, gateway: &GatewayId, proof: &Proof, now: Timestamp) -> Standing {
+        let Some(entry) = self.gateways.get(gateway) else { return Standing::Unknown };
+        match entry.state {
+            GatewayState::Waiting => Standing::Unknown,
+            GatewayState::Retired => Standing::Retired,
+            GatewayState::Commissioned => {
+                let registered = proof.certificate.filter(|certificate| entry.certificates.contains(certificate));
+                match registered {
+                    Some(certificate) => Standing::Trusted(Some(Credential::Certificate(certificate))),
+                    None if proof.needs_certificate => Standing::Imposter,
+                    None => standing_by_key(entry, proof.key, now),
+                }
+            }
+        }
+    }
+
+    /// Who a gateway is by something else than a key, which is held against those that
+    /// are not revoked.
     pub(crate) fn standing_by(&self, gateway: &GatewayId, is_right: impl Fn(&KeyDigest) -> bool) -> Standing {
         let Some(entry) = self.gateways.get(gateway) else { return Standing::Unknown };
         match entry.state {
             GatewayState::Waiting => Standing::Unknown,
             GatewayState::Retired => Standing::Retired,
             GatewayState::Commissioned => {
-                let known = entry.keys.iter().fold(false, |found, known| found | is_right(known));
-                if known { Standing::Trusted } else { Standing::Imposter }
+                let known = entry.keys.iter().fold(false, |found, known| found | is_right(&known.digest));
+                if known { Standing::Trusted(None) } else { Standing::Imposter }
             }
         }
     }
@@ -97,6 +131,14 @@ impl Directory {
     pub(crate) fn zone(&self, gateway: Option<&GatewayId>) -> &Zone {
         gateway.and_then(|id| self.gateways.get(id)).and_then(|entry| entry.zone.as_ref()).unwrap_or(&self.settings.zone)
     }
+}
+
+/// All keys are compared, so that the time it takes does not tell which was right.
+fn standing_by_key(entry: &DirectoryEntry, key: Option<KeyDigest>, now: Timestamp) -> Standing {
+    let Some(key) = key else { return Standing::Imposter };
+    let valid = entry.keys.iter().filter(|known| known.until.is_none_or(|until| until > now));
+    let found = valid.fold(None, |found, known| if known.digest.matches(&key) { Some(known.id) } else { found });
+    found.map_or(Standing::Imposter, |id| Standing::Trusted(id.map(Credential::Key)))
 }
 
 /// The latest directory, renewed within a second or two of a change; none where
@@ -187,5 +229,57 @@ impl DirectoryKeeper {
             Ok(Err(error)) => tracing::warn!(%error, "gateways cannot be kept for a start without the store"),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::CredentialId;
+    use heliograph_store::DirectoryKey;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn directory() -> (Directory, GatewayId) {
+        let gateway = GatewayId::parse("gw-1").unwrap();
+        let key = |number: u128, key: &str, until| DirectoryKey {
+            id: Some(CredentialId::new(Uuid::from_u128(number))),
+            digest: KeyDigest::of(key),
+            until,
+        };
+        let entry = DirectoryEntry {
+            gateway: gateway.clone(),
+            state: GatewayState::Commissioned,
+            zone: None,
+            keys: vec![key(1, "old", Some(Timestamp::clamped(1000))), key(2, "new", None)],
+            certificates: vec![Fingerprint([7; 32])],
+        };
+        (Directory::of(Known { gateways: vec![entry], ..Known::default() }, None), gateway)
+    }
+
+    #[test]
+    fn both_keys_hold_until_the_end_of_the_old_one() {
+        let (directory, gateway) = directory();
+        let standing = |key: &str, now: i64| {
+            let proof = Proof { key: Some(KeyDigest::of(key)), ..Proof::default() };
+            directory.standing(&gateway, &proof, Timestamp::clamped(now))
+        };
+        let trusted = |number| Standing::Trusted(Some(Credential::Key(CredentialId::new(Uuid::from_u128(number)))));
+        assert_eq!([standing("old", 999), standing("new", 999)], [trusted(1), trusted(2)]);
+        assert_eq!([standing("old", 1000), standing("new", 1000)], [Standing::Imposter, trusted(2)]);
+        assert_eq!(standing("other", 0), Standing::Imposter);
+    }
+
+    #[test]
+    fn a_registered_certificate_needs_no_key_and_a_key_may_not_be_enough() {
+        let (directory, gateway) = directory();
+        let standing = |proof| directory.standing(&gateway, &proof, Timestamp::clamped(0));
+        let (right, key) = (Fingerprint([7; 32]), Some(KeyDigest::of("new")));
+        let trusted = Standing::Trusted(Some(Credential::Certificate(right)));
+        assert_eq!(directory.owner(&right), Some(&gateway));
+        assert_eq!(standing(Proof { certificate: Some(right), ..Proof::default() }), trusted);
+        let foreign = Proof { key, certificate: Some(Fingerprint([8; 32])), needs_certificate: false };
+        assert!(matches!(standing(foreign), Standing::Trusted(Some(Credential::Key(_)))));
+        assert_eq!(standing(Proof { needs_certificate: true, ..foreign }), Standing::Imposter);
     }
 }

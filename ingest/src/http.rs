@@ -10,28 +10,28 @@ mod patient;
 mod reply;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use heliograph_dialects::{Frame, Framer};
 use heliograph_domain::RefusalCode;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use patient::Patient;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::connection::{LARGE, WRITE_TIMEOUT, is_multi_threaded};
-use crate::intake::{Intake, Peer};
-use crate::room::{Room, RoomForDocuments};
+use crate::connection::{Connection, LARGE, Shared, WRITE_TIMEOUT, is_multi_threaded};
+use crate::intake::Peer;
+use crate::linger;
+use crate::room::Room;
 use crate::settings::IngestSettings;
+use crate::wire::Begun;
 
 /// Bytes of a request's head.
 const HEAD: usize = 16 * 1024;
@@ -48,61 +48,57 @@ pub(crate) fn begins(bytes: &[u8]) -> bool {
     METHODS.iter().any(|method| bytes.iter().zip(*method).all(|(found, wanted)| found == wanted)) && !bytes.is_empty()
 }
 
-/// What the requests of a connection share.
-pub(crate) struct Shared {
-    pub(crate) peer: Peer,
-    pub(crate) intake: Arc<Intake>,
-    pub(crate) room: RoomForDocuments,
-    pub(crate) settings: IngestSettings,
-    pub(crate) shutdown: CancellationToken,
-}
-
 /// Serves the requests of a connection whose first bytes are read already.
-pub(crate) async fn serve(stream: TcpStream, begun: BytesMut, shared: Shared) {
-    let (reader, writer) = stream.into_split();
-    let reader = std::io::Cursor::new(begun.freeze()).chain(reader);
-    let grace = shared.settings.grace;
-    let shutdown = shared.shutdown.clone();
-    let shared = Arc::new(shared);
+pub(crate) async fn serve(connection: Connection) {
+    let Connection { wire, buffer, peer, shared, .. } = connection;
+    let (shutdown, settings) = (shared.shutdown.clone(), shared.settings);
+    let requests = Arc::new(Requests { peer, shared });
     let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(handle(request, &shared).await) }
+        let requests = Arc::clone(&requests);
+        Box::pin(async move { Ok::<_, Infallible>(handle(request, &requests).await) })
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(grace).half_close(true).max_buf_size(HEAD);
-    let connection =
-        builder.serve_connection(TokioIo::new(tokio::io::join(reader, Patient::new(writer, WRITE_TIMEOUT))), service);
-    tokio::pin!(connection);
+    builder.timer(TokioTimer::new()).header_read_timeout(settings.grace).half_close(true).max_buf_size(HEAD);
+    let io = TokioIo::new(Begun::new(buffer.freeze(), Patient::new(wire, WRITE_TIMEOUT)));
+    let mut connection = builder.serve_connection(io, service);
     let served = tokio::select! {
-        served = connection.as_mut() => served,
+        served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,
         () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|cx| connection.poll_without_shutdown(cx)).await
         }
     };
     if let Err(error) = served {
         tracing::debug!(%error, "connection lost");
     }
+    // A body that nobody wants may still be coming: its sender reads the answer once
+    // it has sent all of it.
+    let mut wire = connection.into_parts().io.into_inner().into_inner().into_inner();
+    linger::close(&mut wire, linger::most(&settings), &shutdown).await;
 }
 
-async fn handle(request: Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
+/// What the requests of a connection share.
+struct Requests {
+    peer: Peer,
+    shared: Shared,
+}
+
+async fn handle(request: Request<Incoming>, Requests { peer, shared }: &Requests) -> Response<Full<Bytes>> {
     let since = Instant::now();
     if !matches!(*request.method(), Method::POST | Method::PUT) {
-        body::drain(request.into_body()).await;
-        return reply::method_not_allowed();
+        return reply::last(reply::method_not_allowed(), request.body().is_end_stream());
     }
-    let mut peer = shared.peer.clone();
+    let mut peer = peer.clone();
     credentials::offer(&request, &mut peer);
     let is_known = match shared.intake.vouch(&mut peer) {
         Ok(is_known) => is_known,
         Err(answer) => {
-            body::drain(request.into_body()).await;
             answer.count(since.elapsed());
-            return reply::to(&answer, None, false);
+            return reply::last(reply::to(&answer, None, false), request.body().is_end_stream());
         }
     };
-    let mut room = Room::of(shared.room.clone());
-    let read = body::read(request, &shared.settings, &mut room).await;
+    let mut room = Room::of(shared.room.clone(), peer.address.ip());
+    let (read, is_whole) = body::read(request, &shared.settings, &mut room).await;
     let (answer, dialect) = match read.and_then(|bytes| one_document(&bytes, &shared.settings)) {
         Ok(document) => {
             let (dialect, taken) = match document.len() >= LARGE {
@@ -122,7 +118,7 @@ async fn handle(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
         }
     };
     answer.count(since.elapsed());
-    reply::to(&answer, dialect, is_known)
+    reply::last(reply::to(&answer, dialect, is_known), is_whole)
 }
 
 /// Does what takes long where it does not hold up others.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heliograph_dialects::{DecodeError, Decoded, Salvaged, mask_credentials, salvage, salvage_by};
-use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways, time_ordered_uuid};
+use heliograph_domain::{
+    Fingerprint, GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways, time_ordered_uuid,
+};
 use heliograph_store::{DocumentWrite, QuarantineNew, Stamps, StoreError, WriteStamp};
 use tokio::time::Instant;
 
@@ -13,11 +15,12 @@ use crate::Clock;
 use crate::answer::Answer;
 use crate::backfill::Backfill;
 use crate::decoding::{Content, decode_for, reasons};
-use crate::directory::{Directory, DirectoryFeed, Standing};
+use crate::directory::{Directory, DirectoryFeed, Proof, Standing};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
 use crate::rate::Pace;
 use crate::spool::{NotKept, Record, Spool};
+use crate::usage::Usage;
 
 /// What all connections of a server share.
 pub(crate) struct Intake {
@@ -30,6 +33,8 @@ pub(crate) struct Intake {
     pub(crate) strangers: Lockout,
     /// What waiting gateways have sent lately.
     pub(crate) knocks: Knocks,
+    /// When credentials were last used.
+    pub(crate) usage: Arc<Usage>,
     pub(crate) clock: Clock,
     pub(crate) stamps: Stamps,
     /// How far ahead of their rates gateways are.
@@ -54,6 +59,12 @@ pub(crate) struct Peer {
     knocked: Option<Hello>,
     /// What it has said beside its document, for documents that say nothing.
     offered: Option<Offered>,
+    /// The certificate of its connection.
+    certificate: Option<Fingerprint>,
+    /// Whether a key is not enough.
+    needs_certificate: bool,
+    /// The gateway that the certificate is registered with, as of the last look.
+    owner: Option<GatewayId>,
     /// Whether a right key was seen on this connection.
     trusted: bool,
 }
@@ -72,7 +83,36 @@ struct Hello {
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, hello: None, knocked: None, offered: None, trusted: false }
+        Self {
+            address,
+            hello: None,
+            knocked: None,
+            offered: None,
+            certificate: None,
+            needs_certificate: false,
+            owner: None,
+            trusted: false,
+        }
+    }
+
+    /// Says that a key is not enough.
+    pub(crate) fn needs_certificate(self) -> Self {
+        Self { needs_certificate: true, ..self }
+    }
+
+    /// Says that it has shown a certificate and has the private key of it.
+    pub(crate) fn shows(self, certificate: Option<Fingerprint>) -> Self {
+        Self { certificate, ..self }
+    }
+
+    /// What it proves to be a gateway with.
+    fn proof(&self, key: Option<KeyDigest>) -> Proof {
+        Proof { key, certificate: self.certificate, needs_certificate: self.needs_certificate }
+    }
+
+    /// Looks whose certificate it shows.
+    fn look_up(&mut self, directory: &Directory) {
+        self.owner = self.certificate.and_then(|certificate| directory.owner(&certificate).cloned());
     }
 
     /// Says that all its documents are of this gateway.
@@ -88,7 +128,7 @@ impl Peer {
     /// The gateway of documents that name none.
     fn gateway(&self) -> Option<&GatewayId> {
         let offered = || self.offered.as_ref().and_then(|offered| offered.gateway.as_ref());
-        self.said().map(|hello| &hello.gateway).or_else(offered)
+        self.owner.as_ref().or_else(|| self.said().map(|hello| &hello.gateway)).or_else(offered)
     }
 
     /// The key of documents that carry none.
@@ -165,13 +205,15 @@ impl Intake {
     /// Whether what a peer has said beside its documents is right; then they are
     /// trusted, readable or not. Wrong keys count, and too many are answered.
     pub(crate) fn vouch(&self, peer: &mut Peer) -> Result<bool, Answer> {
-        let (Some(directory), Some(gateway), Some(key)) = (self.directory.now(), peer.gateway(), peer.key()) else {
+        let Some(directory) = self.directory.now() else { return Ok(false) };
+        peer.look_up(&directory);
+        let (Some(gateway), true) = (peer.gateway(), peer.key().is_some() || peer.owner.is_some()) else {
             return Ok(false);
         };
         let (address, now) = (peer.address.ip(), (self.clock)());
-        match directory.standing(gateway, Some(&key)) {
+        match directory.standing(gateway, &peer.proof(peer.key()), now) {
             _ if self.wrong_keys.holds(address, now) => Err(Answer::nack(None, RefusalCode::RateLimited, TOO_MANY_KEYS)),
-            Standing::Trusted => {
+            Standing::Trusted(_) => {
                 peer.trusted = true;
                 Ok(true)
             }
@@ -205,6 +247,7 @@ impl Intake {
             let text = "gateways are not known yet, send it again";
             return Verdict::Answer(Answer::nack(salvage(bytes).seq, RefusalCode::Unavailable, text));
         };
+        peer.look_up(&directory);
         let decoded = match decode_for(&directory, peer.gateway(), directory.mappings.list(), bytes, received) {
             Ok(decoded) => decoded,
             Err(DecodeError { code, message, seq, gateway }) => {
@@ -223,10 +266,19 @@ impl Intake {
             let kept = kept(peer, Some(gateway), received, RefusalCode::BadKey, text.to_owned(), bytes);
             return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
         }
+        if peer.owner.as_ref().is_some_and(|owner| *owner != gateway) {
+            let text = "the certificate of this connection is another gateway's";
+            let kept = kept(peer, Some(gateway), received, RefusalCode::BadKey, text.to_owned(), bytes);
+            return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
+        }
         let key = decoded.key.as_ref().map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
-        match directory.standing(&gateway, key.as_ref()) {
+        match directory.standing(&gateway, &peer.proof(key), received) {
             Standing::Imposter => {
-                let text = if key.is_some() { "the key is wrong" } else { "the key is missing" };
+                let text = match (peer.needs_certificate, &key) {
+                    (true, _) => "a certificate that is registered with the gateway is needed",
+                    (false, Some(_)) => "the key is wrong",
+                    (false, None) => "the key is missing",
+                };
                 self.impostor(peer, &decoded, &gateway, received, bytes, text)
             }
             Standing::Retired => {
@@ -242,8 +294,11 @@ impl Intake {
                 let kept = kept(peer, Some(gateway.clone()), received, RefusalCode::UnknownGateway, text.clone(), bytes);
                 Verdict::Knock(gateway, kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
             }
-            standing @ (Standing::Unknown | Standing::Trusted) => {
-                peer.trusted |= standing == Standing::Trusted;
+            standing @ (Standing::Unknown | Standing::Trusted(_)) => {
+                if let Standing::Trusted(credential) = standing {
+                    peer.trusted = true;
+                    credential.into_iter().for_each(|credential| self.usage.note(credential, received));
+                }
                 if decoded.is_hello {
                     peer.hello = Some(Hello { gateway, key });
                     return Verdict::Answer(Answer::Ack { seq: decoded.seq, readings: 0, rejected: 0 });

@@ -1,4 +1,5 @@
-//! TCP servers that turn pushed documents into stored readings.
+//! Servers that turn pushed documents into stored readings: XML over TCP or by HTTP,
+//! either under TLS.
 //!
 //! A connection is one task: `connection.rs` turns bytes into documents and
 //! answers into bytes, `intake.rs` turns one document into one answer, and
@@ -14,8 +15,10 @@ mod directory;
 mod http;
 mod intake;
 mod knocks;
+mod linger;
 mod lockout;
 mod mappings;
+mod minimum_rate;
 mod rate;
 mod replay;
 mod replay_worker;
@@ -29,6 +32,9 @@ mod settings;
 mod snapshot;
 mod spool;
 mod status;
+mod tls;
+mod usage;
+mod wire;
 
 use std::sync::Arc;
 
@@ -39,6 +45,7 @@ pub use replay::{Judged, Proof, Replayer, Verdict};
 pub use server::{Ingest, IngestError};
 pub use settings::IngestSettings;
 pub use status::{IngestStatus, Readiness};
+pub use tls::{ClientCertificates, Tls, TlsError, TlsSettings};
 
 /// Tells the time. An argument, so that tests choose it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -135,7 +135,7 @@ impl Replayer {
         let is_right = |known: &KeyDigest| presented.is_some_and(|presented| known.bound_to(entry).matches(&presented));
         let unknown = |what: &str| Err(Verdict::refuse(RefusalCode::UnknownGateway, format!("gateway {gateway} {what}")));
         match self.directory.standing_by(gateway, |known| is_proven || is_right(known)) {
-            Standing::Trusted => Ok(()),
+            Standing::Trusted(_) => Ok(()),
             Standing::Unknown if self.directory.settings.unknown_gateways == UnknownGateways::Adopted => Ok(()),
             Standing::Unknown => unknown("is not commissioned"),
             Standing::Retired => unknown("is no longer in use"),

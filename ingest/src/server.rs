@@ -1,13 +1,13 @@
 //! Accepting connections, and draining them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use heliograph_store::{ProviderStore, Stamps, StoreError};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Clock;
 use crate::backfill::Backfill;
-use crate::connection;
+use crate::connection::{self, Shared};
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
 use crate::intake::{self, Intake};
 use crate::knocks::Knocks;
@@ -29,6 +29,8 @@ use crate::settings::IngestSettings;
 use crate::snapshot::Snapshot;
 use crate::spool::{Disk, Spool, SpoolPlace, SpoolTask};
 use crate::status::IngestStatus;
+use crate::tls::{Door, Tls};
+use crate::usage;
 
 /// Peers beyond the limit that are being told so at once; further ones are
 /// dropped without a word.
@@ -53,6 +55,8 @@ pub struct Ingest {
     spool: SpoolTask,
     store: ProviderStore,
     settings: IngestSettings,
+    tls: Option<Tls>,
+    tls_listener: Option<TcpListener>,
 }
 
 impl Ingest {
@@ -73,12 +77,20 @@ impl Ingest {
             wrong_keys: Lockout::after(intake::WRONG_KEYS),
             strangers: Lockout::after(intake::STRANGERS),
             knocks: Knocks::default(),
+            usage: Arc::default(),
             clock,
             stamps: Stamps::new(),
             pace: Pace::new(settings.rates, Instant::now()),
             backfill: Backfill::default(),
         });
-        Ok(Self { intake, keeper, spool: task, store, settings })
+        Ok(Self { intake, keeper, spool: task, store, settings, tls: None, tls_listener: None })
+    }
+
+    /// Speaks TLS, too: on the port that speaks XML and HTTP, and, where there is
+    /// one, on a port of its own, which speaks nothing else.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls, listener: Option<TcpListener>) -> Self {
+        Self { tls: Some(tls), tls_listener: listener, ..self }
     }
 
     /// Whether a start without the store would know the gateways.
@@ -110,15 +122,28 @@ impl Ingest {
             clock: clock.clone(),
         };
         tasks.spawn(replay_worker::run(replaying, shutdown.clone()));
+        tasks.spawn(usage::run(Arc::clone(&self.intake.usage), store.clone(), shutdown.clone()));
         tasks.spawn(retention_worker::run(store.clone(), holder.clone(), clock.clone(), shutdown.clone()));
-        tasks.spawn(rollup_worker::run(store, holder, clock, shutdown.clone()));
-        accept(listener, &self.intake, self.settings, &tasks, &shutdown).await;
+        tasks.spawn(rollup_worker::run(store.clone(), holder, clock, shutdown.clone()));
+        if let Some(tls) = self.tls.clone() {
+            tasks.spawn(shutdown.clone().run_until_cancelled_owned(tls.watch()));
+        }
+        let doors = Doors { listener, tls_listener: self.tls_listener, tls: self.tls };
+        let shared = Shared {
+            intake: Arc::clone(&self.intake),
+            room: RoomForDocuments::new(self.settings.room, self.settings.room_per_address),
+            settings: self.settings,
+            shutdown: shutdown.clone(),
+        };
+        accept(&doors, &shared, &tasks).await;
+        drop(doors);
         let until = Instant::now() + self.settings.drain;
         tasks.close();
         tracing::info!(open = tasks.len(), "draining");
         if tokio::time::timeout_at(until, tasks.wait()).await.is_err() {
             tracing::warn!(open = tasks.len(), "drain took too long, the rest is cut");
         }
+        drop(tokio::time::timeout_at(until, self.intake.usage.flush(&store)).await);
         let left = until.saturating_duration_since(Instant::now());
         if finish.send(left).is_ok() && tokio::time::timeout(left + CLOSING, spooling).await.is_err() {
             tracing::warn!("spool cannot be closed, what it holds stays for the next start");
@@ -126,19 +151,37 @@ impl Ingest {
     }
 }
 
-async fn accept(
+/// Where connections come in.
+struct Doors {
     listener: TcpListener,
-    intake: &Arc<Intake>,
-    settings: IngestSettings,
-    tasks: &TaskTracker,
-    shutdown: &CancellationToken,
-) {
+    tls_listener: Option<TcpListener>,
+    tls: Option<Tls>,
+}
+
+impl Doors {
+    async fn accept(&self) -> std::io::Result<(TcpStream, SocketAddr, Door)> {
+        let other = async {
+            match &self.tls_listener {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (accepted, only_tls) = tokio::select! {
+            accepted = self.listener.accept() => (accepted, false),
+            accepted = other => (accepted, true),
+        };
+        let (stream, address) = accepted?;
+        Ok((stream, address, Door { tls: self.tls.clone(), only_tls }))
+    }
+}
+
+async fn accept(doors: &Doors, shared: &Shared, tasks: &TaskTracker) {
+    let settings = &shared.settings;
     let permits = Arc::new(Semaphore::new(settings.connections));
     let refusals = Arc::new(Semaphore::new(TURNED_AWAY));
     let addresses = Arc::new(Addresses::default());
-    let room = RoomForDocuments::new(settings.room);
-    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
-        let (stream, address) = match accepted {
+    while let Some(accepted) = shared.shutdown.run_until_cancelled(doors.accept()).await {
+        let (stream, address, door) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors or memory, or a peer that is gone
@@ -152,16 +195,17 @@ async fn accept(
         let place = addresses.place(address.ip(), settings.connections_per_address);
         let permit = place.and_then(|place| Some((place, Arc::clone(&permits).try_acquire_owned().ok()?)));
         if let Some(permit) = permit {
-            let (intake, room, shutdown) = (Arc::clone(intake), room.clone(), shutdown.clone());
+            let shared = shared.clone();
             tasks.spawn(async move {
                 metrics::gauge!("heliograph_ingest_connections").increment(1);
-                connection::serve(stream, address, intake, room, settings, shutdown).await;
+                connection::serve(stream, address, door, shared).await;
                 metrics::gauge!("heliograph_ingest_connections").decrement(1);
                 drop(permit);
             });
         } else if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+            let shutdown = shared.shutdown.clone();
             tasks.spawn(async move {
-                connection::turn_away(stream).await;
+                connection::turn_away(stream, shutdown).await;
                 drop(permit);
             });
         }

@@ -18,15 +18,19 @@ pub struct IngestSettings {
     /// Bytes of documents on their way beyond 64 KiB a connection, over all
     /// connections.
     pub room: usize,
+    /// Of these, bytes of documents from one address.
+    pub room_per_address: usize,
     /// A connection without a document under way is closed after this.
     pub idle: Duration,
-    /// Bytes a second that a document must arrive with, on average since its
-    /// first byte and after the grace.
+    /// Bytes a second that a document must arrive with, in every window (the longer of stall and
+    /// grace) after the grace.
     pub minimum_rate: u64,
     /// How long a document may take whatever its rate.
     pub grace: Duration,
     /// A document of which no further byte comes for this long is cut.
     pub stall: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
     /// Documents of a connection that may wait for the store before reading stops.
     pub in_flight: usize,
     /// How long a drain may take.
@@ -46,10 +50,12 @@ impl Default for IngestSettings {
             connections: 10_000,
             connections_per_address: 5_000,
             room: 256 * 1024 * 1024,
+            room_per_address: 64 * 1024 * 1024,
             idle: Duration::from_secs(600),
             minimum_rate: 64,
             grace: Duration::from_secs(20),
             stall: Duration::from_secs(60),
+            handshake: Duration::from_secs(10),
             in_flight: 32,
             drain: Duration::from_secs(10),
             store_deadline: Duration::from_secs(2),

@@ -6,8 +6,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use heliograph_domain::{GatewayId, GatewayState, KeyDigest, ProviderMapping, ProviderSettings, Zone};
-use heliograph_store::DirectoryEntry;
+use heliograph_domain::{
+    CredentialId, Fingerprint, GatewayId, GatewayState, KeyDigest, ProviderMapping, ProviderSettings, Timestamp, Zone,
+};
+use heliograph_store::{DirectoryEntry, DirectoryKey};
 use serde::{Deserialize, Serialize};
 
 const NAME: &str = "directory.json";
@@ -28,6 +30,42 @@ struct KeptGateway {
     state: GatewayState,
     zone: Option<Zone>,
     keys: Vec<[u8; 32]>,
+    /// More of each key, in the same order; the release before does not write it.
+    #[serde(default)]
+    about_keys: Vec<AboutKey>,
+    #[serde(default)]
+    certificates: Vec<Fingerprint>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct AboutKey {
+    id: Option<CredentialId>,
+    until: Option<Timestamp>,
+}
+
+impl KeptGateway {
+    fn of(entry: &DirectoryEntry) -> Self {
+        Self {
+            id: entry.gateway.clone(),
+            state: entry.state,
+            zone: entry.zone.clone(),
+            keys: entry.keys.iter().map(|key| key.digest.0).collect(),
+            about_keys: entry.keys.iter().map(|key| AboutKey { id: key.id, until: key.until }).collect(),
+            certificates: entry.certificates.clone(),
+        }
+    }
+
+    fn into_entry(self) -> DirectoryEntry {
+        let about = self.about_keys.into_iter().chain(std::iter::repeat(AboutKey::default()));
+        let key = |(digest, AboutKey { id, until })| DirectoryKey { id, digest: KeyDigest(digest), until };
+        DirectoryEntry {
+            gateway: self.id,
+            state: self.state,
+            zone: self.zone,
+            keys: self.keys.into_iter().zip(about).map(key).collect(),
+            certificates: self.certificates,
+        }
+    }
 }
 
 /// What a directory is made of.
@@ -63,26 +101,15 @@ impl Snapshot {
             tracing::error!(file = %self.path.display(), "the last known gateways are damaged and of no use");
         }
         let kept = kept?;
-        let entry = |kept: KeptGateway| DirectoryEntry {
-            gateway: kept.id,
-            state: kept.state,
-            zone: kept.zone,
-            keys: kept.keys.into_iter().map(KeyDigest).collect(),
-        };
-        Some(Known { gateways: kept.gateways.into_iter().map(entry).collect(), settings: kept.settings, mappings: kept.mappings })
+        let gateways = kept.gateways.into_iter().map(KeptGateway::into_entry).collect();
+        Some(Known { gateways, settings: kept.settings, mappings: kept.mappings })
     }
 
     /// Keeps a directory: the new one or the old one is there, whatever happens.
     pub(crate) fn save(&self, known: &Known) -> io::Result<()> {
-        let gateway = |entry: &DirectoryEntry| KeptGateway {
-            id: entry.gateway.clone(),
-            state: entry.state,
-            zone: entry.zone.clone(),
-            keys: entry.keys.iter().map(|key| key.0).collect(),
-        };
         let Known { gateways, settings, mappings } = known;
-        let kept =
-            Kept { gateways: gateways.iter().map(gateway).collect(), settings: settings.clone(), mappings: mappings.clone() };
+        let gateways = gateways.iter().map(KeptGateway::of).collect();
+        let kept = Kept { gateways, settings: settings.clone(), mappings: mappings.clone() };
         let body = serde_json::to_string(&kept)?;
         let text = format!("{}\n{body}", checksum(&body));
         if std::fs::read_to_string(&self.path).is_ok_and(|there| there == text) {
@@ -114,16 +141,22 @@ fn checksum(body: &str) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use heliograph_domain::{MappingName, Timestamp};
+    use heliograph_domain::MappingName;
+    use uuid::Uuid;
 
     use super::*;
+
+    fn key(key: &str, until: Option<Timestamp>) -> DirectoryKey {
+        DirectoryKey { id: Some(CredentialId::new(Uuid::from_u128(7))), digest: KeyDigest::of(key), until }
+    }
 
     fn entry(id: &str) -> DirectoryEntry {
         DirectoryEntry {
             gateway: GatewayId::parse(id).unwrap(),
             state: GatewayState::Commissioned,
             zone: Some(Zone::parse("Europe/Madrid").unwrap()),
-            keys: vec![KeyDigest::of("correct-horse"), KeyDigest::of("battery-staple")],
+            keys: vec![key("correct-horse", Some(Timestamp::clamped(7))), key("battery-staple", None)],
+            certificates: vec![Fingerprint([9; 32])],
         }
     }
 
@@ -146,14 +179,30 @@ mod tests {
         assert_eq!((read.settings, read.mappings), (settings, vec![mapping]));
         let [found] = &read.gateways[..] else { panic!("{:?}", read.gateways) };
         let expected = entry("gw-1");
-        assert_eq!(
-            (&found.gateway, found.state, &found.zone, &found.keys),
-            (&expected.gateway, expected.state, &expected.zone, &expected.keys)
-        );
+        assert_eq!(*found, expected);
         assert_eq!(std::fs::metadata(&snapshot.path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
         let text = std::fs::read_to_string(&snapshot.path).unwrap();
         assert!(!text.contains("horse") && !text.contains("staple"), "keys stand there as digests: {text}");
+    }
+
+    #[test]
+    fn one_of_the_release_before_is_read_and_one_of_this_release_by_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = Snapshot::in_folder(folder.path());
+        snapshot.save(&Known { gateways: vec![entry("gw-1")], ..Known::default() }).unwrap();
+        let text = std::fs::read_to_string(&snapshot.path).unwrap();
+        let mut kept: serde_json::Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
+        let gateway = kept["gateways"][0].as_object_mut().unwrap();
+        // All that the release before knows of.
+        gateway.retain(|name, _| ["id", "state", "zone", "keys"].contains(&name.as_str()));
+        assert_eq!((gateway.len(), gateway["keys"].as_array().unwrap().len()), (4, 2));
+        let body = kept.to_string();
+        std::fs::write(&snapshot.path, format!("{}\n{body}", checksum(&body))).unwrap();
+        let entries = snapshot.load().unwrap().gateways;
+        let keys: Vec<_> = entries[0].keys.iter().map(|key| (key.digest, key.id, key.until)).collect();
+        assert_eq!(keys, [(KeyDigest::of("correct-horse"), None, None), (KeyDigest::of("battery-staple"), None, None)]);
+        assert!(entries[0].certificates.is_empty());
     }
 
     #[test]

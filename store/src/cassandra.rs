@@ -15,6 +15,7 @@ mod change;
 mod conditional;
 mod control;
 pub(crate) mod correction;
+mod credential;
 mod customer;
 pub(crate) mod document;
 mod failure;

@@ -6,6 +6,7 @@
 //! nothing, so that it can be asked again where somebody else was faster.
 
 pub(crate) mod archive;
+pub(crate) mod credential;
 pub(crate) mod customer;
 pub(crate) mod gateway;
 mod mapping;
@@ -23,7 +24,8 @@ use heliograph_domain::{
 use crate::audit::{AuditEvent, AuditHead, AuditRow};
 use crate::error::StoreError;
 use crate::gateway::Placement;
-pub(crate) use gateway::{Credential, Gateway};
+pub(crate) use credential::Credential;
+pub(crate) use gateway::Gateway;
 pub(crate) use record::Row;
 pub(crate) use user::Person;
 

@@ -1,9 +1,10 @@
-//! Gateways: their place, their state, their keys.
+//! Gateways: their place, their state, what ingest has to know of them.
 
-use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, LocationId, TimeWindow, Timestamp, Zone};
+use heliograph_domain::{CredentialId, Fingerprint, GatewayId, GatewayState, KeyDigest, LocationId, TimeWindow, Timestamp, Zone};
 use serde_json::json;
 
 use crate::cassandra::Entry;
+use crate::credential::CredentialNew;
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -54,26 +55,6 @@ pub struct GatewayCommissioning {
     pub at: Timestamp,
 }
 
-/// A key to be kept, as its digest.
-#[derive(Debug, Clone, Copy)]
-pub struct CredentialNew {
-    /// Its id.
-    pub id: CredentialId,
-    /// SHA-256 of the key.
-    pub digest: KeyDigest,
-}
-
-/// A key as the panel lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CredentialRecord {
-    /// Its id.
-    pub id: CredentialId,
-    /// When it was made.
-    pub created: Timestamp,
-    /// When it was revoked.
-    pub revoked: Option<Timestamp>,
-}
-
 /// Where a gateway was for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
@@ -86,7 +67,7 @@ pub struct Placement {
 }
 
 /// What ingest has to know to answer a gateway.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
     /// The gateway.
     pub gateway: GatewayId,
@@ -94,8 +75,21 @@ pub struct DirectoryEntry {
     pub state: GatewayState,
     /// The zone of its location, for times that carry none.
     pub zone: Option<Zone>,
-    /// The digests of its keys that are not revoked.
-    pub keys: Vec<KeyDigest>,
+    /// Its keys that are not revoked.
+    pub keys: Vec<DirectoryKey>,
+    /// The certificates that are registered with it.
+    pub certificates: Vec<Fingerprint>,
+}
+
+/// A key as ingest has to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DirectoryKey {
+    /// Its id; none where what is known of it was kept by the release before.
+    pub id: Option<CredentialId>,
+    /// SHA-256 of the key.
+    pub digest: KeyDigest,
+    /// Up to when it is valid, if an end was set.
+    pub until: Option<Timestamp>,
 }
 
 impl ProviderStore {
@@ -200,7 +194,8 @@ impl ProviderStore {
         }
     }
 
-    /// Retires a gateway: its keys are revoked, its history stays.
+    /// Retires a gateway: its keys are revoked, its certificates are taken away, its
+    /// history stays.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
@@ -233,56 +228,7 @@ impl ProviderStore {
     pub async fn gateway_directory(&self) -> Result<Vec<DirectoryEntry>, StoreError> {
         match &self.backend {
             Backend::Sqlite(db) => db.read(sqlite::gateway::directory).await,
-            Backend::Cassandra(db) => Ok(db.catalog().await?.directory()),
-        }
-    }
-
-    /// Gives a gateway one more key.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] where there is no such gateway.
-    pub async fn credential_add(&self, gateway: &GatewayId, credential: CredentialNew, at: Timestamp) -> Result<(), StoreError> {
-        let event = self.event("credential.add", format_args!("credential:{}", credential.id), json!({ "gateway": gateway }));
-        let gateway = gateway.clone();
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change(event, move |batch| {
-                    let number = sqlite::gateway::number(batch.connection, &gateway)?;
-                    sqlite::gateway::add_credential(batch, number, credential, at)
-                })
-                .await
-            }
-            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.credential_add(&gateway, credential, at)).await,
-        }
-    }
-
-    /// The keys of a gateway, the newest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn credential_list(&self, gateway: &GatewayId) -> Result<Vec<CredentialRecord>, StoreError> {
-        let gateway = gateway.clone();
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |connection| sqlite::gateway::credentials(connection, &gateway)).await,
-            Backend::Cassandra(db) => Ok(db.catalog().await?.credentials_of(&gateway)),
-        }
-    }
-
-    /// Revokes a key of a gateway.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] where the gateway has no such key in force.
-    pub async fn credential_revoke(
-        &self,
-        gateway: &GatewayId,
-        credential: CredentialId,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let event = self.event("credential.revoke", format_args!("credential:{credential}"), json!({ "gateway": gateway }));
-        let gateway = gateway.clone();
-        match &self.backend {
-            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::gateway::revoke(batch, &gateway, credential, at)).await,
-            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.credential_revoke(&gateway, credential, at)).await,
+            Backend::Cassandra(db) => db.catalog().await?.directory(),
         }
     }
 }

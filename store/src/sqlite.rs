@@ -13,6 +13,7 @@ pub(crate) mod audit;
 mod before;
 pub(crate) mod check;
 pub(crate) mod correction;
+pub(crate) mod credential;
 pub(crate) mod customer;
 pub(crate) mod document;
 pub(crate) mod frame;

@@ -1,5 +1,5 @@
-//! What an owner or operator does with a gateway: its name, its place, its keys,
-//! its sensors, its end.
+//! What an owner or operator does with a gateway: its name, its place, its sensors,
+//! its end. Its keys are in `gateway/keys.rs`.
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -7,28 +7,21 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, Location, SensorId, SensorRole, Timestamp, Zone};
-use heliograph_store::{CredentialNew, CredentialRecord, GatewayRecord, SensorRecord, SensorUpdate, StoreError};
+use heliograph_domain::{GatewayId, GatewayState, Location, SensorId, SensorRole, Timestamp, Zone};
+use heliograph_store::{GatewayRecord, SensorRecord, SensorUpdate};
 use serde::Deserialize;
 
+use super::keys::{CertificateRow, KeyRow};
 use super::zone_of;
 use crate::access::{Actor, Reader, Staff};
-use crate::commissioning::{KeyPage, fresh_credential, key_was_shown, parse_past};
+use crate::commissioning::{fresh_credential, parse_past};
 use crate::error::{Refusal, read_id};
 use crate::form::{Problems, local_text, parse_optional_name, parse_optional_number};
 use crate::panel::Panel;
 use crate::shell::{Done, Section, Shell, encode};
-use crate::token;
 
 /// No device delivers more: 1 TW.
 const MAX_RATED_W: f64 = 1e12;
-
-struct KeyRow {
-    id: String,
-    ending: String,
-    created: String,
-    revoked: String,
-}
 
 struct SensorFields {
     id: String,
@@ -60,7 +53,8 @@ pub(crate) struct Entered {
     sensor: String,
     role: String,
     rated_w: String,
-    credential: String,
+    pub(super) credential: String,
+    pub(super) until: String,
 }
 
 #[derive(Template, WebTemplate)]
@@ -79,6 +73,7 @@ struct ManagePage {
     chosen: String,
     from: String,
     keys: Vec<KeyRow>,
+    certificates: Vec<CertificateRow>,
     new_key: String,
     sensors: Vec<SensorFields>,
     roles: &'static [SensorRole],
@@ -98,12 +93,12 @@ pub(crate) async fn manage(
     Ok(page(&panel, shell, gateway, None, Problems::default()).await?.into_response())
 }
 
-async fn fetch(panel: &Panel, gateway: &str) -> Result<GatewayRecord, Refusal> {
+pub(super) async fn fetch(panel: &Panel, gateway: &str) -> Result<GatewayRecord, Refusal> {
     let gateway: GatewayId = read_id(gateway)?;
     Ok(panel.store().gateway_fetch(&gateway).await?)
 }
 
-async fn refused(
+pub(super) async fn refused(
     panel: &Panel,
     actor: &Actor,
     gateway: GatewayRecord,
@@ -127,6 +122,7 @@ async fn page(
     let locations = panel.store().location_list().await?;
     let place = locations.iter().find(|location| Some(location.id) == gateway.location);
     let keys = panel.store().credential_list(&gateway.id).await?;
+    let certificates = panel.store().certificate_list(&gateway.id).await?;
     let sensors = panel.store().sensor_list(&gateway.id).await?;
     let asked = |wanted: &'static str| entered.as_ref().filter(|_| !problems.of(wanted).is_empty());
     Ok(ManagePage {
@@ -139,7 +135,8 @@ async fn page(
         zone: zone.to_string(),
         chosen: entered.as_ref().map(|entered| entered.location.clone()).unwrap_or_default(),
         from: entered.as_ref().map(|entered| entered.from.clone()).unwrap_or_default(),
-        keys: keys.iter().map(|key| key_row(key, &zone)).collect(),
+        keys: keys.iter().map(|key| KeyRow::of(key, &zone, now)).collect(),
+        certificates: certificates.iter().map(|of| CertificateRow::of(of, &zone)).collect(),
         new_key: fresh_credential(now).to_string(),
         sensors: sensors.iter().enumerate().map(|(number, sensor)| sensor_fields(number, sensor, entered.as_ref())).collect(),
         roles: SensorRole::ALL,
@@ -153,16 +150,6 @@ async fn page(
 
 fn path_of(gateway: &GatewayId) -> String {
     format!("/gateways/{}", encode(gateway.as_str()))
-}
-
-fn key_row(key: &CredentialRecord, zone: &Zone) -> KeyRow {
-    let id = key.id.to_string();
-    KeyRow {
-        ending: id.chars().skip(id.len().saturating_sub(4)).collect(),
-        created: local_text(key.created, zone),
-        revoked: key.revoked.map(|at| local_text(at, zone)).unwrap_or_default(),
-        id,
-    }
 }
 
 fn sensor_fields(number: usize, sensor: &SensorRecord, entered: Option<&Entered>) -> SensorFields {
@@ -224,7 +211,7 @@ pub(crate) async fn rename(
     Ok(back(&gateway.id, "saved"))
 }
 
-fn back(gateway: &GatewayId, done: &str) -> Response {
+pub(super) fn back(gateway: &GatewayId, done: &str) -> Response {
     Redirect::to(&format!("{}/manage?done={done}", path_of(gateway))).into_response()
 }
 
@@ -294,43 +281,4 @@ pub(crate) async fn save_sensor(
     actor.store(&panel).sensor_update(&gateway.id, &sensor, SensorUpdate { label, role, rated_w }).await?;
     tracing::info!(user = %actor.user.id, gateway = %gateway.id, %sensor, "sensor changed");
     Ok(back(&gateway.id, "saved"))
-}
-
-/// `POST /gateways/{gateway}/keys`: answers with the key, which is shown here
-/// and never again.
-pub(crate) async fn add_key(
-    State(panel): State<Panel>,
-    Staff(actor): Staff,
-    Path(gateway): Path<String>,
-    Form(entered): Form<Entered>,
-) -> Result<Response, Refusal> {
-    let gateway = fetch(&panel, &gateway).await?;
-    if gateway.state != GatewayState::Commissioned {
-        return Err(Refusal::Conflict("Only a commissioned gateway has keys.".to_owned()));
-    }
-    let now = panel.now();
-    let id = CredentialId::parse(&entered.credential).map_err(|_| Refusal::BadRequest("The form names no key.".to_owned()))?;
-    let key = token::random_gateway_key();
-    let credential = CredentialNew { id, digest: KeyDigest::of(key.reveal()) };
-    match actor.store(&panel).credential_add(&gateway.id, credential, now).await {
-        Ok(()) => {}
-        Err(StoreError::Conflict(_)) => return Err(key_was_shown()),
-        Err(error) => return Err(error.into()),
-    }
-    tracing::info!(user = %actor.user.id, gateway = %gateway.id, credential = %id, "key added");
-    let shell = Shell::of(&panel, &actor, Section::Fleet).await?;
-    Ok(KeyPage::new(shell, &gateway.id, key.reveal()).into_response())
-}
-
-/// `POST /gateways/{gateway}/keys/{credential}/revoke`
-pub(crate) async fn revoke_key(
-    State(panel): State<Panel>,
-    Staff(actor): Staff,
-    Path((gateway, credential)): Path<(String, String)>,
-) -> Result<Response, Refusal> {
-    let gateway = fetch(&panel, &gateway).await?;
-    let credential: CredentialId = read_id(&credential)?;
-    actor.store(&panel).credential_revoke(&gateway.id, credential, panel.now()).await?;
-    tracing::info!(user = %actor.user.id, gateway = %gateway.id, %credential, "key revoked");
-    Ok(back(&gateway.id, "revoked"))
 }

@@ -125,6 +125,10 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/gateways/{gateway}/sensor", "/gateways/gw-1/sensor".into(), &[("sensor", "x"), ("role", "other")], STAFF_NOTHING);
     act("/gateways/{gateway}/keys", "/gateways/gw-1/keys".into(), &[("credential", NEW_KEY)], STAFF);
     act("/gateways/{gateway}/keys", "/gateways/gw-9/keys".into(), &[("credential", NEW_KEY)], STAFF_NOTHING);
+    let (end, until) = ("/gateways/{gateway}/keys/{credential}/end", &[("until", "2027-07-01T00:00")]);
+    act(end, format!("/gateways/gw-1/keys/{KEY}/end"), until, STAFF_DONE);
+    act(end, format!("/gateways/gw-2/keys/{KEY}/end"), until, STAFF_NOTHING);
+    act(end, format!("/gateways/gw-1/keys/{UNKNOWN}/end"), until, STAFF_NOTHING);
     let revoke = "/gateways/{gateway}/keys/{credential}/revoke";
     act(revoke, format!("/gateways/gw-1/keys/{KEY}/revoke"), &[], STAFF_DONE);
     act(revoke, format!("/gateways/gw-2/keys/{KEY}/revoke"), &[], STAFF_NOTHING);

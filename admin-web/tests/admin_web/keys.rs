@@ -1,7 +1,8 @@
 //! Keys and links that are shown once.
 
 use axum::http::StatusCode;
-use heliograph_domain::{GatewayState, KeyDigest};
+use heliograph_domain::{Fingerprint, GatewayState, KeyDigest, Timestamp, Zone};
+use heliograph_store::Credential;
 
 use crate::world::{LOCATION, NEW_KEY, Who, World, digest, gateway};
 
@@ -14,7 +15,8 @@ fn shown(body: &str) -> Option<String> {
 
 async fn digests(world: &World, name: &str) -> Vec<KeyDigest> {
     let directory = world.store.gateway_directory().await.unwrap();
-    directory.into_iter().find(|entry| entry.gateway == gateway(name)).unwrap().keys
+    let entry = directory.into_iter().find(|entry| entry.gateway == gateway(name)).unwrap();
+    entry.keys.iter().map(|key| key.digest).collect()
 }
 
 #[tokio::test]
@@ -101,6 +103,44 @@ async fn one_more_key_is_made_once_however_often_its_form_is_sent() {
     assert!(after.contains(&digest(&key)));
     let waiting = world.post(Who::Owner, "/gateways/gw-3/keys", &[("credential", NEW_KEY)]).await;
     assert_eq!(waiting.status, StatusCode::CONFLICT, "a waiting gateway has no keys");
+}
+
+#[tokio::test]
+async fn a_third_key_is_refused_until_the_old_one_has_an_end() {
+    let world = World::new().await;
+    world.post(Who::Owner, "/gateways/gw-1/keys", &[("credential", NEW_KEY)]).await;
+    let third = [("credential", "00000000-0000-7000-8000-000400000097")];
+    let refused = world.post(Who::Owner, "/gateways/gw-1/keys", &third).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.body.contains("two valid keys"), "{}", refused.body);
+    let old = "/gateways/gw-1/keys/00000000-0000-7000-8000-000400000001/end";
+    let wrong = world.post(Who::Owner, old, &[("until", "soon")]).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let soon = Zone::parse("Europe/Madrid").unwrap().civil(world.now().plus_millis(3_600_000));
+    let soon = soon.strftime("%Y-%m-%dT%H:%M").to_string();
+    assert_eq!(world.post(Who::Owner, old, &[("until", &soon)]).await.status, StatusCode::SEE_OTHER);
+    assert!(world.get(Who::Owner, "/gateways/gw-1/manage").await.body.contains("<small>until "));
+    assert_eq!(world.post(Who::Owner, "/gateways/gw-1/keys", &third).await.status, StatusCode::CONFLICT);
+    world.pass(61);
+    assert!(world.get(Who::Owner, "/gateways/gw-1/manage").await.body.contains("Ended"));
+    assert_eq!(world.post(Who::Owner, "/gateways/gw-1/keys", &third).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_page_says_when_keys_and_certificates_were_last_used() {
+    let world = World::new().await;
+    let (id, fingerprint) = (gateway("gw-1"), Fingerprint([0xab; 32]));
+    let page = async || world.get(Who::Viewer, "/gateways/gw-1/manage").await.body;
+    assert!(page().await.contains("<td data-label=\"Last used\">never</td>"));
+    world.store.certificate_add(&id, fingerprint, world.now()).await.unwrap();
+    let key = world.store.credential_list(&id).await.unwrap()[0].id;
+    let noon = Timestamp::parse_rfc3339("2026-06-10T12:34:00Z").unwrap();
+    let uses = vec![(Credential::Key(key), noon), (Credential::Certificate(fingerprint), noon.plus_millis(60_000))];
+    world.store.credential_used(uses).await.unwrap();
+    let body = page().await;
+    for said in ["10 Jun 2026, 14:34", "10 Jun 2026, 14:35", &"ab".repeat(32)] {
+        assert!(body.contains(said), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 //! never larger than one may be.
 
 use std::io::Read;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
@@ -13,11 +12,9 @@ use hyper::{Request, header};
 use tokio::time::Instant;
 
 use super::{Refused, apart};
+use crate::minimum_rate::MinimumRate;
 use crate::room::Room;
 use crate::settings::IngestSettings;
-
-/// How long what is not wanted is read on.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// How a body is packed (RFC 9110 section 8.4.1).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,10 +24,28 @@ enum Packing {
     Deflate,
 }
 
-/// Reads and unpacks a request's body.
-pub(super) async fn read(request: Request<Incoming>, settings: &IngestSettings, room: &mut Room) -> Result<Bytes, Refused> {
-    let packing = packing(&request)?;
-    let collected = collect(request.into_body(), settings, room).await;
+/// Reads and unpacks a request's body; says, too, whether it was read to its end.
+pub(super) async fn read(
+    request: Request<Incoming>,
+    settings: &IngestSettings,
+    room: &mut Room,
+) -> (Result<Bytes, Refused>, bool) {
+    let packing = match packing(&request) {
+        Ok(packing) => packing,
+        Err(refused) => return (Err(refused), request.body().is_end_stream()),
+    };
+    let mut body = request.into_body();
+    let collected = collect(&mut body, settings, room).await;
+    let is_whole = collected.is_ok();
+    (collected_unpacked(collected, packing, settings, room), is_whole)
+}
+
+fn collected_unpacked(
+    collected: Result<Bytes, Refused>,
+    packing: Packing,
+    settings: &IngestSettings,
+    room: &mut Room,
+) -> Result<Bytes, Refused> {
     // Some devices pack without saying so.
     let is_plain = |bytes: &Bytes| packing == Packing::Plain && !bytes.starts_with(&[0x1F, 0x8B]);
     let collected = collected.map_err(|refused| match is_plain(&refused.bytes) {
@@ -58,18 +73,15 @@ fn packing(request: &Request<Incoming>) -> Result<Packing, Refused> {
     }
 }
 
-async fn collect(mut body: Incoming, settings: &IngestSettings, room: &mut Room) -> Result<Bytes, Refused> {
+async fn collect(body: &mut Incoming, settings: &IngestSettings, room: &mut Room) -> Result<Bytes, Refused> {
     let most = settings.limits.document_bytes;
     if body.size_hint().lower() > most as u64 {
-        drain(body).await;
         return Err(too_large(most, Bytes::new()));
     }
-    let begun = Instant::now();
+    let mut rate = MinimumRate::begun_with(0, settings);
     let mut bytes = BytesMut::new();
     loop {
-        let allowed = settings.grace.max(Duration::from_secs(bytes.len() as u64 / settings.minimum_rate.max(1)));
-        let until = (begun + allowed).min(Instant::now() + settings.stall);
-        let frame = match tokio::time::timeout_at(until, body.frame()).await {
+        let frame = match tokio::time::timeout_at(rate.deadline(), body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => return Ok(bytes.freeze()),
             Ok(Some(Err(error))) => {
@@ -82,8 +94,8 @@ async fn collect(mut body: Incoming, settings: &IngestSettings, room: &mut Room)
         };
         let Some(data) = frame.data_ref() else { continue };
         metrics::counter!("heliograph_ingest_bytes_total").increment(data.len() as u64);
+        rate.note(data.len(), Instant::now());
         if bytes.len() + data.len() > most {
-            drain(body).await;
             return Err(too_large(most, bytes.freeze()));
         }
         bytes.extend_from_slice(data);
@@ -137,11 +149,4 @@ fn take(mut unpacked: impl Read, most: usize, packed: usize, room: &mut Room) ->
             _ => {}
         }
     }
-}
-
-/// Reads what a peer still sends of a body that is not wanted, for a bounded while:
-/// the answer would not reach it before the reset that unread bytes cause.
-pub(super) async fn drain(mut body: Incoming) {
-    let drained = async { while let Some(Ok(_)) = body.frame().await {} };
-    drop(tokio::time::timeout(LINGER, drained).await);
 }

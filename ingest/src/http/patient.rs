@@ -1,11 +1,11 @@
-//! A way out for answers that a peer has to read: hyper itself waits for ever.
+//! A stream whose peer has to read its answers: hyper itself waits for ever.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// Writes as long as something is taken now and then.
@@ -20,6 +20,10 @@ impl<W> Patient<W> {
         Self { inner, patience, waiting: None }
     }
 
+    pub(super) fn into_inner(self) -> W {
+        self.inner
+    }
+
     /// What came of a try; an error where nothing was taken for too long.
     fn bound<T>(&mut self, cx: &mut Context<'_>, tried: Poll<Result<T>>) -> Poll<Result<T>> {
         if tried.is_ready() {
@@ -30,6 +34,12 @@ impl<W> Patient<W> {
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         ready!(waiting.as_mut().poll(cx));
         Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the peer reads no answers")))
+    }
+}
+
+impl<W: AsyncRead + Unpin> AsyncRead for Patient<W> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }
 

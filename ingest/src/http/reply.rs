@@ -5,7 +5,7 @@ use bytes::Bytes;
 use heliograph_dialects::Dialect;
 use heliograph_domain::RefusalCode;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
 use crate::answer::Answer;
@@ -22,6 +22,15 @@ pub(super) fn to(answer: &Answer, dialect: Option<Dialect>, is_known: bool) -> R
         Answer::Nack { code, .. } if is_known && would_repeat(dialect, *code) => success(answer, dialect),
         Answer::Nack { code, .. } => failure(answer, *code),
     }
+}
+
+/// A response, after which the connection ends where its request was not read to
+/// the end: what is left of that is no further request.
+pub(super) fn last(mut response: Response<Full<Bytes>>, is_whole: bool) -> Response<Full<Bytes>> {
+    if !is_whole {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The response to a method that pushes nothing.

@@ -302,3 +302,54 @@ async fn packed_bytes_that_cannot_be_read_are_kept_nowhere() {
     }
     assert!(server.quarantine().await.iter().all(|row| row.entry.raw.is_empty()));
 }
+
+#[tokio::test]
+async fn empty_lines_before_a_request_or_a_document_mean_nothing() {
+    let server = Server::start().await;
+    let document = push("1", 0, &[1.0]);
+    let request = format!(
+        "\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{document}",
+        document.len()
+    );
+    for pieces in [1, 7, request.len()] {
+        let mut gateway = server.connect().await;
+        for piece in request.as_bytes().chunks(pieces) {
+            gateway.stream.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let answer = gateway.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("<ack"), "{pieces}: {answer}");
+    }
+    assert_eq!(server.connect().await.ask(&format!("\r\n\n{document}")).await, "<ack seq=\"1\" readings=\"1\"/>");
+}
+
+#[tokio::test]
+async fn who_sends_a_body_that_nobody_reads_hears_the_answer_all_the_same() {
+    let server = Server::start().await;
+    for (head, status) in [("GET / HTTP/1.1\r\nHost: a", 405), ("POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: br", 400)] {
+        let mut gateway = server.connect().await;
+        gateway.send(&format!("{head}\r\nContent-Length: {}\r\n\r\n", 14 * 256 * 1024)).await;
+        // It takes more than four seconds and reads nothing meanwhile.
+        for _ in 0..14 {
+            gateway.stream.write_all(&vec![b' '; 256 * 1024]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let reply = parse(gateway.rest().await.as_bytes());
+        assert_eq!(reply.status, status);
+        assert!(reply.head.contains("connection: close"), "{}", reply.head);
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_not_drained_without_end() {
+    let settings = IngestSettings::default();
+    let limits = heliograph_dialects::Limits { document_bytes: 64 * 1024, ..settings.limits };
+    let server = Server::with(IngestSettings { limits, ..settings }, UnknownGateways::Refused).await;
+    let mut gateway = server.connect().await;
+    gateway.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n").await;
+    let mut sent = 0;
+    while gateway.stream.write_all(&[b' '; 64 * 1024]).await.is_ok() {
+        sent += 64;
+        assert!(sent < 64 * 1024, "{sent} KiB were taken");
+    }
+}

@@ -10,4 +10,5 @@ mod mapped;
 mod rates;
 mod refusals;
 mod server;
+mod tls;
 mod wire;

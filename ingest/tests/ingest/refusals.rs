@@ -260,3 +260,25 @@ async fn a_document_slower_than_the_minimum_rate_is_cut() {
     let answer = gateway.rest().await;
     assert!(answer.contains("64 bytes a second"), "{answer}");
 }
+
+#[tokio::test]
+async fn what_came_fast_at_first_may_not_trickle_on_for_hours() {
+    let (grace, stall) = (Duration::from_millis(300), Duration::from_secs(1));
+    let server = Server::with(IngestSettings { grace, stall, ..IngestSettings::default() }, UnknownGateways::Refused).await;
+    for head in ["", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n"] {
+        let mut gateway = server.connect().await;
+        gateway.send(&format!("{head}<a>{}", "x".repeat(100_000))).await;
+        let (mut reader, mut writer) = gateway.stream.into_split();
+        let trickling = tokio::spawn(async move {
+            while tokio::io::AsyncWriteExt::write_all(&mut writer, b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let mut answer = String::new();
+        let read = tokio::io::AsyncReadExt::read_to_string(&mut reader, &mut answer);
+        // 100,000 bytes are worth 26 minutes at the minimum rate.
+        tokio::time::timeout(Duration::from_secs(15), read).await.unwrap().unwrap();
+        assert!(answer.contains("rate-limited") && answer.contains("64 bytes a second"), "{answer}");
+        trickling.abort();
+    }
+}

@@ -1,6 +1,7 @@
 //! A running server, and a gateway that talks to it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use heliograph_domain::{
 use heliograph_ingest::{Ingest, IngestSettings};
 use heliograph_store::{CredentialNew, GatewayCommissioning, ProviderStore, QuarantineRow, ReadingRow, Store, StoreUrl};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +31,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinHandle<()>,
-    _folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl Server {
@@ -40,6 +41,15 @@ impl Server {
     }
 
     pub(crate) async fn with(settings: IngestSettings, unknown_gateways: UnknownGateways) -> Self {
+        Self::made(settings, unknown_gateways, |ingest, _| ingest).await
+    }
+
+    /// With what is said of it before it runs; there is a folder for that.
+    pub(crate) async fn made(
+        settings: IngestSettings,
+        unknown_gateways: UnknownGateways,
+        prepare: impl FnOnce(Ingest, &Path) -> Ingest,
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let store =
             Store::open(StoreUrl::sqlite(folder.path())).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
@@ -52,8 +62,8 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let ingest = Ingest::open(store.clone(), settings, &folder.path().join("spool"), Arc::new(now)).await.unwrap();
-        let running = tokio::spawn(ingest.run(listener, "test".to_owned(), shutdown.clone()));
-        Self { store, address, shutdown, running, _folder: folder }
+        let running = tokio::spawn(prepare(ingest, folder.path()).run(listener, "test".to_owned(), shutdown.clone()));
+        Self { store, address, shutdown, running, folder }
     }
 
     pub(crate) async fn connect(&self) -> Gateway {
@@ -102,13 +112,14 @@ pub(crate) async fn commission(store: &ProviderStore, gateway: &str, zone: &str,
         .unwrap();
 }
 
-pub(crate) struct Gateway {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Gateway<S = TcpStream> {
+    pub(crate) stream: S,
 }
 
-impl Gateway {
+impl<S: AsyncRead + AsyncWrite + Unpin> Gateway<S> {
     pub(crate) async fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// The next answer line, without its line feed.

@@ -9,15 +9,15 @@ use heliograph_domain::{
     LocationId, Position, TimeWindow, Timestamp, UserId, UserRole, Zone,
 };
 
-use super::gateway::Credential;
-use super::{Catalog, Gateway, Person, Record};
+use super::{Catalog, Credential, Gateway, Person, Record};
 use crate::archive::tables::{Cell, Table};
+use crate::credential::{CERTIFICATE, KEY_END};
 use crate::error::StoreError;
 use crate::gateway::{GatewayRecord, Placement};
 use crate::user::UserRecord;
 
 /// Kinds of bodies that archives hold; others belong to one backend.
-const BODIES: [&str; 5] = ["array", "binding", "correction", "mapping", "point"];
+const BODIES: [&str; 7] = ["array", "binding", CERTIFICATE, "correction", KEY_END, "mapping", "point"];
 /// The kind of the records that name gateways whose local days and months are to
 /// be summed up anew.
 pub(crate) const RESPAN: &str = "respan";

@@ -1,15 +1,13 @@
-//! Gateways, where they are, and their keys: the rules.
+//! Gateways, and where they are: the rules.
 
 use std::collections::HashMap;
 
-use heliograph_domain::{
-    CredentialId, GatewayId, GatewayState, KeyDigest, LocationId, ProviderSettings, TimeWindow, Timestamp, ZoneHistory,
-};
+use heliograph_domain::{GatewayId, GatewayState, LocationId, ProviderSettings, TimeWindow, Timestamp, ZoneHistory};
 
 use super::{Catalog, Change, Decision, Record};
 use crate::address::host_of;
 use crate::error::StoreError;
-use crate::gateway::{CredentialNew, CredentialRecord, DirectoryEntry, GatewayCommissioning, Placement};
+use crate::gateway::{DirectoryEntry, GatewayCommissioning, Placement};
 use crate::store::ProviderStore;
 
 /// A gateway that knocks again is noted again after this long.
@@ -26,16 +24,6 @@ pub(crate) struct Gateway {
     pub(crate) knocked: Option<(Timestamp, String)>,
     /// Whether a document of it was stored.
     pub(crate) stored: bool,
-}
-
-/// A key as its digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Credential {
-    pub(crate) id: CredentialId,
-    pub(crate) gateway: GatewayId,
-    pub(crate) digest: KeyDigest,
-    pub(crate) created: Timestamp,
-    pub(crate) revoked: Option<Timestamp>,
 }
 
 /// What tells placements apart.
@@ -179,38 +167,8 @@ impl Catalog {
         let gateway = Gateway { state: GatewayState::Retired, ..self.gateway(id)?.clone() };
         let mut changes = self.cut_places(id, at);
         changes.push(Change::Put(Record::Gateway(gateway)));
-        let valid = self.credentials.values().filter(|key| key.gateway == *id && key.revoked.is_none());
-        changes.extend(valid.map(|key| Change::Put(Record::Credential(Credential { revoked: Some(at), ..key.clone() }))));
+        changes.extend(self.credentials_end(id, at)?);
         Ok(changes)
-    }
-
-    pub(crate) fn credential_add(&self, id: &GatewayId, new: CredentialNew, at: Timestamp) -> Decision {
-        self.gateway(id)?;
-        Ok(vec![self.credential(id, new, at)?])
-    }
-
-    fn credential(&self, gateway: &GatewayId, new: CredentialNew, at: Timestamp) -> Result<Change, StoreError> {
-        if self.credentials.contains_key(&new.id) {
-            return Err(StoreError::Conflict("a key of this id is there already".to_owned()));
-        }
-        let CredentialNew { id, digest } = new;
-        Ok(Change::Put(Record::Credential(Credential { id, gateway: gateway.clone(), digest, created: at, revoked: None })))
-    }
-
-    pub(crate) fn credential_revoke(&self, id: &GatewayId, credential: CredentialId, at: Timestamp) -> Decision {
-        self.gateway(id)?;
-        let valid = self.credentials.get(&credential).filter(|key| key.gateway == *id && key.revoked.is_none());
-        let key = valid.ok_or(StoreError::NotFound("credential"))?;
-        Ok(vec![Change::Put(Record::Credential(Credential { revoked: Some(at), ..key.clone() }))])
-    }
-
-    /// The keys of a gateway, the newest first.
-    pub(crate) fn credentials_of(&self, id: &GatewayId) -> Vec<CredentialRecord> {
-        let of = self.credentials.values().filter(|key| key.gateway == *id);
-        let mut keys: Vec<_> =
-            of.map(|key| CredentialRecord { id: key.id, created: key.created, revoked: key.revoked }).collect();
-        keys.sort_by_key(|key| std::cmp::Reverse((key.created, key.id)));
-        keys
     }
 
     /// Where a gateway is now.
@@ -219,17 +177,19 @@ impl Catalog {
     }
 
     /// What ingest has to know of all gateways.
-    pub(crate) fn directory(&self) -> Vec<DirectoryEntry> {
-        let mut keys: HashMap<&GatewayId, Vec<KeyDigest>> = HashMap::new();
-        for key in self.credentials.values().filter(|key| key.revoked.is_none()) {
-            keys.entry(&key.gateway).or_default().push(key.digest);
-        }
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub(crate) fn directory(&self) -> Result<Vec<DirectoryEntry>, StoreError> {
+        let mut keys = self.keys_in_force()?;
+        let mut certificates = self.certificates_by_gateway()?;
         let entry = |gateway: &Gateway| DirectoryEntry {
             gateway: gateway.id.clone(),
             state: gateway.state,
             zone: self.location_of(&gateway.id).and_then(|id| self.locations.get(&id)).map(|location| location.zone.clone()),
             keys: keys.remove(&gateway.id).unwrap_or_default(),
+            certificates: certificates.remove(&gateway.id).unwrap_or_default(),
         };
-        self.gateways.values().map(entry).collect()
+        Ok(self.gateways.values().map(entry).collect())
     }
 }

@@ -1,11 +1,11 @@
-//! Rows of gateways, placements and credentials.
+//! Rows of gateways and placements.
 
-use heliograph_domain::{CredentialId, GatewayId, GatewayState, KeyDigest, LocationId, Timestamp, Zone};
+use heliograph_domain::{GatewayId, GatewayState, LocationId, Timestamp, Zone};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::Batch;
+use super::{Batch, credential};
 use crate::error::StoreError;
-use crate::gateway::{CredentialNew, CredentialRecord, DirectoryEntry, GatewayCommissioning, GatewayRecord, Placement};
+use crate::gateway::{DirectoryEntry, GatewayCommissioning, GatewayRecord, Placement};
 use crate::store::ProviderStore;
 
 pub(crate) fn number(connection: &Connection, gateway: &GatewayId) -> Result<i64, StoreError> {
@@ -81,7 +81,7 @@ pub(crate) fn commission(batch: &mut Batch<'_>, new: &GatewayCommissioning) -> R
         new.label
     ])?;
     place(batch, number, new.location, new.from)?;
-    add_credential(batch, number, new.credential, new.at)
+    credential::add(batch, number, new.credential, new.at)
 }
 
 /// Ends the placement that holds `from` and whatever was planned after it, and
@@ -123,38 +123,10 @@ pub(crate) fn retire(batch: &mut Batch<'_>, gateway: &GatewayId, at: Timestamp) 
     batch.connection.execute("DELETE FROM placement WHERE gateway = ?1 AND start >= ?2", params![number, at])?;
     batch.connection.execute("UPDATE placement SET until = ?2 WHERE gateway = ?1 AND until IS NULL", params![number, at])?;
     batch.connection.execute("UPDATE credential SET revoked = ?2 WHERE gateway = ?1 AND revoked IS NULL", params![number, at])?;
+    credential::unregister_all(batch.connection, gateway)?;
     super::span::restart(batch.connection, number)?;
     batch.config_changed();
     Ok(())
-}
-
-pub(crate) fn add_credential(
-    batch: &mut Batch<'_>,
-    number: i64,
-    credential: CredentialNew,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    batch.connection.execute(
-        "INSERT INTO credential (id, gateway, digest, created) VALUES (?1, ?2, ?3, ?4)",
-        params![credential.id.to_string(), number, credential.digest.0, at.as_millis()],
-    )?;
-    batch.config_changed();
-    Ok(())
-}
-
-pub(crate) fn revoke(
-    batch: &mut Batch<'_>,
-    gateway: &GatewayId,
-    credential: CredentialId,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    let number = number(batch.connection, gateway)?;
-    let revoked = batch.connection.execute(
-        "UPDATE credential SET revoked = ?3 WHERE id = ?1 AND gateway = ?2 AND revoked IS NULL",
-        params![credential.to_string(), number, at.as_millis()],
-    )?;
-    batch.config_changed();
-    if revoked == 1 { Ok(()) } else { Err(StoreError::NotFound("credential")) }
 }
 
 const GATEWAYS: &str = "
@@ -207,34 +179,19 @@ pub(crate) fn directory(connection: &Connection) -> Result<Vec<DirectoryEntry>, 
         "SELECT g.number, g.id, g.state, o.zone FROM gateway g
          LEFT JOIN placement p ON p.gateway = g.number AND p.until IS NULL LEFT JOIN location o ON o.id = p.location",
     )?;
-    let mut keys = connection.prepare_cached("SELECT digest FROM credential WHERE gateway = ?1 AND revoked IS NULL")?;
+    let mut certificates = credential::registered(connection)?;
     let mut rows = query.query([])?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
         let number: i64 = row.get(0)?;
+        let gateway = GatewayId::parse(&row.get::<_, String>(1)?)?;
         entries.push(DirectoryEntry {
-            gateway: GatewayId::parse(&row.get::<_, String>(1)?)?,
+            certificates: certificates.remove(&gateway).unwrap_or_default(),
+            gateway,
             state: GatewayState::parse(&row.get::<_, String>(2)?)?,
             zone: row.get::<_, Option<String>>(3)?.map(|zone| Zone::parse(&zone)).transpose()?,
-            keys: keys.query_map([number], |row| row.get(0).map(KeyDigest))?.collect::<Result<_, _>>()?,
+            keys: credential::in_force(connection, number)?,
         });
     }
     Ok(entries)
-}
-
-pub(crate) fn credentials(connection: &Connection, gateway: &GatewayId) -> Result<Vec<CredentialRecord>, StoreError> {
-    let mut query = connection.prepare_cached(
-        "SELECT c.id, c.created, c.revoked FROM credential c JOIN gateway g ON g.number = c.gateway
-         WHERE g.id = ?1 ORDER BY c.created DESC, c.id DESC",
-    )?;
-    let mut rows = query.query([gateway.as_str()])?;
-    let mut credentials = Vec::new();
-    while let Some(row) = rows.next()? {
-        credentials.push(CredentialRecord {
-            id: CredentialId::parse(&row.get::<_, String>(0)?)?,
-            created: Timestamp::clamped(row.get(1)?),
-            revoked: row.get::<_, Option<i64>>(2)?.map(Timestamp::clamped),
-        });
-    }
-    Ok(credentials)
 }

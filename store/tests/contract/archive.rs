@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use heliograph_domain::{
     Actor, ArrayId, Binding, Commission, CommissionId, CorrectionId, CorrectionKind, CredentialId, Customer, CustomerId,
-    EmailAddress, InstalledArray, KeyDigest, Location, LocationId, MappingName, MetricName, OutboxId, Point, PointId, Position,
-    ProviderSettings, QuarantineId, RefusalCode, SensorId, SensorRole, SeriesKey, SpanStep, TimeWindow, Unit, UserId, UserRole,
-    Zone,
+    EmailAddress, Fingerprint, InstalledArray, KeyDigest, Location, LocationId, MappingName, MetricName, OutboxId, Point,
+    PointId, Position, ProviderSettings, QuarantineId, RefusalCode, SensorId, SensorRole, SeriesKey, SpanStep, TimeWindow, Unit,
+    UserId, UserRole, Zone,
 };
 use heliograph_store::{
-    ArchiveSummary, CorrectionNew, CredentialNew, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore, QuarantineNew,
-    RetentionPlan, SensorUpdate, StoreError, UserRecord, archive_verify,
+    ArchiveSummary, CorrectionNew, Credential, CredentialNew, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore,
+    QuarantineNew, RetentionPlan, SensorUpdate, StoreError, UserRecord, archive_verify,
 };
 use uuid::Uuid;
 
@@ -71,6 +71,11 @@ pub(crate) async fn fill(store: &ProviderStore) {
         let odd = [(minute(1), f64::MIN_POSITIVE), (minute(2), -0.0), (minute(3), 0.1 + 0.2)];
         store.document_write(document(name, "meter", "energy", "Wh", &odd)).await.unwrap();
     }
+    let (first, certificate) = (CredentialId::new(Uuid::from_u128(4)), Fingerprint([9; 32]));
+    store.credential_end(&gateway("gw-1"), first, Some(minute(9000)), minute(3)).await.unwrap();
+    store.certificate_add(&gateway("gw-1"), certificate, minute(3)).await.unwrap();
+    let uses = vec![(Credential::Key(first), minute(4)), (Credential::Certificate(certificate), minute(5))];
+    store.credential_used(uses).await.unwrap();
     store.gateway_knock(&gateway("waiting"), "192.0.2.1:99", minute(3)).await.unwrap();
     let sensor = SensorUpdate { label: Some("South".into()), role: SensorRole::Inverter, rated_w: Some(0.7) };
     store.sensor_update(&gateway("gw-1"), &SensorId::parse("inverter-1").unwrap(), sensor).await.unwrap();
@@ -204,7 +209,16 @@ async fn what_goes_out_comes_in_again_bit_for_bit() {
         assert_eq!(twin.user_list().await.unwrap(), store.user_list().await.unwrap());
         assert_eq!(twin.gateway_list().await.unwrap(), store.gateway_list().await.unwrap());
         assert_eq!(twin.quarantine_usage().await.unwrap(), store.quarantine_usage().await.unwrap());
-        assert_eq!(twin.gateway_directory().await.unwrap()[0].keys, store.gateway_directory().await.unwrap()[0].keys);
+        let directory = async |store: &ProviderStore| {
+            let mut entries = store.gateway_directory().await.unwrap();
+            entries.sort_by(|a, b| a.gateway.cmp(&b.gateway));
+            entries
+        };
+        assert_eq!(directory(&twin).await, directory(&store).await);
+        let (keys, certificates) =
+            (twin.credential_list(&gateway("gw-1")).await.unwrap(), twin.certificate_list(&gateway("gw-1")).await.unwrap());
+        assert_eq!((keys[0].until, keys[0].used), (Some(minute(9000)), Some(minute(4))));
+        assert_eq!((certificates.len(), certificates[0].used), (1, Some(minute(5))));
         assert!(twin.outbox_contains(&mail_key()).await.unwrap(), "no mail is sent twice");
         // It is a store like any other.
         twin.document_write(power("gw-1", &[(6000, 4.5)])).await.unwrap();

@@ -2,8 +2,8 @@
 
 use heliograph_domain::{
     Actor, ArrayId, Binding, Commission, CommissionId, CorrectionId, CorrectionKind, CredentialId, Customer, CustomerId,
-    EmailAddress, InstalledArray, KeyDigest, Kind, Location, LocationId, MetricName, Point, PointId, ProviderSettings, Quantity,
-    SensorId, SensorRole, SeriesKey, TimeWindow, Unit, UserId, UserRole, Zone,
+    EmailAddress, Fingerprint, InstalledArray, KeyDigest, Kind, Location, LocationId, MetricName, Point, PointId,
+    ProviderSettings, Quantity, SensorId, SensorRole, SeriesKey, TimeWindow, Unit, UserId, UserRole, Zone,
 };
 use heliograph_store::{
     AuditHead, CorrectionNew, CredentialNew, GatewayCommissioning, ProviderStore, SensorUpdate, Store, StoreError, UserRecord,
@@ -65,7 +65,11 @@ async fn change_everything(store: &ProviderStore) {
     store.gateway_move(&gateway("gw-1"), location.id, minute(5)).await.unwrap();
     store.gateway_rename(&gateway("gw-1"), Some(SECRET_NAME.to_owned())).await.unwrap();
     store.credential_add(&gateway("gw-1"), credential(4), minute(1)).await.unwrap();
+    store.credential_end(&gateway("gw-1"), credential(3).id, Some(minute(500)), minute(1)).await.unwrap();
     store.credential_revoke(&gateway("gw-1"), credential(4).id, minute(2)).await.unwrap();
+    let fingerprint = Fingerprint([9; 32]);
+    store.certificate_add(&gateway("gw-1"), fingerprint, minute(2)).await.unwrap();
+    store.certificate_remove(&gateway("gw-1"), fingerprint).await.unwrap();
     let inverter = SensorId::parse("inverter-1").unwrap();
     let update = SensorUpdate { label: Some(SECRET_NAME.to_owned()), role: SensorRole::Inverter, rated_w: None };
     store.sensor_update(&gateway("gw-1"), &inverter, update).await.unwrap();
@@ -120,7 +124,10 @@ async fn every_change_stands_in_the_trail_with_who_made_it() {
                 "gateway.move",
                 "gateway.rename",
                 "credential.add",
+                "credential.end",
                 "credential.revoke",
+                "certificate.add",
+                "certificate.remove",
                 "sensor.update",
                 "series.classify",
                 "customer.save",

@@ -10,6 +10,7 @@ mod audit;
 mod backend;
 mod cluster;
 mod corrections;
+mod credentials;
 mod documents;
 mod erasure;
 mod failures;

@@ -38,7 +38,7 @@ async fn told(store: &ProviderStore) -> Vec<(String, String)> {
     tell("trail", format!("{:?}", store.audit_list(1, 14).await));
     for name in GATEWAYS {
         let id = gateway(name);
-        tell("keys", format!("{:?}", store.credential_list(&id).await));
+        tell("keys", format!("{:?} {:?}", store.credential_list(&id).await, store.certificate_list(&id).await));
         tell("sensors", format!("{:?}", store.sensor_list(&id).await));
         let mut readings = store.reading_page(&id, ALL, usize::MAX).await.unwrap().rows;
         readings.sort_by(|a, b| (a.time, &a.sensor, &a.metric).cmp(&(b.time, &b.sensor, &b.metric)));

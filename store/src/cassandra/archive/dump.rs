@@ -32,6 +32,7 @@ use crate::archive::Part;
 use crate::archive::tables::{Cell, Table, to_hex};
 use crate::catalog::Catalog;
 use crate::catalog::archive::{self as cells, flag, or_null, text, time};
+use crate::credential::{CREDENTIAL_USE, Use};
 use crate::error::StoreError;
 use crate::quarantine::PRESENTED;
 use crate::rollup::gather::{Order, Walk};
@@ -184,7 +185,8 @@ impl Dump<'_> {
 
     async fn records(&mut self) -> Result<(), StoreError> {
         let respan = self.registered.iter().filter(|(_, of)| !of.series.is_empty()).map(|(id, _)| id);
-        let rows = self.catalog.archived_records(respan);
+        let mut rows = self.catalog.archived_records(respan);
+        rows.extend(self.credential_uses().await?);
         self.rows("records", rows).await?;
         for id in self.refused_ids().await? {
             if let Some(key) = self.db.quarantine_presented(QuarantineId::new(id)).await? {
@@ -194,6 +196,18 @@ impl Dump<'_> {
             }
         }
         Ok(())
+    }
+
+    /// When the credentials that are in the archive were last used.
+    async fn credential_uses(&self) -> Result<Vec<Vec<Cell>>, StoreError> {
+        let mut rows = Vec::new();
+        let uses: BTreeMap<String, i64> = self.db.credential_uses().await?.into_iter().collect();
+        for (credential, at) in uses {
+            let body = serde_json::to_string(&Use { at: Timestamp::clamped(at) });
+            let body = body.map_err(|error| StoreError::Archive(error.to_string()))?;
+            rows.push(vec![text(CREDENTIAL_USE), text(credential), Cell::Text(body)]);
+        }
+        Ok(rows)
     }
 
     async fn mails(&mut self) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ use crate::archive::tables::{Cell, Table};
 use crate::audit::{AuditHash, AuditRow};
 use crate::catalog::archive::{Cells, RESPAN, read_heard};
 use crate::catalog::{Change, Record};
+use crate::credential::{CREDENTIAL_USE, Use};
 use crate::error::StoreError;
 use crate::outbox::{OutboxKey, OutboxMail, OutboxRow, OutboxState};
 use crate::quarantine::{PRESENTED, QuarantineNew, parse_presented};
@@ -34,6 +35,11 @@ impl Restore<'_> {
                 let hex = cells.parse(|body| serde_json::from_str::<String>(body))?;
                 let (db, key) = (self.db.clone(), parse_presented(&hex)?);
                 self.write(async move { db.quarantine_keep_presented(id, key).await }).await?;
+            }
+            CREDENTIAL_USE => {
+                let (credential, last) = (cells.text()?, cells.parse(|body| serde_json::from_str::<Use>(body))?);
+                let db = self.db.clone();
+                self.write(async move { db.credential_note(&credential, last.at).await }).await?;
             }
             _ => self.set_up(table, row)?,
         }
