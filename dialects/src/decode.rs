@@ -164,6 +164,17 @@ pub fn salvage_by(bytes: &[u8], mappings: &[Arc<Mapping>]) -> Salvaged {
     }
 }
 
+impl Mapping {
+    /// Whether a document is one that it would read: of no dialect, with its root.
+    #[must_use]
+    pub fn is_for_document(&self, bytes: &[u8]) -> bool {
+        let text = xml::readable_part(bytes);
+        let mut parser = Parser::over_part(&text);
+        let has_root = matches!(parser.root(), Ok(Some(_)));
+        has_root && recognise(&parser).is_none() && self.is_for(parser.local_name(), parser.namespace())
+    }
+}
+
 /// The canonical unit of a reading and its value in it. A unit that is not known
 /// stays as it came; so does a value too large for the canonical unit.
 #[must_use]

@@ -62,15 +62,13 @@ impl Trial {
                     break 'pages;
                 }
                 let row = panel.store().quarantine_fetch(listed.entry.id).await?;
+                if !mappings.iter().all(|mapping| mapping.is_for_document(&row.entry.raw)) {
+                    continue;
+                }
                 let gateway = row.entry.gateway.as_deref().and_then(|gateway| GatewayId::parse(gateway).ok());
                 let context =
                     Context { received: row.entry.received, zone: &zone, hello_gateway: gateway.as_ref(), mappings: &mappings };
-                let decoded = match decode(&row.entry.raw, &context) {
-                    Ok(decoded) => Ok(decoded),
-                    // Another root: it is none of this mapping's.
-                    Err(error) if error.code == RefusalCode::Unsupported => continue,
-                    Err(error) => Err(error.message),
-                };
+                let decoded = decode(&row.entry.raw, &context).map_err(|error| error.message);
                 results.push(Tried::of(&row, decoded, &zone));
             }
         }

@@ -28,6 +28,7 @@ async fn a_mapping_is_tried_then_saved_then_removed() {
         (1, "<station><t>21.5</t><t><![CDATA[<b>warm</b>]]></t></station>"),
         (2, "<station/>"),
         (3, "<another><t>1</t></another>"),
+        (4, "<push gateway='gw-1'><sensor id='s'/></push>"),
     ] {
         world.store.quarantine_add(unread(number, now.plus_millis(-(number as i64)), raw)).await.unwrap();
     }
@@ -37,7 +38,9 @@ async fn a_mapping_is_tried_then_saved_then_removed() {
         assert!(tried.body.contains(said) || tried.body.contains(&said.replace("&#34;", "&quot;")), "{said} in {}", tried.body);
     }
     assert!(!tried.body.contains("<b>warm</b>"), "what devices send is text");
-    assert!(!tried.body.contains(&unread(3, now, "").id.to_string()), "another root is none of it");
+    for other in [3, 4] {
+        assert!(!tried.body.contains(&unread(other, now, "").id.to_string()), "another root is none of it: {other}");
+    }
     assert!(world.store.mapping_list().await.unwrap().is_empty(), "trying writes nothing");
 
     let ends = MAPPING.replace('\n', "\r\n");
