@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use heliograph_admin_web::PanelSettings;
 use heliograph_domain::{Actor, EmailAddress};
 use heliograph_ingest::{Ingest, IngestSettings};
@@ -34,7 +34,7 @@ use people::Logins;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// End by itself after this long, such as 30s, 5m or 1h.
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = role::duration)]
     run_for: Option<Duration>,
     /// Folder for stores and mails [default: a temporary one].
     #[arg(long, value_name = "DIR")]
@@ -191,32 +191,4 @@ fn summary(tenants: &[Tenant], folder: &Path) -> String {
 fn say(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).context("write to standard output")
-}
-
-/// Reads `30s`, `5m`, `1h` or a bare number of seconds.
-fn parse_duration(text: &str) -> anyhow::Result<Duration> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let seconds = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err(anyhow!("{text:?} is no time such as 30s, 5m or 1h")),
-    };
-    let number: u64 = number.parse().map_err(|_| anyhow!("{text:?} is no time such as 30s, 5m or 1h"))?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| anyhow!("{text:?} is too long"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_numbers_with_a_unit() {
-        assert_eq!(parse_duration("30s").unwrap(), Duration::from_secs(30));
-        assert_eq!(parse_duration("5m").unwrap(), Duration::from_secs(300));
-        assert_eq!(parse_duration("7").unwrap(), Duration::from_secs(7));
-        for bad in ["", "s", "5d", "-1s", "99999999999999999999s", "18446744073709551615h"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
-    }
 }

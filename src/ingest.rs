@@ -67,6 +67,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     logging::init(&mut settings);
     let tls_listen: Option<SocketAddr> = settings.optional("ingest.tls_listen");
     let tls = tls(&mut settings);
+    role::raise_file_limit();
     let ingest_settings = ingest_settings(&mut settings);
     let listen: SocketAddr = settings.required("ingest.listen", SocketAddr::from(([0, 0, 0, 0], 0)));
     let ops_address = settings.optional("ops.listen");

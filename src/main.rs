@@ -28,6 +28,7 @@ mod readings;
 mod role;
 mod settings;
 mod show_config;
+mod simulate;
 mod store;
 mod user;
 
@@ -78,6 +79,8 @@ enum Cli {
     Mapping(mapping::Args),
     /// Look at what was refused, and try it again.
     Quarantine(quarantine::Args),
+    /// Push as many gateways would, and say how fast they are answered.
+    Simulate(simulate::Args),
     /// Run the whole platform on this machine, with two providers and a sun.
     Demo(demo::Args),
     /// Show which settings are in force and where each comes from.
@@ -128,6 +131,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Cli::Decode(args) => decode::run(&args),
         Cli::Mapping(args) => mapping::run(args).await,
         Cli::Quarantine(args) => quarantine::run(args).await,
+        Cli::Simulate(args) => simulate::run(args).await,
         Cli::Demo(args) => demo::run(args).await,
         Cli::Config(args) => show_config::run(&args),
         Cli::Healthcheck(args) => healthcheck::run(&args).await,

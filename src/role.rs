@@ -2,8 +2,9 @@
 //! how they end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use heliograph_domain::{Actor, ProviderId, Timestamp};
 use heliograph_store::{ProviderStore, Store, StoreUrl};
 use tokio::signal::unix::{SignalKind, signal};
@@ -124,4 +125,42 @@ pub(crate) fn shutdown_on_signals() -> anyhow::Result<CancellationToken> {
         token.cancel();
     });
     Ok(shutdown)
+}
+
+/// Reads `30s`, `5m`, `1h` or a bare number of seconds.
+pub(crate) fn duration(text: &str) -> anyhow::Result<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(anyhow!("{text:?} is no time such as 30s, 5m or 1h")),
+    };
+    let number: u64 = number.parse().map_err(|_| anyhow!("{text:?} is no time such as 30s, 5m or 1h"))?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| anyhow!("{text:?} is too long"))
+}
+
+/// Lets the process open as many files, so connections, as it may at all: what it
+/// is given at first is often 1,024.
+pub(crate) fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, ?current, ?maximum, "no more files can be opened than at first");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_numbers_with_a_unit() {
+        assert_eq!(duration("30s").unwrap(), Duration::from_secs(30));
+        assert_eq!(duration("5m").unwrap(), Duration::from_secs(300));
+        assert_eq!(duration("7").unwrap(), Duration::from_secs(7));
+        for bad in ["", "s", "5d", "-1s", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
 }

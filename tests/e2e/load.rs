@@ -95,12 +95,12 @@ impl Plan {
 
     /// What each of the gateways has sent so far.
     pub(crate) fn sent(&self) -> Vec<Vec<Sent>> {
-        self.journals().map(|path| journal::read(&path)).collect()
+        self.journals().map(|path| journal::read(&path).unwrap()).collect()
     }
 
     fn journals(&self) -> impl Iterator<Item = PathBuf> {
         let lanes = self.first_lane..self.first_lane + self.lanes;
-        lanes.map(|lane| journal::path_of(&self.journal, &self.provider, &format!("gw-{lane}")))
+        lanes.map(|lane| self.journal.join(format!("{}.gw-{lane}.journal", self.provider)))
     }
 
     /// Documents acked so far.

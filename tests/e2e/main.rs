@@ -16,7 +16,8 @@ mod demo;
 mod failing;
 mod full;
 mod ingest;
-#[path = "../load/journal.rs"]
+#[path = "../../src/simulate/journal.rs"]
+#[allow(dead_code, reason = "generators write it")]
 mod journal;
 mod keeping;
 mod load;
@@ -32,6 +33,7 @@ mod quorum;
 mod readings;
 mod sample;
 mod secured;
+mod simulated;
 mod slow;
 mod soak;
 mod spool;

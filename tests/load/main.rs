@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a generator that cannot go on fails its test")]
 
 mod document;
+#[path = "../../src/simulate/journal.rs"]
 mod journal;
 mod writer;
 
@@ -119,8 +120,8 @@ impl<'a> Lane<'a> {
             backfill: args.backfill,
             spread: args.spread,
         };
-        let path = journal::path_of(&args.journal, &args.provider, &gateway.id());
-        let before = journal::read(&path);
+        let path = writer::path_of(&args.journal, &args.provider, &gateway.id());
+        let before = journal::read(&path).unwrap();
         let again = (0..).zip(&before).filter(|(_, sent)| sent.acked_at.is_none()).map(|(number, _)| number).collect();
         let journal = Journal::open(&path).unwrap();
         let next = before.len() as u64;

@@ -1,0 +1,172 @@
+//! One simulated gateway.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::document::{Fleet, Kind};
+use super::journal::{Document, Entry, now};
+use super::line::{self, Answer, Answers, Documents};
+use super::progress::Progress;
+use super::recorder::Recorder;
+
+/// Documents of a gateway that wait for their answer at once; a server that stalls
+/// for longer makes the rest wait here, and their latency counts.
+const IN_FLIGHT: usize = 256;
+/// Before a server is asked again that is away, at first and at most.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct Gateway {
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) number: u32,
+    pub(super) to: SocketAddr,
+    /// When it connects for the first time.
+    pub(super) opens: Instant,
+    /// When its first document is due, and how often one is.
+    pub(super) first: Instant,
+    pub(super) every: Duration,
+    /// Nothing is due from then on.
+    pub(super) until: Instant,
+    /// It waits no longer for answers.
+    pub(super) give_up: Instant,
+    /// Documents of runs before this one.
+    pub(super) sent_before: u64,
+    pub(super) recorder: Option<Recorder>,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// A document that waits to be sent or answered.
+struct Waiting {
+    document: Document,
+    due: Instant,
+    sent: bool,
+}
+
+impl Gateway {
+    /// Pushes until all that is due was answered, or it is too late.
+    pub(super) async fn run(self, again: Vec<Document>) {
+        tokio::time::sleep_until(self.opens).await;
+        let id = self.fleet.gateway(self.number);
+        let due = Instant::now();
+        let mut waiting: VecDeque<Waiting> = again.into_iter().map(|document| Waiting { document, due, sent: true }).collect();
+        let (mut made, mut pause) = (0, PAUSE);
+        while !waiting.is_empty() || self.due(made) < self.until {
+            let open = tokio::time::timeout_at(self.give_up, line::open(self.to, &self.fleet, &id));
+            match open.await {
+                Err(_) => break,
+                Ok(Err(error)) => {
+                    if error.kind() == io::ErrorKind::PermissionDenied {
+                        self.progress.refused(&error.to_string());
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Ok(Ok((mut documents, mut answers))) => {
+                    pause = PAUSE;
+                    self.progress.connected.fetch_add(1, Ordering::Relaxed);
+                    let talk = self.converse(&mut documents, &mut answers, &mut waiting, &mut made);
+                    let ended = tokio::time::timeout_at(self.give_up, talk).await;
+                    self.progress.connected.fetch_sub(1, Ordering::Relaxed);
+                    match ended {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => {
+                            self.progress.connections_lost.fetch_add(1, Ordering::Relaxed);
+                            tokio::time::sleep(PAUSE).await;
+                        }
+                        Err(_) => break,
+                    }
+                }
+            }
+            if Instant::now() >= self.give_up || self.recorder.as_ref().is_some_and(Recorder::is_closed) {
+                break;
+            }
+        }
+        self.progress.unanswered.fetch_add(waiting.len() as u64, Ordering::Relaxed);
+    }
+
+    fn due(&self, made: u64) -> Instant {
+        self.first + self.every.mul_f64(made as f64)
+    }
+
+    /// Sends again what waits, then what becomes due, and takes the answers.
+    async fn converse(
+        &self,
+        documents: &mut Documents,
+        answers: &mut Answers,
+        waiting: &mut VecDeque<Waiting>,
+        made: &mut u64,
+    ) -> io::Result<()> {
+        // Requests are answered one by one.
+        let most = if self.fleet.kind == Kind::Acquisuite { 1 } else { IN_FLIGHT };
+        let mut under_way = 0;
+        loop {
+            while under_way < most && under_way < waiting.len() {
+                self.send(documents, waiting.get_mut(under_way)).await?;
+                under_way += 1;
+            }
+            let due = self.due(*made);
+            if waiting.is_empty() && due >= self.until {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                answer = answers.next(), if under_way > 0 => {
+                    self.answered(answer?, waiting).await?;
+                    under_way -= 1;
+                }
+                () = tokio::time::sleep_until(due), if due < self.until => {
+                    let document = self.fleet.document(self.number, self.sent_before + *made, now());
+                    *made += 1;
+                    waiting.push_back(Waiting { document, due, sent: false });
+                }
+            }
+        }
+    }
+
+    async fn send(&self, documents: &mut Documents, waiting: Option<&mut Waiting>) -> io::Result<()> {
+        let Some(waiting) = waiting else { return Ok(()) };
+        let (at, seq) = (now(), waiting.document.seq.clone());
+        let entry = match std::mem::replace(&mut waiting.sent, true) {
+            true => Entry::SentAgain { at, seq },
+            false => Entry::Sent { at, document: waiting.document.clone() },
+        };
+        let counter = if matches!(entry, Entry::Sent { .. }) { &self.progress.sent } else { &self.progress.sent_again };
+        self.record(entry).await?;
+        counter.fetch_add(1, Ordering::Relaxed);
+        documents.send(&self.fleet.xml(&waiting.document)).await
+    }
+
+    /// What may be sent again later stays first, and ends the connection.
+    async fn answered(&self, answer: Answer, waiting: &mut VecDeque<Waiting>) -> io::Result<()> {
+        let Some(Waiting { document, due, .. }) = waiting.pop_front() else { return Ok(()) };
+        let (at, seq) = (now(), document.seq.clone());
+        match answer {
+            Answer::Ack => {
+                self.progress.acked(due, document.readings.len() as u64);
+                self.record(Entry::Acked { at, seq }).await
+            }
+            Answer::Refused(answer) => {
+                self.progress.refused(&answer);
+                self.record(Entry::Refused { at, seq, answer }).await
+            }
+            Answer::Later(answer) => {
+                waiting.push_front(Waiting { document, due, sent: true });
+                self.record(Entry::Refused { at, seq, answer: answer.clone() }).await?;
+                Err(io::Error::other(answer))
+            }
+        }
+    }
+
+    async fn record(&self, entry: Entry) -> io::Result<()> {
+        match &self.recorder {
+            Some(recorder) if !recorder.write(entry).await => Err(io::Error::other("the journal takes nothing any more")),
+            _ => Ok(()),
+        }
+    }
+}

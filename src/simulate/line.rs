@@ -1,0 +1,146 @@
+//! A connection to the server: documents out, answers in, in order.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::document::{Fleet, Kind};
+
+/// The longest answer that is read.
+const ANSWER: usize = 64 * 1024;
+
+/// What the server says to a document.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// All of it is stored.
+    Ack,
+    /// It may be sent again later: what was said.
+    Later(String),
+    /// It, or some of it, is not: what was said.
+    Refused(String),
+}
+
+/// The reading side.
+pub(super) struct Answers {
+    read: BufReader<OwnedReadHalf>,
+    by_http: bool,
+    /// Of an answer that has not come whole: reading may be broken off.
+    line: Vec<u8>,
+}
+
+/// The writing side.
+pub(super) struct Documents {
+    write: OwnedWriteHalf,
+    /// The head of a request, but for the length.
+    head: Option<String>,
+}
+
+/// Connects, and says whose connection it is.
+pub(super) async fn open(to: SocketAddr, fleet: &Fleet, gateway: &str) -> io::Result<(Documents, Answers)> {
+    let stream = TcpStream::connect(to).await?;
+    stream.set_nodelay(true)?;
+    let (read, write) = stream.into_split();
+    let by_http = fleet.kind == Kind::Acquisuite;
+    let mut answers = Answers { read: BufReader::new(read), by_http, line: Vec::new() };
+    let head = by_http.then(|| {
+        let key = fleet.key.as_ref().map_or(String::new(), |key| format!("/{}", in_path(key)));
+        let path = if key.is_empty() { "/".to_owned() } else { format!("/push/{}{key}", in_path(gateway)) };
+        format!("POST {path} HTTP/1.1\r\nHost: {to}\r\nContent-Type: text/xml\r\n")
+    });
+    let mut documents = Documents { write, head };
+    if let Some(hello) = fleet.hello(gateway) {
+        documents.write.write_all(hello.as_bytes()).await?;
+        match answers.next().await? {
+            Answer::Ack => {}
+            Answer::Later(answer) => return Err(io::Error::other(answer)),
+            Answer::Refused(answer) => return Err(io::Error::new(io::ErrorKind::PermissionDenied, answer)),
+        }
+    }
+    Ok((documents, answers))
+}
+
+fn in_path(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut path, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+        path
+    })
+}
+
+impl Documents {
+    pub(super) async fn send(&mut self, xml: &str) -> io::Result<()> {
+        match &self.head {
+            None => self.write.write_all(xml.as_bytes()).await,
+            Some(head) => {
+                let request = format!("{head}Content-Length: {}\r\n\r\n{xml}", xml.len());
+                self.write.write_all(request.as_bytes()).await
+            }
+        }
+    }
+}
+
+impl Answers {
+    /// The next answer. Where waiting for it is broken off, the next call goes on.
+    pub(super) async fn next(&mut self) -> io::Result<Answer> {
+        if self.by_http { self.response().await } else { self.text_line().await }
+    }
+
+    async fn text_line(&mut self) -> io::Result<Answer> {
+        self.read_line().await?;
+        let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).trim_end().to_owned();
+        let whole = line.starts_with("<ack") && !line.contains(" rejected=");
+        Ok(match () {
+            () if whole => Answer::Ack,
+            () if line.contains(" retry=\"true\"") => Answer::Later(line),
+            () => Answer::Refused(line),
+        })
+    }
+
+    async fn read_line(&mut self) -> io::Result<()> {
+        self.read.read_until(b'\n', &mut self.line).await?;
+        if self.line.ends_with(b"\n") { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// Reads until the head is whole, then the body that it announces.
+    async fn response(&mut self) -> io::Result<Answer> {
+        let head = loop {
+            if let Some(end) = self.line.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if self.line.len() > ANSWER {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer has no end"));
+            }
+            self.read_some().await?;
+        };
+        let text = String::from_utf8_lossy(self.line.get(..head).unwrap_or_default()).to_ascii_lowercase();
+        let length =
+            text.lines().find_map(|line| line.strip_prefix("content-length:")).and_then(|length| length.trim().parse().ok());
+        let whole = head + length.unwrap_or(0usize).min(ANSWER);
+        while self.line.len() < whole {
+            self.read_some().await?;
+        }
+        let body = String::from_utf8_lossy(self.line.get(head..whole).unwrap_or_default()).trim().to_owned();
+        self.line.drain(..whole);
+        let status = text.split(' ').nth(1).unwrap_or_default();
+        Ok(match status {
+            "200" => Answer::Ack,
+            "429" | "503" => Answer::Later(format!("{status} {body}")),
+            _ => Answer::Refused(format!("{status} {body}")),
+        })
+    }
+
+    async fn read_some(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 4096];
+        let read = self.read.read(&mut bytes).await?;
+        self.line.extend_from_slice(bytes.get(..read).unwrap_or_default());
+        if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}
