@@ -54,13 +54,13 @@ pub(crate) async fn serve(stream: TcpStream, address: SocketAddr, door: Door, sh
     let _ = stream.set_nodelay(true);
     let peer = Peer::new(address);
     let peer = if door.needs_certificate() { peer.needs_certificate() } else { peer };
-    let mut connection = Connection::new(Wire::Plain(stream), peer, door, shared);
+    let mut connection = Box::new(Connection::new(Wire::Plain(stream), peer, door, shared));
     // What few connections need does not make all of them larger: it is boxed.
     loop {
         match connection.run().await {
-            Ok(None) => return,
-            Ok(Some(Spoken::Http(by))) => return Box::pin(http::serve(*by)).await,
-            Ok(Some(Spoken::Tls(by))) => match Box::pin(by.encrypt()).await {
+            Ok(Spoken::Xml) => return Box::pin(connection.finish()).await,
+            Ok(Spoken::Http) => return Box::pin(http::serve(*connection)).await,
+            Ok(Spoken::Tls) => match Box::pin(connection.encrypt()).await {
                 Some(encrypted) => connection = encrypted,
                 None => return,
             },
@@ -101,10 +101,13 @@ pub(crate) struct Connection {
     slowed_until: Option<Instant>,
 }
 
-/// What is spoken on a connection other than XML; its first bytes are in the buffer.
+/// What is spoken on a connection.
 enum Spoken {
-    Http(Box<Connection>),
-    Tls(Box<Connection>),
+    /// XML, and all of it is answered.
+    Xml,
+    /// Something else, whose first bytes are in the buffer.
+    Http,
+    Tls,
 }
 
 /// Why reading stops; earlier documents are answered first.
@@ -143,8 +146,8 @@ impl Connection {
         }
     }
 
-    /// Runs to the end, or to where it turns out that something else is spoken.
-    async fn run(mut self) -> std::io::Result<Option<Spoken>> {
+    /// Runs to the last answer, or to where it turns out that something else is spoken.
+    async fn run(&mut self) -> std::io::Result<Spoken> {
         let shutdown = self.shared.shutdown.clone();
         let stop = loop {
             let may_read = self.may_take();
@@ -153,8 +156,7 @@ impl Connection {
                 biased;
                 Some(answered) = next_answer(&mut self.ready, &mut self.pending) => {
                     if self.write(answered).await? {
-                        self.finish().await;
-                        return Ok(None);
+                        return Ok(Spoken::Xml);
                     }
                     if let Some(stop) = self.frame() {
                         break stop;
@@ -177,21 +179,25 @@ impl Connection {
             }
         };
         match stop {
-            Stop::Http => return Ok(Some(Spoken::Http(Box::new(self)))),
-            Stop::Tls => return Ok(Some(Spoken::Tls(Box::new(self)))),
+            Stop::Http => return Ok(Spoken::Http),
+            Stop::Tls => return Ok(Spoken::Tls),
             _ => {}
         }
+        Box::pin(self.answer_the_rest(stop)).await?;
+        Ok(Spoken::Xml)
+    }
+
+    async fn answer_the_rest(&mut self, stop: Stop) -> std::io::Result<()> {
         self.answer_pending().await?;
         if let Some(answer) = self.last_answer(stop).await.filter(|_| !self.closing) {
             self.write(Answered { answer, since: Instant::now() }).await?;
         }
-        self.finish().await;
-        Ok(None)
+        Ok(())
     }
 
     /// Does the handshake that has begun; answers the connection under it.
-    async fn encrypt(self) -> Option<Self> {
-        let Self { wire: Wire::Plain(tcp), door: Door { tls: Some(tls), .. }, buffer, peer, shared, .. } = self else {
+    async fn encrypt(self: Box<Self>) -> Option<Box<Self>> {
+        let Self { wire: Wire::Plain(tcp), door: Door { tls: Some(tls), .. }, buffer, peer, shared, .. } = *self else {
             return None;
         };
         let address = peer.address;
@@ -199,7 +205,7 @@ impl Connection {
         match shared.shutdown.run_until_cancelled(deadline).await? {
             Ok(Ok((stream, shown))) => {
                 tls::count("done", address, None);
-                Some(Self::new(Wire::encrypted(stream), peer.shows(shown), Door::inner(), shared.clone()))
+                Some(Box::new(Self::new(Wire::encrypted(stream), peer.shows(shown), Door::inner(), shared.clone())))
             }
             Ok(Err(error)) => {
                 tls::count("failed", address, Some(&error));
@@ -383,9 +389,8 @@ impl Connection {
         Ok(answer.closes())
     }
 
-    async fn finish(mut self) {
-        let Shared { settings, shutdown, .. } = self.shared;
-        Box::pin(linger::close(&mut self.wire, linger::most(&settings), &shutdown)).await;
+    async fn finish(mut self: Box<Self>) {
+        linger::close(&mut self.wire, linger::most(&self.shared.settings), &self.shared.shutdown).await;
     }
 }
 
