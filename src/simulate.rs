@@ -10,6 +10,7 @@ pub(crate) mod journal;
 mod line;
 mod progress;
 mod recorder;
+mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use document::{Fleet, Kind};
 use gateway::Gateway;
 use progress::Progress;
 use recorder::Recorder;
+use tls::Tls;
 
 use crate::role;
 
@@ -69,6 +71,15 @@ pub(crate) struct Args {
     /// The provider, as the journal calls it.
     #[arg(long, default_value = "", value_name = "ID")]
     provider: String,
+    /// Push over TLS.
+    #[arg(long, requires = "ca")]
+    tls: bool,
+    /// The certificates to trust (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    ca: Option<PathBuf>,
+    /// The name that the server's certificate is for.
+    #[arg(long, value_name = "NAME", default_value = "localhost", requires = "tls")]
+    server_name: String,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -99,6 +110,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         prefix: args.prefix.clone(),
         key: args.key.clone(),
         provider: args.provider.clone(),
+        tls: args.ca.as_deref().map(|trusted| Tls::new(trusted, &args.server_name)).transpose()?,
     });
     let mut unanswered: HashMap<String, (u64, Vec<journal::Document>)> = HashMap::new();
     for sent in before {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use super::journal::{Document, Reading};
+use super::tls::Tls;
 
 /// What a device speaks, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -20,13 +21,14 @@ pub(crate) enum Kind {
 const METRICS: [(&str, &str); 5] = [("power", "W"), ("energy", "Wh"), ("voltage", "V"), ("current", "A"), ("frequency", "Hz")];
 
 /// What all gateways of a run have in common.
-#[derive(Debug)]
 pub(super) struct Fleet {
     pub(super) kind: Kind,
     pub(super) readings: u32,
     pub(super) prefix: String,
     pub(super) key: Option<String>,
     pub(super) provider: String,
+    /// Whom to trust, where connections are secured.
+    pub(super) tls: Option<Tls>,
 }
 
 impl Fleet {
@@ -144,7 +146,7 @@ mod tests {
         let received = Timestamp::clamped(1_795_000_000_123);
         let zone = Zone::utc();
         for kind in [Kind::Native, Kind::Senml, Kind::Acquisuite] {
-            let fleet = Fleet { kind, readings: 12, prefix: "sim-".into(), key: None, provider: "sunrise".into() };
+            let fleet = Fleet { kind, readings: 12, prefix: "sim-".into(), key: None, provider: "sunrise".into(), tls: None };
             let document = fleet.document(7, 3, received.as_millis());
             let hello = GatewayId::parse("sim-7").unwrap();
             let context = Context { received, zone: &zone, hello_gateway: Some(&hello), mappings: &[] };
@@ -166,7 +168,8 @@ mod tests {
 
     #[test]
     fn no_two_documents_have_a_value_in_common() {
-        let fleet = Fleet { kind: Kind::Native, readings: 200, prefix: "sim-".into(), key: None, provider: String::new() };
+        let fleet =
+            Fleet { kind: Kind::Native, readings: 200, prefix: "sim-".into(), key: None, provider: String::new(), tls: None };
         let mut seen = HashSet::new();
         for gateway in [0, 1, 2, 59_999] {
             for number in [0, 1, 2, 4_194_303] {

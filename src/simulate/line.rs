@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::document::{Fleet, Kind};
 
@@ -26,7 +25,7 @@ pub(super) enum Answer {
 
 /// The reading side.
 pub(super) struct Answers {
-    read: BufReader<OwnedReadHalf>,
+    read: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
     by_http: bool,
     /// Of an answer that has not come whole: reading may be broken off.
     line: Vec<u8>,
@@ -34,7 +33,7 @@ pub(super) struct Answers {
 
 /// The writing side.
 pub(super) struct Documents {
-    write: OwnedWriteHalf,
+    write: Box<dyn AsyncWrite + Send + Unpin>,
     /// The head of a request, but for the length.
     head: Option<String>,
 }
@@ -43,7 +42,16 @@ pub(super) struct Documents {
 pub(super) async fn open(to: SocketAddr, fleet: &Fleet, gateway: &str) -> io::Result<(Documents, Answers)> {
     let stream = TcpStream::connect(to).await?;
     stream.set_nodelay(true)?;
-    let (read, write) = stream.into_split();
+    let (read, write): (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>) = match &fleet.tls {
+        None => {
+            let (read, write) = stream.into_split();
+            (Box::new(read), Box::new(write))
+        }
+        Some(tls) => {
+            let (read, write) = tokio::io::split(tls.connector.connect(tls.name.clone(), stream).await?);
+            (Box::new(read), Box::new(write))
+        }
+    };
     let by_http = fleet.kind == Kind::Acquisuite;
     let mut answers = Answers { read: BufReader::new(read), by_http, line: Vec::new() };
     let head = by_http.then(|| {
@@ -54,6 +62,7 @@ pub(super) async fn open(to: SocketAddr, fleet: &Fleet, gateway: &str) -> io::Re
     let mut documents = Documents { write, head };
     if let Some(hello) = fleet.hello(gateway) {
         documents.write.write_all(hello.as_bytes()).await?;
+        documents.write.flush().await?;
         match answers.next().await? {
             Answer::Ack => {}
             Answer::Later(answer) => return Err(io::Error::other(answer)),
@@ -78,12 +87,13 @@ fn in_path(text: &str) -> String {
 impl Documents {
     pub(super) async fn send(&mut self, xml: &str) -> io::Result<()> {
         match &self.head {
-            None => self.write.write_all(xml.as_bytes()).await,
+            None => self.write.write_all(xml.as_bytes()).await?,
             Some(head) => {
                 let request = format!("{head}Content-Length: {}\r\n\r\n{xml}", xml.len());
-                self.write.write_all(request.as_bytes()).await
+                self.write.write_all(request.as_bytes()).await?;
             }
         }
+        self.write.flush().await
     }
 }
 

@@ -107,7 +107,7 @@ async fn a_key_is_rotated_while_the_gateway_pushes() {
 }
 
 /// A certificate of its own, as two files.
-fn certificate(folder: &Path, name: &str) -> CertifiedKey<KeyPair> {
+pub(crate) fn certificate(folder: &Path, name: &str) -> CertifiedKey<KeyPair> {
     let certified = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(folder.join(format!("{name}.pem")), certified.cert.pem()).unwrap();
     std::fs::write(folder.join(format!("{name}.key")), certified.signing_key.serialize_pem()).unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::binary::{HELIOGRAPH, NO_SPOOL, Process, connect, free_address, run, spawn_with, terminate};
 use crate::journal::{self, Sent};
 use crate::oracle;
+use crate::secured::certificate;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -101,4 +102,29 @@ fn a_refusal_is_shown_and_ends_with_1() {
     assert!(said.contains("refused          4") && said.contains("refused with     401"), "{said}");
     let output = run(&["simulate", "--to", &to, "--gateways", "0", "--rate", "4", "--for", "1s"], folder.path());
     assert_eq!(output.status.code(), Some(64), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn simulated_gateways_push_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "server");
+    let address = free_address();
+    let to = address.to_string();
+    let arguments = ["ingest", "--provider", "sunrise", "--listen", &to, "--store", "sqlite:.", "--unknown-gateways", "adopted"];
+    let tls = ["--tls-certificate", "server.pem", "--tls-key", "server.key"];
+    let mut ingest = spawn_with(&[&arguments[..], &tls].concat(), &NO_SPOOL, folder.path());
+    drop(connect(address, PATIENCE));
+    for dialect in ["native", "acquisuite"] {
+        let arguments = ["simulate", "--to", &to, "--gateways", "3", "--rate", "3", "--for", "2s", "--dialect", dialect];
+        let trusted = run(&[&arguments[..], &["--tls", "--ca", "server.pem"]].concat(), folder.path());
+        let said = String::from_utf8(trusted.stdout).unwrap();
+        assert!(trusted.status.success() && said.contains("readings acked   120,"), "{said}");
+    }
+    terminate(&mut ingest);
+    let output = run(
+        &["simulate", "--to", &to, "--gateways", "1", "--rate", "1", "--for", "1s", "--tls", "--ca", "missing.pem"],
+        folder.path(),
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("read missing.pem"));
 }
