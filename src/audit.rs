@@ -62,6 +62,9 @@ async fn verify(args: Verify) -> anyhow::Result<ExitCode> {
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} entries, all as they were written", verdict.head.seq)?;
+    if verdict.waiting > 0 {
+        writeln!(out, "{} of them in the catalog alone, until the next change copies them to the trail", verdict.waiting)?;
+    }
     writeln!(out, "head {}", verdict.head)?;
     Ok(ExitCode::SUCCESS)
 }

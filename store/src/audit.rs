@@ -158,6 +158,12 @@ pub enum AuditFault {
     /// The head names an entry before the newest.
     #[error("entry {0} follows after the head of the trail, which has been set back")]
     BeyondHead(u64),
+    /// The entry and what is kept of it beside the trail are different.
+    #[error("entry {0} is not what the catalog keeps of it")]
+    Differs(u64),
+    /// There is an entry where none belongs.
+    #[error("entry {0} stands where none belongs: it was added, or the trail's head or months were set back")]
+    Added(u64),
     /// The head and its entry have different hashes.
     #[error("the head of the trail does not fit entry {0}")]
     Head(u64),
@@ -173,6 +179,10 @@ pub struct AuditVerdict {
     pub head: AuditHead,
     /// The first thing that is wrong, if anything is.
     pub fault: Option<AuditFault>,
+    /// How many of the newest entries do not stand in the trail's table yet: in a
+    /// cluster the next change copies them there. They are part of the chain, and
+    /// no fault.
+    pub waiting: u64,
 }
 
 /// Walks a trail in the order of its numbers.
@@ -180,19 +190,33 @@ pub struct AuditVerdict {
 pub(crate) struct AuditWalk {
     reached: AuditHead,
     noted: Option<AuditHead>,
+    waiting: u64,
 }
 
 impl AuditWalk {
     /// From the beginning, with a head noted elsewhere if there is one.
     pub(crate) const fn new(noted: Option<AuditHead>) -> Self {
-        Self { reached: AuditHead::NONE, noted }
+        Self { reached: AuditHead::NONE, noted, waiting: 0 }
+    }
+
+    /// The number of the entry that is checked next.
+    pub(crate) const fn next_seq(&self) -> u64 {
+        self.reached.seq + 1
     }
 
     /// Checks the next entry.
     pub(crate) fn step(&mut self, row: &AuditRow) -> Result<(), AuditFault> {
-        let expected = self.reached.seq + 1;
+        self.step_with(row, None)
+    }
+
+    /// Checks the next entry, of which more may be kept beside the trail.
+    pub(crate) fn step_with(&mut self, row: &AuditRow, kept: Option<&AuditRow>) -> Result<(), AuditFault> {
+        let expected = self.next_seq();
         if row.seq > expected {
             return Err(AuditFault::Missing { from: expected, to: row.seq - 1 });
+        }
+        if kept.is_some_and(|kept| kept != row) {
+            return Err(AuditFault::Differs(row.seq));
         }
         if row.seq < expected || row.hash_after(self.reached.hash) != row.hash {
             return Err(AuditFault::Changed(row.seq));
@@ -204,10 +228,17 @@ impl AuditWalk {
         }
     }
 
+    /// Checks the next entry, which is kept beside the trail alone as yet.
+    pub(crate) fn step_waiting(&mut self, row: &AuditRow) -> Result<(), AuditFault> {
+        self.step(row)?;
+        self.waiting += 1;
+        Ok(())
+    }
+
     /// The verdict once all entries were seen, or the first fault.
     pub(crate) fn end(self, outcome: Result<(), AuditFault>, stored: Option<AuditHead>) -> AuditVerdict {
         let fault = outcome.err().or_else(|| self.fault_of_head(stored));
-        AuditVerdict { head: self.reached, fault }
+        AuditVerdict { head: self.reached, fault, waiting: self.waiting }
     }
 
     fn fault_of_head(&self, stored: Option<AuditHead>) -> Option<AuditFault> {
@@ -357,6 +388,19 @@ mod tests {
         assert_eq!(walk(&anew, Some(head), Some(noted)), Some(AuditFault::Rewritten(4)));
         let older = &rows[..2];
         assert_eq!(walk(older, Some(rows[1].head()), Some(noted)), Some(AuditFault::Missing { from: 3, to: 4 }));
+    }
+
+    #[test]
+    fn an_entry_is_held_against_what_is_kept_of_it() {
+        let rows = trail();
+        let (mut forged, mut walk) = (AuditHead::NONE.follow(event("gateway:other")), AuditWalk::new(None));
+        assert_eq!(walk.step_with(&forged, Some(&rows[0])), Err(AuditFault::Differs(1)));
+        forged.seq = 3;
+        assert_eq!(walk.step_with(&forged, Some(&rows[2])), Err(AuditFault::Missing { from: 1, to: 2 }));
+        assert_eq!(walk.step_with(&rows[0], Some(&rows[0])), Ok(()));
+        assert_eq!(walk.step_waiting(&rows[1]), Ok(()));
+        let verdict = walk.end(Ok(()), Some(rows[1].head()));
+        assert_eq!(verdict, AuditVerdict { head: rows[1].head(), fault: None, waiting: 1 });
     }
 
     #[test]

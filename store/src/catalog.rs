@@ -61,6 +61,8 @@ pub(crate) struct Catalog {
     pub(crate) trail: BTreeMap<u64, AuditRow>,
     /// The months of the trail (`2026-11`) and the number that each begins with.
     pub(crate) trail_months: BTreeMap<String, u64>,
+    /// The head whose entry, with all before it, is known to stand in the trail.
+    pub(crate) trail_copied: Option<AuditHead>,
 }
 
 /// One thing of the catalog.
@@ -77,6 +79,7 @@ pub(crate) enum Record {
     Body { kind: String, id: String, text: String },
     Trail(AuditRow),
     TrailMonth { month: String, first: u64 },
+    TrailCopied(AuditHead),
 }
 
 /// What a rule decides.
@@ -113,6 +116,7 @@ impl Catalog {
             Record::Body { kind, id, text } => drop(self.bodies.insert((kind, id), text)),
             Record::Trail(row) => drop(self.trail.insert(row.seq, row)),
             Record::TrailMonth { month, first } => drop(self.trail_months.insert(month, first)),
+            Record::TrailCopied(head) => self.trail_copied = Some(head),
         }
     }
 
@@ -129,6 +133,7 @@ impl Catalog {
             Record::Body { kind, id, .. } => drop(self.bodies.remove(&(kind, id))),
             Record::Trail(row) => drop(self.trail.remove(&row.seq)),
             Record::TrailMonth { month, .. } => drop(self.trail_months.remove(&month)),
+            Record::TrailCopied(_) => self.trail_copied = None,
         }
     }
 
@@ -147,6 +152,13 @@ impl Catalog {
     /// The head of the audit trail.
     pub(crate) fn trail_head(&self) -> Option<AuditHead> {
         self.trail.values().next_back().map(AuditRow::head)
+    }
+
+    /// The head, where nothing says yet that all of the trail here has been copied to
+    /// where it stays.
+    pub(crate) fn trail_to_copy(&self) -> Option<AuditHead> {
+        // An archive's trail is there before it is here.
+        self.trail_head().filter(|head| self.trail_copied != Some(*head) && !self.is_being_restored())
     }
 
     /// Gives an event its place in the audit trail. Months never go back, so that
@@ -205,6 +217,7 @@ impl Catalog {
         let month = |(month, first): (&String, &u64)| Record::TrailMonth { month: month.clone(), first: *first };
         records.extend(self.trail_months.iter().map(month));
         records.extend(self.trail.values().cloned().map(Record::Trail));
+        records.extend(self.trail_copied.map(Record::TrailCopied));
         records
     }
 }

@@ -1,26 +1,48 @@
-//! The audit trail in the cluster. New entries come into being in the catalog,
-//! with the change that they tell of, and are copied here from there; the newest
-//! stays there as the head.
+//! The audit trail in the cluster. New entries come into being in the catalog, with
+//! the change that they tell of; the change after copies them here. The newest stays
+//! there as the head. What stands here once is never written again, so that whatever
+//! becomes of it is found.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 use heliograph_domain::Timestamp;
 use scylla::value::CqlTimestamp;
 
 use super::{Database, at};
-use crate::audit::{AuditHash, AuditHead, AuditRow, AuditVerdict, AuditWalk};
+use crate::audit::{AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict, AuditWalk};
 use crate::catalog::Catalog;
 use crate::error::StoreError;
 
 /// Entries that are checked at a time.
 const PAGE: usize = 1_000;
 
-type Columns = (i64, CqlTimestamp, String, String, String, String, Vec<u8>);
+/// A row, of which anybody may have taken away what is not its key.
+type Columns = (i64, Option<CqlTimestamp>, Option<String>, Option<String>, Option<String>, Option<String>, Option<Vec<u8>>);
+
+/// A month that rows stand in, and the numbers of the first and the last of them.
+#[derive(Debug)]
+struct Extent {
+    month: String,
+    first: u64,
+    last: u64,
+}
 
 impl Database {
-    /// Copies what the catalog holds of the trail to where it stays. Doing so again
-    /// changes nothing.
+    /// Copies what the catalog holds of the trail to where it stays, in the order of
+    /// its numbers. A row that is there stays as it is.
     pub(super) async fn complete_trail(&self, catalog: &Catalog) -> Result<(), StoreError> {
-        for row in catalog.trail.values() {
-            self.trail_put(&month_of_entry(catalog, row.seq), row).await?;
+        let (Some(head), Some(first)) = (catalog.trail_to_copy(), catalog.trail.keys().next()) else { return Ok(()) };
+        let months: BTreeSet<String> = catalog.trail.keys().map(|seq| month_of_entry(catalog, *seq)).collect();
+        for month in months {
+            let cql = "SELECT seq FROM @.audit WHERE year_month = ? AND seq >= ? AND seq <= ?";
+            let there: Vec<(i64,)> = self.all(cql, (&month, number(*first), number(head.seq))).await?;
+            let there: BTreeSet<i64> = there.into_iter().map(|(seq,)| seq).collect();
+            for row in catalog.trail.values().filter(|row| !there.contains(&number(row.seq))) {
+                if month_of_entry(catalog, row.seq) == month {
+                    self.trail_put(&month, row).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -35,55 +57,136 @@ impl Database {
 
     pub(crate) async fn audit_list(&self, from: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
         let catalog = self.catalog().await?;
-        self.complete_trail(&catalog).await?;
-        let cql = "SELECT seq, at, actor, action, object, detail, hash FROM @.audit WHERE year_month = ? AND seq >= ? LIMIT ?";
         let mut entries: Vec<AuditRow> = Vec::new();
-        let mut months = catalog.trail_months.iter().peekable();
-        while let Some((month, _)) = months.next() {
-            let over = months.peek().is_some_and(|(_, first)| **first <= from);
-            let wanted = limit.saturating_sub(entries.len());
-            if over || wanted == 0 {
-                continue;
-            }
-            let from = i64::try_from(from).unwrap_or(i64::MAX);
-            let wanted = i32::try_from(wanted).unwrap_or(i32::MAX);
-            let rows: Vec<Columns> = self.all(cql, (month, from, wanted)).await?;
+        for (month, numbers) in months(&catalog) {
+            let rows = self.trail_rows(month, numbers.start.max(from)..numbers.end, limit - entries.len()).await?;
             entries.extend(rows.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?);
         }
+        // Those that no change has followed stand in the catalog alone.
+        let (next, room) = (entries.last().map_or(from, |entry| entry.seq + 1), limit - entries.len());
+        entries.extend(catalog.trail.range(next..).take(room).map(|(_, entry)| entry.clone()));
         Ok(entries)
     }
 
+    /// Walks the trail as it stands, and changes nothing of it.
     pub(crate) async fn audit_verify(&self, noted: Option<AuditHead>) -> Result<AuditVerdict, StoreError> {
-        let (mut walk, mut next, mut outcome) = (AuditWalk::new(noted), 1, Ok(()));
-        while outcome.is_ok() {
-            let page = self.audit_list(next, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            next = last.seq + 1;
-            outcome = page.iter().try_for_each(|row| walk.step(row));
+        // An entry is in the catalog before it is here: those of all rows that stand
+        // here by now are in what is read of the catalog next.
+        let extents = self.trail_extents().await?;
+        let catalog = self.stored_catalog().await?;
+        let mut walk = AuditWalk::new(noted);
+        let mut outcome = self.walk_trail(&catalog, &mut walk).await?;
+        if catalog.trail_to_copy().is_some() {
+            let waiting = catalog.trail.range(walk.next_seq()..);
+            outcome = outcome.and_then(|()| waiting.map(|(_, row)| row).try_for_each(|row| walk.step_waiting(row)));
         }
-        // The head is read last: an entry that was written meanwhile shows as one
-        // that is missing only if it was not walked, so it is walked now.
-        let stored = self.catalog().await?.trail_head();
-        if outcome.is_ok() && stored.is_some_and(|head| head.seq >= next) {
-            outcome = self
-                .audit_list(next, PAGE)
-                .await?
-                .iter()
-                .filter(|row| stored.is_some_and(|head| row.seq <= head.seq))
-                .try_for_each(|row| walk.step(row));
-        }
-        Ok(walk.end(outcome, stored))
+        outcome = outcome.and_then(|()| belong(&extents, &catalog));
+        Ok(walk.end(outcome, catalog.trail_head()))
     }
+
+    /// Walks what stands here up to the head in the catalog.
+    async fn walk_trail(&self, catalog: &Catalog, walk: &mut AuditWalk) -> Result<Result<(), AuditFault>, StoreError> {
+        for (month, numbers) in of_head(catalog) {
+            let mut from = numbers.start;
+            while from < numbers.end {
+                let rows = self.trail_rows(month, from..numbers.end, PAGE).await?;
+                let Some(last) = rows.last() else { break };
+                from = unsigned(last.0) + 1;
+                let outcome = rows.into_iter().try_for_each(|row| check(row, catalog, walk));
+                if outcome.is_err() {
+                    return Ok(outcome);
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Rows of a month in the order of their numbers, as they stand there.
+    async fn trail_rows(&self, month: &str, numbers: Range<u64>, limit: usize) -> Result<Vec<Columns>, StoreError> {
+        if numbers.is_empty() || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let cql = "SELECT seq, at, actor, action, object, detail, hash FROM @.audit
+            WHERE year_month = ? AND seq >= ? AND seq < ? LIMIT ?";
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        self.all(cql, (month, number(numbers.start), number(numbers.end), limit)).await
+    }
+
+    /// All months that rows stand in, whether the catalog knows them or not.
+    async fn trail_extents(&self) -> Result<Vec<Extent>, StoreError> {
+        let months: Vec<(String,)> = self.all("SELECT DISTINCT year_month FROM @.audit", ()).await?;
+        let mut extents = Vec::new();
+        for (month,) in months {
+            let first = self.row::<(i64,)>("SELECT seq FROM @.audit WHERE year_month = ? LIMIT 1", (&month,)).await?;
+            let last = "SELECT seq FROM @.audit WHERE year_month = ? ORDER BY seq DESC LIMIT 1";
+            let last = self.row::<(i64,)>(last, (&month,)).await?;
+            if let (Some((first,)), Some((last,))) = (first, last) {
+                extents.push(Extent { month, first: unsigned(first), last: unsigned(last) });
+            }
+        }
+        Ok(extents)
+    }
+}
+
+/// The months of the trail and the numbers that belong to each.
+fn months(catalog: &Catalog) -> impl Iterator<Item = (&String, Range<u64>)> {
+    let ends = catalog.trail_months.values().copied().skip(1).chain([u64::MAX]);
+    catalog.trail_months.iter().zip(ends).map(|((month, first), end)| (month, *first..end))
+}
+
+/// The same up to the head.
+fn of_head(catalog: &Catalog) -> impl Iterator<Item = (&String, Range<u64>)> {
+    let end = catalog.trail_head().map_or(0, |head| head.seq.saturating_add(1));
+    months(catalog).map(move |(month, numbers)| (month, numbers.start..numbers.end.min(end)))
 }
 
 /// The month that an entry stands in.
 fn month_of_entry(catalog: &Catalog, seq: u64) -> String {
-    let before = catalog.trail_months.iter().filter(|(_, first)| **first <= seq);
-    before.map(|(month, _)| month.clone()).next_back().unwrap_or_default()
+    months(catalog).filter(|(_, numbers)| numbers.start <= seq).last().map(|(month, _)| month.clone()).unwrap_or_default()
+}
+
+/// Checks a row after the one before, and against what the catalog keeps of it.
+fn check(row: Columns, catalog: &Catalog, walk: &mut AuditWalk) -> Result<(), AuditFault> {
+    let seq = unsigned(row.0);
+    // What is not there, or of another length, was not written so.
+    let row = entry(row).map_err(|_| AuditFault::Changed(seq))?;
+    walk.step_with(&row, catalog.trail.get(&seq))
+}
+
+/// Finds a row that stands where no entry does.
+fn belong(extents: &[Extent], catalog: &Catalog) -> Result<(), AuditFault> {
+    if catalog.trail.is_empty() {
+        return if extents.is_empty() { Ok(()) } else { Err(AuditFault::NoHead) };
+    }
+    for extent in extents {
+        let numbers = of_head(catalog).find(|(month, _)| **month == extent.month).map_or(0..0, |(_, numbers)| numbers);
+        if let Some(stray) = [extent.first, extent.last].into_iter().find(|seq| !numbers.contains(seq)) {
+            return Err(AuditFault::Added(stray));
+        }
+    }
+    Ok(())
+}
+
+/// A number as a column holds it.
+fn number(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+/// The number in a column; no entry has one below 1.
+fn unsigned(seq: i64) -> u64 {
+    u64::try_from(seq).unwrap_or(0)
 }
 
 fn entry((seq, when, actor, action, object, detail, hash): Columns) -> Result<AuditRow, StoreError> {
-    let hash = hash.try_into().map_err(|_| StoreError::Damaged(format!("entry {seq} of the audit trail has no hash")))?;
-    let seq = u64::try_from(seq).map_err(|_| StoreError::Damaged(format!("the audit trail has an entry {seq}")))?;
-    Ok(AuditRow { seq, at: Timestamp::clamped(when.0), actor, action, object, detail, hash: AuditHash(hash) })
+    let missing = |column: &str| StoreError::Damaged(format!("entry {seq} of the audit trail has no {column}"));
+    let hash = hash.and_then(|hash| hash.try_into().ok()).ok_or_else(|| missing("hash"))?;
+    Ok(AuditRow {
+        seq: unsigned(seq),
+        at: Timestamp::clamped(when.ok_or_else(|| missing("time"))?.0),
+        actor: actor.ok_or_else(|| missing("actor"))?,
+        action: action.ok_or_else(|| missing("action"))?,
+        object: object.ok_or_else(|| missing("object"))?,
+        detail: detail.ok_or_else(|| missing("detail"))?,
+        hash: AuditHash(hash),
+    })
 }

@@ -72,6 +72,11 @@ impl Database {
         Ok(self.known_catalog().await?.catalog)
     }
 
+    /// The catalog as it stands in its table, whatever this process knows of it.
+    pub(super) async fn stored_catalog(&self) -> Result<Arc<Catalog>, StoreError> {
+        usable(self.load().await?.catalog)
+    }
+
     /// The catalog as it was within the last second or, where there is no newer one
     /// to be had, as it was last known.
     pub(crate) async fn recent_catalog(&self) -> Result<Arc<Catalog>, StoreError> {

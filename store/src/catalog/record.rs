@@ -10,7 +10,7 @@ use heliograph_domain::{
 };
 
 use super::{Credential, Gateway, Person, Record};
-use crate::audit::{AuditHash, AuditRow};
+use crate::audit::{AuditHash, AuditHead, AuditRow};
 use crate::error::StoreError;
 use crate::gateway::Placement;
 use crate::user::UserRecord;
@@ -35,6 +35,7 @@ const USER: &str = "user";
 const SETTINGS: &str = "settings";
 const TRAIL: &str = "audit";
 const TRAIL_MONTH: &str = "audit-month";
+const TRAIL_COPIED: &str = "audit-copied";
 
 impl Row {
     fn new(kind: &str, id: impl Display) -> Self {
@@ -139,6 +140,7 @@ impl Record {
             Self::Body { kind, id, text } => Row { body: Some(text.clone()), ..Row::new(kind, id) },
             Self::Trail(row) => trail_row(row),
             Self::TrailMonth { month, first } => Row::new(TRAIL_MONTH, month).with("first", first),
+            Self::TrailCopied(head) => Row::new(TRAIL_COPIED, "head").with("head", head),
         }
     }
 
@@ -174,6 +176,7 @@ impl Record {
             SETTINGS => Self::Settings(row.json()?),
             TRAIL => Self::Trail(read_trail(row)?),
             TRAIL_MONTH => Self::TrailMonth { month: row.id.clone(), first: row.number("first")? },
+            TRAIL_COPIED => Self::TrailCopied(row.read("head", AuditHead::parse)?),
             // Of a newer release, perhaps: kept as it is.
             _ => Self::Body { kind: row.kind.clone(), id: row.id.clone(), text: row.body.clone().unwrap_or_default() },
         })
@@ -282,7 +285,7 @@ mod tests {
 
     use super::super::{Catalog, Change};
     use super::*;
-    use crate::audit::{AuditEvent, AuditHead};
+    use crate::audit::AuditEvent;
 
     fn samples() -> Vec<Record> {
         let at = Timestamp::clamped(1_750_000_000_123);
@@ -337,6 +340,7 @@ mod tests {
             }),
             Record::Settings(ProviderSettings { name: "Sunrise".to_owned(), ..ProviderSettings::default() }),
             Record::Trail(AuditHead::NONE.follow(event)),
+            Record::TrailCopied(AuditHead { seq: 7, hash: AuditHash([0xa7; 32]) }),
         ]
     }
 

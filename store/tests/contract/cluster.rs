@@ -62,6 +62,17 @@ pub(crate) fn try_administer(cql: String) -> Result<(), String> {
     wait(async move { SESSION.query_unpaged(cql, ()).await.map(drop).map_err(|error| error.to_string()) })
 }
 
+/// The rows of a query as JSON, as the administrator sees them.
+pub(crate) fn rows(cql: String) -> Vec<String> {
+    LazyLock::force(&SESSION);
+    wait(json(cql))
+}
+
+async fn json(cql: String) -> Vec<String> {
+    let rows = SESSION.query_unpaged(cql, ()).await.unwrap().into_rows_result().unwrap();
+    rows.rows::<(String,)>().unwrap().map(|row| row.unwrap().0).collect()
+}
+
 /// Runs something on a thread where waiting hinders no test's runtime.
 pub(crate) fn wait<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> T {
     let (done, result) = std::sync::mpsc::channel();
@@ -108,8 +119,7 @@ pub(crate) fn rows_of(provider: &ProviderId) -> String {
         let tables = SESSION.query_unpaged(tables, (&keyspace,)).await.unwrap().into_rows_result().unwrap();
         let mut all = String::new();
         for table in tables.rows::<(String,)>().unwrap().map(|row| row.unwrap().0) {
-            let rows = SESSION.query_unpaged(format!("SELECT JSON * FROM {keyspace}.{table}"), ()).await.unwrap();
-            all.extend(rows.into_rows_result().unwrap().rows::<(String,)>().unwrap().map(|row| row.unwrap().0));
+            all.extend(json(format!("SELECT JSON * FROM {keyspace}.{table}")).await);
         }
         all
     })

@@ -1,4 +1,6 @@
-//! What somebody does to an embedded store's audit trail behind its back.
+//! What somebody does to a store's audit trail behind its back.
+
+mod clustered;
 
 use heliograph_domain::{Actor, GatewayId, ProviderId, Timestamp};
 use heliograph_store::{AuditFault, AuditHead, AuditVerdict, ProviderStore, Store, StoreUrl};

@@ -162,6 +162,8 @@ impl Database {
             // What stands in the trail need not stand here, but for the head.
             let old = known.catalog.trail.values().cloned();
             draft.take(old.map(|row| Change::Remove(Record::Trail(row))).collect());
+        } else if let Some(copied) = known.catalog.trail_to_copy().filter(|_| !draft.rows.is_empty()) {
+            draft.take(vec![Change::Put(Record::TrailCopied(copied))]);
         }
         Ok(Decided { known, draft, results })
     }
