@@ -308,6 +308,11 @@ nodetool() {
     org.apache.cassandra.tools.NodeTool -h 127.0.0.1 -p "$(jmx_port "$node")" "$@" 9>&-
 }
 
+# A path needs no turn.
+if [[ $# -eq 1 && "$1" == ca ]]; then
+  echo "$state/ca.pem"
+  exit
+fi
 mkdir -p "$state"
 exec 9>"$state/lock"
 flock 9
@@ -334,6 +339,5 @@ case "${1:-}" in
     esac
     ;;
   nodetool) [[ $# -ge 3 && "$2" =~ ^[0-5]$ ]] || usage; flock -u 9; shift; nodetool "$@" ;;
-  ca) echo "$state/ca.pem" ;;
   *) usage ;;
 esac

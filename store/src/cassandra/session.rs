@@ -12,6 +12,7 @@ use scylla::client::PoolSize;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::{ConnectionError, ConnectionPoolError, MetadataError, NewSessionError};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
 use tokio::sync::Mutex;
@@ -120,9 +121,31 @@ pub(crate) async fn connect(cluster: &Cluster, keyspace: Option<&str>) -> Result
         builder = builder.user(user, password.reveal());
     }
     match tokio::time::timeout(OPEN, builder.build()).await {
-        Ok(session) => Ok(session?),
+        Ok(session) => session.map_err(|error| unopened(error, cluster)),
         Err(_) => Err(StoreError::Unavailable(format!("{} does not answer", cluster.nodes.join(", ")))),
     }
+}
+
+/// Why there is no session. Where a node has not proved who it is, that says what it
+/// would take.
+fn unopened(error: NewSessionError, cluster: &Cluster) -> StoreError {
+    match (refused_certificate(&error), &cluster.ca) {
+        (Some(refused), Some(ca)) => StoreError::Unavailable(format!(
+            "{refused}; the certificate of a node of {} has to be signed by one in {} and to name the IP address that is \
+             connected to",
+            cluster.nodes.join(", "),
+            ca.display()
+        )),
+        _ => error.into(),
+    }
+}
+
+/// What was wrong with the certificate that the last node showed, if that was it.
+fn refused_certificate(error: &NewSessionError) -> Option<&rustls::Error> {
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(broken)) = error else { return None };
+    let ConnectionPoolError::Broken { last_connection_error: ConnectionError::IoError(io), .. } = broken else { return None };
+    let refused = io.get_ref()?.downcast_ref::<rustls::Error>()?;
+    matches!(refused, rustls::Error::InvalidCertificate(_)).then_some(refused)
 }
 
 /// What nodes have to prove, if anything.

@@ -7,6 +7,8 @@
 use std::fs::File;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use scylla::client::session_builder::SessionBuilder;
 use scylla::errors::ExecutionError;
 use tokio::runtime::Runtime;
 
-const NODE: &str = "127.0.0.1:9042";
+pub(crate) const NODE: &str = "127.0.0.1:9042";
 const TABLES: &str = include_str!("../../src/cassandra/schema.rs");
 /// Keyspaces in use at once, at most.
 const MOST: usize = 24;
@@ -48,7 +50,20 @@ pub(crate) fn url() -> StoreUrl {
 
 /// The node, in somebody's hands.
 pub(crate) fn url_of(user: &str, password: &str) -> StoreUrl {
-    StoreUrl::parse(&format!("cassandra://{NODE}/?dc=datacenter1&rf=1")).unwrap().signed_in(user, Secret::new(password))
+    url_at(NODE, "").signed_in(user, Secret::new(password))
+}
+
+/// The node by another address, with further options of the URL.
+pub(crate) fn url_at(address: &str, options: &str) -> StoreUrl {
+    let url = StoreUrl::parse(&format!("cassandra://{address}/?dc=datacenter1&rf=1{options}")).unwrap();
+    url.signed_in("cassandra", Secret::new("cassandra"))
+}
+
+/// The certificate that the node's is signed by.
+pub(crate) fn ca() -> PathBuf {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/dev/cassandra.sh");
+    let said = Command::new(script).arg("ca").output().unwrap();
+    PathBuf::from(String::from_utf8(said.stdout).unwrap().trim())
 }
 
 /// Runs a statement as the administrator.

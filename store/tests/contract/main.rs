@@ -30,3 +30,4 @@ mod setup;
 mod sharing;
 mod tampering;
 mod tenancy;
+mod tls;
