@@ -12,7 +12,7 @@ use crate::store::{Backend, ProviderStore};
 pub struct Damage {
     /// The file.
     pub file: PathBuf,
-    /// The table, with gateway and time where one row is meant.
+    /// The table, and where one row is meant its gateway and time, or its key.
     pub place: String,
     /// What is wrong there.
     pub problem: String,
@@ -25,8 +25,9 @@ impl fmt::Display for Damage {
 }
 
 impl ProviderStore {
-    /// Reads everything and names what is damaged. A cluster compares checksums of
-    /// its own whenever it reads.
+    /// Reads everything and names what is damaged, as far as checksums, second
+    /// copies, sums and types tell; docs/operations.md says what none of them does.
+    /// A cluster compares checksums of its own whenever it reads.
     ///
     /// # Errors
     /// When the store cannot be opened, and on a cluster.

@@ -6,7 +6,7 @@ use std::vec::IntoIter;
 
 use heliograph_domain::{
     Commission, CommissionId, CredentialId, Customer, CustomerId, EmailAddress, GatewayId, GatewayState, KeyDigest, Location,
-    LocationId, Position, TimeWindow, Timestamp, UserId, UserRole, Zone,
+    LocationId, OutboxId, Position, QuarantineId, RefusalCode, TimeWindow, Timestamp, UserId, UserRole, Zone,
 };
 
 use super::{Catalog, Credential, Gateway, Person, Record};
@@ -14,6 +14,8 @@ use crate::archive::tables::{Cell, Table};
 use crate::credential::{CERTIFICATE, KEY_END};
 use crate::error::StoreError;
 use crate::gateway::{GatewayRecord, Placement};
+use crate::outbox::{OutboxKey, OutboxMail, OutboxRow, OutboxState};
+use crate::quarantine::QuarantineNew;
 use crate::user::UserRecord;
 
 /// Kinds of bodies that archives hold; others belong to one backend.
@@ -248,6 +250,46 @@ impl Catalog {
         record.customer.map_or(Ok(()), |customer| self.require_customer(customer, cells))?;
         Ok(Record::Person(Person { record, sessions: 0, links: 0 }))
     }
+}
+
+impl Record {
+    /// Its row of an archive, where that says all there is to it.
+    pub(crate) fn archived(&self) -> Option<Vec<Cell>> {
+        Some(match self {
+            Self::Location(of) => location(of),
+            Self::Placement(of) => placement(of),
+            Self::Credential(of) => credential(of),
+            Self::Customer(of) => customer(of),
+            Self::Commission(of) => commission(of),
+            Self::Person(of) => user(&of.record),
+            _ => return None,
+        })
+    }
+}
+
+/// A mail from its row.
+pub(crate) fn read_mail(cells: &mut Cells) -> Result<OutboxMail, StoreError> {
+    let id = cells.parse(OutboxId::parse)?;
+    let key = OutboxKey { report: cells.text()?, period: cells.text()?, recipient: cells.parse(EmailAddress::parse)? };
+    let (subject, message_id, message) = (cells.text()?, cells.text()?, cells.bytes()?);
+    let (created, state, attempts) = (cells.time()?, cells.parse(OutboxState::parse)?, cells.small()?);
+    let (due, outcome, sent) = (cells.time()?, cells.text()?, cells.time_or_none()?);
+    let row = OutboxRow { id, key, subject, message_id, state, attempts, created, due, outcome, sent };
+    Ok(OutboxMail { row, message })
+}
+
+/// Something refused, from its row.
+pub(crate) fn read_refused(cells: &mut Cells) -> Result<QuarantineNew, StoreError> {
+    Ok(QuarantineNew {
+        id: cells.parse(QuarantineId::parse)?,
+        received: cells.time()?,
+        gateway: cells.text_or_none()?,
+        address: cells.text()?,
+        code: cells.parse(RefusalCode::parse)?,
+        reason: cells.text()?,
+        raw: cells.bytes()?,
+        trusted: cells.flag()?,
+    })
 }
 
 fn settings(settings: &heliograph_domain::ProviderSettings) -> Option<Vec<Cell>> {

@@ -153,6 +153,9 @@ pub(crate) fn dump(connection: &Connection, writer: &mut ArchiveWriter) -> Resul
             // Tables that are large are read a gateway at a time, in the order of
             // their key: nothing has to be sorted.
             for (number, id) in gateways(&snapshot)? {
+                if table.name == "rollups" {
+                    quarter::require_sound(&snapshot, number, &id)?;
+                }
                 dump_table(&snapshot, sql, table, &[&number, &id], writer)?;
             }
         } else {
@@ -186,7 +189,8 @@ fn dump_frames(
     Ok(())
 }
 
-fn gateways(connection: &Connection) -> Result<Vec<(i64, String)>, StoreError> {
+/// The gateways' numbers and ids.
+pub(super) fn gateways(connection: &Connection) -> Result<Vec<(i64, String)>, StoreError> {
     let mut query = connection.prepare("SELECT number, id FROM gateway ORDER BY id")?;
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -203,17 +207,29 @@ fn dump_table(
     let mut rows = query.query(parameters)?;
     let mut extents = Extents::default();
     while let Some(row) = rows.next()? {
-        let found = row.as_ref().column_count();
-        let mut cells = Vec::with_capacity(table.columns.len());
-        for (index, (_, kind)) in table.columns.iter().take(found).enumerate() {
-            cells.push(cell(row, index, *kind)?);
-        }
+        let mut cells = cells(row, table)?;
         if table.name == "series" {
             cells.extend(extents.of(connection, row)?);
         }
         writer.row(table, &cells)?;
     }
     Ok(())
+}
+
+/// The columns of a table that a row has.
+pub(super) fn cells(row: &Row<'_>, table: &Table) -> Result<Vec<Cell>, StoreError> {
+    let found = row.as_ref().column_count();
+    let mut cells = Vec::with_capacity(table.columns.len());
+    for (index, (_, kind)) in table.columns.iter().take(found).enumerate() {
+        cells.push(cell(row, index, *kind)?);
+    }
+    Ok(cells)
+}
+
+/// A table and the query that reads it.
+pub(super) fn query(table: &str) -> Option<(&'static Table, &'static str)> {
+    let sql = SQL.iter().find(|sql| sql.table == table)?;
+    Some((Table::find(sql.table)?, sql.select))
 }
 
 fn cell(row: &Row<'_>, index: usize, kind: Type) -> Result<Cell, StoreError> {

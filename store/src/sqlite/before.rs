@@ -172,6 +172,7 @@ async fn a_file_of_the_release_before_is_taken_up() {
     assert_eq!(page.rows[0].value, 999.0, "a later push wins over what was there");
     store.gateway_retire(&gateway("gw-1"), at(100)).await.unwrap();
     assert_eq!(store.audit_verify(None).await.unwrap().head.seq, 1);
+    assert_eq!(store.damage_list().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -238,4 +239,5 @@ async fn rollups_that_the_release_before_changes_are_read_and_packed_anew() {
     assert_eq!((windows().await, packed()), (vec![(at(0), 15), (at(15), 9)], 2));
     let spans = store.span_list(&gateway("gw-1"), SpanStep::Day, TimeWindow::ALWAYS).await.unwrap();
     assert_eq!(spans[0].spans.iter().map(|day| day.rollup.count).sum::<u32>(), 24);
+    assert_eq!(store.damage_list().await.unwrap(), []);
 }

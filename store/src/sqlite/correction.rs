@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::rollup::correct;
 use crate::rollup::series::StoredSeries;
 
-const CORRECTION: &str = "correction";
+pub(super) const CORRECTION: &str = "correction";
 
 pub(crate) fn create(batch: &mut Batch<'_>, correction: &Correction) -> Result<(), StoreError> {
     let all = list(batch.connection)?;

@@ -7,7 +7,7 @@ use super::{Batch, record};
 use crate::error::StoreError;
 use crate::mapping::next;
 
-const MAPPING: &str = "mapping";
+pub(super) const MAPPING: &str = "mapping";
 
 pub(crate) fn save(batch: &mut Batch<'_>, name: MappingName, source: String, at: Timestamp) -> Result<(), StoreError> {
     let mapping = next(&list(batch.connection)?, name, source, at)?;

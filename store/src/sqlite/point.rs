@@ -7,9 +7,9 @@ use super::{Batch, gateway, location, record};
 use crate::error::StoreError;
 use crate::point::{binding_key, check_binding, check_role, end_binding};
 
-const POINT: &str = "point";
-const BINDING: &str = "binding";
-const ARRAY: &str = "array";
+pub(super) const POINT: &str = "point";
+pub(super) const BINDING: &str = "binding";
+pub(super) const ARRAY: &str = "array";
 
 pub(crate) fn save(batch: &mut Batch<'_>, point: &Point) -> Result<(), StoreError> {
     location::require(batch.connection, point.location)?;

@@ -13,6 +13,8 @@
 //! missing of a covered window (all LEB128), a byte that says which figures
 //! follow, those as eight little-endian bytes each, and the flags if there are any.
 
+mod compare;
+
 use std::collections::{BTreeMap, HashMap};
 
 use heliograph_domain::{GatewayId, Rollup, RollupFlags, TimeWindow, Timestamp, WINDOW_MS, window_of};
@@ -26,8 +28,9 @@ use crate::error::StoreError;
 use crate::rollup::WindowRollup;
 use crate::rollup::series::{Slot, StoredSeries};
 use crate::rollup::settle::SettledSeries;
+pub(super) use compare::{Flaw, compare, require_sound};
 
-const REPACK: &str = "repack";
+pub(super) const REPACK: &str = "repack";
 /// Windows of series packed in one transaction.
 const WORK_AT_ONCE: usize = 8_000;
 /// Room for so many windows of a series is made beforehand: a month's.
@@ -277,30 +280,59 @@ pub(crate) fn resume(batch: &mut Batch<'_>, only: Option<&GatewayId>) -> Result<
 
 /// Packs a stretch of windows; answers where it ends, `None` when there is none.
 fn pack_next(connection: &Connection, number: i64, from: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-    let slots: Vec<Slot> = connection
-        .prepare_cached("SELECT slot FROM series WHERE gateway = ?1 ORDER BY slot")?
-        .query_map([number], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let slots = slots(connection, number)?;
+    let Some(begin) = first_unpacked(connection, number, &slots, from)? else { return Ok(None) };
+    let stretch = stretch(&slots, begin);
+    for (start, entries) in unpacked(connection, number, &slots, stretch)? {
+        save(connection, key(number, start), &entries)?;
+    }
+    Ok(Some(stretch.end()))
+}
+
+type Entries = Vec<(Slot, Rollup)>;
+
+fn slots(connection: &Connection, number: i64) -> Result<Vec<Slot>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT slot FROM series WHERE gateway = ?1 ORDER BY slot")?;
+    Ok(query.query_map([number], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+/// The first window from an instant on that the table `rollup` has.
+fn first_unpacked(
+    connection: &Connection,
+    number: i64,
+    slots: &[Slot],
+    from: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
     let mut first =
         connection.prepare_cached("SELECT min(start) FROM rollup WHERE gateway = ?1 AND slot = ?2 AND start >= ?3")?;
     let mut begin: Option<Timestamp> = None;
-    for slot in &slots {
+    for slot in slots {
         let found: Option<i64> = first.query_row(params![number, slot, from.as_millis()], |row| row.get(0))?;
         begin = [begin, found.map(Timestamp::clamped)].into_iter().flatten().min();
     }
-    let Some(begin) = begin.map(window_of) else { return Ok(None) };
+    Ok(begin.map(window_of))
+}
+
+/// As many windows as are looked at at once.
+fn stretch(slots: &[Slot], begin: Timestamp) -> TimeWindow {
     let count = i64::try_from(WORK_AT_ONCE / slots.len().max(1)).unwrap_or(1).max(1);
-    let end = begin.plus_millis(count * WINDOW_MS);
-    let mut all: BTreeMap<Timestamp, Vec<(Slot, Rollup)>> = BTreeMap::new();
+    TimeWindow::between(begin, begin.plus_millis(count * WINDOW_MS))
+}
+
+/// What the table `rollup` has of a stretch.
+fn unpacked(
+    connection: &Connection,
+    number: i64,
+    slots: &[Slot],
+    stretch: TimeWindow,
+) -> Result<BTreeMap<Timestamp, Entries>, StoreError> {
+    let mut all: BTreeMap<Timestamp, Entries> = BTreeMap::new();
     for slot in slots {
-        for window in stored_windows(connection, number, slot, TimeWindow::between(begin, end))? {
-            all.entry(window.start).or_default().push((slot, window.rollup));
+        for window in stored_windows(connection, number, *slot, stretch)? {
+            all.entry(window.start).or_default().push((*slot, window.rollup));
         }
     }
-    for (start, entries) in all {
-        save(connection, key(number, start), &entries)?;
-    }
-    Ok(Some(end))
+    Ok(all)
 }
 
 #[cfg(test)]

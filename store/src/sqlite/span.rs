@@ -19,7 +19,7 @@ use crate::rollup::settle::SettledSeries;
 use crate::rollup::span::{spans_of, sum};
 use crate::rollup::{SeriesSpans, SpanRollup};
 
-const RESPAN: &str = "respan";
+pub(super) const RESPAN: &str = "respan";
 /// Months of one series made anew in one transaction.
 const MONTHS_AT_ONCE: usize = 8;
 
@@ -106,7 +106,7 @@ fn save(
     Ok(())
 }
 
-fn stored(
+pub(super) fn stored(
     connection: &Connection,
     number: i64,
     slot: Slot,

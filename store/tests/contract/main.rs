@@ -11,6 +11,7 @@ mod backend;
 mod cluster;
 mod corrections;
 mod credentials;
+mod damage;
 mod documents;
 mod erasure;
 mod failures;

@@ -67,6 +67,9 @@ async fn move_over(from: Backend, to: Backend) {
     }
     assert_eq!(before.len(), after.len());
     assert_eq!(target.audit_verify(None).await.unwrap().fault, None);
+    if matches!(to, Backend::Sqlite) {
+        assert_eq!(target.damage_list().await.unwrap(), []);
+    }
 
     // What is pushed now wins over what came with the archive, and counts.
     let target = clocked(&target);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use heliograph_domain::{EmailAddress, GatewayId, OutboxId, QuarantineId, RefusalCode, Timestamp};
+use heliograph_domain::{GatewayId, QuarantineId, Timestamp};
 use scylla::value::CqlTimestamp;
 
 use super::super::super::series::{extent_timestamps, latest_timestamp};
@@ -11,12 +11,11 @@ use super::super::super::{Database, mark, pulse};
 use super::{FIRST, Known, Restore, broken_trail};
 use crate::archive::tables::{Cell, Table};
 use crate::audit::{AuditHash, AuditRow};
-use crate::catalog::archive::{Cells, RESPAN, read_heard};
+use crate::catalog::archive::{Cells, RESPAN, read_heard, read_mail, read_refused};
 use crate::catalog::{Change, Record};
 use crate::credential::{CREDENTIAL_USE, Use};
 use crate::error::StoreError;
-use crate::outbox::{OutboxKey, OutboxMail, OutboxRow, OutboxState};
-use crate::quarantine::{PRESENTED, QuarantineNew, parse_presented};
+use crate::quarantine::{PRESENTED, parse_presented};
 use crate::stamp::WriteStamp;
 
 impl Restore<'_> {
@@ -114,28 +113,14 @@ impl Restore<'_> {
 
     pub(super) async fn mail(&mut self, table: &'static Table, row: Vec<Cell>) -> Result<(), StoreError> {
         let mut cells = Cells::of(table, row);
-        let id = cells.parse(OutboxId::parse)?;
-        let key = OutboxKey { report: cells.text()?, period: cells.text()?, recipient: cells.parse(EmailAddress::parse)? };
-        let (subject, message_id, message) = (cells.text()?, cells.text()?, cells.bytes()?);
-        let (created, state, attempts) = (cells.time()?, cells.parse(OutboxState::parse)?, cells.small()?);
-        let (due, outcome, sent) = (cells.time()?, cells.text()?, cells.time_or_none()?);
-        let row = OutboxRow { id, key, subject, message_id, state, attempts, created, due, outcome, sent };
+        let mail = read_mail(&mut cells)?;
         let db = self.db.clone();
-        self.write(async move { db.outbox_restore(OutboxMail { row, message }).await }).await
+        self.write(async move { db.outbox_restore(mail).await }).await
     }
 
     pub(super) async fn refused(&mut self, table: &'static Table, row: Vec<Cell>) -> Result<(), StoreError> {
         let mut cells = Cells::of(table, row);
-        let entry = QuarantineNew {
-            id: cells.parse(QuarantineId::parse)?,
-            received: cells.time()?,
-            gateway: cells.text_or_none()?,
-            address: cells.text()?,
-            code: cells.parse(RefusalCode::parse)?,
-            reason: cells.text()?,
-            raw: cells.bytes()?,
-            trusted: cells.flag()?,
-        };
+        let entry = read_refused(&mut cells)?;
         // One after the other: each may be large.
         self.db.quarantine_add(&entry, None).await
     }
