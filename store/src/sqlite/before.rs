@@ -23,11 +23,17 @@ fn gateway(name: &str) -> GatewayId {
     GatewayId::parse(name).unwrap()
 }
 
+/// How the release before writes a frame.
+const FRAME: &str = "INSERT INTO frame (gateway, time, data, crc) VALUES (?1, ?2, ?3, ?4)
+     ON CONFLICT DO UPDATE SET data = excluded.data, crc = excluded.crc";
+
 /// The file as the release before has made it.
 fn make_file(folder: &TempDir) -> Connection {
     let connection = Connection::open(folder.path().join("sunrise.db")).unwrap();
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
     connection.execute_batch(schema::FIRST).unwrap();
+    connection.execute_batch(schema::SECOND).unwrap();
+    connection.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('schema', ?1)", [2]).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     connection
 }
@@ -37,7 +43,7 @@ fn make_file(folder: &TempDir) -> Connection {
 fn write_as_the_release_before(connection: &Connection, name: &str, number: u128) {
     // What it does when it opens a file: it refuses what is ahead of it.
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert!(version <= 1, "the release before refuses a file of version {version}");
+    assert!(version <= 2, "the release before refuses a file of version {version}");
     connection.pragma_update(None, "foreign_keys", true).unwrap();
     let id = |kind: u128| Uuid::from_u128(number * 100 + kind).to_string();
     let run = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| connection.execute(sql, parameters).unwrap();
@@ -61,10 +67,8 @@ fn write_as_the_release_before(connection: &Connection, name: &str, number: u128
         &[&row, &0, &"inverter-1", &"power", &"W", &"gauge", &"ac-power"],
     );
     for minute in 0..30 {
-        run(
-            "INSERT INTO frame (gateway, time, data) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET data = excluded.data",
-            &[&row, &at(minute).as_millis(), &frame::pack(&[(0, 60.0)])],
-        );
+        let (time, data) = (at(minute).as_millis(), frame::pack(&[(0, 60.0)]));
+        run(FRAME, &[&row, &time, &data, &frame::checksum(row, time, &data)]);
         run(
             "INSERT INTO dirty (gateway, start) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             &[&row, &heliograph_domain::window_of(at(minute)).as_millis()],
@@ -73,9 +77,11 @@ fn write_as_the_release_before(connection: &Connection, name: &str, number: u128
     let extent = frame::Extent { slot: 0, latest: Some((at(29), 60.0)), first: at(0), last: at(29) };
     for _ in 0..2 {
         run(
-            "INSERT INTO latest (gateway, seen, address, documents, data) VALUES (?1, ?2, ?3, 1, ?4)
-             ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen), address = excluded.address, documents = documents + 1, data = excluded.data",
-            &[&row, &at(30).as_millis(), &"192.0.2.1:5", &frame::pack_extents(&[extent])],
+            "INSERT INTO latest (gateway, seen, address, documents, data, stamp) VALUES (?1, ?2, ?3, 1, ?4, ?5)
+             ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen),
+             address = CASE WHEN excluded.seen >= seen THEN excluded.address ELSE address END, documents = documents + 1,
+             stamp = max(stamp, excluded.stamp), data = excluded.data",
+            &[&row, &at(30).as_millis(), &"192.0.2.1:5", &frame::pack_extents(&[extent]), &(at(30).as_millis() * 1000)],
         );
     }
     run(
@@ -188,14 +194,10 @@ async fn the_release_before_goes_on_with_a_file_that_this_one_has_migrated() {
     assert_all_there(&store, "gw-2", 2).await;
     // It rewrites a frame of this release, which then holds what it wrote.
     store.document_write(document("gw-2", 40, 1.0)).await.unwrap();
-    let rewritten = frame::pack(&[(0, 2.5)]);
-    connection
-        .execute(
-            "INSERT INTO frame (gateway, time, data) VALUES ((SELECT number FROM gateway WHERE id = 'gw-2'), ?1, ?2)
-             ON CONFLICT DO UPDATE SET data = excluded.data",
-            params![at(40).as_millis(), rewritten],
-        )
-        .unwrap();
+    let number: i64 = connection.query_row("SELECT number FROM gateway WHERE id = 'gw-2'", [], |row| row.get(0)).unwrap();
+    let (time, rewritten) = (at(40).as_millis(), frame::pack(&[(0, 2.5)]));
+    let checksum = frame::checksum(number, time, &rewritten);
+    connection.execute(FRAME, params![number, time, rewritten, checksum]).unwrap();
     let page = store.reading_page(&gateway("gw-2"), TimeWindow::between(at(40), at(41)), 9).await.unwrap();
     assert_eq!(page.rows[0].value, 2.5);
     // What it reads of this release's rows is what it knows.

@@ -123,12 +123,9 @@ CREATE INDEX outbox_by_due ON outbox (state, due);
 /// months, the audit trail, a checksum a frame, and the stamp of the latest
 /// document, by which one that is written again is known.
 ///
-/// The release before knows nothing of checksums: where it rewrites a frame, the
-/// trigger clears what was the checksum of the old bytes. Nor does it know of
-/// packed rollups and of spans: where it changes rollups, they are made anew. This
-/// release says by the column `packed` that it has done so: 1, or 0 of a row that
-/// it is about to remove.
-const SECOND: &str = "
+/// The release before it knew nothing of checksums: where it rewrites a frame, the
+/// trigger clears what was the checksum of the old bytes.
+pub(super) const SECOND: &str = "
 CREATE TABLE record (kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 
 CREATE TABLE span (
@@ -146,11 +143,22 @@ CREATE TABLE audit (
     object TEXT NOT NULL, detail TEXT NOT NULL, hash BLOB NOT NULL
 );
 
-CREATE INDEX quarantine_by_gateway ON quarantine (gateway, code, trusted, bytes);
-
 ALTER TABLE latest ADD COLUMN stamp INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE frame ADD COLUMN crc INTEGER;
+CREATE TRIGGER frame_rewritten AFTER UPDATE OF data ON frame
+WHEN NEW.crc IS NOT NULL AND NEW.crc IS OLD.crc AND NEW.data IS NOT OLD.data
+BEGIN UPDATE frame SET crc = NULL WHERE gateway = NEW.gateway AND time = NEW.time; END;
+";
+
+/// Packed rollups, and what finds the documents that are held for a gateway.
+///
+/// The release before knows nothing of packed rollups: where it changes rollups,
+/// they are made anew, and spans with them. This release says by the column `packed`
+/// that it has done so: 1, or 0 of a row that it is about to remove.
+const THIRD: &str = "
+CREATE INDEX quarantine_by_gateway ON quarantine (gateway, code, trusted, bytes);
+
 CREATE TABLE quarter (key INTEGER PRIMARY KEY, data BLOB NOT NULL);
 ALTER TABLE rollup ADD COLUMN packed INTEGER;
 INSERT INTO record SELECT 'repack', CAST(number AS TEXT), '{}' FROM gateway;
@@ -160,14 +168,11 @@ BEGIN INSERT OR REPLACE INTO record VALUES
 CREATE TRIGGER rollup_removed AFTER DELETE ON rollup WHEN OLD.packed IS NOT 0
 BEGIN INSERT OR REPLACE INTO record VALUES
     ('repack', CAST(OLD.gateway AS TEXT), '{}'), ('respan', CAST(OLD.gateway AS TEXT), '{}'); END;
-
-CREATE TRIGGER frame_rewritten AFTER UPDATE OF data ON frame
-WHEN NEW.crc IS NOT NULL AND NEW.crc IS OLD.crc AND NEW.data IS NOT OLD.data
-BEGIN UPDATE frame SET crc = NULL WHERE gateway = NEW.gateway AND time = NEW.time; END;
 ";
 
-/// The migrations to each schema version, the first one first.
-const STEPS: &[&str] = &[FIRST, SECOND];
+/// The migrations to each schema version, the first one first. A step stays as it was
+/// when somebody first ran it; what comes later is a step of its own.
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD];
 
 /// The version of this release's schema.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -269,13 +274,35 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
-    fn of_the_release_before() -> Connection {
+    /// A file as the release of a version has made it; the first one did not write
+    /// its version down.
+    fn of_release(version: i64) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(FIRST).unwrap();
-        connection.pragma_update(None, "user_version", 1).unwrap();
+        for step in &STEPS[..usize::try_from(version).unwrap()] {
+            connection.execute_batch(step).unwrap();
+        }
+        if version > 1 {
+            connection.execute("INSERT INTO counter (name, value) VALUES ('schema', ?1)", [version]).unwrap();
+        }
+        connection.pragma_update(None, "user_version", oldest_compatible(version)).unwrap();
         connection
+    }
+
+    /// SHA-256 of each step's statements as they were first run.
+    const AS_FIRST_RUN: [&str; 3] = [
+        "7504b814930e6bd106265fb4542c0345f36314a2c2486f55f5519843a9c6c602",
+        "53e3e19e71244d0127149316f681a97c9b490996be25caed437e8d36845d2c7b",
+        "ef4ce9cec0316f92b906801c02e2a01e83592da3e1d2e861e86a50d27e765c19",
+    ];
+
+    #[test]
+    fn no_step_has_changed_since_it_was_first_run() {
+        let digest = |step: &&str| Sha256::digest(step.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(STEPS.iter().map(digest).collect::<Vec<_>>(), AS_FIRST_RUN);
     }
 
     fn versions(connection: &Connection) -> (i64, i64) {
@@ -284,19 +311,19 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_and_one_of_the_release_before_end_at_the_same_schema() {
-        let mut fresh = Connection::open_in_memory().unwrap();
-        let mut old = of_the_release_before();
+    fn a_new_file_and_those_of_all_releases_before_end_at_the_same_schema() {
+        let (mut fresh, mut first, mut second) = (Connection::open_in_memory().unwrap(), of_release(1), of_release(2));
         let tables = |connection: &Connection| -> Vec<String> {
             let mut query = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
             query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
         };
-        for connection in [&mut fresh, &mut old] {
+        for connection in [&mut fresh, &mut first, &mut second] {
             assert!(migrate(connection).is_ok());
             assert!(migrate(connection).is_ok(), "a second time there is nothing to do");
-            assert_eq!(versions(connection), (1, VERSION));
+            assert_eq!(versions(connection), (VERSION - 1, VERSION));
         }
-        assert_eq!(tables(&fresh), tables(&old));
+        assert_eq!(tables(&fresh), tables(&first));
+        assert_eq!(tables(&fresh), tables(&second));
     }
 
     #[test]
@@ -313,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_checksum_does_not_outlive_the_bytes_that_the_release_before_rewrites() {
-        let mut connection = of_the_release_before();
+        let mut connection = of_release(1);
         assert!(migrate(&mut connection).is_ok());
         connection.execute("INSERT INTO frame (gateway, time, data, crc) VALUES (1, 1, x'00', 7)", []).unwrap();
         let upsert = "INSERT INTO frame (gateway, time, data) VALUES (1, 1, ?1) ON CONFLICT DO UPDATE SET data = excluded.data";
