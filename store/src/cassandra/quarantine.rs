@@ -95,7 +95,7 @@ struct Entries {
 }
 
 /// Received, id, address, gateway, code, bytes.
-type LedgerRow = (CqlTimestamp, Uuid, String, Option<String>, String, i64);
+type LedgerRow = (CqlTimestamp, Uuid, Option<String>, Option<String>, String, Option<i64>);
 /// An entry that has to go: its key and its bytes.
 type Gone = (Key, u64);
 
@@ -235,29 +235,31 @@ impl Ledger {
 struct Columns {
     received: CqlTimestamp,
     id: Uuid,
-    trusted: bool,
+    trusted: Option<bool>,
     gateway: Option<String>,
-    address: String,
+    address: Option<String>,
     code: String,
     reason: String,
-    bytes: i64,
+    bytes: Option<i64>,
     raw: Option<Vec<u8>>,
 }
 
-impl TryFrom<Columns> for QuarantineRow {
-    type Error = StoreError;
-    fn try_from(row: Columns) -> Result<Self, StoreError> {
+impl Columns {
+    /// The entry; none where another process has removed it while its reason was
+    /// changed, which leaves a row of that alone.
+    fn into_row(self) -> Result<Option<QuarantineRow>, StoreError> {
+        let (Some(trusted), Some(address), Some(bytes)) = (self.trusted, self.address, self.bytes) else { return Ok(None) };
         let entry = QuarantineNew {
-            id: QuarantineId::new(row.id),
-            received: Timestamp::clamped(row.received.0),
-            gateway: row.gateway,
-            address: row.address,
-            code: RefusalCode::parse(&row.code)?,
-            reason: row.reason,
-            raw: row.raw.unwrap_or_default(),
-            trusted: row.trusted,
+            id: QuarantineId::new(self.id),
+            received: Timestamp::clamped(self.received.0),
+            gateway: self.gateway,
+            address,
+            code: RefusalCode::parse(&self.code)?,
+            reason: self.reason,
+            raw: self.raw.unwrap_or_default(),
+            trusted,
         };
-        Ok(Self { entry, bytes: usize::try_from(row.bytes).unwrap_or_default() })
+        Ok(Some(QuarantineRow { entry, bytes: usize::try_from(bytes).unwrap_or_default() }))
     }
 }
 
@@ -298,11 +300,11 @@ impl Database {
     /// there is.
     async fn remove_until(&self, share: Share, (received, id): Key) -> Result<(), StoreError> {
         let cql = "SELECT id, bytes FROM @.quarantine WHERE part = ? AND (received, id) <= (?, ?)";
-        let oldest: Vec<(Uuid, i64)> = self.all(cql, (share.part(), at(received), id)).await?;
+        let oldest: Vec<(Uuid, Option<i64>)> = self.all(cql, (share.part(), at(received), id)).await?;
         let cql = "DELETE FROM @.quarantine WHERE part = ? AND (received, id) <= (?, ?)";
         self.execute(cql, (share.part(), at(received), id)).await?;
         for (id, bytes) in oldest {
-            self.remove_pieces(id, u64::try_from(bytes).unwrap_or_default()).await?;
+            self.remove_pieces(id, bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default()).await?;
         }
         Ok(())
     }
@@ -404,6 +406,7 @@ impl Database {
             let most = i32::try_from(share.max().rows * 2).unwrap_or(i32::MAX);
             let rows: Vec<LedgerRow> = self.all(cql, (share.part(), most)).await?;
             for (received, id, address, gateway, code, bytes) in rows {
+                let (Some(address), Some(bytes)) = (address, bytes) else { continue };
                 let is_held = share == Share::Strangers && code == RefusalCode::UnknownGateway.as_str();
                 let held_for = gateway.filter(|_| is_held);
                 let bytes = u64::try_from(bytes).unwrap_or_default();
@@ -426,8 +429,19 @@ impl Database {
         let most = i32::try_from(limit).unwrap_or(i32::MAX);
         let mut found = Vec::new();
         for share in Share::ALL {
-            let rows: Vec<Columns> = self.all(cql, (share.part(), before, id, most)).await?;
-            found.extend(rows.into_iter().map(QuarantineRow::try_from).collect::<Result<Vec<_>, _>>()?);
+            loop {
+                let rows: Vec<Columns> = self.all(cql, (share.part(), before, id, most)).await?;
+                let keys: Vec<_> = rows.iter().map(|row| (Timestamp::clamped(row.received.0), row.id)).collect();
+                let rows = rows.into_iter().map(Columns::into_row).collect::<Result<Vec<_>, _>>()?;
+                let gone: Vec<_> = keys.iter().zip(&rows).filter(|(_, row)| row.is_none()).map(|(key, _)| *key).collect();
+                if gone.is_empty() {
+                    found.extend(rows.into_iter().flatten());
+                    break;
+                }
+                for (received, id) in gone {
+                    self.remove(share.part(), received, id).await?;
+                }
+            }
         }
         found.sort_by_key(|row| std::cmp::Reverse((row.entry.received, row.entry.id)));
         found.truncate(limit);
@@ -438,7 +452,8 @@ impl Database {
         let cql =
             "SELECT received, id, trusted, gateway, address, code, reason, bytes, raw FROM @.quarantine WHERE part = ? LIMIT 1";
         let found: Option<Columns> = self.row(cql, (id.to_string(),)).await?;
-        let mut row: QuarantineRow = found.ok_or(StoreError::NotFound("quarantine entry"))?.try_into()?;
+        let found = found.map(Columns::into_row).transpose()?.flatten();
+        let mut row = found.ok_or(StoreError::NotFound("quarantine entry"))?;
         for number in 1..pieces_of(row.bytes as u64) {
             let cql = "SELECT raw FROM @.quarantine WHERE part = ? LIMIT 1";
             let piece = self.row::<(Option<Vec<u8>>,)>(cql, (piece_part(id.as_uuid(), number),)).await?;
@@ -450,9 +465,12 @@ impl Database {
     pub(crate) async fn quarantine_usage(&self) -> Result<QuarantineUsage, StoreError> {
         let mut usage = QuarantineUsage::default();
         for share in Share::ALL {
-            let rows: Vec<(i64,)> = self.all("SELECT bytes FROM @.quarantine WHERE part = ?", (share.part(),)).await?;
-            usage.rows += rows.len() as u64;
-            usage.bytes += rows.iter().map(|(bytes,)| u64::try_from(*bytes).unwrap_or_default()).sum::<u64>();
+            let rows: Vec<(Option<i64>,)> = self.all("SELECT bytes FROM @.quarantine WHERE part = ?", (share.part(),)).await?;
+            let bytes = rows.into_iter().filter_map(|(bytes,)| bytes);
+            for bytes in bytes {
+                usage.rows += 1;
+                usage.bytes += u64::try_from(bytes).unwrap_or_default();
+            }
         }
         Ok(usage)
     }

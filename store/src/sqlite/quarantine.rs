@@ -137,6 +137,10 @@ pub(crate) fn presented(connection: &Connection, id: QuarantineId) -> Result<Opt
     parse_presented(&record::read::<String>(PRESENTED, &body)?).map(Some)
 }
 
+pub(crate) fn is_there(connection: &Connection, id: QuarantineId) -> Result<bool, StoreError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM quarantine WHERE id = ?1")?.exists([id.to_string()])?)
+}
+
 pub(crate) fn remove(batch: &mut Batch<'_>, id: QuarantineId) -> Result<(), StoreError> {
     let id = id.to_string();
     let mut query = batch.connection.prepare_cached("SELECT trusted, bytes FROM quarantine WHERE id = ?1")?;

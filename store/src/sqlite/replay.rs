@@ -22,6 +22,10 @@ pub(crate) fn write(
     code: RefusalCode,
     left: Option<QuarantineNew>,
 ) -> Result<(), StoreError> {
+    // Another process has done it, or the entry has made room for others.
+    if !quarantine::is_there(batch.connection, entry)? {
+        return Ok(());
+    }
     // What was stored in part when it came is counted already.
     let count = if code.is_of_reading() { Count::PerhapsAgain } else { Count::FirstTime };
     document::replay(batch, document, count)?;

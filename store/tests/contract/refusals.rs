@@ -102,3 +102,28 @@ async fn the_oldest_make_room() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_entry_that_goes_while_its_reason_is_changed_leaves_nothing_in_the_way() {
+    on_every_backend(|store| async move {
+        for number in 1..=3 {
+            store.quarantine_add(refused(number, b"<a/>".to_vec())).await.unwrap();
+        }
+        for number in [1, 3] {
+            let gone = store.quarantine_fetch(refused(number, vec![]).id).await.unwrap();
+            store.quarantine_remove(&gone).await.unwrap();
+            store.quarantine_revise(&gone).await.unwrap();
+        }
+        assert_eq!(store.quarantine_usage().await.unwrap(), QuarantineUsage { rows: 1, bytes: 4 });
+        let missing = store.quarantine_fetch(refused(3, vec![]).id).await;
+        assert!(matches!(missing, Err(StoreError::NotFound(_))), "{missing:?}");
+        // The newest entry is none, and a page of one is not empty for that.
+        let listed = store.quarantine_list(None, 1).await.unwrap();
+        assert_eq!(listed.iter().map(|row| row.entry.id).collect::<Vec<_>>(), [refused(2, vec![]).id]);
+        // Another process reads how full it is.
+        let other = store.root.provider(store.store.provider()).unwrap();
+        other.quarantine_add(refused(4, b"<a/>".to_vec())).await.unwrap();
+        assert_eq!(other.quarantine_usage().await.unwrap().rows, 2);
+    })
+    .await;
+}
