@@ -11,6 +11,8 @@ use tokio_rustls::server::TlsStream;
 
 /// Bytes asked for at once.
 const READ: usize = 16 * 1024;
+/// Bytes asked for first where nothing is under way.
+const LITTLE: usize = 4 * 1024;
 /// Records that are taken in a row before others get their turn.
 const RECORDS: usize = 16;
 
@@ -48,6 +50,7 @@ impl Wire {
     /// `WouldBlock` where nothing is there.
     pub(crate) fn try_read(&mut self, buffer: &mut BytesMut) -> Result<usize> {
         match self {
+            Self::Plain(stream) if buffer.is_empty() => try_read_little(stream, buffer),
             Self::Plain(stream) => {
                 buffer.reserve(READ);
                 stream.try_read_buf(buffer)
@@ -63,6 +66,21 @@ impl Wire {
             Self::Tls(encrypted) => &mut encrypted.stream.get_mut().0.tcp.inner,
         }
     }
+}
+
+/// Between documents little comes at once, mostly: it gets as much memory as it
+/// takes. Of thousands of connections that each had a large buffer for a moment the
+/// heap would keep holes between what is left of them.
+fn try_read_little(stream: &TcpStream, buffer: &mut BytesMut) -> Result<usize> {
+    let mut little = [0; LITTLE];
+    let read = stream.try_read(&mut little)?;
+    buffer.extend_from_slice(little.get(..read).unwrap_or_default());
+    if read < LITTLE {
+        return Ok(read);
+    }
+    buffer.reserve(READ);
+    // That the stream has ended or failed is seen again.
+    Ok(read + stream.try_read_buf(buffer).unwrap_or(0))
 }
 
 impl Encrypted {
