@@ -1,12 +1,12 @@
 //! `heliograph mapping`: how a provider's XML is read that is of no dialect.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use heliograph_dialects::{Mapping, profile_source, profiles};
-use heliograph_domain::{MappingName, ProviderMapping};
+use heliograph_domain::{MappingName, ProviderMapping, visible};
 
 use crate::{output, role};
 
@@ -86,9 +86,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// What documents a mapping is for.
 fn described(mapping: &Mapping) -> String {
+    let root = visible(mapping.root().as_bytes());
     match mapping.namespace() {
-        Some(namespace) => format!("{} of {namespace}", mapping.root()),
-        None => mapping.root().to_owned(),
+        Some(namespace) => format!("{root} of {}", visible(namespace.as_bytes())),
+        None => root,
     }
 }
 
@@ -121,7 +122,10 @@ async fn show(args: Named) -> anyhow::Result<()> {
     let Some(source) = own.or_else(|| profile_source(args.name.as_str())) else {
         bail!("provider {} has no mapping {}, and none comes with the product", store.provider(), args.name);
     };
-    output::ended(std::io::stdout().write_all(source.as_bytes()))?;
+    let mut out = std::io::stdout();
+    // Whoever wrote it may have meant another terminal than this one.
+    let shown = if out.is_terminal() { visible(source.as_bytes()) } else { source.to_owned() };
+    output::ended(out.write_all(shown.as_bytes()))?;
     store.close().await;
     Ok(())
 }

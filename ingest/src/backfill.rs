@@ -1,16 +1,19 @@
 //! Live documents before history: what a gateway has kept for long goes to the store
 //! in small turns, so that it is never far ahead of a document that has just come.
 //!
-//! Turns are given in the order in which they are asked for. While a gateway has
-//! history on its way its other documents take turns too: of two documents with the
-//! same reading the later one has to be written last.
+//! While a gateway has history on its way its other documents take turns too: of two
+//! documents with the same reading the later one has to be written last. So those of
+//! a gateway have their turns one after the other, each until it has its place in the
+//! order of the store.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use heliograph_domain::GatewayId;
 use heliograph_store::DocumentWrite;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex as FairMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 /// A document with a reading that is older than this when it comes is history.
 const LIVE_MS: i64 = 3_600_000;
@@ -22,16 +25,43 @@ const AT_ONCE: usize = 8_192;
 #[derive(Debug, Clone)]
 pub(crate) struct Backfill {
     readings: Arc<Semaphore>,
-    /// Documents of gateways that have or wait for a turn.
-    gateways: Arc<Mutex<HashMap<GatewayId, usize>>>,
+    gateways: Gateways,
+}
+
+/// Those of which documents have or wait for a turn.
+type Gateways = Arc<Mutex<HashMap<GatewayId, Queue>>>;
+
+/// The documents of a gateway.
+#[derive(Debug, Default)]
+struct Queue {
+    documents: usize,
+    /// Held by the one that is about to take its place in the order of the store.
+    order: Arc<FairMutex<()>>,
 }
 
 /// A turn, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     gateway: GatewayId,
-    gateways: Arc<Mutex<HashMap<GatewayId, usize>>>,
+    gateways: Gateways,
+    order: Option<OwnedMutexGuard<()>>,
+    /// Of readings, until the turn is over.
     permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    /// Runs a write, which has its place in the order of the store once it has been
+    /// polled. The next document of the gateway has its turn from then on, the next
+    /// history once the write has ended.
+    pub(crate) async fn run<T>(mut self, write: impl Future<Output = T>) -> T {
+        let mut write = pin!(write);
+        let first = std::future::poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await;
+        self.order = None;
+        match first {
+            Poll::Ready(written) => written,
+            Poll::Pending => write.await,
+        }
+    }
 }
 
 impl Default for Backfill {
@@ -43,31 +73,34 @@ impl Default for Backfill {
 impl Backfill {
     /// Waits until the document may go to the store: at once, if it is live.
     pub(crate) async fn turn(&self, document: &DocumentWrite) -> Option<Turn> {
-        let mut turn = self.queue(document)?;
+        let (mut turn, order) = self.queue(document)?;
+        turn.order = Some(order.lock_owned().await);
         let readings = u32::try_from(document.values.len().clamp(1, AT_ONCE)).unwrap_or(1);
         // Nobody closes it.
         turn.permit = Arc::clone(&self.readings).acquire_many_owned(readings).await.ok();
         Some(turn)
     }
 
-    fn queue(&self, document: &DocumentWrite) -> Option<Turn> {
+    fn queue(&self, document: &DocumentWrite) -> Option<(Turn, Arc<FairMutex<()>>)> {
         let mut gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
         if is_history(document) {
             metrics::counter!("heliograph_ingest_backfill_documents_total").increment(1);
         } else if !gateways.contains_key(&document.gateway) {
             return None;
         }
-        *gateways.entry(document.gateway.clone()).or_default() += 1;
-        Some(Turn { gateway: document.gateway.clone(), gateways: Arc::clone(&self.gateways), permit: None })
+        let queue = gateways.entry(document.gateway.clone()).or_default();
+        queue.documents += 1;
+        let (gateway, gateways) = (document.gateway.clone(), Arc::clone(&self.gateways));
+        Some((Turn { gateway, gateways, order: None, permit: None }, Arc::clone(&queue.order)))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = gateways.get_mut(&self.gateway) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(queue) = gateways.get_mut(&self.gateway) {
+            queue.documents -= 1;
+            if queue.documents == 0 {
                 gateways.remove(&self.gateway);
             }
         }
@@ -108,10 +141,18 @@ mod tests {
         let mut third = pin!(backfill.turn(&after));
         assert!(third.as_mut().now_or_never().is_none());
         drop(first);
-        let second = second.now_or_never().unwrap();
+        // However they are woken, the one that came first is the first in the store.
+        assert!(third.as_mut().now_or_never().is_none());
+        let second = second.now_or_never().unwrap().unwrap();
+        assert!(third.as_mut().now_or_never().is_none());
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let mut write = pin!(second.run(ended));
+        assert!(write.as_mut().now_or_never().is_none());
         let third = third.now_or_never().unwrap();
-        assert!(second.is_some() && third.is_some());
-        drop((second, third));
+        assert!(third.is_some(), "the second one has its place, so the third one has its turn");
+        end.send(()).unwrap();
+        assert!(write.now_or_never().is_some());
+        drop(third);
         assert!(backfill.turn(&after).now_or_never().unwrap().is_none(), "nothing of its history is left");
         assert_eq!(backfill.readings.available_permits(), AT_ONCE);
     }

@@ -97,16 +97,23 @@ impl Directory {
         }
     }
 
-    /// Who a gateway is by something else than a key, which is held against those that
-    /// are not revoked.
-    pub(crate) fn standing_by(&self, gateway: &GatewayId, is_right: impl Fn(&KeyDigest) -> bool) -> Standing {
+    /// Who a gateway was at a time: it is proven, or something else than a key is right
+    /// beside one that is not revoked and had not ended then.
+    pub(crate) fn standing_by(
+        &self,
+        gateway: &GatewayId,
+        at: Timestamp,
+        is_proven: bool,
+        is_right: impl Fn(&KeyDigest) -> bool,
+    ) -> Standing {
         let Some(entry) = self.gateways.get(gateway) else { return Standing::Unknown };
         match entry.state {
             GatewayState::Waiting => Standing::Unknown,
             GatewayState::Retired => Standing::Retired,
             GatewayState::Commissioned => {
-                let known = entry.keys.iter().fold(false, |found, known| found | is_right(&known.digest));
-                if known { Standing::Trusted(None) } else { Standing::Imposter }
+                let valid = entry.keys.iter().filter(|known| known.until.is_none_or(|until| until > at));
+                let known = valid.fold(false, |found, known| found | is_right(&known.digest));
+                if is_proven || known { Standing::Trusted(None) } else { Standing::Imposter }
             }
         }
     }

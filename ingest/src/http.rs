@@ -12,7 +12,6 @@ mod reply;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use heliograph_dialects::{Frame, Framer};
@@ -27,7 +26,7 @@ use patient::Patient;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, LARGE, Shared, WRITE_TIMEOUT, is_multi_threaded};
-use crate::intake::Peer;
+use crate::intake::{ANSWER_HELD, Peer};
 use crate::linger;
 use crate::room::Room;
 use crate::settings::IngestSettings;
@@ -35,9 +34,6 @@ use crate::wire::Begun;
 
 /// Bytes of a request's head.
 const HEAD: usize = 16 * 1024;
-/// How long an answer to a gateway ahead of its rate may be kept back; devices take
-/// a request as failed after half a minute or more.
-const SLOWED: Duration = Duration::from_secs(20);
 
 /// The methods of HTTP (RFC 9110 section 9, RFC 5789), with the space behind them.
 const METHODS: [&[u8]; 9] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"TRACE ", b"PATCH "];
@@ -88,7 +84,7 @@ async fn handle(request: Request<Incoming>, Requests { peer, shared }: &Requests
     if !matches!(*request.method(), Method::POST | Method::PUT) {
         return reply::last(reply::method_not_allowed(), request.body().is_end_stream());
     }
-    let mut peer = peer.clone();
+    let mut peer = peer.clone().asks_by_http();
     credentials::offer(&request, &mut peer);
     let is_known = match shared.intake.vouch(&mut peer) {
         Ok(is_known) => is_known,
@@ -105,10 +101,11 @@ async fn handle(request: Request<Incoming>, Requests { peer, shared }: &Requests
                 true => apart(|| (shared.intake.salvage(&document).dialect, shared.intake.take(&mut peer, &document))),
                 false => (shared.intake.salvage(&document).dialect, shared.intake.take(&mut peer, &document)),
             };
-            let _held = room.hand_over(document.len());
+            let held = room.hand_over(document.len());
             let answer = taken.answer.await;
+            drop(held);
             // Who waits for an answer sends no further document.
-            let slowed = tokio::time::sleep_until(taken.resume.min(since + SLOWED));
+            let slowed = tokio::time::sleep_until(taken.resume.min(Instant::now() + ANSWER_HELD));
             shared.shutdown.run_until_cancelled(slowed).await;
             (answer, dialect)
         }

@@ -2,23 +2,24 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use heliograph_dialects::{DecodeError, Decoded, Salvaged, mask_credentials, salvage, salvage_by};
-use heliograph_domain::{
-    Fingerprint, GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways, time_ordered_uuid,
-};
-use heliograph_store::{DocumentWrite, QuarantineNew, Stamps, StoreError, WriteStamp};
+use heliograph_domain::{Fingerprint, GatewayId, KeyDigest, RefusalCode, UnknownGateways};
+use heliograph_store::{DocumentWrite, QuarantineNew, Stamps, StoreError};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::answer::Answer;
+use crate::arrival::Arrival;
 use crate::backfill::Backfill;
 use crate::decoding::{Content, decode_for, reasons};
 use crate::directory::{Directory, DirectoryFeed, Proof, Standing};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
-use crate::rate::Pace;
+use crate::rate::{Hold, Pace};
 use crate::spool::{NotKept, Record, Spool};
 use crate::usage::Usage;
 
@@ -41,7 +42,13 @@ pub(crate) struct Intake {
     pub(crate) pace: Pace,
     /// Who waits behind live documents.
     pub(crate) backfill: Backfill,
+    /// Cancelled once nothing further is taken.
+    pub(crate) draining: CancellationToken,
 }
+
+/// How long an answer to a gateway ahead of its rate may be held back: devices take a
+/// request as failed after half a minute or more.
+pub(crate) const ANSWER_HELD: Duration = Duration::from_secs(20);
 
 const TOO_MANY_KEYS: &str = "too many wrong keys from this address, try again in a minute";
 /// Wrong keys of an address in a minute; more are answered and not kept.
@@ -67,6 +74,8 @@ pub(crate) struct Peer {
     owner: Option<GatewayId>,
     /// Whether a right key was seen on this connection.
     trusted: bool,
+    /// Whether its documents are requests, answered one by one.
+    by_http: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -92,7 +101,13 @@ impl Peer {
             needs_certificate: false,
             owner: None,
             trusted: false,
+            by_http: false,
         }
+    }
+
+    /// Says that its documents are requests.
+    pub(crate) fn asks_by_http(self) -> Self {
+        Self { by_http: true, ..self }
     }
 
     /// Says that a key is not enough.
@@ -184,21 +199,34 @@ impl Intake {
     /// Judges a document at once; the answer comes when what has to be written
     /// is safe. Judging stays in the order of the connection, writing overlaps.
     pub(crate) fn take(self: &Arc<Self>, peer: &mut Peer, bytes: &Bytes) -> Taken<impl Future<Output = Answer> + Send + use<>> {
-        let received = (self.clock)();
-        let verdict = self.judge(peer, bytes, received);
-        let (closes, resume) = (verdict.closes(), self.resume_after(&verdict, bytes.len()));
+        let verdict = self.judge(peer, bytes, self.arrival());
+        let (closes, hold) = (verdict.closes(), self.hold(&verdict, bytes.len()));
         let intake = Arc::clone(self);
         let peer = peer.clone();
-        Taken { closes, resume, answer: async move { intake.carry_out(verdict, &peer).await } }
+        let answer = async move {
+            let answer = intake.carry_out(verdict, &peer).await;
+            if hold.answer > Instant::now() {
+                let until = hold.answer.min(Instant::now() + ANSWER_HELD);
+                intake.draining.run_until_cancelled(tokio::time::sleep_until(until)).await;
+            }
+            answer
+        };
+        Taken { closes, resume: hold.read, answer }
     }
 
-    /// When to read on after a document; only what is stored counts, since anybody can
-    /// name anybody's gateway in what is refused.
-    fn resume_after(&self, verdict: &Verdict, bytes: usize) -> Instant {
+    /// Something has come now.
+    fn arrival(&self) -> Arrival {
+        let at = (self.clock)();
+        Arrival { at, stamp: self.stamps.next(at) }
+    }
+
+    /// How long a gateway has to wait after a document; only what is stored counts,
+    /// since anybody can name anybody's gateway in what is refused.
+    fn hold(&self, verdict: &Verdict, bytes: usize) -> Hold {
         let now = Instant::now();
         match verdict {
             Verdict::Store(document, ..) => self.pace.note(&document.gateway, document.values.len(), bytes, now),
-            Verdict::Answer(_) | Verdict::Keep(..) | Verdict::Knock(..) => now,
+            Verdict::Answer(_) | Verdict::Keep(..) | Verdict::Knock(..) => Hold { answer: now, read: now },
         }
     }
 
@@ -227,10 +255,10 @@ impl Intake {
 
     /// The answer to bytes that are no document.
     pub(crate) async fn refuse_bytes(&self, peer: &Peer, bytes: &[u8], code: RefusalCode, message: String) -> Answer {
-        let received = (self.clock)();
+        let arrival = self.arrival();
         let found = salvage(bytes);
         let gateway = found.gateway.or_else(|| peer.gateway().cloned());
-        let kept = kept(peer, gateway, received, code, message.clone(), bytes);
+        let kept = kept(peer, gateway, arrival, code, message.clone(), bytes);
         self.keep(peer, None, kept, Answer::nack(found.seq, code, message)).await
     }
 
@@ -242,7 +270,8 @@ impl Intake {
         }
     }
 
-    fn judge(&self, peer: &mut Peer, bytes: &Bytes, received: Timestamp) -> Verdict {
+    fn judge(&self, peer: &mut Peer, bytes: &Bytes, arrival: Arrival) -> Verdict {
+        let received = arrival.at;
         let Some(directory) = self.directory.now() else {
             let text = "gateways are not known yet, send it again";
             return Verdict::Answer(Answer::nack(salvage(bytes).seq, RefusalCode::Unavailable, text));
@@ -252,23 +281,23 @@ impl Intake {
             Ok(decoded) => decoded,
             Err(DecodeError { code, message, seq, gateway }) => {
                 let gateway = gateway.or_else(|| peer.gateway().cloned());
-                let kept = kept(peer, gateway, received, code, message.clone(), bytes);
+                let kept = kept(peer, gateway, arrival, code, message.clone(), bytes);
                 return Verdict::Keep(kept, Answer::nack(seq, code, message));
             }
         };
         let Some(gateway) = decoded.gateway.clone() else {
             let text = "the document names no gateway and no hello came before it";
-            let kept = kept(peer, None, received, RefusalCode::UnknownGateway, text.to_owned(), bytes);
+            let kept = kept(peer, None, arrival, RefusalCode::UnknownGateway, text.to_owned(), bytes);
             return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text));
         };
         if peer.hello.as_ref().is_some_and(|hello| hello.gateway != gateway) {
             let text = "this connection said hello as another gateway";
-            let kept = kept(peer, Some(gateway), received, RefusalCode::BadKey, text.to_owned(), bytes);
+            let kept = kept(peer, Some(gateway), arrival, RefusalCode::BadKey, text.to_owned(), bytes);
             return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
         }
         if peer.owner.as_ref().is_some_and(|owner| *owner != gateway) {
             let text = "the certificate of this connection is another gateway's";
-            let kept = kept(peer, Some(gateway), received, RefusalCode::BadKey, text.to_owned(), bytes);
+            let kept = kept(peer, Some(gateway), arrival, RefusalCode::BadKey, text.to_owned(), bytes);
             return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
         }
         let key = decoded.key.as_ref().map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
@@ -279,11 +308,11 @@ impl Intake {
                     (false, Some(_)) => "the key is wrong",
                     (false, None) => "the key is missing",
                 };
-                self.impostor(peer, &decoded, &gateway, received, bytes, text)
+                self.impostor(peer, &decoded, &gateway, arrival, bytes, text)
             }
             Standing::Retired => {
                 let text = format!("gateway {gateway} is no longer in use");
-                let kept = kept(peer, Some(gateway), received, RefusalCode::UnknownGateway, text.clone(), bytes);
+                let kept = kept(peer, Some(gateway), arrival, RefusalCode::UnknownGateway, text.clone(), bytes);
                 Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
             }
             Standing::Unknown if directory.settings.unknown_gateways == UnknownGateways::Refused => {
@@ -291,7 +320,7 @@ impl Intake {
                     peer.knocked = Some(Hello { gateway: gateway.clone(), key });
                 }
                 let text = format!("gateway {gateway} is not commissioned yet");
-                let kept = kept(peer, Some(gateway.clone()), received, RefusalCode::UnknownGateway, text.clone(), bytes);
+                let kept = kept(peer, Some(gateway.clone()), arrival, RefusalCode::UnknownGateway, text.clone(), bytes);
                 Verdict::Knock(gateway, kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
             }
             standing @ (Standing::Unknown | Standing::Trusted(_)) => {
@@ -303,8 +332,7 @@ impl Intake {
                     peer.hello = Some(Hello { gateway, key });
                     return Verdict::Answer(Answer::Ack { seq: decoded.seq, readings: 0, rejected: 0 });
                 }
-                let stamp = self.stamps.next(received);
-                accept(&directory, peer, decoded, gateway, (received, stamp), bytes)
+                accept(&directory, peer, decoded, gateway, arrival, bytes)
             }
         }
     }
@@ -314,16 +342,16 @@ impl Intake {
         peer: &Peer,
         decoded: &Decoded,
         gateway: &GatewayId,
-        received: Timestamp,
+        arrival: Arrival,
         bytes: &[u8],
         text: &str,
     ) -> Verdict {
-        let address = peer.address.ip();
+        let (address, received) = (peer.address.ip(), arrival.at);
         if self.wrong_keys.holds(address, received) {
             return Verdict::Answer(Answer::nack(decoded.seq.clone(), RefusalCode::RateLimited, TOO_MANY_KEYS));
         }
         self.wrong_keys.note(address, received);
-        let kept = kept(peer, Some(gateway.clone()), received, RefusalCode::BadKey, text.to_owned(), bytes);
+        let kept = kept(peer, Some(gateway.clone()), arrival, RefusalCode::BadKey, text.to_owned(), bytes);
         Verdict::Keep(kept, Answer::nack(decoded.seq.clone(), RefusalCode::BadKey, text))
     }
 
@@ -337,14 +365,20 @@ impl Intake {
     }
 
     async fn store(&self, peer: &Peer, document: DocumentWrite, bytes: &[u8], answer: Answer) -> Answer {
-        let (gateway, received) = (document.gateway.clone(), document.received);
-        let _turn = self.backfill.turn(&document).await;
-        match self.spool.write(Record::Document(Arc::new(document))).await {
+        let gateway = document.gateway.clone();
+        let arrival = Arrival { at: document.received, stamp: document.stamp };
+        let turn = self.backfill.turn(&document).await;
+        let write = self.spool.write(Record::Document(Arc::new(document)));
+        let written = match turn {
+            Some(turn) => turn.run(write).await,
+            None => write.await,
+        };
+        match written {
             Ok(()) => answer,
             // It would be refused as often as it is sent again.
             Err(NotKept::Refused(error @ (StoreError::TooManySeries(_) | StoreError::Refused(_)))) => {
                 let text = error.to_string();
-                let kept = kept(peer, Some(gateway), received, RefusalCode::Unsupported, text.clone(), bytes);
+                let kept = kept(peer, Some(gateway), arrival, RefusalCode::Unsupported, text.clone(), bytes);
                 self.keep(peer, None, kept, Answer::nack(answer.into_seq(), RefusalCode::Unsupported, text)).await
             }
             Err(error) => {
@@ -378,7 +412,8 @@ impl Intake {
             }
             Err(error) => {
                 note(&error, "refused document cannot be kept");
-                if answer.closes() { answer } else { unavailable("quarantine_add", answer) }
+                // A request is answered as it is, so that nobody is told of success.
+                if answer.closes() && !peer.by_http { answer } else { unavailable("quarantine_add", answer) }
             }
         }
     }
@@ -397,21 +432,15 @@ fn record(knocking: Option<GatewayId>, entry: QuarantineNew, key: Option<KeyDige
 
 /// Puts a trusted document into canonical units and refuses what the time policy
 /// refuses.
-fn accept(
-    directory: &Directory,
-    peer: &Peer,
-    decoded: Decoded,
-    gateway: GatewayId,
-    (received, stamp): (Timestamp, WriteStamp),
-    bytes: &Bytes,
-) -> Verdict {
+fn accept(directory: &Directory, peer: &Peer, decoded: Decoded, gateway: GatewayId, arrival: Arrival, bytes: &Bytes) -> Verdict {
     let policy = directory.settings.time_policy();
     let seq = decoded.seq.clone();
+    let Arrival { at: received, stamp } = arrival;
     let Content { sensors, series, values, refused } = Content::of(decoded, &policy, received, received);
     let answer = Answer::Ack { seq, readings: values.len(), rejected: refused.len() };
     let quarantine = refused.first().map(|first| {
         let (code, reasons) = (first.code, reasons(&refused));
-        quarantined(peer, Some(gateway.clone()), received, code, reasons, bytes)
+        quarantined(peer, Some(gateway.clone()), arrival, code, reasons, bytes)
     });
     let address = peer.address.to_string();
     Verdict::Store(
@@ -422,8 +451,8 @@ fn accept(
 }
 
 /// Something refused with the key that came with it, in the document or beside it.
-fn kept(peer: &Peer, gateway: Option<GatewayId>, received: Timestamp, code: RefusalCode, reason: String, bytes: &[u8]) -> Kept {
-    let entry = quarantined(peer, gateway, received, code, reason, bytes);
+fn kept(peer: &Peer, gateway: Option<GatewayId>, arrival: Arrival, code: RefusalCode, reason: String, bytes: &[u8]) -> Kept {
+    let entry = quarantined(peer, gateway, arrival, code, reason, bytes);
     let key = salvage(bytes).key.map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
     Kept { entry, key }
 }
@@ -431,14 +460,14 @@ fn kept(peer: &Peer, gateway: Option<GatewayId>, received: Timestamp, code: Refu
 fn quarantined(
     peer: &Peer,
     gateway: Option<GatewayId>,
-    received: Timestamp,
+    arrival: Arrival,
     code: RefusalCode,
     reason: String,
     bytes: &[u8],
 ) -> QuarantineNew {
     QuarantineNew {
-        id: QuarantineId::new(time_ordered_uuid(received, &rand::random())),
-        received,
+        id: arrival.id(),
+        received: arrival.at,
         gateway: gateway.map(String::from),
         address: peer.address.to_string(),
         code,

@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use heliograph_domain::Timestamp;
 
+use crate::address::block_of;
+
 /// How long deeds are remembered.
 const WINDOW_MS: i64 = 60_000;
 /// Addresses remembered at once; beyond it those whose time is over are dropped,
@@ -34,7 +36,7 @@ impl Lockout {
     /// Whether the address has to wait.
     pub(crate) fn holds(&self, address: IpAddr, now: Timestamp) -> bool {
         let deeds = self.deeds.lock().unwrap_or_else(PoisonError::into_inner);
-        deeds.get(&address).is_some_and(|done| done.count >= self.most && now.millis_since(done.since) < WINDOW_MS)
+        deeds.get(&block_of(address)).is_some_and(|done| done.count >= self.most && now.millis_since(done.since) < WINDOW_MS)
     }
 
     /// Notes a deed.
@@ -46,7 +48,7 @@ impl Lockout {
                 deeds.clear();
             }
         }
-        let done = deeds.entry(address).or_insert(Deeds { since: now, count: 0 });
+        let done = deeds.entry(block_of(address)).or_insert(Deeds { since: now, count: 0 });
         if now.millis_since(done.since) >= WINDOW_MS {
             *done = Deeds { since: now, count: 0 };
         }

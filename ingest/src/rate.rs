@@ -1,7 +1,9 @@
 //! How fast gateways may push: readings a second of each, readings a second and
 //! bytes a day of all.
 //!
-//! Nothing is dropped: who is ahead of its rate is read again only once it is not.
+//! Nothing is dropped: who is ahead of its rate is read again only once it is not, or
+//! after a minute: a device that waits for longer takes its connection for dead and
+//! opens another one.
 //! Each rate is a generic cell rate algorithm (ITU-T I.371): what was taken moves a
 //! clock ahead of the real one, and the lead may be as long as the burst. Where all
 //! together are ahead, only those wait who are ahead of an equal share as well, so
@@ -21,6 +23,8 @@ const ACTIVE: Duration = Duration::from_mins(1);
 /// How often the active ones are counted.
 const COUNT: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
+/// The longest that anybody waits.
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// What gateways may push. None of it is a limit on what is stored in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,16 @@ impl Default for Rates {
     }
 }
 
+/// How long a gateway has to wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hold {
+    /// For the answer to its document: it was ahead before that came, so that a new
+    /// connection for each document is of no use.
+    pub(crate) answer: Instant,
+    /// Until its connection is read on.
+    pub(crate) read: Instant,
+}
+
 /// A clock that runs ahead with what is taken.
 #[derive(Debug, Clone, Copy)]
 struct Cell(Instant);
@@ -54,7 +68,14 @@ impl Cell {
         if rate <= 0.0 {
             return now;
         }
-        self.0 = self.0.max(now) + Duration::from_secs_f64(amount as f64 / rate);
+        let most = burst + LONGEST;
+        let cost = Duration::from_secs_f64((amount as f64 / rate).min(most.as_secs_f64()));
+        self.0 = (self.0.max(now) + cost).min(now + most);
+        self.is_due(burst, now)
+    }
+
+    /// When the lead is within the burst.
+    fn is_due(self, burst: Duration, now: Instant) -> Instant {
         self.0.checked_sub(burst).map_or(now, |due| due.max(now))
     }
 }
@@ -97,11 +118,11 @@ impl Pace {
         Self { rates, state: Mutex::new(state) }
     }
 
-    /// Notes what a gateway has pushed; answers when to read on from it.
-    pub(crate) fn note(&self, gateway: &GatewayId, readings: usize, bytes: usize, now: Instant) -> Instant {
+    /// Notes what a gateway has pushed; answers for how long it has to wait.
+    pub(crate) fn note(&self, gateway: &GatewayId, readings: usize, bytes: usize, now: Instant) -> Hold {
         let Rates { gateway_readings, readings: all_readings, bytes_a_day, burst } = self.rates;
         if gateway_readings == 0 && all_readings == 0 && bytes_a_day == 0 {
-            return now;
+            return Hold { answer: now, read: now };
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { gateways, readings: all, bytes: volume, active } = &mut *state;
@@ -118,8 +139,10 @@ impl Pace {
             gateways.insert(gateway.clone(), new());
             active.0 += 1;
         }
-        let Some(pusher) = gateways.get_mut(gateway) else { return now };
+        let Some(pusher) = gateways.get_mut(gateway) else { return Hold { answer: now, read: now } };
         pusher.seen = now;
+        let before = [pusher.own.is_due(burst, now), all.is_due(burst, now).min(pusher.shares[0].is_due(burst, now))];
+        let before_today = volume.is_due(DAY, now).min(pusher.shares[1].is_due(DAY, now));
         // A document without readings costs something too.
         let (readings, bytes) = (readings.max(1) as u64, bytes as u64);
         let own = pusher.own.take(readings, f64::from(gateway_readings), burst, now);
@@ -129,7 +152,10 @@ impl Pace {
         let rate = bytes_a_day as f64 / DAY.as_secs_f64();
         let day = volume.take(bytes, rate, DAY, now);
         let share_of_day = pusher.shares[1].take(bytes, rate / sharers, DAY, now);
-        own.max(together.min(share)).max(day.min(share_of_day))
+        Hold {
+            answer: before.into_iter().fold(before_today, Instant::max),
+            read: own.max(together.min(share)).max(day.min(share_of_day)),
+        }
     }
 }
 
@@ -150,7 +176,7 @@ mod tests {
     fn push(pace: &Pace, number: usize, from: Instant, until: Instant) -> u32 {
         let (mut now, mut documents) = (from, 0);
         while now < until {
-            now = pace.note(&gateway(number), 10, 1000, now);
+            now = pace.note(&gateway(number), 10, 1000, now).read;
             documents += 1;
         }
         documents
@@ -164,11 +190,17 @@ mod tests {
         let documents = push(&pace, 1, now, now + Duration::from_mins(1));
         assert!((619..=622).contains(&documents), "{documents}");
         // Another one is not concerned.
-        assert_eq!(pace.note(&gateway(2), 200, 0, now), now);
+        assert_eq!(pace.note(&gateway(2), 200, 0, now).read, now);
         // After a pause it may push a burst again.
         let later = now + Duration::from_mins(2);
-        assert_eq!(pace.note(&gateway(1), 200, 0, later), later);
-        assert!(pace.note(&gateway(1), 1, 0, later) > later);
+        assert_eq!(pace.note(&gateway(1), 200, 0, later).read, later);
+        let ahead = pace.note(&gateway(1), 100, 0, later);
+        assert_eq!((ahead.answer, ahead.read), (later, later + Duration::from_secs(1)));
+        // By another connection it waits for its answer instead.
+        assert_eq!(pace.note(&gateway(1), 1, 0, later).answer, later + Duration::from_secs(1));
+        // However much it was, it is heard of again within a minute.
+        let hold = pace.note(&gateway(1), usize::MAX >> 12, 0, later);
+        assert_eq!(hold.read, later + LONGEST);
     }
 
     #[test]
@@ -176,7 +208,7 @@ mod tests {
         let now = Instant::now();
         let pace = Pace::new(Rates { gateway_readings: 0, ..rates() }, now);
         for _ in 0..1000 {
-            assert_eq!(pace.note(&gateway(1), usize::MAX >> 12, 0, now), now);
+            assert_eq!(pace.note(&gateway(1), usize::MAX >> 12, 0, now).read, now);
         }
     }
 
@@ -189,10 +221,10 @@ mod tests {
         for tick in 0..600 {
             let at = now + Duration::from_millis(tick * 100);
             for quiet in 1..10 {
-                assert_eq!(pace.note(&gateway(quiet), 5, 0, at), at, "gateway {quiet} waits at {tick}");
+                assert_eq!(pace.note(&gateway(quiet), 5, 0, at).read, at, "gateway {quiet} waits at {tick}");
             }
             while noisy <= at {
-                noisy = pace.note(&gateway(0), 10, 0, at);
+                noisy = pace.note(&gateway(0), 10, 0, at).read;
                 taken += 10;
             }
         }

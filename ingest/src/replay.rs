@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use heliograph_dialects::{Mapping, Refused};
 use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways};
-use heliograph_store::{Difference, DocumentWrite, ProviderStore, QuarantineNew, QuarantineRow, StoreError, WriteStamp};
+use heliograph_store::{Difference, DocumentWrite, ProviderStore, QuarantineNew, QuarantineRow, StoreError};
 
+use crate::arrival::Arrival;
 use crate::decoding::{Content, decode_for, reasons};
 use crate::directory::{Directory, Standing};
 use crate::http::apart;
@@ -115,8 +116,8 @@ impl Replayer {
             return Err(Verdict::refuse(RefusalCode::UnknownGateway, "it names no gateway"));
         };
         // Of a document that was stored in part it was proven then.
-        let is_proven = proof == Proof::Vouched || (entry.code.is_of_reading() && named.as_ref() == Some(&gateway));
-        self.admit(&gateway, presented, entry.id, is_proven)?;
+        let was_proven = entry.trusted && entry.code.is_of_reading() && named.as_ref() == Some(&gateway);
+        self.admit(&gateway, presented, entry, proof == Proof::Vouched || was_proven)?;
         if decoded.is_hello {
             return Ok(Verdict::Nothing);
         }
@@ -129,12 +130,12 @@ impl Replayer {
         &self,
         gateway: &GatewayId,
         presented: Option<KeyDigest>,
-        entry: QuarantineId,
+        entry: &QuarantineNew,
         is_proven: bool,
     ) -> Result<(), Verdict> {
-        let is_right = |known: &KeyDigest| presented.is_some_and(|presented| known.bound_to(entry).matches(&presented));
+        let is_right = |known: &KeyDigest| presented.is_some_and(|presented| known.bound_to(entry.id).matches(&presented));
         let unknown = |what: &str| Err(Verdict::refuse(RefusalCode::UnknownGateway, format!("gateway {gateway} {what}")));
-        match self.directory.standing_by(gateway, |known| is_proven || is_right(known)) {
+        match self.directory.standing_by(gateway, entry.received, is_proven, is_right) {
             Standing::Trusted(_) => Ok(()),
             Standing::Unknown if self.directory.settings.unknown_gateways == UnknownGateways::Adopted => Ok(()),
             Standing::Unknown => unknown("is not commissioned"),
@@ -195,7 +196,7 @@ fn take(entry: &QuarantineNew, gateway: GatewayId, content: Content) -> Verdict 
         ..entry.clone()
     });
     let (received, address) = (entry.received, entry.address.clone());
-    let stamp = WriteStamp::at(received);
+    let stamp = Arrival::stamp_of(entry);
     let document = DocumentWrite { gateway, received, stamp, address, sensors, series, values, quarantine };
     Verdict::Take { document: Box::new(document), refused }
 }

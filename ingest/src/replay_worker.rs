@@ -11,16 +11,19 @@ use tokio_util::sync::CancellationToken;
 use crate::Clock;
 use crate::directory::{Directory, DirectoryFeed};
 use crate::replay::{Proof, Replayer, Verdict};
-use crate::spool::Status;
+use crate::spool::{Status, is_temporary};
 
-/// Between two passes, and before the next attempt where the store takes nothing.
+/// Before a pass, and before the next attempt where the store takes nothing.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Between later passes, which find what somebody held who had not heard yet.
+const LATER: Duration = Duration::from_mins(10);
 /// Entries listed at once.
 const PAGE: usize = 500;
 
 /// Replays what is held of gateways, at the start and whenever a gateway has been
 /// commissioned or has got another key, until told to stop. Others may not know of
-/// that yet and hold one more document: so it is done once more a moment later.
+/// that yet and hold one more document: so it is done a moment later, so that what
+/// they held meanwhile is replayed with what is newer, and again now and then.
 pub(crate) async fn run(worker: Worker, shutdown: CancellationToken) {
     shutdown.run_until_cancelled(worker.work()).await;
 }
@@ -37,22 +40,21 @@ pub(crate) struct Worker {
 impl Worker {
     async fn work(&self) {
         let mut directory = self.directory.clone();
-        let (mut seen, mut passes, mut due) = (None, 0, Instant::now());
+        let (mut seen, mut due) = (None, Instant::now() + PAUSE);
         loop {
             let now = directory.now();
             let commissioned = now.as_ref().map(|now| now.commissioned());
             if seen != commissioned {
-                (seen, passes, due) = (commissioned, 2, Instant::now());
+                (seen, due) = (commissioned, Instant::now() + PAUSE);
             }
             tokio::select! {
-                () = tokio::time::sleep_until(due), if passes > 0 => {
+                () = tokio::time::sleep_until(due), if now.is_some() => {
                     let Some(now) = now else { continue };
                     let passed = self.pass(&now).await.unwrap_or_else(|error| {
                         tracing::warn!(%error, "what is held of gateways cannot be replayed now");
                         false
                     });
-                    passes -= u32::from(passed);
-                    due = Instant::now() + PAUSE;
+                    due = Instant::now() + if passed { LATER } else { PAUSE };
                 }
                 is_there = directory.changed() => if !is_there { return },
             }
@@ -74,7 +76,12 @@ impl Worker {
             let Some(last) = page.last() else { break };
             before = Some((last.entry.received, last.entry.id));
             for row in page.iter().filter(|row| is_held_for(directory, row)) {
-                replayed += u64::from(self.replay(&replayer, row).await?);
+                match self.replay(&replayer, row).await {
+                    Ok(whole) => replayed += u64::from(whole),
+                    Err(error) if is_temporary(&error) => return Err(error),
+                    // One that cannot be read or written keeps no other one back.
+                    Err(error) => tracing::error!(%error, entry = %row.entry.id, "what is held of a gateway cannot be replayed"),
+                }
             }
         }
         if replayed > 0 {

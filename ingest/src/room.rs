@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::address::block_of;
+
 /// What every connection may buffer without asking, bytes.
 const FREE: usize = 64 * 1024;
 /// Room is given in steps of this many bytes.
@@ -100,14 +102,6 @@ impl Room {
     /// Gives the room of a large document to whoever works on it.
     pub(crate) fn hand_over(&mut self, document: usize) -> Vec<Held> {
         if document > FREE { std::mem::take(&mut self.held) } else { Vec::new() }
-    }
-}
-
-/// Whom an address belongs to: of IPv6, everybody has at least a /64.
-fn block_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => std::net::Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

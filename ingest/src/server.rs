@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Clock;
+use crate::address::block_of;
 use crate::backfill::Backfill;
 use crate::connection::{self, Shared};
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
@@ -82,6 +83,7 @@ impl Ingest {
             stamps: Stamps::new(),
             pace: Pace::new(settings.rates, Instant::now()),
             backfill: Backfill::default(),
+            draining: CancellationToken::new(),
         });
         Ok(Self { intake, keeper, spool: task, store, settings, tls: None, tls_listener: None })
     }
@@ -137,6 +139,7 @@ impl Ingest {
         };
         accept(&doors, &shared, &tasks).await;
         drop(doors);
+        self.intake.draining.cancel();
         let until = Instant::now() + self.settings.drain;
         tasks.close();
         tracing::info!(open = tasks.len(), "draining");
@@ -192,7 +195,7 @@ async fn accept(doors: &Doors, shared: &Shared, tasks: &TaskTracker) {
             }
         };
         metrics::counter!("heliograph_ingest_connections_total").increment(1);
-        let place = addresses.place(address.ip(), settings.connections_per_address);
+        let place = addresses.place(block_of(address.ip()), settings.connections_per_address);
         let permit = place.and_then(|place| Some((place, Arc::clone(&permits).try_acquire_owned().ok()?)));
         if let Some(permit) = permit {
             let shared = shared.clone();

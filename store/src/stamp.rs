@@ -19,6 +19,13 @@ impl WriteStamp {
         Self(received.as_millis().saturating_mul(1000))
     }
 
+    /// A later stamp of a document that arrived at an instant, so many microseconds
+    /// after the first one.
+    #[must_use]
+    pub const fn within(received: Timestamp, micros: u16) -> Self {
+        Self(Self::at(received).0.saturating_add(micros as i64))
+    }
+
     /// A stamp that was given before.
     pub(crate) const fn of_micros(micros: i64) -> Self {
         Self(micros)

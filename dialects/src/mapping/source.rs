@@ -90,6 +90,10 @@ pub(super) fn compile(toml: &str) -> Result<Mapping, String> {
     if written.reading.is_empty() || written.reading.len() + written.lookup.len() > MOST_RULES {
         return Err(format!("a mapping has 1 to {MOST_RULES} readings and lookups"));
     }
+    let is_name = |name: &str| !name.is_empty() && !name.chars().any(|c| c.is_control() || c.is_whitespace());
+    if !is_name(&written.root) || written.namespace.as_deref().is_some_and(|name| !is_name(name)) {
+        return Err("root and namespace are names, without white space".to_owned());
+    }
     let mut compiler =
         Compiler { paths: Paths::default(), maps: &written.map, lookups: written.lookup.keys().cloned().collect() };
     let gateway = compiler.template("gateway", None, &written.gateway)?;

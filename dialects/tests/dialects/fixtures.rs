@@ -110,6 +110,7 @@ fn a_mapping_that_is_wrong_is_told_what_and_where() {
         assert!(error.contains(told), "{to}: {error}");
     };
     check("name = 'a'", "", "missing field `name`");
+    check("root = 'r'", "root = \"\\u001b[2J\"", "root and namespace are names");
     check("metric =", "metrics =", "unknown field `metrics`");
     check("'/r/v'", "'r/v'", "reading 1: path \"r/v\" does not begin with '/'");
     check("'{.}'", "'{../../../a}'", "reading 1: value: a path goes up beyond the root");

@@ -353,3 +353,18 @@ async fn a_body_is_not_drained_without_end() {
         assert!(sent < 64 * 1024, "{sent} KiB were taken");
     }
 }
+
+#[tokio::test]
+async fn a_device_is_told_of_success_only_where_what_was_refused_is_kept() {
+    let server = Server::with(IngestSettings { spool_bytes: 0, ..IngestSettings::default() }, UnknownGateways::Refused).await;
+    let head = format!("POST /push/gw-0001/{KEY} HTTP/1.1\r\nHost: a");
+    let broken = LOG.replace("</DAS>", "</DES>");
+    let kept = send(&server, &head, broken.as_bytes()).await;
+    assert_eq!(kept.status, 200, "{}", kept.body);
+    assert!(kept.body.contains("SUCCESS"));
+    assert_eq!(server.quarantine().await.len(), 1);
+    server.store.close().await;
+    let lost = send(&server, &head, broken.as_bytes()).await;
+    assert_eq!(lost.status, 503, "{}", lost.body);
+    assert!(lost.head.contains("retry-after"));
+}

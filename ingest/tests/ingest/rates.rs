@@ -74,6 +74,20 @@ async fn a_drain_does_not_wait_for_a_gateway_that_is_read_slower() {
 }
 
 #[tokio::test]
+async fn a_connection_for_each_document_is_no_faster() {
+    let server = server(RATES).await;
+    let begun = Instant::now();
+    for seq in 0..40 {
+        let mut gateway = server.connect().await;
+        let answer = gateway.ask(&push(&seq.to_string(), seq * 10, &[1.5; 10])).await;
+        assert_eq!(answer, format!("<ack seq=\"{seq}\" readings=\"10\"/>"));
+    }
+    // 100 readings at once, and all but those of the last document by their rate.
+    assert!(begun.elapsed() >= Duration::from_millis(2800), "{:?}", begun.elapsed());
+    assert_eq!(server.values().await.len(), 400);
+}
+
+#[tokio::test]
 async fn a_gateway_ahead_of_its_rate_waits_for_its_answer_by_http() {
     let server = server(RATES).await;
     let begun = Instant::now();
