@@ -147,15 +147,7 @@ pub(crate) fn kwh(energy: Option<Energy>) -> String {
 
 /// Where an energy comes from, in words.
 pub(crate) fn source_note(energy: Option<Energy>) -> String {
-    let Some(energy) = energy else { return String::new() };
-    let mut note = format!("from {}", energy.source.label());
-    if energy.estimated {
-        note.push_str(", partly estimated");
-    }
-    if energy.flagged {
-        note.push_str(", an implausible step left out");
-    }
-    note
+    energy.map_or_else(String::new, |energy| energy.origin())
 }
 
 pub(crate) fn known(value: Option<f64>, show: impl FnOnce(f64) -> String) -> String {

@@ -4,6 +4,8 @@
 //! tiles and columns as its tables, so that both say the same to the digit. What
 //! is not known is said in words and never as 0.
 
+mod when;
+
 use askama::Template;
 use heliograph_domain::{Period, ProviderSettings, Zone};
 use heliograph_report::{BucketFigures, BucketState, Energy, Figures, GatewayReport, Peak, format};
@@ -11,6 +13,8 @@ use heliograph_report::{BucketFigures, BucketState, Energy, Figures, GatewayRepo
 use crate::error::MailerError;
 use crate::look::Look;
 use crate::schedule::Report;
+
+use when::When;
 
 /// What a summary is made from.
 #[derive(Debug)]
@@ -76,6 +80,7 @@ pub(crate) struct Summary {
 struct Headline {
     label: String,
     figure: String,
+    origin: String,
 }
 
 #[derive(Debug)]
@@ -96,6 +101,8 @@ struct GatewayRow {
     name: String,
     location: String,
     energy: String,
+    /// Where the energy comes from; empty where none is known.
+    origin: String,
     peak: String,
     measured: String,
 }
@@ -142,10 +149,7 @@ impl Summary {
     pub(crate) fn of(facts: &Facts<'_>) -> Self {
         let subjects = Subject::choose(facts.figures);
         let when = When::of(facts.report, &facts.period);
-        let headline = subjects.map(|subject| Headline {
-            label: format!("{} {}", subject.verb(), when.long),
-            figure: subject.energy(facts.figures).map(|energy| format::energy(energy.watt_hours)).unwrap_or_default(),
-        });
+        let headline = subjects.and_then(|subject| Headline::of(subject, facts, &when));
         let figure = headline.as_ref().map_or_else(|| "no data".to_owned(), |headline| plain(&headline.figure));
         let (complete, completeness) = completeness(facts, subjects);
         Self {
@@ -208,36 +212,11 @@ impl Subject {
     }
 }
 
-/// A period in words.
-struct When {
-    kind: &'static str,
-    title: String,
-    /// `on Friday, 20 November 2026`.
-    long: String,
-    /// `on 20 November 2026`.
-    short: String,
-    before: &'static str,
-}
-
-impl When {
-    fn of(report: Report, period: &Period) -> Self {
-        let spell = |format: &str| period.first().strftime(format).to_string();
-        match report {
-            Report::Daily => Self {
-                kind: "Daily summary",
-                title: spell("%A, %-d %B %Y"),
-                long: spell("on %A, %-d %B %Y"),
-                short: spell("on %-d %B %Y"),
-                before: "the day before",
-            },
-            Report::Monthly => Self {
-                kind: "Monthly summary",
-                title: spell("%B %Y"),
-                long: spell("in %B %Y"),
-                short: spell("in %B %Y"),
-                before: "the month before",
-            },
-        }
+impl Headline {
+    fn of(subject: Subject, facts: &Facts<'_>, when: &When) -> Option<Self> {
+        let energy = subject.energy(facts.figures)?;
+        let label = format!("{} {}", subject.verb(), when.long);
+        Some(Self { label, figure: format::energy(energy.watt_hours), origin: energy.origin() })
     }
 }
 
@@ -282,7 +261,7 @@ fn completeness(facts: &Facts<'_>, subject: Option<Subject>) -> (bool, String) {
 fn details(subject: Subject, facts: &Facts<'_>) -> Vec<Fact> {
     let figures = facts.figures;
     let energy = |label, energy: Option<Energy>| {
-        energy.map(|energy| Fact { label, value: format::energy(energy.watt_hours), note: String::new() })
+        energy.map(|energy| Fact { label, value: format::energy(energy.watt_hours), note: energy.origin() })
     };
     let plain = |label, value: Option<String>| value.map(|value| Fact { label, value, note: String::new() });
     let consumed = figures.consumed.filter(|_| subject != Subject::Consumed);
@@ -320,6 +299,7 @@ fn gateway_row(subject: Option<Subject>, gateway: &GatewayFacts<'_>) -> GatewayR
         name: gateway.name.to_owned(),
         location: gateway.location.to_owned(),
         energy: energy.map_or_else(|| "no data".to_owned(), |energy| format::kwh(energy.watt_hours)),
+        origin: energy.map(|energy| energy.origin()).unwrap_or_default(),
         peak: figures.peak.filter(|_| energy.is_some()).map_or_else(|| "–".to_owned(), |peak| format::power(peak.watts)),
         measured: figures.completeness.ratio().map_or_else(|| "–".to_owned(), format::percent),
     }
@@ -409,8 +389,24 @@ mod tests {
         let said = text(&figures, Some(&Figures { produced: energy(10_000.0), ..whole() }));
         for expected in [
             "Subject: Sunrise: 12.3 kWh on 20 November 2026",
-            "Produced on Friday, 20 November 2026: 12.3 kWh\n+23 % against the day before (10.0 kWh)\n",
-            "Consumed: 8.00 kWh\nDrawn from the grid: 1.00 kWh\nFed into the grid: 5.35 kWh\nHighest power: 4.32 kW at 12:15",
+            "Produced on Friday, 20 November 2026: 12.3 kWh from counter\n+23 % against the day before (10.0 kWh)\n",
+            "Consumed: 8.00 kWh from counter\nDrawn from the grid: 1.00 kWh from counter\n\
+             Fed into the grid: 5.35 kWh from counter\nHighest power: 4.32 kW at 12:15",
+        ] {
+            assert!(said.contains(expected), "{expected}\n{said}");
+        }
+    }
+
+    #[test]
+    fn each_energy_says_where_it_comes_from() {
+        let integrated = Energy { source: EnergySource::Power, ..energy(12_345.0).unwrap() };
+        let estimated = Energy { source: EnergySource::Interval, estimated: true, ..energy(1_000.0).unwrap() };
+        let figures = Figures { produced: Some(integrated), imported: Some(estimated), ..whole() };
+        let said = text(&figures, None);
+        for expected in [
+            "Subject: Sunrise: 12.3 kWh on 20 November 2026\n",
+            "Produced on Friday, 20 November 2026: 12.3 kWh from integrated power\n",
+            "Drawn from the grid: 1.00 kWh from interval energy, partly estimated\n",
         ] {
             assert!(said.contains(expected), "{expected}\n{said}");
         }

@@ -7,10 +7,10 @@ use crate::energy::{BucketFigures, Energy};
 use crate::gateway::GatewayReport;
 
 /// What a gateway report shows, a row a bar: local and UTC beginning, the
-/// gateway's energies in Wh, the share of the expected time that was measured
-/// (0 to 1), whether part is estimated, then the main energy of each sensor in
-/// Wh. What is not known is empty. Bars outside of what the reader may see are
-/// left out.
+/// gateway's energies in Wh, each with its source, the share of the expected time
+/// that was measured (0 to 1), whether part is estimated, then the main energy of
+/// each sensor in Wh with its source. What is not known is empty. Bars outside of
+/// what the reader may see are left out.
 ///
 /// Names that a spreadsheet would take for a formula (`=`, `+`, `-`, `@`
 /// first) get an apostrophe in front; what a spreadsheet may
@@ -29,23 +29,27 @@ pub fn gateway_csv(report: &GatewayReport) -> String {
 }
 
 fn header(report: &GatewayReport) -> Vec<String> {
-    const FIXED: [&str; 8] =
-        ["start_local", "start_utc", "produced_wh", "imported_wh", "exported_wh", "consumed_wh", "covered", "estimated"];
+    let site = ["produced", "imported", "exported", "consumed"].map(str::to_owned);
     let sensors = report.sensors.iter().map(|sensor| {
         let direction = sensor.main_energy().map_or("energy", |(direction, _)| direction.label());
-        neutral(&format!("{} {direction}_wh", sensor.name))
+        neutral(&format!("{} {direction}", sensor.name))
     });
-    FIXED.iter().map(ToString::to_string).chain(sensors).collect()
+    let columns = |energy: String| [format!("{energy}_wh"), format!("{energy}_source")];
+    let mut names = ["start_local", "start_utc"].map(str::to_owned).to_vec();
+    names.extend(site.into_iter().flat_map(columns));
+    names.extend(["covered", "estimated"].map(str::to_owned));
+    names.extend(sensors.flat_map(columns));
+    names
 }
 
 fn row(report: &GatewayReport, index: usize, bucket: &BucketFigures) -> Vec<String> {
     let energies = [bucket.produced, bucket.imported, bucket.exported, bucket.consumed];
     let estimated = energies.iter().flatten().any(|energy| energy.estimated);
     let mut cells = vec![local(&report.zone, bucket), bucket.window.from.to_string()];
-    cells.extend(energies.map(watt_hours));
+    cells.extend(energies.into_iter().flat_map(both));
     cells.push(bucket.completeness.ratio().map_or_else(String::new, |ratio| format!("{ratio:.4}")));
     cells.push(if estimated { "yes" } else { "no" }.to_owned());
-    cells.extend(report.sensors.iter().map(|sensor| watt_hours(sensor.buckets.get(index).copied().flatten())));
+    cells.extend(report.sensors.iter().flat_map(|sensor| both(sensor.buckets.get(index).copied().flatten())));
     cells
 }
 
@@ -55,8 +59,9 @@ fn local(zone: &Zone, bucket: &BucketFigures) -> String {
     local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
-fn watt_hours(energy: Option<Energy>) -> String {
-    energy.map_or_else(String::new, |energy| format!("{:.3}", energy.watt_hours))
+/// An energy and its source.
+fn both(energy: Option<Energy>) -> [String; 2] {
+    energy.map(|energy| [format!("{:.3}", energy.watt_hours), energy.source.label().to_owned()]).unwrap_or_default()
 }
 
 /// A cell that no spreadsheet takes for a formula, whole or split: separators

@@ -33,9 +33,8 @@ impl EnergySource {
 pub struct Energy {
     /// Wh.
     pub watt_hours: f64,
-    /// Where it comes from; of a sum, the least exact of its parts. What stood
-    /// in before the first reading of the source that is there at the end of the
-    /// period goes by the name of that one.
+    /// Where it comes from: the least exact of all that is in it, also where one
+    /// source stood in before the first reading of another.
     pub source: EnergySource,
     /// Part of it rose while nothing was heard: right in sum, not in time.
     pub estimated: bool,
@@ -44,16 +43,42 @@ pub struct Energy {
 }
 
 impl Energy {
+    /// Both together, as exact as the less exact of them; a zero adds nothing, and
+    /// so no name. Every figure is made by this, so that none claims more than what
+    /// is in it.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let source = match (self.watt_hours == 0.0, other.watt_hours == 0.0) {
+            (true, false) => other.source,
+            (false, true) => self.source,
+            (true, true) | (false, false) => self.source.max(other.source),
+        };
+        Self {
+            watt_hours: self.watt_hours + other.watt_hours,
+            source,
+            estimated: self.estimated || other.estimated,
+            flagged: self.flagged || other.flagged,
+        }
+    }
+
+    /// Where it comes from and what there is to say about that: `from counter,
+    /// partly estimated`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let mut words = format!("from {}", self.source.label());
+        if self.estimated {
+            words.push_str(", partly estimated");
+        }
+        if self.flagged {
+            words.push_str(", an implausible step left out");
+        }
+        words
+    }
+
     /// The sum of two, where either may be unknown.
     #[must_use]
     pub fn sum(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
-            (Some(a), Some(b)) => Some(Self {
-                watt_hours: a.watt_hours + b.watt_hours,
-                source: a.source.max(b.source),
-                estimated: a.estimated || b.estimated,
-                flagged: a.flagged || b.flagged,
-            }),
+            (Some(a), Some(b)) => Some(a.plus(b)),
             (a, b) => a.or(b),
         }
     }

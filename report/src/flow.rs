@@ -10,7 +10,7 @@
 use heliograph_domain::{GatewayId, Kind, Quantity, SensorId, SensorRole, TimeWindow, Timestamp, WINDOW_MS, window_of};
 use heliograph_store::{SeriesRecord, SeriesRollups, WindowRollup};
 
-use crate::energy::EnergySource;
+use crate::energy::{Energy, EnergySource};
 use crate::points::append;
 
 /// Where an energy goes.
@@ -50,20 +50,16 @@ pub(crate) struct SensorInput {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct FlowPoint {
     pub(crate) start: Timestamp,
-    pub(crate) watt_hours: f64,
+    pub(crate) energy: Energy,
     pub(crate) covered_ms: u32,
     /// For how long from its start it speaks: an interval may last an hour.
     lasts_ms: i64,
-    pub(crate) estimated: bool,
-    pub(crate) flagged: bool,
 }
 
 /// The energy of a sensor in one direction, quarter by quarter.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Flow {
     pub(crate) direction: Direction,
-    /// The source at its end, where another one stood in before.
-    pub(crate) source: EnergySource,
     /// The quarter of the first reading ever that may be seen.
     pub(crate) since: Timestamp,
     /// From when on a counter gives it, which makes up for gaps later.
@@ -180,15 +176,18 @@ impl SensorInput {
             let lasts_ms = if kind == Kind::IntervalEnergy { rhythm_ms(windows) } else { WINDOW_MS };
             let points = windows.iter().filter(known).map(|window| FlowPoint {
                 start: window.start,
-                watt_hours: (sign * window.rollup.increase).max(0.0),
+                energy: Energy {
+                    watt_hours: (sign * window.rollup.increase).max(0.0),
+                    source,
+                    estimated: window.rollup.flags.estimated,
+                    flagged: window.rollup.flags.implausible,
+                },
                 covered_ms: window.rollup.covered_ms,
                 lasts_ms,
-                estimated: window.rollup.flags.estimated,
-                flagged: window.rollup.flags.implausible,
             });
             let since = self.since(record);
             let counter_since = (source == EnergySource::Counter).then_some(since);
-            Flow { direction, source, since, counter_since, points: points.collect() }.with_data()
+            Flow { direction, since, counter_since, points: points.collect() }.with_data()
         });
         flows.collect()
     }
@@ -197,14 +196,16 @@ impl SensorInput {
         let (record, windows) = self.power_gauge()?;
         let points = windows.iter().filter(|window| window.rollup.covered_ms > 0).map(|window| FlowPoint {
             start: window.start,
-            watt_hours: if direction.is_negative_power() { -window.rollup.negative } else { window.rollup.positive },
+            energy: Energy {
+                watt_hours: if direction.is_negative_power() { -window.rollup.negative } else { window.rollup.positive },
+                source: EnergySource::Power,
+                estimated: false,
+                flagged: window.rollup.flags.implausible,
+            },
             covered_ms: window.rollup.covered_ms,
             lasts_ms: WINDOW_MS,
-            estimated: false,
-            flagged: window.rollup.flags.implausible,
         });
-        let (source, since) = (EnergySource::Power, self.since(record));
-        Flow { direction, source, since, counter_since: None, points: points.collect() }.with_data()
+        Flow { direction, since: self.since(record), counter_since: None, points: points.collect() }.with_data()
     }
 }
 
@@ -225,21 +226,17 @@ impl Flow {
         Self { points: earlier.points, ..self }
     }
 
-    /// With what the sensor that came next for the same point knows. Its source is
-    /// the less exact of both.
+    /// With what the sensor that came next for the same point knows.
     fn followed_by(mut self, later: &Self) -> Self {
         append(
             &mut self.points,
             &later.points,
             |point| point.start,
             |sum, point| {
-                sum.watt_hours += point.watt_hours;
+                sum.energy = sum.energy.plus(point.energy);
                 sum.covered_ms += point.covered_ms;
-                sum.estimated |= point.estimated;
-                sum.flagged |= point.flagged;
             },
         );
-        self.source = self.source.max(later.source);
         self.counter_since = self.counter_since.or(later.counter_since);
         self
     }

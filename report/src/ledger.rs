@@ -89,8 +89,7 @@ impl Ledger {
         for flow in share.books.iter().filter_map(|book| book.flow(direction)) {
             for point in flow.points.iter().filter(|point| share.window.contains(point.start)) {
                 if let Some(cell) = grid.index(point.start).and_then(|index| self.cells.get_mut(index)) {
-                    let energy = flow.energy(point);
-                    write(cell, Energy { source: share.source.unwrap_or(energy.source), ..energy });
+                    write(cell, point.energy);
                 }
             }
         }
@@ -180,8 +179,8 @@ impl Ledger {
         }
         let signs = book.flows.iter().map(|flow| (flow, flow.direction.sign_of_supply()));
         let powers = signs.flat_map(|(flow, sign)| {
-            flow.points.iter().filter(|point| !point.estimated).filter_map(move |point| {
-                let watts = mean(point.watt_hours, point.covered_ms)?;
+            flow.points.iter().filter(|point| !point.energy.estimated).filter_map(move |point| {
+                let watts = mean(point.energy.watt_hours, point.covered_ms)?;
                 Some((self.grid().index(point.start)?, if signed { sign * watts } else { watts }))
             })
         });

@@ -35,10 +35,10 @@ async fn a_daily_mail_says_what_the_readings_sum_to_in_text_html_and_subject() {
     let sum = sum_wh(1, madrid_day("2026-11-20"));
     let expected = energy(sum);
     assert_eq!(mail.header("Subject"), [format!("Sunrise Energy: {expected} on 20 November 2026")]);
-    assert!(mail.text().contains(&format!("Produced on Friday, 20 November 2026: {expected}")), "{}", mail.text());
+    assert!(mail.text().contains(&format!("Produced on Friday, 20 November 2026: {expected} from counter")), "{}", mail.text());
     assert!(mail.html().contains(&format::energy(sum)));
     let column = plain(&format::kwh(sum));
-    assert!(mail.text().contains(&format!("- North roof (Casa Lola): {column}, peak")), "{}", mail.text());
+    assert!(mail.text().contains(&format!("- North roof (Casa Lola): {column} from counter, peak")), "{}", mail.text());
     assert!(mail.text().contains("100 % of the expected time was measured"), "{}", mail.text());
 
     assert_eq!(mail.header("From"), ["Sunrise Energy <mail@sunrise.example>"]);

@@ -3,9 +3,9 @@
 use heliograph_domain::{SensorRole, TimeWindow, Timestamp, window_of};
 
 use super::grid::Grid;
-use crate::energy::{Completeness, Energy, EnergySource, Peak};
+use crate::energy::{Completeness, Energy, Peak};
 use crate::expect::{Coverage, Expectation, Light, gaps};
-use crate::flow::{Direction, Flow, FlowPoint, SensorInput};
+use crate::flow::{Direction, Flow, SensorInput};
 
 /// What the cells of a ledger are computed for.
 #[derive(Debug, Clone, Copy)]
@@ -90,15 +90,7 @@ impl Flow {
     pub(crate) fn total(&self, window: TimeWindow) -> Option<Energy> {
         let from = self.points.partition_point(|point| point.start < window_of(window.from));
         let until = self.points.partition_point(|point| point.start < window_of(window.end()));
-        self.points
-            .get(from..until)?
-            .iter()
-            .map(|point| self.energy(point))
-            .fold(None, |sum, energy| Energy::sum(sum, Some(energy)))
-    }
-
-    pub(super) fn energy(&self, point: &FlowPoint) -> Energy {
-        Energy { watt_hours: point.watt_hours, source: self.source, estimated: point.estimated, flagged: point.flagged }
+        self.points.get(from..until)?.iter().map(|point| point.energy).reduce(Energy::plus)
     }
 }
 
@@ -107,18 +99,16 @@ pub(super) struct Share<'a> {
     pub(super) books: Vec<&'a SensorBook<'a>>,
     /// The quarters in which they do.
     pub(super) window: TimeWindow,
-    /// What to call the source of their energies, where they stand in for others.
-    pub(super) source: Option<EnergySource>,
 }
 
 impl<'a> Share<'a> {
     fn always(books: Vec<&'a SensorBook<'a>>) -> Self {
-        Self { books, window: TimeWindow::ALWAYS, source: None }
+        Self { books, window: TimeWindow::ALWAYS }
     }
 
     /// Until something better is there, if ever.
     fn before(books: Vec<&'a SensorBook<'a>>, until: Option<Timestamp>) -> Self {
-        Self { window: TimeWindow { until, ..TimeWindow::ALWAYS }, ..Self::always(books) }
+        Self { books, window: TimeWindow { until, ..TimeWindow::ALWAYS } }
     }
 }
 
@@ -183,9 +173,8 @@ fn production<'a>(meters: Vec<&'a SensorBook<'a>>, inverters: Vec<&'a SensorBook
         return vec![Share::always(meters)];
     }
     let Some(metered) = since(&meters, Direction::Produced) else { return vec![Share::always(inverters)] };
-    let source = meters.iter().filter_map(|book| book.flow(Direction::Produced)).map(|flow| flow.source).max();
-    let meters = Share { window: TimeWindow { from: metered, until: None }, ..Share::always(meters) };
-    vec![meters, Share { source, ..Share::before(inverters, Some(metered)) }]
+    let meters = Share { books: meters, window: TimeWindow { from: metered, until: None } };
+    vec![meters, Share::before(inverters, Some(metered))]
 }
 
 /// From when on any of several sensors gives a flow.

@@ -1,9 +1,9 @@
-//! CSV says exactly what the report shows.
+//! CSV says exactly what the report shows, and where it comes from.
 
 use heliograph_domain::{Quantity, SensorRole, TimeWindow};
 use heliograph_report::csv::gateway_csv;
 
-use crate::site::{QUARTER, Site, assert_close, at, counter, day, rising, ticks};
+use crate::site::{QUARTER, Site, assert_close, at, counter, day, power, rising, ticks};
 
 #[tokio::test]
 async fn csv_adds_up_to_the_report_and_holds_no_formula() {
@@ -21,7 +21,10 @@ async fn csv_adds_up_to_the_report_and_holds_no_formula() {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
     assert_eq!(header[..2], ["start_local", "start_utc"]);
-    assert_eq!(header[8..], ["'=SUM(A1:A9) produced_wh", "quoted \"a\", b produced_wh"]);
+    assert_eq!(header[2..6], ["produced_wh", "produced_source", "imported_wh", "imported_source"]);
+    let (evil, quoted) = ("'=SUM(A1:A9) produced", "quoted \"a\", b produced");
+    let sensors = [evil, quoted].map(|sensor| [format!("{sensor}_wh"), format!("{sensor}_source")]);
+    assert_eq!(header[12..], sensors.concat());
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 100, "the day has 25 hours");
     assert_eq!(&rows[0][0], "2026-10-25T00:00:00+02:00");
@@ -30,9 +33,29 @@ async fn csv_adds_up_to_the_report_and_holds_no_formula() {
     let column = |index: usize| -> f64 { rows.iter().map(|row| row[index].parse::<f64>().unwrap()).sum() };
     assert_close(report.figures.produced_wh(), 1_525.0);
     assert_close(Some(column(2)), 1_525.0);
-    assert_close(Some(column(8)), 1_000.0);
-    assert_close(Some(column(9)), 525.0);
+    assert_close(Some(column(12)), 1_000.0);
+    assert_close(Some(column(14)), 525.0);
+    assert!(rows.iter().all(|row| (&row[3], &row[13], &row[4], &row[5]) == ("counter", "counter", "", "")));
     for cell in rows.iter().flatten() {
         assert!(!cell.starts_with(['=', '+', '@', '\t', '\r']), "{cell}");
     }
+}
+
+#[tokio::test]
+async fn csv_names_the_source_of_each_row() {
+    let site = Site::new();
+    site.location(1, "UTC").await;
+    site.place("gw-1", 1).await;
+    let whole = TimeWindow::between(at("2026-06-10T00:00:00Z"), at("2026-06-11T00:00:00Z"));
+    let later = ticks(TimeWindow::between(at("2026-06-10T12:00:00Z"), whole.end()), QUARTER);
+    let powers = ticks(whole, QUARTER).into_iter().map(|time| (time, 400.0)).collect();
+    let counts = rising(&later, 0.0, |_| 90.0);
+    let (role, produced) = (SensorRole::Inverter, Quantity::EnergyProduced);
+    site.write("gw-1", &[power("inv", role, powers), counter("inv", role, produced, counts)]).await;
+    let text = gateway_csv(&site.report("gw-1", day(2026, 6, 10)).await);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].ends_with(",inv produced_wh,inv produced_source"), "{}", lines[0]);
+    assert!(lines[1].contains(",100.000,integrated power,,,") && lines[1].ends_with(",100.000,integrated power"), "{}", lines[1]);
+    assert!(lines[96].contains(",90.000,counter,,,") && lines[96].ends_with(",90.000,counter"), "{}", lines[96]);
+    assert_eq!((lines.len(), lines.iter().filter(|line| line.ends_with(",counter")).count()), (97, 48));
 }

@@ -1,8 +1,9 @@
 //! Meters that appear in the middle of a period: nothing of before is lost,
-//! nothing counts twice, and day reports add up to the month.
+//! nothing counts twice, day reports add up to the month, and no figure claims to
+//! be more exact than what is in it.
 
 use heliograph_domain::{Kind, Quantity, SensorRole, TimeWindow, Timestamp};
-use heliograph_report::{EnergySource, Figures};
+use heliograph_report::{EnergySource, Figures, GatewayReport};
 
 use crate::site::{QUARTER, Site, Written, assert_close, at, counter, day, month, power, rising, ticks};
 
@@ -41,6 +42,11 @@ async fn june(site: &Site) -> Figures {
     whole
 }
 
+/// Of each bar that knows what was produced.
+fn produced_sources(report: &GatewayReport) -> Vec<EnergySource> {
+    report.buckets.iter().filter_map(|bar| bar.produced).map(|energy| energy.source).collect()
+}
+
 #[tokio::test]
 async fn inverters_count_until_a_production_meter_appears() {
     let site = utc_site(&[
@@ -50,8 +56,9 @@ async fn inverters_count_until_a_production_meter_appears() {
     .await;
     let figures = june(&site).await;
     assert_close(figures.produced_wh(), 144.0 * 100.0 + 144.0 * 97.0);
-    assert_eq!(figures.produced.unwrap().source, EnergySource::Counter);
+    assert_eq!(figures.produced.unwrap().source, EnergySource::Power);
     let report = site.report("gw-1", month(2026, 6)).await;
+    assert_eq!(produced_sources(&report), [EnergySource::Power, EnergySource::Power, EnergySource::Counter]);
     let counted: Vec<_> = report.sensors.iter().filter(|sensor| sensor.counted).map(|sensor| sensor.id.as_str()).collect();
     assert_eq!(counted, ["meter"]);
     let produced: Vec<_> = report.buckets.iter().filter_map(|bar| bar.produced).map(|energy| energy.watt_hours).collect();
@@ -83,7 +90,29 @@ async fn power_counts_until_the_counter_of_the_same_sensor_appears_and_not_in_it
     let site = utc_site(&[counter("inv", INVERTER, PRODUCED, counts), power("inv", INVERTER, powers)]).await;
     let figures = june(&site).await;
     assert_close(figures.produced_wh(), 144.0 * 100.0 + kept.unwrap());
-    assert_eq!(figures.produced.unwrap().source, EnergySource::Counter);
+    assert_eq!(figures.produced.unwrap().source, EnergySource::Power);
+    let report = site.report("gw-1", month(2026, 6)).await;
+    assert_eq!(report.sensors[0].main_energy().unwrap().1.source, EnergySource::Power);
+    assert_eq!(produced_sources(&report), [EnergySource::Power, EnergySource::Power, EnergySource::Counter]);
+    let last = site.report("gw-1", day(2026, 6, 11)).await;
+    assert_eq!(last.figures.produced.unwrap().source, EnergySource::Counter, "the day is the counter's alone");
+}
+
+#[tokio::test]
+async fn interval_energies_before_a_counter_are_named_and_power_before_both_too() {
+    let intervals = from("2026-06-09T12:00:00Z").into_iter().filter(|time| *time < at("2026-06-12T00:00:00Z"));
+    let intervals = intervals.map(|time| (time, 50.0)).collect();
+    let interval = Written { sensor: "inv", role: INVERTER, kind: Kind::IntervalEnergy, quantity: PRODUCED, values: intervals };
+    let counting = steady("inv", INVERTER, PRODUCED, "2026-06-10T12:00:00Z", 97.0);
+    let site = utc_site(&[interval.clone(), counting.clone()]).await;
+    assert_eq!(june(&site).await.produced.unwrap().source, EnergySource::Interval);
+    let powers = from("2026-06-09T00:00:00Z").into_iter().map(|time| (time, 400.0)).collect();
+    let site = utc_site(&[interval, counting, power("inv", INVERTER, powers)]).await;
+    let figures = june(&site).await;
+    assert_close(figures.produced_wh(), 48.0 * 100.0 + 96.0 * 50.0 + 144.0 * 97.0);
+    assert_eq!(figures.produced.unwrap().source, EnergySource::Power);
+    let report = site.report("gw-1", month(2026, 6)).await;
+    assert_eq!(produced_sources(&report), [EnergySource::Power, EnergySource::Interval, EnergySource::Counter]);
 }
 
 #[tokio::test]
