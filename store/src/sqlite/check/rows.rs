@@ -47,17 +47,17 @@ const SET_UP: [Place; 8] = [
 pub(super) fn set_up(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
     let mut catalog = Catalog::default();
     for place in &SET_UP {
-        each(connection, findings, place, |table, cells| catalog_row(&mut catalog, table, cells))?;
+        each(connection, findings, place, |table, cells| catalog_row(&mut catalog, table, &cells))?;
     }
     each(connection, findings, &place("sensors", "sensor", 2), |table, cells| sensor(&catalog, table, cells))?;
     each(connection, findings, &place("series", "series", 2), |table, cells| series(&catalog, table, cells))?;
     each(connection, findings, &place("mails", "outbox", 1), |table, cells| {
         let id = cells.first().cloned();
-        same_id(id, read_mail(&mut Cells::of(table, cells))?.row.id)
+        same_id(id.as_ref(), &read_mail(&mut Cells::of(table, cells))?.row.id)
     })?;
     each(connection, findings, &place("quarantine", "quarantine", 1), |table, cells| {
         let id = cells.first().cloned();
-        same_id(id, read_refused(&mut Cells::of(table, cells))?.id)
+        same_id(id.as_ref(), &read_refused(&mut Cells::of(table, cells))?.id)
     })
 }
 
@@ -92,12 +92,12 @@ fn misspelled() -> StoreError {
     StoreError::Damaged("it can be read, but is not as it was written".to_owned())
 }
 
-fn same_id(cell: Option<Cell>, id: impl ToString) -> Result<(), StoreError> {
-    if cell == Some(Cell::Text(id.to_string())) { Ok(()) } else { Err(misspelled()) }
+fn same_id(cell: Option<&Cell>, id: &impl ToString) -> Result<(), StoreError> {
+    if cell == Some(&Cell::Text(id.to_string())) { Ok(()) } else { Err(misspelled()) }
 }
 
-fn catalog_row(catalog: &mut Catalog, table: &Table, cells: Vec<Cell>) -> Result<(), StoreError> {
-    let record = catalog.unarchived(table, cells.clone())?;
+fn catalog_row(catalog: &mut Catalog, table: &Table, cells: &[Cell]) -> Result<(), StoreError> {
+    let record = catalog.unarchived(table, cells.to_vec())?;
     if record.archived().is_some_and(|again| again != cells) {
         return Err(misspelled());
     }
