@@ -1,5 +1,6 @@
 //! A provider on a cluster: set up by command, its roles signed in as its own
-//! role, readings in by TCP, the panel read in real Chromium.
+//! role under TLS, readings in by TCP, the panel read in real Chromium, a summary
+//! mailed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,24 +10,27 @@ use heliograph_report::format;
 
 use crate::binary::{connect, free_address, run_with_input, terminate};
 use crate::browser::Browser;
-use crate::day;
+use crate::platform::{await_mail, due_date, give_to_customer, spaced};
 use crate::tenant::Tenant;
+use crate::{day, nodes};
 
 pub(crate) const STORE: &str = "cassandra://127.0.0.1/?dc=datacenter1&rf=1";
 const PASSWORD: &str = "sixteen tons of coal";
+const RECIPIENT: &str = "anna@sunrise.example";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-const DATE: &str = "2026-06-15";
 
 #[tokio::test]
-async fn a_provider_on_a_cluster_takes_readings_and_shows_them() {
-    let provider = Tenant::set_up(STORE);
-    let again = provider.command(&["store", "init", "--admin-url", STORE, "--config", "admin.toml"]);
+async fn a_provider_on_a_cluster_takes_readings_under_tls_shows_and_mails_them() {
+    let (store, date) = (format!("{STORE}&ca={}", nodes::ca()), due_date());
+    let provider = Tenant::set_up(&store);
+    let again = provider.command(&["store", "init", "--admin-url", &store, "--config", "admin.toml"]);
     assert!(again.contains("keeps its password") && !again.contains("shown this once"), "{again}");
     let add =
         ["user", "add", "--provider", &provider.id, "--email", "owner@sunrise.example", "--role", "owner", "--password-stdin"];
     run_with_input(&add, provider.path(), &format!("{PASSWORD}\n"));
 
-    let (gateways, panel, ops, panel_ops) = (free_address(), free_address(), free_address(), free_address());
+    let (gateways, panel, ops) = (free_address(), free_address(), free_address());
+    let (panel_ops, mailer_ops) = (free_address(), free_address());
     let mut ingest = provider.start("ingest", gateways, ops);
     let mut admin = provider.start("admin", panel, panel_ops);
     assert!(readiness(ops).contains("ready, acks survive power-loss"), "{}", readiness(ops));
@@ -34,9 +38,9 @@ async fn a_provider_on_a_cluster_takes_readings_and_shows_them() {
     let browser = Browser::open(format!("http://{panel}")).await;
     sign_in(&browser).await;
     let key = commission(&browser).await;
-    let day = day::load("day-sunrise.xml", DATE);
+    let day = day::load("day-sunrise.xml", &date);
     push(gateways, &key, &day.xml, day.readings);
-    let page = format!("/gateways/gw-0001?period=day&date={DATE}");
+    let page = format!("/gateways/gw-0001?period=day&date={date}");
     // Another process has written it.
     let deadline = Instant::now() + PATIENCE;
     browser.go(&page).await;
@@ -48,12 +52,19 @@ async fn a_provider_on_a_cluster_takes_readings_and_shows_them() {
         shown = browser.tile("Energy produced").await;
     }
     assert_eq!(spaced(&shown), spaced(&format::energy(day.produced_wh)));
+    give_to_customer(&browser, RECIPIENT, &date).await;
     browser.close().await;
-    terminate(&mut admin);
-    terminate(&mut ingest);
+
+    let mut mailer = provider.start_mailer(mailer_ops);
+    assert!(readiness(mailer_ops).contains("ready, acks survive power-loss"), "{}", readiness(mailer_ops));
+    let mail = spaced(&await_mail(&provider.path().join("mails"), RECIPIENT, &date));
+    assert!(mail.contains(&spaced(&shown)), "{shown} in {mail}");
+    for role in [&mut mailer, &mut admin, &mut ingest] {
+        terminate(role);
+    }
 
     let verdict = provider.command(&["audit", "verify"]);
-    assert!(!verdict.contains("is not what was written"), "{verdict}");
+    assert!(verdict.contains("all as they were written"), "{verdict}");
 }
 
 async fn sign_in(browser: &Browser) {
@@ -110,10 +121,4 @@ fn readiness(ops: SocketAddr) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
-}
-
-/// Figures have a non-breaking space before their unit, which WebDriver shows as
-/// it pleases.
-fn spaced(text: &str) -> String {
-    text.replace(['\u{a0}', '\u{202f}'], " ")
 }

@@ -66,11 +66,17 @@ impl Drop for Nodes {
     }
 }
 
-fn script(arguments: &[&str], commitlog: &str) {
-    try_script(arguments, commitlog).unwrap_or_else(|said| panic!("cassandra.sh {arguments:?}: {said}"));
+/// The file with the certificate that nodes' certificates are signed by.
+pub(crate) fn ca() -> String {
+    script(&["ca"], "group").trim().to_owned()
 }
 
-fn try_script(arguments: &[&str], commitlog: &str) -> Result<(), String> {
+/// Answers what the script printed.
+fn script(arguments: &[&str], commitlog: &str) -> String {
+    try_script(arguments, commitlog).unwrap_or_else(|said| panic!("cassandra.sh {arguments:?}: {said}"))
+}
+
+fn try_script(arguments: &[&str], commitlog: &str) -> Result<String, String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/dev/cassandra.sh");
     let done = Command::new(path)
         .args(arguments)
@@ -78,5 +84,6 @@ fn try_script(arguments: &[&str], commitlog: &str) -> Result<(), String> {
         .env("HELIOGRAPH_CASSANDRA_COMMITLOG", commitlog)
         .output()
         .unwrap();
-    done.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&done.stderr).into_owned())
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
 }

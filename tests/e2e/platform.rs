@@ -78,7 +78,7 @@ async fn two_providers_from_apply_to_pages_and_mails() {
         assert_eq!(spaced(&shown), spaced(&format::energy(day.produced_wh)), "{}", tenant.id);
         let exact = sum_of_csv(&browser, tenant, &date).await;
         assert!((exact - day.produced_wh).abs() < 0.1, "{exact} in the CSV, {} in the fixture", day.produced_wh);
-        give_to_customer(&browser, tenant, &date).await;
+        give_to_customer(&browser, &recipient(tenant), &date).await;
         produced.push((browser, shown));
     }
     assert_ne!(produced[0].1, produced[1].1, "the fixtures have to differ");
@@ -86,7 +86,7 @@ async fn two_providers_from_apply_to_pages_and_mails() {
         let (browser, _) = &produced[number];
         let other = &TENANTS[1 - number];
         sees_nothing_of(browser, other, &produced[1 - number].1, &date).await;
-        let mail = spaced(&await_mail(&fleet.mail, tenant, &date));
+        let mail = spaced(&await_mail(&fleet.mail.join("Maildir/new"), &recipient(tenant), &date));
         let (own, foreign) = (spaced(&produced[number].1), spaced(&produced[1 - number].1));
         assert!(mail.contains(&own), "{own} in {mail}");
         assert!(!mail.contains(&foreign));
@@ -143,7 +143,7 @@ fn bridge_address() -> String {
 }
 
 /// The newest day whose summary is due already where the clock shows UTC.
-fn due_date() -> String {
+pub(crate) fn due_date() -> String {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
     let days = if now.hour() >= 6 { 1 } else { 2 };
     now.date().saturating_sub(days.days()).to_string()
@@ -228,7 +228,7 @@ async fn read_panel(browser: &Browser, tenant: &Tenant, date: &str) -> String {
 
 /// Figures have a non-breaking space before their unit, which WebDriver and mail
 /// parsers show as they please.
-fn spaced(text: &str) -> String {
+pub(crate) fn spaced(text: &str) -> String {
     text.replace(['\u{a0}', '\u{202f}'], " ")
 }
 
@@ -240,11 +240,16 @@ async fn sum_of_csv(browser: &Browser, tenant: &Tenant, date: &str) -> f64 {
     cells.filter(|cell| !cell.is_empty()).map(|cell| cell.parse::<f64>().unwrap()).sum()
 }
 
+/// Who gets a tenant's mails.
+fn recipient(tenant: &Tenant) -> String {
+    format!("anna@{}.example", tenant.id)
+}
+
 /// Adds a customer with an address and gives it the gateway.
-async fn give_to_customer(browser: &Browser, tenant: &Tenant, date: &str) {
+pub(crate) async fn give_to_customer(browser: &Browser, email: &str, date: &str) {
     browser.go("/customers/new").await;
     browser.fill("#name", "Anna Castell").await;
-    browser.fill("#email", &format!("anna@{}.example", tenant.id)).await;
+    browser.fill("#email", email).await;
     browser.submit("#name").await;
     browser.choose_last("#gateway").await;
     browser.set("#from", &format!("{date}T00:00")).await;
@@ -264,19 +269,23 @@ async fn sees_nothing_of(browser: &Browser, other: &Tenant, figure: &str, date: 
     assert!(browser.address().await.contains(other.gateway));
 }
 
-/// The text of the daily summary that the mail server has delivered.
-fn await_mail(folder: &Path, tenant: &Tenant, date: &str) -> String {
-    let delivered = folder.join("Maildir/new");
+/// The text of the daily summary to somebody, once a folder has it.
+pub(crate) fn await_mail(delivered: &Path, recipient: &str, date: &str) -> String {
     let date: jiff::civil::Date = date.parse().unwrap();
     let day = date.strftime("%-d %B %Y").to_string();
-    let recipient = format!("anna@{}.example", tenant.id);
+    // What is being written, and the page beside a mail.
+    let is_mail = |path: &Path| {
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        !hidden && path.extension().is_none_or(|kind| kind != "html")
+    };
     let deadline = Instant::now() + PATIENCE;
     loop {
-        for file in std::fs::read_dir(&delivered).into_iter().flatten().flatten() {
-            let bytes = std::fs::read(file.path()).unwrap();
+        let files = std::fs::read_dir(delivered).into_iter().flatten().flatten().map(|file| file.path());
+        for path in files.filter(|path| is_mail(path)) {
+            let bytes = std::fs::read(path).unwrap();
             let mail = mailparse::parse_mail(&bytes).unwrap();
             let header = |name| mail.headers.get_first_value(name).unwrap_or_default();
-            if header("To").contains(&recipient) && header("Subject").contains(&day) {
+            if header("To").contains(recipient) && header("Subject").contains(&day) {
                 assert!(!header("Message-ID").is_empty());
                 return mail
                     .parts()

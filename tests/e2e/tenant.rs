@@ -7,26 +7,26 @@ use std::time::Duration;
 use heliograph_domain::Secret;
 use heliograph_store::StoreUrl;
 
-use crate::binary::{Process, connect, run, spawn};
+use crate::binary::{Process, connect, run, spawn, spawn_with};
 
 /// A first start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Tenant {
     pub(crate) id: String,
-    url: &'static str,
+    url: String,
     password: String,
     folder: tempfile::TempDir,
 }
 
 impl Tenant {
     /// Sets one up; what the command prints is all that its roles need.
-    pub(crate) fn set_up(url: &'static str) -> Self {
+    pub(crate) fn set_up(url: &str) -> Self {
         let id = format!("e2e_{:08x}", rand::random::<u32>());
         let folder = tempfile::tempdir().unwrap();
         let admin = "[store]\nadmin_user = \"cassandra\"\nadmin_password = \"cassandra\"\n";
         std::fs::write(folder.path().join("admin.toml"), admin).unwrap();
-        let mut tenant = Self { id, url, password: String::new(), folder };
+        let mut tenant = Self { id, url: url.to_owned(), password: String::new(), folder };
         let said = tenant.command(&["store", "init", "--admin-url", url, "--config", "admin.toml"]);
         let password = said.lines().find_map(|line| line.strip_prefix("its password, shown this once: ")).unwrap();
         tenant.password = password.to_owned();
@@ -43,7 +43,7 @@ impl Tenant {
 
     /// Its store, as its roles sign in.
     pub(crate) fn store(&self) -> StoreUrl {
-        StoreUrl::parse(self.url).unwrap().signed_in(format!("provider_{}", self.id), Secret::new(&self.password))
+        StoreUrl::parse(&self.url).unwrap().signed_in(format!("provider_{}", self.id), Secret::new(&self.password))
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> String {
@@ -57,6 +57,14 @@ impl Tenant {
         let (listen_text, ops_text) = (listen.to_string(), ops.to_string());
         let process = spawn(&[role, "--provider", &self.id, "--listen", &listen_text, "--ops", &ops_text], self.path());
         drop(connect(listen, PATIENCE));
+        process
+    }
+
+    /// The mailer, which writes its mails to the folder `mails` where it runs.
+    pub(crate) fn start_mailer(&self, ops: SocketAddr) -> Process {
+        let arguments = ["mailer", "--provider", &self.id, "--ops", &ops.to_string()];
+        let process = spawn_with(&arguments, &[("HELIOGRAPH__MAIL__FOLDER", "mails")], self.path());
+        drop(connect(ops, PATIENCE));
         process
     }
 }
