@@ -133,7 +133,10 @@ async fn a_store_works_on_while_its_statements_are_forgotten_and_after_its_clust
         assert!(written > 0 && failed > 0 && longest < DEADLINE, "{written} {failed} {longest:?}");
         let page = store.reading_page(&gateway(&format!("gw-{lane}")), TimeWindow::ALWAYS, usize::MAX).await.unwrap();
         let found: Vec<_> = page.rows.iter().map(|row| (row.time, row.value)).collect();
-        assert_eq!(found, (0..written).map(|n| (minute(n), n as f64)).collect::<Vec<_>>());
+        let pushed: Vec<_> = (0..written).map(|n| (minute(n), n as f64)).collect();
+        let lost: Vec<_> = pushed.iter().filter(|reading| !found.contains(reading)).take(5).collect();
+        let strange: Vec<_> = found.iter().filter(|reading| !pushed.contains(reading)).take(5).collect();
+        assert!(found == pushed, "lane {lane}, {failed} failures: {} of {written} found; lost {lost:?}, strange {strange:?}", found.len());
     }
     drop(node);
 }
