@@ -37,6 +37,7 @@ pub(crate) mod series;
 mod session;
 mod slicing;
 pub(crate) mod span;
+mod stamping;
 #[cfg(test)]
 mod trial;
 mod user;
@@ -59,6 +60,7 @@ use scylla::value::CqlTimestamp;
 
 use crate::clock::Clock;
 use crate::error::StoreError;
+use crate::stamp::Stamps;
 use crate::url::Cluster;
 pub(crate) use catalog::Entry;
 use document::Writing;
@@ -89,6 +91,8 @@ struct Inner {
     /// Whether a change of readings waits to be announced.
     data_changed: AtomicBool,
     clock: Clock,
+    /// Of what is written without a timestamp of its own.
+    stamps: Stamps,
     closed: AtomicBool,
     writing: Writing,
 }
@@ -112,6 +116,7 @@ impl Database {
             made_room: Mutex::default(),
             data_changed: AtomicBool::new(false),
             clock: Clock::system(),
+            stamps: Stamps::new(),
             closed: AtomicBool::new(false),
             writing: Writing::new(timing),
         };
@@ -143,16 +148,19 @@ impl Database {
         }
         let session = self.session().await?;
         let mut statement = Box::pin(session.prepare(cql.replace("@.", &format!("{}.", self.inner.keyspace)))).await?;
-        // What is conditional is decided anew each time it is sent.
-        statement.set_is_idempotent(!cql.contains(" IF "));
+        statement.set_is_idempotent(!stamping::is_conditional(cql));
         statement.set_page_size(PAGE_ROWS);
         self.inner.statements.write().unwrap_or_else(PoisonError::into_inner).insert(cql, statement.clone());
         Ok(statement)
     }
 
-    /// Runs a statement whose result, if it has one, is small.
+    /// Runs a statement whose result, if it has one, is small. A write that is not
+    /// conditional has one timestamp, however often it is sent.
     pub(crate) async fn execute(&self, cql: &'static str, values: impl SerializeRow) -> Result<QueryResult, StoreError> {
-        let (session, statement) = (self.session().await?, self.prepared(cql).await?);
+        let (session, mut statement) = (self.session().await?, self.prepared(cql).await?);
+        if stamping::takes_stamp(cql) {
+            statement.set_timestamp(Some(self.stamp().await?));
+        }
         Ok(Box::pin(session.execute_unpaged(&statement, values)).await?)
     }
 
@@ -207,7 +215,8 @@ impl Database {
         Ok(rows.try_collect().await?)
     }
 
-    /// Writes into one partition, all or nothing, with one timestamp for all.
+    /// Writes into one partition, all or nothing, with one timestamp for all; with
+    /// none where one of the statements is conditional or each has its own.
     /// Keep it below the cluster's limits: a few hundred rows, 30 KiB.
     pub(crate) async fn batch(
         &self,
@@ -217,6 +226,8 @@ impl Database {
     ) -> Result<QueryResult, StoreError> {
         let session = self.session().await?;
         let idempotent = statements.iter().all(PreparedStatement::get_is_idempotent);
+        let own = |statement: &PreparedStatement| !stamping::takes_stamp(statement.get_statement());
+        debug_assert!(timestamp.is_some() || !idempotent || statements.iter().all(own), "retries would have others");
         let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements.into_iter().map(Into::into).collect());
         batch.set_is_idempotent(idempotent);
         batch.set_timestamp(timestamp);

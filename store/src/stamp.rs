@@ -52,7 +52,11 @@ impl Stamps {
     /// The stamp of a document that arrived at an instant: no earlier than that,
     /// and after all that were handed out before.
     pub fn next(&self, received: Timestamp) -> WriteStamp {
-        let earliest = WriteStamp::at(received).0;
+        self.at_least(WriteStamp::at(received).0)
+    }
+
+    /// The same for a clock that tells microseconds.
+    pub(crate) fn at_least(&self, earliest: i64) -> WriteStamp {
         let rise = |last: i64| last.saturating_add(1).max(earliest);
         let last = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(rise(last)));
         WriteStamp(rise(last.unwrap_or_else(|last| last)))
