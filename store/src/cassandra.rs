@@ -147,7 +147,8 @@ impl Database {
             return Ok(statement.clone());
         }
         let session = self.session().await?;
-        let mut statement = Box::pin(session.prepare(cql.replace("@.", &format!("{}.", self.inner.keyspace)))).await?;
+        let preparing = session.prepare(cql.replace("@.", &format!("{}.", self.inner.keyspace)));
+        let mut statement = Box::pin(session::in_time(preparing)).await?;
         statement.set_is_idempotent(!stamping::is_conditional(cql));
         statement.set_page_size(PAGE_ROWS);
         self.inner.statements.write().unwrap_or_else(PoisonError::into_inner).insert(cql, statement.clone());
@@ -190,7 +191,8 @@ impl Database {
         rows.maybe_first_row().map_err(|error| StoreError::Damaged(error.to_string()))
     }
 
-    /// All rows of a query, however many: they come page by page.
+    /// All rows of a query, however many: they come page by page, each within the
+    /// deadline of a statement.
     pub(crate) async fn all<T>(&self, cql: &'static str, values: impl SerializeRow) -> Result<Vec<T>, StoreError>
     where
         T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,

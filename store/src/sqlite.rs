@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use heliograph_domain::{TimeWindow, Timestamp};
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::document::DocumentWrite;
 use crate::error::StoreError;
@@ -58,6 +58,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const QUEUE: usize = 4096;
 /// Connections for reading, each with a page cache of its own.
 const READERS: usize = 4;
+/// How long a query may wait for one of them.
+const READER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An open file, shared by all clones.
 #[derive(Debug, Clone)]
@@ -140,7 +142,7 @@ impl Database {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let readers = Arc::clone(&self.readers);
-        let permit = Arc::clone(&readers.permits).acquire_owned().await.map_err(|_| closed())?;
+        let permit = readers.permit(READER_TIMEOUT).await?;
         tokio::task::spawn_blocking(move || {
             // The permit goes with the query, which runs on when its caller leaves.
             let _permit = permit;
@@ -171,6 +173,16 @@ impl Database {
 }
 
 impl Readers {
+    /// The right to use a connection, waited for in turn.
+    async fn permit(&self, patience: Duration) -> Result<OwnedSemaphorePermit, StoreError> {
+        let waited = tokio::time::timeout(patience, Arc::clone(&self.permits).acquire_owned()).await;
+        let busy = |_| {
+            let waited = patience.as_secs();
+            StoreError::Unavailable(format!("too much is read at once: all {READERS} readers were busy for {waited} s"))
+        };
+        waited.map_err(busy)?.map_err(|_| closed())
+    }
+
     fn take(&self) -> Result<Connection, StoreError> {
         if let Some(connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(connection);
@@ -236,4 +248,22 @@ pub(crate) fn window(row: &rusqlite::Row<'_>, from: usize, until: usize) -> Resu
 #[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
 pub(crate) fn damaged(error: rusqlite::types::FromSqlError) -> StoreError {
     StoreError::Damaged(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_reader_hears_that_all_are_busy_and_gets_the_next_that_is_not() {
+        let permits = Arc::new(Semaphore::new(1));
+        let readers = Readers { path: PathBuf::new(), idle: Mutex::default(), permits };
+        let held = readers.permit(READER_TIMEOUT).await.unwrap();
+        let refused = readers.permit(Duration::from_millis(20)).await.unwrap_err();
+        assert!(matches!(&refused, StoreError::Unavailable(text) if text.contains("busy")), "{refused}");
+        let (next, ()) = tokio::join!(readers.permit(READER_TIMEOUT), async { drop(held) });
+        drop(next.unwrap());
+        readers.permits.close();
+        assert_eq!(readers.permit(READER_TIMEOUT).await.unwrap_err().to_string(), closed().to_string());
+    }
 }

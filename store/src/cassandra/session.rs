@@ -12,7 +12,7 @@ use scylla::client::PoolSize;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::{ConnectionError, ConnectionPoolError, MetadataError, NewSessionError};
+use scylla::errors::{ConnectionError, ConnectionPoolError, MetadataError, NewSessionError, PrepareError};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
 use tokio::sync::Mutex;
@@ -93,6 +93,13 @@ impl Connection {
     pub(super) fn close(&self) {
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// Prepares a statement within the deadline. Nodes are all asked at once, and the
+/// driver waits for each of them however long it takes.
+pub(super) async fn in_time<T>(preparing: impl Future<Output = Result<T, PrepareError>>) -> Result<T, StoreError> {
+    let late = |_| StoreError::Unavailable(format!("a statement was not prepared within {} s", DEADLINE.as_secs()));
+    Ok(tokio::time::timeout(DEADLINE, preparing).await.map_err(late)??)
 }
 
 /// Connects to a cluster, looking at one keyspace's layout only, if one is named.

@@ -30,6 +30,7 @@ mod retention;
 mod rollups;
 mod setup;
 mod sharing;
+mod stalls;
 mod stamps;
 mod tampering;
 mod tenancy;

@@ -10,8 +10,9 @@ use tokio::sync::Mutex;
 
 use crate::cluster::NODE;
 
-/// The native protocol, version 4: what requests to run a prepared statement and an
-/// answer that a request failed are called.
+/// The native protocol, version 4: what requests to prepare a statement and to run it,
+/// and an answer that a request failed are called.
+pub(crate) const PREPARE: u8 = 0x09;
 pub(crate) const EXECUTE: u8 = 0x0a;
 const ERROR: u8 = 0x00;
 const ANSWER: u8 = 0x84;
@@ -23,6 +24,8 @@ pub(crate) struct Frame(Vec<u8>);
 /// What becomes of a request.
 pub(crate) enum Fate {
     Passes,
+    /// Nobody ever answers it.
+    Vanishes,
     /// It fails, as the protocol says it.
     Fails(Vec<u8>),
 }
@@ -91,6 +94,7 @@ async fn requests(
     while let Some(request) = Frame::read(&mut client).await {
         match decide(&request) {
             Fate::Passes => drop(node.write_all(&request.0).await),
+            Fate::Vanishes => {}
             Fate::Fails(body) => drop(answers.lock().await.write_all(&request.failure(&body).0).await),
         }
     }
