@@ -1,4 +1,6 @@
-//! `heliograph gateway`: what gateways prove themselves with.
+//! `heliograph gateway`: what gateways prove themselves with, and their clocks.
+
+mod clock;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{output, readings, role};
 
-/// Look after the keys and certificates of gateways.
+/// Look after the keys, certificates and clocks of gateways.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -27,6 +29,8 @@ enum Action {
     /// Certificates that gateways prove themselves with over TLS.
     #[command(subcommand)]
     Certificate(CertificateAction),
+    /// Say how wrong a gateway's clock is, or set what is added to its times.
+    Clock(clock::Clock),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -120,6 +124,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             CertificateAction::List(of) => list_certificates(of).await,
             CertificateAction::Remove(args) => remove_certificate(args).await,
         },
+        Action::Clock(args) => clock::run(args).await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One gateway: its report, as a page and as CSV. What changes it is in
 //! `gateway/manage.rs`.
 
+mod clock;
 mod keys;
 mod manage;
 
@@ -23,6 +24,7 @@ use crate::period::{PeriodQuery, PeriodView};
 use crate::report_view::{BarRow, Charts, GapRow, SensorRow, bar_rows, gap_rows, sensor_rows};
 use crate::shell::{Section, Shell, encode};
 
+pub(crate) use clock::correct_clock;
 pub(crate) use keys::{add_key, end_key, revoke_key};
 pub(crate) use manage::{manage, relocate, rename, retire, save_sensor};
 

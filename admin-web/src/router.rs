@@ -73,6 +73,7 @@ fn routes() -> Vec<Route> {
         Route::act("/gateways/{gateway}/move", gateway::relocate),
         Route::act("/gateways/{gateway}/retire", gateway::retire),
         Route::act("/gateways/{gateway}/sensor", gateway::save_sensor),
+        Route::act("/gateways/{gateway}/clock", gateway::correct_clock),
         Route::act("/gateways/{gateway}/keys", gateway::add_key),
         Route::act("/gateways/{gateway}/keys/{credential}/end", gateway::end_key),
         Route::act("/gateways/{gateway}/keys/{credential}/revoke", gateway::revoke_key),

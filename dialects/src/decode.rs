@@ -79,6 +79,9 @@ pub struct DecodedReading {
     pub assumed_unit: &'static str,
     /// The time was local and stood for two instants; `time` is one of them.
     pub ambiguous_time: bool,
+    /// Whether the gateway's clock says `time`; else it is when the document was
+    /// received, or counted from that.
+    pub own_time: bool,
 }
 
 /// A reading that was refused; the rest of its document stands.

@@ -17,6 +17,8 @@ use crate::xml::Parser;
 pub(crate) enum When {
     /// It does not: when it was received.
     Received,
+    /// So long before or after it was received, which was at this instant.
+    Counted(Timestamp),
     /// At an instant.
     At(Timestamp),
     /// At a local time of the gateway's zone.
@@ -146,7 +148,7 @@ impl<'a, 'c> Harvest<'a, 'c> {
         }
         let time = match when {
             When::Received => self.received,
-            When::At(time) => time,
+            When::Counted(time) | When::At(time) => time,
             When::Local(local) => self.local_times.instant(self.readings.len(), local).ok_or_else(out_of_range)?,
         };
         let Meaning { kind, quantity, assumed_unit } = meaning;
@@ -160,6 +162,7 @@ impl<'a, 'c> Harvest<'a, 'c> {
             quantity,
             assumed_unit,
             ambiguous_time: false,
+            own_time: matches!(when, When::At(_) | When::Local(_)),
         });
         Ok(())
     }

@@ -146,7 +146,7 @@ impl<'a, 'c> Pack<'a, 'c> {
         self.name.clear();
         self.name.push_str(&self.base.name);
         self.name.push_str(fields.name);
-        let found = value.and_then(|value| Ok((value, When::At(self.time(fields.time)?))));
+        let found = value.and_then(|value| Ok((value, self.when(fields.time)?)));
         let found = found.map(|(value, when)| {
             let meaning = Meaning::UNKNOWN;
             Found { sensor: &self.name, role: None, metric, unit, when, value, meaning }
@@ -154,15 +154,18 @@ impl<'a, 'c> Pack<'a, 'c> {
         self.harvest.take(at, found);
     }
 
-    fn time(&self, text: Option<&str>) -> Result<Timestamp, Fault> {
+    fn when(&self, text: Option<&str>) -> Result<When, Fault> {
         let seconds = self.base.time + text.map_or(0.0, number);
         let bad_time = |what: &str| (RefusalCode::BadTime, format!("time {} {what}", shown(text.unwrap_or("of the base"))));
         if !seconds.is_finite() {
             return Err(bad_time("is not a finite number"));
         }
-        let origin = if seconds < RELATIVE_BELOW { self.received.as_millis() } else { 0 };
-        let millis = origin.saturating_add((seconds * 1000.0).round() as i64);
-        Timestamp::from_millis(millis).map_err(|_| bad_time("lies outside the years 0 to 9999"))
+        let millis = (seconds * 1000.0).round() as i64;
+        let instant = |millis| Timestamp::from_millis(millis).map_err(|_| bad_time("lies outside the years 0 to 9999"));
+        match seconds < RELATIVE_BELOW {
+            true => instant(self.received.as_millis().saturating_add(millis)).map(When::Counted),
+            false => instant(millis).map(When::At),
+        }
     }
 }
 

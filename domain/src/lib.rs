@@ -10,6 +10,7 @@ mod classify;
 mod correction;
 mod credential;
 mod customer;
+mod device_clock;
 mod gateway;
 mod id;
 mod location;
@@ -34,6 +35,9 @@ pub use classify::{Classification, classify};
 pub use correction::{Correction, CorrectionKind, Reverted, SeriesCorrections};
 pub use credential::{Fingerprint, GatewayKey, KeyDigest, Secret};
 pub use customer::{Commission, Customer};
+pub use device_clock::{
+    ClockCorrection, ClockCorrections, ClockEstimate, ClockSample, ClockSamples, ClockShape, ClockShift, ClockState,
+};
 pub use gateway::{GatewayState, Reachability, UnknownGateways};
 pub use id::{
     ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MappingName, MetricName, OutboxId,

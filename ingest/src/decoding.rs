@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use heliograph_dialects::{Context, DecodeError, Decoded, Mapping, Refused, canonical, decode, salvage};
-use heliograph_domain::{GatewayId, TimePolicy, Timestamp};
+use heliograph_domain::{ClockShift, GatewayId, TimePolicy, Timestamp};
 use heliograph_store::{SensorSeen, SeriesSeen, Value};
 
 use crate::directory::Directory;
@@ -44,16 +44,18 @@ pub(crate) struct Content {
 
 impl Content {
     /// Puts readings into canonical units and refuses those whose time the policy
-    /// refuses: too far ahead of when the document was received, or too old now.
-    pub(crate) fn of(decoded: Decoded, policy: &TimePolicy, received: Timestamp, now: Timestamp) -> Self {
+    /// refuses: too far ahead of when the document was received, or too old now. What
+    /// the gateway's clock says is moved before that.
+    pub(crate) fn of(decoded: Decoded, shift: ClockShift, policy: &TimePolicy, received: Timestamp, now: Timestamp) -> Self {
         let mut refused = decoded.refused;
         let mut series: Vec<SeriesSeen> = Vec::new();
         let mut known: HashMap<SeriesSeen, usize> = HashMap::new();
         let mut values = Vec::with_capacity(decoded.readings.len());
         for reading in &decoded.readings {
-            let checked = policy.check(reading.time, received).and_then(|()| policy.check_age(reading.time, now));
+            let time = if reading.own_time { reading.time.plus_millis(shift.as_millis()) } else { reading.time };
+            let checked = policy.check(time, received).and_then(|()| policy.check_age(time, now));
             if let Err(code) = checked {
-                let reason = format!("{} of {} lies outside of what is kept", reading.time, reading.metric);
+                let reason = format!("{time} of {} lies outside of what is kept", reading.metric);
                 refused.push(Refused { code, line: 0, reason });
                 continue;
             }
@@ -69,7 +71,7 @@ impl Content {
                 series.push(seen.clone());
                 series.len() - 1
             });
-            values.push(Value { series: index, time: reading.time, value });
+            values.push(Value { series: index, time, value });
         }
         let sensors = decoded.sensors.into_iter().map(|sensor| SensorSeen { id: sensor.id, role: sensor.role }).collect();
         Self { sensors, series, values, refused }

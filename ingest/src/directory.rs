@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use heliograph_domain::{Fingerprint, GatewayId, GatewayState, KeyDigest, ProviderSettings, Timestamp, Zone};
+use heliograph_domain::{ClockShift, Fingerprint, GatewayId, GatewayState, KeyDigest, ProviderSettings, Timestamp, Zone};
 use heliograph_store::{Credential, DirectoryEntry, ProviderStore, StoreError, Versions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -116,6 +116,11 @@ impl Directory {
                 if is_proven || known { Standing::Trusted(None) } else { Standing::Imposter }
             }
         }
+    }
+
+    /// By how much the times of what arrived of a gateway at an instant are moved.
+    pub(crate) fn clock_shift(&self, gateway: &GatewayId, received: Timestamp) -> ClockShift {
+        self.gateways.get(gateway).map(|entry| entry.clock.at(received)).unwrap_or_default()
     }
 
     /// Whether somebody has given it a place and a key.
@@ -241,7 +246,7 @@ impl DirectoryKeeper {
 
 #[cfg(test)]
 mod tests {
-    use heliograph_domain::CredentialId;
+    use heliograph_domain::{ClockCorrections, CredentialId};
     use heliograph_store::DirectoryKey;
     use uuid::Uuid;
 
@@ -260,6 +265,7 @@ mod tests {
             zone: None,
             keys: vec![key(1, "old", Some(Timestamp::clamped(1000))), key(2, "new", None)],
             certificates: vec![Fingerprint([7; 32])],
+            clock: ClockCorrections::default(),
         };
         (Directory::of(Known { gateways: vec![entry], ..Known::default() }, None), gateway)
     }

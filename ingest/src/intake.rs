@@ -16,6 +16,7 @@ use crate::answer::Answer;
 use crate::arrival::Arrival;
 use crate::backfill::Backfill;
 use crate::decoding::{Content, decode_for, reasons};
+use crate::device_clocks::DeviceClocks;
 use crate::directory::{Directory, DirectoryFeed, Proof, Standing};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
@@ -36,6 +37,8 @@ pub(crate) struct Intake {
     pub(crate) knocks: Knocks,
     /// When credentials were last used.
     pub(crate) usage: Arc<Usage>,
+    /// What was seen of gateways' clocks.
+    pub(crate) device_clocks: Arc<DeviceClocks>,
     pub(crate) clock: Clock,
     pub(crate) stamps: Stamps,
     /// How far ahead of their rates gateways are.
@@ -327,6 +330,7 @@ impl Intake {
                 if let Standing::Trusted(credential) = standing {
                     peer.trusted = true;
                     credential.into_iter().for_each(|credential| self.usage.note(credential, received));
+                    self.device_clocks.note(&gateway, &decoded, received);
                 }
                 if decoded.is_hello {
                     peer.hello = Some(Hello { gateway, key });
@@ -436,7 +440,8 @@ fn accept(directory: &Directory, peer: &Peer, decoded: Decoded, gateway: Gateway
     let policy = directory.settings.time_policy();
     let seq = decoded.seq.clone();
     let Arrival { at: received, stamp } = arrival;
-    let Content { sensors, series, values, refused } = Content::of(decoded, &policy, received, received);
+    let shift = directory.clock_shift(&gateway, received);
+    let Content { sensors, series, values, refused } = Content::of(decoded, shift, &policy, received, received);
     let answer = Answer::Ack { seq, readings: values.len(), rejected: refused.len() };
     let quarantine = refused.first().map(|first| {
         let (code, reasons) = (first.code, reasons(&refused));

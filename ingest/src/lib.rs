@@ -13,6 +13,7 @@ mod arrival;
 mod backfill;
 mod connection;
 mod decoding;
+mod device_clocks;
 mod directory;
 mod http;
 mod intake;

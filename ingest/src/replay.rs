@@ -121,7 +121,8 @@ impl Replayer {
         if decoded.is_hello {
             return Ok(Verdict::Nothing);
         }
-        let content = Content::of(decoded, &self.directory.settings.time_policy(), entry.received, now);
+        let shift = self.directory.clock_shift(&gateway, entry.received);
+        let content = Content::of(decoded, shift, &self.directory.settings.time_policy(), entry.received, now);
         Ok(take(entry, gateway, content))
     }
 

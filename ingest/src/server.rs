@@ -17,6 +17,7 @@ use crate::Clock;
 use crate::address::block_of;
 use crate::backfill::Backfill;
 use crate::connection::{self, Shared};
+use crate::device_clocks;
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
 use crate::intake::{self, Intake};
 use crate::knocks::Knocks;
@@ -79,6 +80,7 @@ impl Ingest {
             strangers: Lockout::after(intake::STRANGERS),
             knocks: Knocks::default(),
             usage: Arc::default(),
+            device_clocks: Arc::default(),
             clock,
             stamps: Stamps::new(),
             pace: Pace::new(settings.rates, Instant::now()),
@@ -125,6 +127,8 @@ impl Ingest {
         };
         tasks.spawn(replay_worker::run(replaying, shutdown.clone()));
         tasks.spawn(usage::run(Arc::clone(&self.intake.usage), store.clone(), shutdown.clone()));
+        let clocks = Arc::clone(&self.intake.device_clocks);
+        tasks.spawn(device_clocks::run(clocks, store.clone(), clock.clone(), shutdown.clone()));
         tasks.spawn(retention_worker::run(store.clone(), holder.clone(), clock.clone(), shutdown.clone()));
         tasks.spawn(rollup_worker::run(store.clone(), holder, clock, shutdown.clone()));
         if let Some(tls) = self.tls.clone() {
@@ -146,7 +150,11 @@ impl Ingest {
         if tokio::time::timeout_at(until, tasks.wait()).await.is_err() {
             tracing::warn!(open = tasks.len(), "drain took too long, the rest is cut");
         }
-        drop(tokio::time::timeout_at(until, self.intake.usage.flush(&store)).await);
+        let seen = async {
+            self.intake.usage.flush(&store).await;
+            self.intake.device_clocks.flush(&store, (self.intake.clock)()).await;
+        };
+        drop(tokio::time::timeout_at(until, seen).await);
         let left = until.saturating_duration_since(Instant::now());
         if finish.send(left).is_ok() && tokio::time::timeout(left + CLOSING, spooling).await.is_err() {
             tracing::warn!("spool cannot be closed, what it holds stays for the next start");

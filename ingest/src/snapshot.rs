@@ -7,7 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use heliograph_domain::{
-    CredentialId, Fingerprint, GatewayId, GatewayState, KeyDigest, ProviderMapping, ProviderSettings, Timestamp, Zone,
+    ClockCorrections, CredentialId, Fingerprint, GatewayId, GatewayState, KeyDigest, ProviderMapping, ProviderSettings,
+    Timestamp, Zone,
 };
 use heliograph_store::{DirectoryEntry, DirectoryKey};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ struct KeptGateway {
     about_keys: Vec<AboutKey>,
     #[serde(default)]
     certificates: Vec<Fingerprint>,
+    #[serde(default)]
+    clock: ClockCorrections,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -52,6 +55,7 @@ impl KeptGateway {
             keys: entry.keys.iter().map(|key| key.digest.0).collect(),
             about_keys: entry.keys.iter().map(|key| AboutKey { id: key.id, until: key.until }).collect(),
             certificates: entry.certificates.clone(),
+            clock: entry.clock.clone(),
         }
     }
 
@@ -64,6 +68,7 @@ impl KeptGateway {
             zone: self.zone,
             keys: self.keys.into_iter().zip(about).map(key).collect(),
             certificates: self.certificates,
+            clock: self.clock,
         }
     }
 }
@@ -141,7 +146,7 @@ fn checksum(body: &str) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use heliograph_domain::MappingName;
+    use heliograph_domain::{ClockCorrection, ClockShift, MappingName};
     use uuid::Uuid;
 
     use super::*;
@@ -157,6 +162,8 @@ mod tests {
             zone: Some(Zone::parse("Europe/Madrid").unwrap()),
             keys: vec![key("correct-horse", Some(Timestamp::clamped(7))), key("battery-staple", None)],
             certificates: vec![Fingerprint([9; 32])],
+            clock: ClockCorrections::default()
+                .with(ClockCorrection { from: Timestamp::clamped(5), shift: ClockShift::parse("-1h").unwrap() }),
         }
     }
 

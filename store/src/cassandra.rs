@@ -17,6 +17,7 @@ mod control;
 pub(crate) mod correction;
 mod credential;
 mod customer;
+mod device_clock;
 pub(crate) mod document;
 mod failure;
 mod gateway;

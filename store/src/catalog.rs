@@ -8,6 +8,7 @@
 pub(crate) mod archive;
 pub(crate) mod credential;
 pub(crate) mod customer;
+mod device_clock;
 pub(crate) mod gateway;
 mod mapping;
 pub(crate) mod point;

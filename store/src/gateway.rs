@@ -1,6 +1,8 @@
 //! Gateways: their place, their state, what ingest has to know of them.
 
-use heliograph_domain::{CredentialId, Fingerprint, GatewayId, GatewayState, KeyDigest, LocationId, TimeWindow, Timestamp, Zone};
+use heliograph_domain::{
+    ClockCorrections, CredentialId, Fingerprint, GatewayId, GatewayState, KeyDigest, LocationId, TimeWindow, Timestamp, Zone,
+};
 use serde_json::json;
 
 use crate::cassandra::Entry;
@@ -79,6 +81,8 @@ pub struct DirectoryEntry {
     pub keys: Vec<DirectoryKey>,
     /// The certificates that are registered with it.
     pub certificates: Vec<Fingerprint>,
+    /// By how much its times are moved.
+    pub clock: ClockCorrections,
 }
 
 /// A key as ingest has to know it.

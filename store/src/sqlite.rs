@@ -15,6 +15,7 @@ pub(crate) mod check;
 pub(crate) mod correction;
 pub(crate) mod credential;
 pub(crate) mod customer;
+pub(crate) mod device_clock;
 pub(crate) mod document;
 pub(crate) mod frame;
 pub(crate) mod gateway;

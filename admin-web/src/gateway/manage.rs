@@ -1,5 +1,5 @@
 //! What an owner or operator does with a gateway: its name, its place, its sensors,
-//! its end. Its keys are in `gateway/keys.rs`.
+//! its end. Its keys are in `gateway/keys.rs`, its clock in `gateway/clock.rs`.
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -11,6 +11,7 @@ use heliograph_domain::{GatewayId, GatewayState, Location, SensorId, SensorRole,
 use heliograph_store::{GatewayRecord, SensorRecord, SensorUpdate};
 use serde::Deserialize;
 
+use super::clock::ClockFields;
 use super::keys::{CertificateRow, KeyRow};
 use super::zone_of;
 use crate::access::{Actor, Reader, Staff};
@@ -55,6 +56,7 @@ pub(crate) struct Entered {
     rated_w: String,
     pub(super) credential: String,
     pub(super) until: String,
+    pub(super) shift: String,
 }
 
 #[derive(Template, WebTemplate)]
@@ -75,6 +77,8 @@ struct ManagePage {
     keys: Vec<KeyRow>,
     certificates: Vec<CertificateRow>,
     new_key: String,
+    clock: ClockFields,
+    shift: String,
     sensors: Vec<SensorFields>,
     roles: &'static [SensorRole],
     owners: Vec<OwnerRow>,
@@ -123,6 +127,7 @@ async fn page(
     let place = locations.iter().find(|location| Some(location.id) == gateway.location);
     let keys = panel.store().credential_list(&gateway.id).await?;
     let certificates = panel.store().certificate_list(&gateway.id).await?;
+    let clock = ClockFields::of(&panel.store().gateway_clock(&gateway.id).await?, &zone);
     let sensors = panel.store().sensor_list(&gateway.id).await?;
     let asked = |wanted: &'static str| entered.as_ref().filter(|_| !problems.of(wanted).is_empty());
     Ok(ManagePage {
@@ -138,6 +143,8 @@ async fn page(
         keys: keys.iter().map(|key| KeyRow::of(key, &zone, now)).collect(),
         certificates: certificates.iter().map(|of| CertificateRow::of(of, &zone)).collect(),
         new_key: fresh_credential(now).to_string(),
+        shift: entered.as_ref().map(|entered| entered.shift.clone()).unwrap_or_else(|| clock.suggested.clone()),
+        clock,
         sensors: sensors.iter().enumerate().map(|(number, sensor)| sensor_fields(number, sensor, entered.as_ref())).collect(),
         roles: SensorRole::ALL,
         owners: owners(panel, &gateway.id, &zone).await?,

@@ -115,6 +115,8 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/locations/{location}/edit", format!("/locations/{UNKNOWN}/edit"), location, STAFF_NOTHING);
     act("/gateways/{gateway}/rename", "/gateways/gw-1/rename".into(), &[("label", "Roof")], STAFF_DONE);
     act("/gateways/{gateway}/rename", "/gateways/gw-9/rename".into(), &[("label", "Roof")], STAFF_NOTHING);
+    act("/gateways/{gateway}/clock", "/gateways/gw-1/clock".into(), &[("shift", "-1h")], STAFF_DONE);
+    act("/gateways/{gateway}/clock", "/gateways/gw-9/clock".into(), &[("shift", "-1h")], STAFF_NOTHING);
     act("/gateways/{gateway}/move", "/gateways/gw-1/move".into(), &[("location", LOCATION)], STAFF_DONE);
     act("/gateways/{gateway}/move", "/gateways/gw-9/move".into(), &[("location", LOCATION)], STAFF_NOTHING);
     act("/gateways/{gateway}/retire", "/gateways/gw-1/retire".into(), &[], STAFF_DONE);

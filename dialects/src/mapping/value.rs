@@ -149,12 +149,14 @@ fn local_in(local: civil::DateTime, zone: &Zone) -> Option<Timestamp> {
 /// A time and so many milliseconds after it.
 pub(super) fn later(when: When, millis: i64) -> Result<When, Fault> {
     let out_of_range = || (RefusalCode::BadTime, "time lies outside the years 0 to 9999".to_owned());
+    let moved = |time: Timestamp| {
+        let moved = time.as_millis().checked_add(millis).and_then(|millis| Timestamp::from_millis(millis).ok());
+        moved.ok_or_else(out_of_range)
+    };
     match when {
         When::Received => Ok(When::Received),
-        When::At(time) => {
-            let moved = time.as_millis().checked_add(millis).and_then(|millis| Timestamp::from_millis(millis).ok());
-            moved.map(When::At).ok_or_else(out_of_range)
-        }
+        When::Counted(time) => moved(time).map(When::Counted),
+        When::At(time) => moved(time).map(When::At),
         When::Local(local) => {
             let moved = local.checked_add(jiff::SignedDuration::from_millis(millis));
             moved.map(When::Local).map_err(|_| out_of_range())

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod credentials;
+mod device_clocks;
 mod draining;
 mod held;
 mod http;

@@ -50,6 +50,16 @@ impl Server {
         unknown_gateways: UnknownGateways,
         prepare: impl FnOnce(Ingest, &Path) -> Ingest,
     ) -> Self {
+        Self::clocked(settings, unknown_gateways, Arc::new(now), prepare).await
+    }
+
+    /// With a clock that the test moves.
+    pub(crate) async fn clocked(
+        settings: IngestSettings,
+        unknown_gateways: UnknownGateways,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+        prepare: impl FnOnce(Ingest, &Path) -> Ingest,
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let store =
             Store::open(StoreUrl::sqlite(folder.path())).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
@@ -61,7 +71,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let ingest = Ingest::open(store.clone(), settings, &folder.path().join("spool"), Arc::new(now)).await.unwrap();
+        let ingest = Ingest::open(store.clone(), settings, &folder.path().join("spool"), clock).await.unwrap();
         let running = tokio::spawn(prepare(ingest, folder.path()).run(listener, "test".to_owned(), shutdown.clone()));
         Self { store, address, shutdown, running, folder }
     }

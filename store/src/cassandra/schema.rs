@@ -56,7 +56,8 @@ struct Table {
 /// Eleven tables: Cassandra slows with many, so that a keyspace has twelve at most.
 const TABLES: &[Table] = &[
     // `schema` holds the version, `migration` is the lock under which it changes,
-    // `lease:NAME` is a lease, `data` changes with the readings.
+    // `lease:NAME` is a lease, `data` changes with the readings, `clock-samples:GATEWAY`
+    // holds what was seen of a gateway's clock.
     Table { name: CONTROL, columns: "name text PRIMARY KEY, value bigint, holder text, until timestamp", options: "" },
     // What people set up, a row a thing, in one partition: a change of any number
     // of rows raises `version`, conditionally, in the same batch.

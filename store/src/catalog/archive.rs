@@ -12,6 +12,7 @@ use heliograph_domain::{
 use super::{Catalog, Credential, Gateway, Person, Record};
 use crate::archive::tables::{Cell, Table};
 use crate::credential::{CERTIFICATE, KEY_END};
+use crate::device_clock::CLOCK_CORRECTION;
 use crate::error::StoreError;
 use crate::gateway::{GatewayRecord, Placement};
 use crate::outbox::{OutboxKey, OutboxMail, OutboxRow, OutboxState};
@@ -19,7 +20,7 @@ use crate::quarantine::QuarantineNew;
 use crate::user::UserRecord;
 
 /// Kinds of bodies that archives hold; others belong to one backend.
-const BODIES: [&str; 7] = ["array", "binding", CERTIFICATE, "correction", KEY_END, "mapping", "point"];
+const BODIES: [&str; 8] = ["array", "binding", CERTIFICATE, CLOCK_CORRECTION, "correction", KEY_END, "mapping", "point"];
 /// The kind of the records that name gateways whose local days and months are to
 /// be summed up anew.
 pub(crate) const RESPAN: &str = "respan";

@@ -183,12 +183,14 @@ impl Catalog {
     pub(crate) fn directory(&self) -> Result<Vec<DirectoryEntry>, StoreError> {
         let mut keys = self.keys_in_force()?;
         let mut certificates = self.certificates_by_gateway()?;
+        let mut clocks = self.clock_corrections()?;
         let entry = |gateway: &Gateway| DirectoryEntry {
             gateway: gateway.id.clone(),
             state: gateway.state,
             zone: self.location_of(&gateway.id).and_then(|id| self.locations.get(&id)).map(|location| location.zone.clone()),
             keys: keys.remove(&gateway.id).unwrap_or_default(),
             certificates: certificates.remove(&gateway.id).unwrap_or_default(),
+            clock: clocks.remove(&gateway.id).unwrap_or_default(),
         };
         Ok(self.gateways.values().map(entry).collect())
     }

@@ -90,12 +90,12 @@ const SQL: &[Sql] = &[
     ),
     // Local days and months that are to be summed up anew are named by the number
     // of their gateway; where that has come to is begun again. Rollups are packed
-    // anew once they are restored.
+    // anew once they are restored. What was seen of clocks is learned anew.
     sql(
         "records",
         "SELECT r.kind, coalesce(g.id, r.id), CASE WHEN g.id IS NULL THEN r.body ELSE '{}' END FROM record r
          LEFT JOIN gateway g ON r.kind = 'respan' AND g.number = CAST(r.id AS INTEGER)
-         WHERE r.kind <> 'repack' ORDER BY r.kind, 2",
+         WHERE r.kind NOT IN ('repack', 'clock-samples') ORDER BY r.kind, 2",
         "INSERT INTO record (kind, id, body)
          VALUES (?1, CASE WHEN ?1 = 'respan' THEN (SELECT CAST(number AS TEXT) FROM gateway WHERE id = ?2) ELSE ?2 END, ?3)",
     ),

@@ -76,9 +76,7 @@ pub(crate) fn list(connection: &Connection, gateway: &GatewayId) -> Result<Vec<C
 }
 
 fn last_use(connection: &Connection, credential: Credential) -> Result<Option<Timestamp>, StoreError> {
-    let mut query = connection.prepare_cached("SELECT body FROM record WHERE kind = 'credential-use' AND id = ?1")?;
-    let body: Option<String> = query.query_row([credential.to_string()], |row| row.get(0)).optional()?;
-    body.map(|body| record::read::<Use>(CREDENTIAL_USE, &body).map(|last| last.at)).transpose()
+    Ok(record::find::<Use>(connection, CREDENTIAL_USE, &credential.to_string())?.map(|last| last.at))
 }
 
 /// Notes uses; an older one changes nothing.

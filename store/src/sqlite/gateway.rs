@@ -3,7 +3,7 @@
 use heliograph_domain::{GatewayId, GatewayState, LocationId, Timestamp, Zone};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Batch, credential};
+use super::{Batch, credential, device_clock};
 use crate::error::StoreError;
 use crate::gateway::{DirectoryEntry, GatewayCommissioning, GatewayRecord, Placement};
 use crate::store::ProviderStore;
@@ -180,6 +180,7 @@ pub(crate) fn directory(connection: &Connection) -> Result<Vec<DirectoryEntry>, 
          LEFT JOIN placement p ON p.gateway = g.number AND p.until IS NULL LEFT JOIN location o ON o.id = p.location",
     )?;
     let mut certificates = credential::registered(connection)?;
+    let mut clocks = device_clock::corrections(connection)?;
     let mut rows = query.query([])?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
@@ -187,6 +188,7 @@ pub(crate) fn directory(connection: &Connection) -> Result<Vec<DirectoryEntry>, 
         let gateway = GatewayId::parse(&row.get::<_, String>(1)?)?;
         entries.push(DirectoryEntry {
             certificates: certificates.remove(&gateway).unwrap_or_default(),
+            clock: clocks.remove(&gateway).unwrap_or_default(),
             gateway,
             state: GatewayState::parse(&row.get::<_, String>(2)?)?,
             zone: row.get::<_, Option<String>>(3)?.map(|zone| Zone::parse(&zone)).transpose()?,

@@ -1,6 +1,6 @@
 //! Things that people make a few of, as one row of JSON each.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +24,13 @@ pub(crate) fn list<T: DeserializeOwned>(connection: &Connection, kind: &str) -> 
         records.push(read(kind, row.get_ref(0)?.as_str().map_err(super::damaged)?)?);
     }
     Ok(records)
+}
+
+/// One row of a kind.
+pub(crate) fn find<T: DeserializeOwned>(connection: &Connection, kind: &str, id: &str) -> Result<Option<T>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT body FROM record WHERE kind = ?1 AND id = ?2")?;
+    let body: Option<String> = query.query_row([kind, id], |row| row.get(0)).optional()?;
+    body.map(|body| read(kind, &body)).transpose()
 }
 
 /// Takes a row away; false where there was none.

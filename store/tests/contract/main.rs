@@ -12,6 +12,7 @@ mod cluster;
 mod corrections;
 mod credentials;
 mod damage;
+mod device_clocks;
 mod documents;
 mod erasure;
 mod failures;

@@ -136,7 +136,11 @@ async fn a_store_works_on_while_its_statements_are_forgotten_and_after_its_clust
         let pushed: Vec<_> = (0..written).map(|n| (minute(n), n as f64)).collect();
         let lost: Vec<_> = pushed.iter().filter(|reading| !found.contains(reading)).take(5).collect();
         let strange: Vec<_> = found.iter().filter(|reading| !pushed.contains(reading)).take(5).collect();
-        assert!(found == pushed, "lane {lane}, {failed} failures: {} of {written} found; lost {lost:?}, strange {strange:?}", found.len());
+        assert!(
+            found == pushed,
+            "lane {lane}, {failed} failures: {} of {written} found; lost {lost:?}, strange {strange:?}",
+            found.len()
+        );
     }
     drop(node);
 }

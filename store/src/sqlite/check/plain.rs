@@ -51,6 +51,7 @@ const WRONG: &[Wrong] = &[
         key: "kind, id",
         columns: 2,
         is_wrong: "(kind = 'key-end' AND id NOT IN (SELECT id FROM credential))
+            OR (kind IN ('clock-correction', 'clock-samples') AND id NOT IN (SELECT id FROM gateway))
             OR (kind = 'presented' AND id NOT IN (SELECT id FROM quarantine))",
         problem: "what it belongs to is not there",
     },

@@ -2,8 +2,8 @@
 //! written, and refers to what there is.
 
 use heliograph_domain::{
-    Correction, CredentialId, InstalledArray, Kind, MetricName, Point, ProviderMapping, Quantity, QuarantineId, SensorId,
-    SensorRole, Unit,
+    ClockSamples, Correction, CredentialId, GatewayId, InstalledArray, Kind, MetricName, Point, ProviderMapping, Quantity,
+    QuarantineId, SensorId, SensorRole, Unit,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -15,6 +15,7 @@ use crate::archive::tables::{Cell, Table};
 use crate::catalog::archive::{Cells, read_mail, read_refused};
 use crate::catalog::{Catalog, Change};
 use crate::credential::{CERTIFICATE, CREDENTIAL_USE, KEY_END, KeyEnd, Registered, Use};
+use crate::device_clock::{CLOCK_CORRECTION, CLOCK_SAMPLES, Corrected};
 use crate::error::StoreError;
 use crate::point::binding_key;
 use crate::quarantine::{PRESENTED, parse_presented};
@@ -163,6 +164,11 @@ fn read_record(row: &Row<'_>) -> Result<(), StoreError> {
         PRESENTED => {
             parse_presented(&read::<String>(&kind, &body)?)?;
             QuarantineId::parse(&id)?.to_string()
+        }
+        CLOCK_CORRECTION => read::<Corrected>(&kind, &body)?.gateway.to_string(),
+        CLOCK_SAMPLES => {
+            read::<ClockSamples>(&kind, &body)?;
+            GatewayId::parse(&id)?.to_string()
         }
         CREDENTIAL_USE => {
             read::<Use>(&kind, &body)?;
