@@ -1,17 +1,20 @@
 //! `heliograph archive`: everything that a provider has, in one file.
 
+mod progress;
+
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, IsTerminal, Write};
+use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use heliograph_domain::ProviderId;
-use heliograph_store::{ArchiveSummary, Progress, archive_verify};
+use heliograph_store::{ArchiveSummary, archive_verify};
 
 use crate::role;
+
+use progress::Shown;
 
 /// Put everything that a provider has into one file, check it, or bring it back.
 #[derive(Debug, clap::Args)]
@@ -77,7 +80,8 @@ async fn create(args: Create) -> anyhow::Result<ExitCode> {
     let at = || format!("write {}", partial.display());
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).with_context(at)?;
     let written = file.try_clone().with_context(at)?;
-    let summary = match store.archive_create(BufWriter::new(file), progress()).await {
+    let shown = Shown::begin(format!("writing {}", args.file.display()), 0);
+    let summary = match store.archive_create(BufWriter::new(file), shown.steps()).await {
         Ok(summary) => summary,
         Err(error) => {
             drop(std::fs::remove_file(&partial));
@@ -89,6 +93,7 @@ async fn create(args: Create) -> anyhow::Result<ExitCode> {
     let folder = args.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| format!("sync {}", folder.display()))?;
     store.close().await;
+    shown.end(&summary);
     tell(&summary)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -107,19 +112,30 @@ async fn restore(args: Restore) -> anyhow::Result<ExitCode> {
     require(&check(&args.file)?, &args.place.provider)?;
     let target = args.target.unwrap_or_else(|| args.place.provider.clone());
     let store = args.place.open_as(&target)?;
-    let file = open(&args.file)?;
-    let summary = store.archive_restore(file, progress()).await.with_context(|| format!("restore {target}"))?;
+    let (file, bytes) = open(&args.file)?;
+    let shown = Shown::begin(format!("restoring {target}"), bytes);
+    let archive = BufReader::new(shown.counted(file));
+    let summary = store.archive_restore(archive, shown.steps()).await.with_context(|| format!("restore {target}"))?;
     store.close().await;
+    shown.end(&summary);
     tell(&summary)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn open(file: &Path) -> anyhow::Result<BufReader<File>> {
-    Ok(BufReader::new(File::open(file).with_context(|| format!("open {}", file.display()))?))
+/// An archive and how many bytes it has; 0 of what is no file.
+fn open(path: &Path) -> anyhow::Result<(File, u64)> {
+    let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+    let bytes = file.metadata().with_context(|| format!("look at {}", path.display()))?.len();
+    Ok((file, bytes))
 }
 
-fn check(file: &Path) -> anyhow::Result<ArchiveSummary> {
-    archive_verify(open(file)?, progress()).with_context(|| format!("check {}", file.display()))
+fn check(path: &Path) -> anyhow::Result<ArchiveSummary> {
+    let (file, bytes) = open(path)?;
+    let shown = Shown::begin(format!("checking {}", path.display()), bytes);
+    let archive = BufReader::new(shown.counted(file));
+    let summary = archive_verify(archive, shown.steps()).with_context(|| format!("check {}", path.display()))?;
+    shown.end(&summary);
+    Ok(summary)
 }
 
 fn require(summary: &ArchiveSummary, provider: &ProviderId) -> anyhow::Result<()> {
@@ -132,25 +148,7 @@ fn require(summary: &ArchiveSummary, provider: &ProviderId) -> anyhow::Result<()
     Ok(())
 }
 
-/// Shows how far the work has come, on terminals only.
-fn progress() -> Progress {
-    if !std::io::stderr().is_terminal() {
-        return Box::new(|_, _| {});
-    }
-    let mut shown = Instant::now();
-    Box::new(move |table, rows| {
-        if shown.elapsed() >= Duration::from_millis(200) {
-            shown = Instant::now();
-            // Whether somebody sees it changes nothing.
-            drop(write!(std::io::stderr(), "\r\x1b[K{table}: {rows}\r"));
-        }
-    })
-}
-
 fn tell(summary: &ArchiveSummary) -> std::io::Result<()> {
-    if std::io::stderr().is_terminal() {
-        write!(std::io::stderr(), "\r\x1b[K")?;
-    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "archive of {} as of {}, {} bytes", summary.header.provider, summary.header.created, summary.bytes())?;
     for table in summary.tables().filter(|table| summary.rows(table) > 0) {

@@ -23,6 +23,7 @@ use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
 pub(crate) use parts::{Part, Rows};
 use read::ArchiveReader;
+use tables::Table;
 use write::ArchiveWriter;
 
 /// The version of the format, which rises when an older release could not read it.
@@ -84,8 +85,26 @@ impl ArchiveSummary {
     }
 }
 
-/// Is told, now and then, the table and how many of its rows are done.
-pub type Progress = Box<dyn FnMut(&str, u64) + Send>;
+/// How far the work on an archive has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveStep {
+    /// The table under way.
+    pub table: &'static str,
+    /// How many of its rows are done.
+    pub rows: u64,
+    /// While a table is written gateway by gateway: how many of them are done, and
+    /// how many there are.
+    pub gateways: Option<(usize, usize)>,
+}
+
+impl ArchiveStep {
+    const fn rows(table: &Table, rows: u64) -> Self {
+        Self { table: table.name, rows, gateways: None }
+    }
+}
+
+/// Is told now and then how far it is.
+pub type Progress = Box<dyn FnMut(ArchiveStep) + Send>;
 
 pub(crate) fn failed(what: &str, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Archive(format!("{what}: {error}"))
@@ -100,7 +119,7 @@ pub(crate) fn failed(what: &str, error: &dyn std::fmt::Display) -> StoreError {
 pub fn archive_verify(archive: impl Read, mut progress: Progress) -> Result<ArchiveSummary, StoreError> {
     let mut reader = ArchiveReader::open(archive)?;
     reader.rows(|table, rows, _| {
-        progress(table.name, rows);
+        progress(ArchiveStep::rows(table, rows));
         Ok(())
     })?;
     reader.finish()
@@ -170,7 +189,7 @@ impl ProviderStore {
             sqlite::archive::require_empty(batch.connection)?;
             let mut reader = ArchiveReader::open(archive)?;
             reader.rows(|table, rows, cells| {
-                progress(table.name, rows);
+                progress(ArchiveStep::rows(table, rows));
                 sqlite::archive::insert(batch.connection, table, &cells)
             })?;
             let summary = reader.finish()?;

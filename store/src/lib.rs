@@ -43,7 +43,7 @@ mod url;
 mod user;
 
 pub use admin::{ClusterAdmin, RoleMade};
-pub use archive::{ArchiveHeader, ArchiveMember, ArchiveSummary, Progress, archive_verify};
+pub use archive::{ArchiveHeader, ArchiveMember, ArchiveStep, ArchiveSummary, Progress, archive_verify};
 pub use audit::{AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict};
 pub use change::Versions;
 pub use check::Damage;

@@ -1,11 +1,13 @@
 //! Archives, retention and a customer's data, by the commands of an operator.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, GatewayId, TimeWindow, Timestamp};
 use uuid::Uuid;
 
-use crate::binary::{run, run_with_input};
+use crate::binary::{HELIOGRAPH, Process, run, run_with_input};
 use crate::sample::{document, open};
 
 const DAY_MS: i64 = 86_400_000;
@@ -51,6 +53,51 @@ async fn an_archive_moves_a_provider_to_another_name_or_changes_nothing() {
     assert_eq!(readings("dawn"), readings("sunrise"));
     assert_eq!(readings("dawn").lines().count(), 241);
     run_with_input(&["audit", "verify", "--provider", "dawn"], folder.path(), "");
+}
+
+#[tokio::test]
+async fn lines_off_a_terminal_say_how_far_an_archive_is() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), "gw-1").await;
+    let said = |arguments: &[&str]| {
+        let output = run(&[&["archive"], arguments].concat(), folder.path());
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let created = said(&["create", "--provider", "sunrise", "a.archive"]);
+    assert!(created.starts_with("writing a.archive: ") && created.contains(" rows, done in "), "{created}");
+    let archive = std::fs::read(folder.path().join("a.archive")).unwrap();
+    let whole = format!("100 % of {} bytes, ", archive.len());
+    let checked = said(&["verify", "a.archive"]);
+    assert!(checked.starts_with(&format!("checking a.archive: {whole}")) && checked.lines().count() == 1, "{checked}");
+    let restored = said(&["restore", "--provider", "sunrise", "--as", "dawn", "a.archive"]);
+    let lines: Vec<&str> = restored.lines().collect();
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("checking") && lines[1].starts_with("restoring dawn: 100 % of"),
+        "{restored}"
+    );
+
+    // Of an archive that comes slowly, before its end.
+    let mut child = Command::new(HELIOGRAPH)
+        .args(["archive", "verify", "/dev/stdin"])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map(Process)
+        .unwrap();
+    let (mut input, mut errors) = (child.0.stdin.take().unwrap(), BufReader::new(child.0.stderr.take().unwrap()));
+    let half = archive.len() / 2;
+    input.write_all(&archive[..half]).unwrap();
+    let mut line = String::new();
+    errors.read_line(&mut line).unwrap();
+    assert!(line.starts_with(&format!("checking /dev/stdin: {half} bytes, ")), "{line}");
+    input.write_all(&archive[half..]).unwrap();
+    drop(input);
+    let mut rest = String::new();
+    errors.read_to_string(&mut rest).unwrap();
+    assert!(child.0.wait().unwrap().success() && rest.contains("done in"), "{rest}");
 }
 
 #[tokio::test]

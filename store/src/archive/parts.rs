@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::read::ArchiveReader;
 use super::tables::{Cell, Table};
 use super::write::ArchiveWriter;
-use super::{ArchiveHeader, ArchiveSummary, Progress, failed};
+use super::{ArchiveHeader, ArchiveStep, ArchiveSummary, Progress, failed};
 use crate::audit::AuditEvent;
 use crate::cassandra;
 use crate::cassandra::archive::{ROWS_AT_ONCE, dump, restore};
@@ -22,6 +22,8 @@ const WAITING: usize = 8;
 pub(crate) enum Part {
     /// Rows of this table follow.
     Table(&'static Table),
+    /// So many gateways of so many are done in this table.
+    Gateways(usize, usize),
     Rows(Vec<Vec<Cell>>),
     /// All of it was there.
     End,
@@ -65,6 +67,7 @@ fn write(
                 writer.begin(table)?;
                 open = Some(table);
             }
+            Part::Gateways(done, all) => writer.gateways(done, all),
             Part::Rows(rows) => {
                 for (table, row) in open.iter().flat_map(|table| rows.iter().map(move |row| (table, row))) {
                     writer.row(table, row)?;
@@ -100,7 +103,7 @@ fn read(archive: impl Read, mut progress: Progress, parts: &mpsc::Sender<Rows>) 
         None => Ok(()),
     };
     reader.rows(|table, number, cells| {
-        progress(table.name, number);
+        progress(ArchiveStep::rows(table, number));
         match &mut waiting {
             Some((open, rows)) if open.name == table.name && rows.len() < ROWS_AT_ONCE => rows.push(cells),
             _ => send(waiting.replace((table, vec![cells])))?,

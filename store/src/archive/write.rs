@@ -5,7 +5,7 @@ use std::io::Write;
 use sha2::{Digest as _, Sha256};
 
 use super::tables::{Cell, Table, to_hex};
-use super::{ArchiveHeader, ArchiveMember, ArchiveSummary, Progress, failed, tar};
+use super::{ArchiveHeader, ArchiveMember, ArchiveStep, ArchiveSummary, Progress, failed, tar};
 use crate::error::StoreError;
 
 /// A member is closed when it has this many bytes, compressed: what lies in
@@ -23,8 +23,7 @@ pub(crate) struct ArchiveWriter {
     summary: ArchiveSummary,
     open: Option<OpenMember>,
     progress: Progress,
-    /// Rows of the table under way.
-    rows: u64,
+    step: ArchiveStep,
 }
 
 struct OpenMember {
@@ -58,15 +57,22 @@ impl ArchiveWriter {
         let text = serde_json::to_string(&header).map_err(|error| failed("write header", &error))?;
         out.member("heliograph.json", text.as_bytes())?;
         let summary = ArchiveSummary { header, members: Vec::new() };
-        Ok(Self { out, summary, open: None, progress, rows: 0 })
+        let step = ArchiveStep { table: "heliograph.json", rows: 1, gateways: None };
+        Ok(Self { out, summary, open: None, progress, step })
     }
 
     /// Begins a table; its rows follow.
     pub(crate) fn begin(&mut self, table: &Table) -> Result<(), StoreError> {
         self.close_member()?;
-        self.rows = 0;
-        (self.progress)(table.name, 0);
+        self.step = ArchiveStep::rows(table, 0);
+        (self.progress)(self.step);
         self.open_member(table)
+    }
+
+    /// Notes how many gateways of how many are done in the table that was begun.
+    pub(crate) fn gateways(&mut self, done: usize, all: usize) {
+        self.step.gateways = Some((done, all));
+        (self.progress)(self.step);
     }
 
     /// Adds a row of the table that was begun.
@@ -78,9 +84,9 @@ impl ArchiveWriter {
         }
         let values: Vec<serde_json::Value> = cells.iter().map(Cell::to_json).collect();
         self.line(&serde_json::Value::from(values))?;
-        self.rows += 1;
-        if self.rows.is_multiple_of(REPORT_AFTER) {
-            (self.progress)(table.name, self.rows);
+        self.step.rows += 1;
+        if self.step.rows.is_multiple_of(REPORT_AFTER) {
+            (self.progress)(self.step);
         }
         if let Some(open) = &mut self.open {
             open.rows += 1;

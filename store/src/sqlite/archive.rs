@@ -152,21 +152,33 @@ pub(crate) fn dump(connection: &Connection, writer: &mut ArchiveWriter) -> Resul
         if sql.select.contains("?1") {
             // Tables that are large are read a gateway at a time, in the order of
             // their key: nothing has to be sorted.
-            for (number, id) in gateways(&snapshot)? {
+            each_gateway(&snapshot, writer, |number, id, writer| {
                 if table.name == "rollups" {
-                    quarter::require_sound(&snapshot, number, &id)?;
+                    quarter::require_sound(&snapshot, number, id)?;
                 }
-                dump_table(&snapshot, sql, table, &[&number, &id], writer)?;
-            }
+                dump_table(&snapshot, sql, table, &[&number, &id], writer)
+            })?;
         } else {
             dump_table(&snapshot, sql, table, &[], writer)?;
         }
     }
     let Some(readings) = Table::find("readings") else { return Ok(()) };
     writer.begin(readings)?;
-    for (number, id) in gateways(&snapshot)? {
-        dump_frames(&snapshot, number, &id, readings, writer)?;
+    each_gateway(&snapshot, writer, |number, id, writer| dump_frames(&snapshot, number, id, readings, writer))
+}
+
+/// Writes what belongs to each gateway, telling how many of them are done.
+fn each_gateway(
+    connection: &Connection,
+    writer: &mut ArchiveWriter,
+    mut dump: impl FnMut(i64, &str, &mut ArchiveWriter) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let gateways = gateways(connection)?;
+    for (done, (number, id)) in gateways.iter().enumerate() {
+        writer.gateways(done, gateways.len());
+        dump(*number, id, writer)?;
     }
+    writer.gateways(gateways.len(), gateways.len());
     Ok(())
 }
 

@@ -11,8 +11,8 @@ use heliograph_domain::{
     UserId, UserRole, Zone,
 };
 use heliograph_store::{
-    ArchiveSummary, CorrectionNew, Credential, CredentialNew, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore,
-    QuarantineNew, RetentionPlan, SensorUpdate, StoreError, UserRecord, archive_verify,
+    ArchiveStep, ArchiveSummary, CorrectionNew, Credential, CredentialNew, GatewayCommissioning, OutboxKey, OutboxNew, Progress,
+    ProviderStore, QuarantineNew, RetentionPlan, SensorUpdate, StoreError, UserRecord, archive_verify,
 };
 use uuid::Uuid;
 
@@ -150,17 +150,17 @@ fn mail_key() -> OutboxKey {
 
 pub(crate) async fn create(store: &ProviderStore) -> (ArchiveSummary, Vec<u8>) {
     let file = File::default();
-    let summary = clocked(store).archive_create(file.clone(), Box::new(|_, _| {})).await.unwrap();
+    let summary = clocked(store).archive_create(file.clone(), Box::new(|_| {})).await.unwrap();
     let bytes = file.0.lock().unwrap().clone();
     (summary, bytes)
 }
 
 fn verify(archive: &[u8]) -> Result<ArchiveSummary, StoreError> {
-    archive_verify(archive, Box::new(|_, _| {}))
+    archive_verify(archive, Box::new(|_| {}))
 }
 
 pub(crate) async fn restore(store: &ProviderStore, archive: Vec<u8>) -> Result<ArchiveSummary, StoreError> {
-    clocked(store).archive_restore(std::io::Cursor::new(archive), Box::new(|_, _| {})).await
+    clocked(store).archive_restore(std::io::Cursor::new(archive), Box::new(|_| {})).await
 }
 
 /// The digests of all members but those that grow with each archive.
@@ -224,6 +224,44 @@ async fn what_goes_out_comes_in_again_bit_for_bit() {
         twin.document_write(power("gw-1", &[(6000, 4.5)])).await.unwrap();
         let windows = twin.rollup_list(&gateway("gw-1"), all, all).await.unwrap();
         assert!(windows.iter().flat_map(|series| &series.windows).any(|window| window.start == minute(6000)));
+    })
+    .await;
+}
+
+/// A [`Progress`] and what it was told.
+fn heard() -> (Progress, Arc<Mutex<Vec<ArchiveStep>>>) {
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&steps);
+    (Box::new(move |step| told.lock().unwrap().push(step)), steps)
+}
+
+#[tokio::test]
+async fn how_far_an_archive_is_is_told_by_gateways_and_rows() {
+    on_every_backend(|store| async move {
+        fill(&store).await;
+        let ((progress, steps), file) = (heard(), File::default());
+        let summary = clocked(&store).archive_create(file.clone(), progress).await.unwrap();
+        let all = usize::try_from(summary.rows("gateways")).unwrap();
+        assert_eq!(all, 3);
+        let archive = file.0.lock().unwrap().clone();
+        let steps = steps.lock().unwrap().clone();
+        for table in ["readings", "rollups"] {
+            let told = steps.iter().filter(|step| step.table == table).filter_map(|step| step.gateways);
+            assert_eq!(told.collect::<Vec<_>>(), (0..=all).map(|done| (done, all)).collect::<Vec<_>>(), "{table}");
+        }
+
+        let (progress, steps) = heard();
+        archive_verify(&archive[..], progress).unwrap();
+        let every_row = |steps: &[ArchiveStep]| {
+            for table in summary.tables() {
+                let last = steps.iter().rfind(|step| step.table == table).map_or(0, |step| step.rows);
+                assert_eq!(last, summary.rows(table), "{table}");
+            }
+        };
+        every_row(&steps.lock().unwrap());
+        let (progress, steps) = heard();
+        clocked(&store.neighbour()).archive_restore(std::io::Cursor::new(archive), progress).await.unwrap();
+        every_row(&steps.lock().unwrap());
     })
     .await;
 }
@@ -296,7 +334,7 @@ async fn figures_of_readings_that_are_kept_no_longer_come_in_as_they_were() {
         assert!(summary.rows("marks") > 0);
         // By then a cluster leaves out the first readings of a window that is marked.
         let later = store.neighbour().with_clock(|| minute(10 * 1440 + 5)).acting_as(Actor::Operator);
-        later.archive_restore(std::io::Cursor::new(archive), Box::new(|_, _| {})).await.unwrap();
+        later.archive_restore(std::io::Cursor::new(archive), Box::new(|_| {})).await.unwrap();
         assert_eq!(later.rollup_list(&gateway("gw-1"), all, all).await.unwrap(), figures);
     })
     .await;

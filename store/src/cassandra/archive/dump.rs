@@ -305,9 +305,11 @@ impl Dump<'_> {
     async fn readings(&mut self) -> Result<(), StoreError> {
         self.begin("readings").await?;
         let gateways: Vec<GatewayId> = self.registered.keys().cloned().collect();
-        for gateway in gateways {
-            self.readings_of(&gateway).await?;
+        for (done, gateway) in gateways.iter().enumerate() {
+            self.send(Part::Gateways(done, gateways.len())).await?;
+            self.readings_of(gateway).await?;
         }
+        self.send(Part::Gateways(gateways.len(), gateways.len())).await?;
         // What is gone by now may have been missing.
         let sealed = self.db.open_to_marks(self.now).await?;
         let sealed = (sealed > Timestamp::MIN).then(|| vec![time(sealed)]);
@@ -365,16 +367,17 @@ impl Dump<'_> {
     async fn rollups(&mut self) -> Result<(), StoreError> {
         self.begin("rollups").await?;
         let gateways: Vec<GatewayId> = self.registered.keys().cloned().collect();
-        for gateway in gateways {
-            let Some(extent) = series::of_gateway(self.db, &gateway).await?.extent() else { continue };
+        for (done, gateway) in gateways.iter().enumerate() {
+            self.send(Part::Gateways(done, gateways.len())).await?;
+            let Some(extent) = series::of_gateway(self.db, gateway).await?.extent() else { continue };
             for day in day_of(extent.from)..=day_of(extent.end()) {
                 let period = rollup::period(day);
                 for row in rollup::stored(self.db, (gateway.as_str(), QUARTER, &period)).await? {
-                    self.rollup(&gateway, row).await?;
+                    self.rollup(gateway, row).await?;
                 }
             }
         }
-        Ok(())
+        self.send(Part::Gateways(gateways.len(), gateways.len())).await
     }
 
     async fn rollup(&mut self, gateway: &GatewayId, row: StoredRow) -> Result<(), StoreError> {
