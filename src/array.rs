@@ -91,17 +91,13 @@ async fn add(args: Add) -> anyhow::Result<ExitCode> {
 async fn list(place: role::StoreArgs) -> anyhow::Result<ExitCode> {
     let store = place.open()?;
     let (arrays, locations) = (store.array_list().await?, store.location_list().await?);
-    let mut out = output::standard();
-    for array in arrays {
+    output::lines(arrays.iter().map(|array| {
         let location = locations.iter().find(|location| location.id == array.location).map_or("?", |location| &location.name);
         let from = if array.window.from == Timestamp::MIN { "always".to_owned() } else { array.window.from.to_string() };
         let until = array.window.until.map_or_else(|| "on".to_owned(), |until| format!("to {until}"));
         let line = format!("{} kWp, tilt {}, azimuth {}", array.kwp, array.tilt, array.azimuth);
-        if output::ended(writeln!(out, "{}  {line}, {location}  from {from} {until}", array.id))? {
-            break;
-        }
-    }
-    output::ended(out.flush())?;
+        format!("{}  {line}, {location}  from {from} {until}", array.id)
+    }))?;
     store.close().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -175,14 +175,7 @@ async fn find_series(store: &ProviderStore, args: &Create) -> anyhow::Result<Ser
 
 async fn list(args: List) -> anyhow::Result<ExitCode> {
     let store = args.place.open()?;
-    let mut out = output::standard();
-    for correction in store.correction_list().await? {
-        let line = if args.json { serde_json::to_string(&correction)? } else { describe(&correction) };
-        if output::ended(writeln!(out, "{line}"))? {
-            break;
-        }
-    }
-    output::ended(out.flush())?;
+    output::listed(&store.correction_list().await?, args.json, describe)?;
     store.close().await;
     Ok(ExitCode::SUCCESS)
 }

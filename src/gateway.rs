@@ -172,14 +172,10 @@ fn note(text: &str) {
 
 async fn list_keys(of: Of) -> anyhow::Result<ExitCode> {
     let (store, now) = (open(&of).await?, (role::clock())());
-    let mut out = output::standard();
-    for key in store.credential_list(&of.gateway).await? {
-        let line = format!("{}  made {}  last used {}  {}", key.id, key.created, used(key.used), state(&key, now));
-        if output::ended(writeln!(out, "{line}"))? {
-            break;
-        }
-    }
-    output::ended(out.flush())?;
+    let keys = store.credential_list(&of.gateway).await?;
+    output::lines(
+        keys.iter().map(|key| format!("{}  made {}  last used {}  {}", key.id, key.created, used(key.used), state(key, now))),
+    )?;
     store.close().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -246,14 +242,12 @@ async fn add_certificate(args: Certificate) -> anyhow::Result<ExitCode> {
 
 async fn list_certificates(of: Of) -> anyhow::Result<ExitCode> {
     let store = open(&of).await?;
-    let mut out = output::standard();
-    for certificate in store.certificate_list(&of.gateway).await? {
-        let (fingerprint, created) = (certificate.fingerprint, certificate.created);
-        if output::ended(writeln!(out, "{fingerprint}  registered {created}  last used {}", used(certificate.used)))? {
-            break;
-        }
-    }
-    output::ended(out.flush())?;
+    let certificates = store.certificate_list(&of.gateway).await?;
+    output::lines(
+        certificates
+            .iter()
+            .map(|known| format!("{}  registered {}  last used {}", known.fingerprint, known.created, used(known.used))),
+    )?;
     store.close().await;
     Ok(ExitCode::SUCCESS)
 }

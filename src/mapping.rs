@@ -95,14 +95,7 @@ fn described(mapping: &Mapping) -> String {
 
 async fn list(args: List) -> anyhow::Result<()> {
     let store = args.place.open()?;
-    let mut out = output::standard();
-    for stored in store.mapping_list().await? {
-        let line = if args.json { serde_json::to_string(&stored)? } else { line(&stored) };
-        if output::ended(writeln!(out, "{line}"))? {
-            break;
-        }
-    }
-    output::ended(out.flush())?;
+    output::listed(&store.mapping_list().await?, args.json, line)?;
     store.close().await;
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! Standard output of commands that print much: buffered, and a reader that has
 //! seen enough ends them quietly.
 
-use std::io::{BufWriter, ErrorKind, Stdout};
+use std::io::{BufWriter, ErrorKind, Stdout, Write as _};
+
+use serde::Serialize;
 
 /// Standard output, written in blocks.
 pub(crate) fn standard() -> BufWriter<Stdout> {
@@ -16,4 +18,21 @@ pub(crate) fn ended(written: std::io::Result<()>) -> anyhow::Result<bool> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(true),
         Err(error) => Err(anyhow::Error::new(error).context("write to standard output")),
     }
+}
+
+/// Prints a line each, until there are no more or whoever reads has gone away.
+pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+    let mut out = standard();
+    for line in lines {
+        if ended(writeln!(out, "{line}"))? {
+            return Ok(());
+        }
+    }
+    ended(out.flush()).map(drop)
+}
+
+/// What is listed as a line each: for people, or for programs as JSON.
+pub(crate) fn listed<T: Serialize>(items: &[T], json: bool, describe: impl Fn(&T) -> String) -> anyhow::Result<()> {
+    let line = |item: &T| if json { serde_json::to_string(item) } else { Ok(describe(item)) };
+    lines(items.iter().map(line).collect::<Result<Vec<_>, _>>()?)
 }

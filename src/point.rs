@@ -190,17 +190,15 @@ async fn bind(args: Bind) -> anyhow::Result<ExitCode> {
 async fn list(place: role::StoreArgs) -> anyhow::Result<ExitCode> {
     let store = place.open()?;
     let (points, bindings, locations) = (store.point_list().await?, store.binding_list().await?, store.location_list().await?);
-    let mut out = output::standard();
+    let mut lines = Vec::new();
     for point in points {
         let location = locations.iter().find(|location| location.id == point.location).map_or("?", |location| &location.name);
-        if output::ended(writeln!(out, "{}  {:<10} {}, {location}", point.id, point.role, point.name))? {
-            break;
-        }
+        lines.push(format!("{}  {:<10} {}, {location}", point.id, point.role, point.name));
         for binding in bindings.iter().filter(|binding| binding.point == point.id) {
             let until = binding.window.until.map_or_else(|| "on".to_owned(), |until| format!("to {until}"));
-            output::ended(writeln!(out, "    {} {}  from {} {until}", binding.gateway, binding.sensor, binding.window.from))?;
+            lines.push(format!("    {} {}  from {} {until}", binding.gateway, binding.sensor, binding.window.from));
         }
     }
-    output::ended(out.flush())?;
+    output::lines(lines)?;
     done(&store).await
 }

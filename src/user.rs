@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use heliograph_admin_web::users::add_user;
 use heliograph_domain::{Actor, CustomerId, EmailAddress, Secret, UserRole};
 
-use crate::role;
+use crate::{output, role};
 
 /// Add and list the people who sign in to a panel.
 #[derive(Debug, clap::Args)]
@@ -99,10 +99,11 @@ fn is_piped() -> bool {
 
 async fn list(place: role::StoreArgs) -> anyhow::Result<ExitCode> {
     let store = place.open()?;
-    let mut out = std::io::stdout().lock();
-    for user in store.user_list().await? {
+    let users = store.user_list().await?;
+    output::lines(users.iter().map(|user| {
         let signed_up = if user.password_hash.is_some() { "" } else { "  (no password yet)" };
-        writeln!(out, "{:<10} {:<36} {}{signed_up}", user.role, user.email.as_str(), user.name)?;
-    }
+        format!("{:<10} {:<36} {}{signed_up}", user.role, user.email.as_str(), user.name)
+    }))?;
+    store.close().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,10 +3,10 @@
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use heliograph_domain::{CredentialId, GatewayState, KeyDigest, Timestamp, Zone};
+use heliograph_domain::{CredentialId, KeyDigest, Timestamp, Zone};
 use heliograph_store::{CertificateRecord, CredentialNew, CredentialRecord, StoreError};
 
-use super::manage::{Entered, back, fetch, refused};
+use super::manage::{Entered, back, fetch, fetch_commissioned, refused};
 use super::zone_of;
 use crate::access::Staff;
 use crate::commissioning::{KeyPage, key_was_shown};
@@ -71,10 +71,7 @@ pub(crate) async fn add_key(
     Path(gateway): Path<String>,
     Form(entered): Form<Entered>,
 ) -> Result<Response, Refusal> {
-    let gateway = fetch(&panel, &gateway).await?;
-    if gateway.state != GatewayState::Commissioned {
-        return Err(Refusal::Conflict("Only a commissioned gateway has keys.".to_owned()));
-    }
+    let gateway = fetch_commissioned(&panel, &gateway, "keys").await?;
     let now = panel.now();
     let id = CredentialId::parse(&entered.credential).map_err(|_| Refusal::BadRequest("The form names no key.".to_owned()))?;
     let key = token::random_gateway_key();

@@ -102,6 +102,15 @@ pub(super) async fn fetch(panel: &Panel, gateway: &str) -> Result<GatewayRecord,
     Ok(panel.store().gateway_fetch(&gateway).await?)
 }
 
+/// A gateway that has what only commissioned ones have, or the word that it is none.
+pub(super) async fn fetch_commissioned(panel: &Panel, gateway: &str, what: &str) -> Result<GatewayRecord, Refusal> {
+    let gateway = fetch(panel, gateway).await?;
+    if gateway.state == GatewayState::Commissioned {
+        return Ok(gateway);
+    }
+    Err(Refusal::Conflict(format!("Only a commissioned gateway has {what}.")))
+}
+
 pub(super) async fn refused(
     panel: &Panel,
     actor: &Actor,
@@ -229,10 +238,7 @@ pub(crate) async fn relocate(
     Path(gateway): Path<String>,
     Form(entered): Form<Entered>,
 ) -> Result<Response, Refusal> {
-    let gateway = fetch(&panel, &gateway).await?;
-    if gateway.state != GatewayState::Commissioned {
-        return Err(Refusal::Conflict("Only a commissioned gateway has a place.".to_owned()));
-    }
+    let gateway = fetch_commissioned(&panel, &gateway, "a place").await?;
     let now = panel.now();
     let locations = panel.store().location_list().await?;
     let mut problems = Problems::default();
