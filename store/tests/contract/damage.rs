@@ -153,7 +153,7 @@ async fn a_damaged_rollup_goes_into_no_archive() {
     let folder = sound().await;
     let archived = async || {
         let store = open(folder.path());
-        let outcome = clocked(&store).archive_create(std::io::sink(), Box::new(|_, _| {})).await;
+        let outcome = clocked(&store).archive_create(std::io::sink(), Box::new(|_| {})).await;
         store.close().await;
         outcome.map(drop)
     };

@@ -99,22 +99,26 @@ async fn push_in_a_crowd(store: &ProviderStore) {
     assert!(lap > 2, "the store was hardly used meanwhile");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_works_on_while_its_statements_are_forgotten_and_after_its_cluster_was_killed() {
-    let node = OwnNode::start();
+/// A provider's store on a node of its own.
+async fn on_own_node() -> ProviderStore {
     let url = StoreUrl::parse("cassandra://127.0.2.4/?dc=datacenter1&rf=1").unwrap();
     let url = url.signed_in("cassandra", Secret::new("cassandra"));
     let provider = ProviderId::parse("sunrise").unwrap();
     ClusterAdmin::connect(&url).await.unwrap().keyspace_make(&provider).await.unwrap();
-    let store = Store::open(url).unwrap().provider(&provider).unwrap();
-    push_in_a_crowd(&store).await;
+    Store::open(url).unwrap().provider(&provider).unwrap()
+}
+
+/// Pushes from some gateways while the node is killed and comes back; then every
+/// document of theirs that was written is there. `round` names the gateways.
+async fn push_through_a_kill(store: &ProviderStore, round: i64) {
     let stop = Arc::new(AtomicBool::new(false));
-    let lanes: Vec<_> = (0..4).map(|lane| tokio::spawn(push(store.clone(), lane, Arc::clone(&stop)))).collect();
+    let numbers: Vec<_> = (0..4).map(|lane| round * 4 + lane).collect();
+    let lanes: Vec<_> = numbers.iter().map(|lane| tokio::spawn(push(store.clone(), *lane, Arc::clone(&stop)))).collect();
     tokio::time::sleep(Duration::from_secs(2)).await;
 
     tokio::task::spawn_blocking(|| OwnNode::tell("kill")).await.unwrap();
     let begun = Instant::now();
-    let page = store.reading_page(&gateway("gw-0"), TimeWindow::ALWAYS, 10).await;
+    let page = store.reading_page(&gateway(&format!("gw-{}", numbers[0])), TimeWindow::ALWAYS, 10).await;
     assert!(matches!(page, Err(StoreError::Unavailable(_))), "{page:?}");
     assert!(store.ping().await.is_err());
     assert!(begun.elapsed() < 2 * DEADLINE);
@@ -122,14 +126,15 @@ async fn a_store_works_on_while_its_statements_are_forgotten_and_after_its_clust
     tokio::task::spawn_blocking(|| OwnNode::tell("start")).await.unwrap();
 
     let begun = Instant::now();
-    while store.document_write(power("gw-9", &[(0, 1.0)])).await.is_err() {
+    while store.document_write(power(&format!("back-{round}"), &[(0, 1.0)])).await.is_err() {
         assert!(begun.elapsed() < Duration::from_secs(30), "the cluster is back and the store is not");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     stop.store(true, Ordering::Relaxed);
-    for (lane, task) in lanes.into_iter().enumerate() {
+    for (lane, task) in numbers.into_iter().zip(lanes) {
         let (written, failed, longest) = task.await.unwrap();
+        println!("gw-{lane}: {written} written, {failed} failed, the longest took {longest:?}");
         assert!(written > 0 && failed > 0 && longest < DEADLINE, "{written} {failed} {longest:?}");
         let page = store.reading_page(&gateway(&format!("gw-{lane}")), TimeWindow::ALWAYS, usize::MAX).await.unwrap();
         let found: Vec<_> = page.rows.iter().map(|row| (row.time, row.value)).collect();
@@ -138,9 +143,28 @@ async fn a_store_works_on_while_its_statements_are_forgotten_and_after_its_clust
         let strange: Vec<_> = found.iter().filter(|reading| !pushed.contains(reading)).take(5).collect();
         assert!(
             found == pushed,
-            "lane {lane}, {failed} failures: {} of {written} found; lost {lost:?}, strange {strange:?}",
+            "gw-{lane}: {} of {written} found, {failed} failed; lost {lost:?}, strange {strange:?}",
             found.len()
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_works_on_while_its_statements_are_forgotten_and_after_its_cluster_was_killed() {
+    let node = OwnNode::start();
+    let store = on_own_node().await;
+    push_in_a_crowd(&store).await;
+    push_through_a_kill(&store, 0).await;
+    drop(node);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: make soak"]
+async fn a_node_that_is_killed_again_and_again_keeps_every_document_that_was_written() {
+    let node = OwnNode::start();
+    let store = on_own_node().await;
+    for round in 0..30 {
+        push_through_a_kill(&store, round).await;
     }
     drop(node);
 }
