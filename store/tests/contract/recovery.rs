@@ -39,12 +39,15 @@ impl Drop for OwnNode {
     }
 }
 
+/// Minutes from one document to the next: each hundred of them reaches over days.
+const STEP: i64 = 97;
+
 /// Pushes one document after the other, each until it is written; answers how many
 /// were, how many attempts failed, and how long the longest took.
 async fn push(store: ProviderStore, lane: i64, stop: Arc<AtomicBool>) -> (i64, u32, Duration) {
     let (mut written, mut failed, mut longest) = (0, 0, Duration::ZERO);
     while !stop.load(Ordering::Relaxed) {
-        let document = Arc::new(power(&format!("gw-{lane}"), &[(written, written as f64)]));
+        let document = Arc::new(power(&format!("gw-{lane}"), &[(written * STEP, written as f64)]));
         loop {
             let begun = Instant::now();
             let outcome = store.document_write(Arc::clone(&document)).await;
@@ -65,19 +68,22 @@ async fn push(store: ProviderStore, lane: i64, stop: Arc<AtomicBool>) -> (i64, u
 /// what the node keeps, are about two hundred.
 const CROWD: u64 = 1500;
 
-/// Another client of the node: prepares one statement after the other.
-async fn crowd(prepared: Arc<AtomicU64>) {
+/// Another client of the node: prepares one statement after the other, also while the
+/// node is away.
+async fn crowd(prepared: Arc<AtomicU64>, enough: u64) {
     let session = SessionBuilder::new().known_node("127.0.2.4").user("cassandra", "cassandra").build().await.unwrap();
-    while prepared.load(Ordering::Relaxed) < CROWD {
+    while prepared.load(Ordering::Relaxed) < enough {
         let number = prepared.fetch_add(1, Ordering::Relaxed);
-        session.prepare(format!("SELECT key AS of_somebody_else_{number} FROM system.local")).await.unwrap();
+        if session.prepare(format!("SELECT key AS of_somebody_else_{number} FROM system.local")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 
 /// Uses a store's statements while a crowd makes the node forget them.
 async fn push_in_a_crowd(store: &ProviderStore) {
     let prepared = Arc::new(AtomicU64::new(0));
-    let crowd: Vec<_> = (0..4).map(|_| tokio::spawn(crowd(Arc::clone(&prepared)))).collect();
+    let crowd: Vec<_> = (0..4).map(|_| tokio::spawn(crowd(Arc::clone(&prepared), CROWD))).collect();
     let mut lap = 0;
     while prepared.load(Ordering::Relaxed) < CROWD {
         let lanes = (0..25_i64).map(|lane| {
@@ -138,7 +144,7 @@ async fn push_through_a_kill(store: &ProviderStore, round: i64) {
         assert!(written > 0 && failed > 0 && longest < DEADLINE, "{written} {failed} {longest:?}");
         let page = store.reading_page(&gateway(&format!("gw-{lane}")), TimeWindow::ALWAYS, usize::MAX).await.unwrap();
         let found: Vec<_> = page.rows.iter().map(|row| (row.time, row.value)).collect();
-        let pushed: Vec<_> = (0..written).map(|n| (minute(n), n as f64)).collect();
+        let pushed: Vec<_> = (0..written).map(|n| (minute(n * STEP), n as f64)).collect();
         let lost: Vec<_> = pushed.iter().filter(|reading| !found.contains(reading)).take(5).collect();
         let strange: Vec<_> = found.iter().filter(|reading| !pushed.contains(reading)).take(5).collect();
         assert!(
@@ -163,8 +169,13 @@ async fn a_store_works_on_while_its_statements_are_forgotten_and_after_its_clust
 async fn a_node_that_is_killed_again_and_again_keeps_every_document_that_was_written() {
     let node = OwnNode::start();
     let store = on_own_node().await;
+    // Statements are forgotten all the time, also those that the node had known before.
+    let prepared = Arc::new(AtomicU64::new(0));
+    let others: Vec<_> = (0..2).map(|_| tokio::spawn(crowd(Arc::clone(&prepared), u64::MAX))).collect();
     for round in 0..30 {
         push_through_a_kill(&store, round).await;
     }
+    println!("{} statements of others meanwhile", prepared.load(Ordering::Relaxed));
+    others.iter().for_each(tokio::task::JoinHandle::abort);
     drop(node);
 }
