@@ -4,6 +4,7 @@
 //! [`backend::Backend::fresh`]; the tests know nothing else of it.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "figures stand in a test's output")]
 
 mod archive;
 mod audit;
