@@ -48,7 +48,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-use futures_util::TryStreamExt as _;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use heliograph_domain::{ProviderId, Timestamp};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
@@ -71,6 +72,9 @@ pub(crate) use session::connect;
 
 /// Rows that come in one page.
 const PAGE_ROWS: i32 = 2_000;
+
+/// Rows as they come.
+pub(crate) type Rows<T> = BoxStream<'static, Result<T, StoreError>>;
 
 /// One provider's keyspace, shared by all clones.
 #[derive(Debug, Clone)]
@@ -192,11 +196,10 @@ impl Database {
         rows.maybe_first_row().map_err(|error| StoreError::Damaged(error.to_string()))
     }
 
-    /// All rows of a query, however many: they come page by page, each within the
-    /// deadline of a statement.
+    /// All rows of a query, however many.
     pub(crate) async fn all<T>(&self, cql: &'static str, values: impl SerializeRow) -> Result<Vec<T>, StoreError>
     where
-        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
+        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + Send + 'static,
     {
         self.all_by(cql, values, PAGE_ROWS).await
     }
@@ -209,13 +212,29 @@ impl Database {
         page_rows: i32,
     ) -> Result<Vec<T>, StoreError>
     where
-        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
+        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + Send + 'static,
+    {
+        self.stream_by(cql, values, page_rows).await?.try_collect().await
+    }
+
+    /// The rows of a query as they come, page by page, each within the deadline of a
+    /// statement.
+    pub(crate) async fn stream<T>(&self, cql: &'static str, values: impl SerializeRow) -> Result<Rows<T>, StoreError>
+    where
+        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + Send + 'static,
+    {
+        self.stream_by(cql, values, PAGE_ROWS).await
+    }
+
+    async fn stream_by<T>(&self, cql: &'static str, values: impl SerializeRow, page_rows: i32) -> Result<Rows<T>, StoreError>
+    where
+        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + Send + 'static,
     {
         let (session, mut statement) = (self.session().await?, self.prepared(cql).await?);
         statement.set_page_size(page_rows);
         let rows = Box::pin(session.execute_iter(statement, values)).await?;
         let rows = rows.rows_stream::<T>().map_err(|error| StoreError::Damaged(error.to_string()))?;
-        Ok(rows.try_collect().await?)
+        Ok(rows.map_err(StoreError::from).boxed())
     }
 
     /// Writes into one partition, all or nothing, with one timestamp for all; with

@@ -9,7 +9,10 @@
 //! Writing them again begins once nobody goes by the settings before.
 
 use std::collections::HashMap;
+use std::future::ready;
 
+use futures_util::TryStreamExt as _;
+use futures_util::stream::TryChunksError;
 use heliograph_domain::{GatewayId, ProviderSettings, TimeWindow, Timestamp};
 use scylla::value::CqlTimestamp;
 use uuid::Uuid;
@@ -18,11 +21,14 @@ use super::catalog::STILL_GOOD;
 use super::control::{FOR_EVER, KEPT, LIFETIME, LIFETIME_OF, RETAINED, SHORTENED};
 use super::document::ttl_seconds;
 use super::slicing::{DAY_MS, Partition};
-use super::{Database, Entry, series, session};
+use super::{Database, Entry, Rows, series, session};
 use crate::catalog::{Catalog, Change, Record};
 use crate::error::StoreError;
 use crate::retention::CONTEXT_MS;
 use crate::rollup::gather::{Order, Walk};
+
+/// Time, sensor, metric, unit, value, write timestamp, seconds to live.
+type Expiring = (CqlTimestamp, String, String, String, f64, i64, Option<i32>);
 
 /// Partitions looked at in one step.
 const PARTITIONS_AT_ONCE: usize = 100;
@@ -128,7 +134,8 @@ impl Database {
         Ok(true)
     }
 
-    /// Writes what expires in a partition again. A push meanwhile has a higher stamp.
+    /// Writes what expires in a partition again, a page at a time. A push meanwhile has
+    /// a higher stamp.
     async fn prolong(
         &self,
         gateway: &GatewayId,
@@ -136,18 +143,17 @@ impl Database {
         lifetime: Option<i64>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        type Expiring = (CqlTimestamp, String, String, String, f64, i64, Option<i32>);
         let cql = "SELECT time, sensor, metric, unit, value, WRITETIME(value), TTL(value) FROM @.reading
             WHERE gateway = ? AND day = ? AND bucket = ?";
-        let rows: Vec<Expiring> = self.all(cql, (gateway.as_str(), partition.date(), partition.bucket)).await?;
+        let rows: Rows<Expiring> = self.stream(cql, (gateway.as_str(), partition.date(), partition.bucket)).await?;
         let insert = self
             .prepared(
                 "INSERT INTO @.reading (gateway, day, bucket, time, sensor, metric, unit, value)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TTL ? AND TIMESTAMP ?",
             )
             .await?;
-        let expiring: Vec<&Expiring> = rows.iter().filter(|row| row.6.is_some()).collect();
-        for some in expiring.chunks(BATCH) {
+        let mut expiring = rows.try_filter(|row| ready(row.6.is_some())).try_chunks(BATCH);
+        while let Some(some) = expiring.try_next().await.map_err(|TryChunksError(_, error)| error)? {
             let values: Vec<_> = some
                 .iter()
                 .filter_map(|(time, sensor, metric, unit, value, stamp, _)| {

@@ -2,13 +2,12 @@
 
 use std::cmp::Ordering;
 
-use futures_util::stream::BoxStream;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use heliograph_domain::{GatewayId, MetricName, SensorId, TimeWindow, Timestamp, Unit};
 use scylla::value::{CqlDate, CqlTimestamp};
 
 use super::slicing::Partition;
-use super::{Database, series};
+use super::{Database, Rows, series};
 use crate::error::StoreError;
 use crate::reading::{ReadingPage, ReadingRow};
 use crate::rollup::gather::{Order, Walk};
@@ -41,16 +40,9 @@ pub(super) async fn partitions(db: &Database, gateway: &GatewayId, walk: &Walk) 
 }
 
 /// The rows of a partition in the order of their keys, page by page.
-pub(super) async fn of_partition(
-    db: Database,
-    gateway: GatewayId,
-    partition: Partition,
-) -> Result<BoxStream<'static, Result<Row, StoreError>>, StoreError> {
+pub(super) async fn of_partition(db: Database, gateway: GatewayId, partition: Partition) -> Result<Rows<Row>, StoreError> {
     let all = "SELECT time, sensor, metric, unit, value FROM @.reading WHERE gateway = ? AND day = ? AND bucket = ?";
-    let (session, statement) = (db.session().await?, db.prepared(all).await?);
-    let pager = Box::pin(session.execute_iter(statement, (gateway.as_str(), partition.date(), partition.bucket))).await?;
-    let rows = pager.rows_stream::<Row>().map_err(|error| StoreError::Damaged(error.to_string()))?;
-    Ok(rows.map_err(StoreError::from).boxed())
+    db.stream(all, (gateway.as_str(), partition.date(), partition.bucket)).await
 }
 
 /// Shows the rows of a walk to `take`, until it says false.
@@ -61,16 +53,12 @@ async fn rows(
     mut take: impl FnMut(Row) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let slicing = db.slicing(gateway).await?;
-    let statement = db.prepared(if walk.order == Order::Forwards { FORWARDS } else { BACKWARDS }).await?;
-    let session = db.session().await?;
+    let cql = if walk.order == Order::Forwards { FORWARDS } else { BACKWARDS };
     let [from, until] = [walk.window.from, walk.window.end()].map(|time| CqlTimestamp(time.as_millis()));
     for partition in slicing.partitions(walk) {
-        let key = (gateway.as_str(), partition.date(), partition.bucket, from, until);
-        let pager = session.execute_iter(statement.clone(), key).await?;
-        let stream = pager.rows_stream::<Row>().map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let mut stream = std::pin::pin!(stream.map_err(StoreError::from));
-        while let Some(row) = stream.next().await {
-            if !take(row?)? {
+        let mut rows = db.stream(cql, (gateway.as_str(), partition.date(), partition.bucket, from, until)).await?;
+        while let Some(row) = rows.try_next().await? {
+            if !take(row)? {
                 return Ok(());
             }
         }

@@ -2,7 +2,10 @@
 //! while more was kept, partition by partition.
 
 use std::collections::HashMap;
+use std::future::ready;
+use std::pin::pin;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use heliograph_domain::{GatewayId, TimeWindow, Timestamp};
 use scylla::value::CqlTimestamp;
 
@@ -15,6 +18,8 @@ use crate::rollup::gather::{Order, Walk};
 
 /// Partitions looked at in one step.
 const PARTITIONS_AT_ONCE: usize = 100;
+/// Partitions whose readings are counted at once for a preview.
+const COUNTS_AT_ONCE: usize = 8;
 /// What a row takes on a disk, about.
 const BYTES_A_ROW: u64 = 30;
 
@@ -29,8 +34,10 @@ impl Database {
         let mut shares = Vec::new();
         for gateway in self.catalog().await?.gateways.keys() {
             let mut share: Option<RetentionShare> = None;
-            for partition in self.outdated(gateway, plan, &done).await? {
-                let Some((readings, oldest)) = self.count(gateway, partition, plan).await? else { continue };
+            let outdated = self.outdated(gateway, plan, &done).await?;
+            let counts = outdated.into_iter().map(|partition| self.count(gateway, partition, plan));
+            let mut counts = pin!(stream::iter(counts).buffered(COUNTS_AT_ONCE).try_filter_map(|count| ready(Ok(count))));
+            while let Some((readings, oldest)) = counts.try_next().await? {
                 let share =
                     share.get_or_insert_with(|| RetentionShare { gateway: gateway.clone(), readings: 0, bytes: 0, oldest });
                 share.readings += readings;

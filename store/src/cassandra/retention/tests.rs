@@ -22,6 +22,8 @@ const TIMING: Timing = Timing {
     pause: Duration::ZERO,
 };
 
+const PUSHED: i64 = 2_300;
+
 fn day(day: i64) -> Timestamp {
     Timestamp::clamped(1_781_481_600_000 + day * DAY_MS)
 }
@@ -160,15 +162,17 @@ async fn readings_written_while_less_was_kept_for_a_moment_live_as_long_as_other
 }
 
 #[tokio::test]
-async fn nothing_is_written_again_while_somebody_may_go_by_the_settings_before() {
+async fn nothing_is_written_again_while_somebody_may_go_by_the_settings_before_and_then_all_is() {
     let [db]: [Database; 1] = openings(TIMING).await;
     let now = day(20);
     keep(&db, 10, now).await;
-    document::write(&db, &noon(15), now).await.unwrap();
+    // More than comes in one page.
+    let second = |second: i64| (day(15).plus_millis(DAY_MS / 2 + second * 1000), 400.0);
+    document::write(&db, &power(second(PUSHED).0, (0..PUSHED).map(second)), now).await.unwrap();
     save(&db, 30).await;
     for (later, expected) in [(0, 6), (60_000, 6), (80_000, 26)] {
         assert!(db.lifetime_step(Some(30), now.plus_millis(later)).await.unwrap());
-        assert_eq!(left(&db, 15).await, [Some(expected); 2], "after {later} ms");
+        assert_eq!(left(&db, 15).await, [Some(expected); PUSHED as usize], "after {later} ms");
     }
     remove(&db).await;
 }
