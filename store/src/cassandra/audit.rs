@@ -11,7 +11,7 @@ use scylla::value::CqlTimestamp;
 
 use super::{Database, at};
 use crate::audit::{AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict, AuditWalk};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, month_of};
 use crate::error::StoreError;
 
 /// Entries that are checked at a time.
@@ -33,13 +33,13 @@ impl Database {
     /// its numbers. A row that is there stays as it is.
     pub(super) async fn complete_trail(&self, catalog: &Catalog) -> Result<(), StoreError> {
         let (Some(head), Some(first)) = (catalog.trail_to_copy(), catalog.trail.keys().next()) else { return Ok(()) };
-        let months: BTreeSet<String> = catalog.trail.keys().map(|seq| month_of_entry(catalog, *seq)).collect();
+        let months: BTreeSet<String> = catalog.trail.values().map(|row| month_of_entry(catalog, row)).collect();
         for month in months {
             let cql = "SELECT seq FROM @.audit WHERE year_month = ? AND seq >= ? AND seq <= ?";
             let there: Vec<(i64,)> = self.all(cql, (&month, number(*first), number(head.seq))).await?;
             let there: BTreeSet<i64> = there.into_iter().map(|(seq,)| seq).collect();
             for row in catalog.trail.values().filter(|row| !there.contains(&number(row.seq))) {
-                if month_of_entry(catalog, row.seq) == month {
+                if month_of_entry(catalog, row) == month {
                     self.trail_put(&month, row).await?;
                 }
             }
@@ -140,9 +140,12 @@ fn of_head(catalog: &Catalog) -> impl Iterator<Item = (&String, Range<u64>)> {
     months(catalog).map(move |(month, numbers)| (month, numbers.start..numbers.end.min(end)))
 }
 
-/// The month that an entry stands in.
-fn month_of_entry(catalog: &Catalog, seq: u64) -> String {
-    months(catalog).filter(|(_, numbers)| numbers.start <= seq).last().map(|(month, _)| month.clone()).unwrap_or_default()
+/// The month that an entry stands in. Where somebody has taken the months away from
+/// the catalog it is the entry's own, so that changes go on; the trail says for ever
+/// after that they were.
+fn month_of_entry(catalog: &Catalog, row: &AuditRow) -> String {
+    let known = months(catalog).filter(|(_, numbers)| numbers.start <= row.seq).last();
+    known.map_or_else(|| month_of(row.at), |(month, _)| month.clone())
 }
 
 /// Checks a row after the one before, and against what the catalog keeps of it.

@@ -171,3 +171,17 @@ async fn a_catalog_whose_part_of_the_trail_was_taken_away_is_found_also_after_th
         assert_eq!(trail.verdict().await.1, Some(AuditFault::Added(1)), "{label}");
     }
 }
+
+#[tokio::test]
+async fn changes_go_on_where_the_months_of_the_trail_were_taken_away_and_it_is_named() {
+    let trail = Trail::fresh().await;
+    trail.run("DELETE FROM @.catalog WHERE part = 'catalog' AND kind = 'audit-month'");
+    let other = Store::open(trail.store.url.clone()).unwrap().provider(trail.store.provider()).unwrap();
+    other.gateway_rename(&gateway("gw-1"), Some("Roof".to_owned())).await.unwrap();
+    assert!(trail.verdict().await.1.is_some());
+    // The entry that stood in the catalog alone is where it would have been.
+    let copied = trail.of_keyspace("SELECT JSON object FROM @.audit WHERE year_month = '2026-06' AND seq = 6");
+    assert_eq!(rows(copied), ["{\"object\": \"gateway:gw-6\"}"]);
+    other.gateway_rename(&gateway("gw-1"), Some("Barn".to_owned())).await.unwrap();
+    assert!(trail.verdict().await.1.is_some());
+}
