@@ -12,6 +12,7 @@
 //! before out.
 
 use std::fs::{OpenOptions, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -264,16 +265,25 @@ pub(super) fn open(path: &Path, ack: AckLevel) -> Result<Connection, StoreError>
 
 /// Makes the file before SQLite does, for its owner alone; the files beside it
 /// inherit that. A file of another owner stays as it is.
+///
+/// A file that is there is not opened: closing it again would take away the locks
+/// that this process holds on it by other connections, and the next process that
+/// closes the file would take itself for the last and remove the log under them.
 fn make_private(path: &Path) -> std::io::Result<()> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        drop(file.set_permissions(Permissions::from_mode(0o600)));
+    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => return made.map(drop),
+    }
+    if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+        drop(std::fs::set_permissions(path, Permissions::from_mode(0o600)));
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use sha2::{Digest, Sha256};
 
     use super::*;
@@ -308,6 +318,27 @@ mod tests {
     fn versions(connection: &Connection) -> (i64, i64) {
         let oldest = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         (oldest, stored_version(connection).unwrap())
+    }
+
+    /// The locks that this process holds on a file.
+    fn locks(path: &Path) -> Vec<String> {
+        let (process, file) = (std::process::id().to_string(), format!(":{}", std::fs::metadata(path).unwrap().ino()));
+        let all = std::fs::read_to_string("/proc/locks").unwrap();
+        let fields = all.lines().map(|lock| lock.split_whitespace().skip(1).collect::<Vec<_>>());
+        fields.filter(|lock| lock.contains(&process.as_str()) && lock[4].ends_with(&file)).map(|lock| lock.join(" ")).collect()
+    }
+
+    #[test]
+    fn who_has_a_file_open_keeps_its_locks_when_it_is_opened_and_closed_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sunrise.db");
+        let reader = open_migrated(&path, AckLevel::PowerLoss).unwrap();
+        let held = locks(&path);
+        assert!(!held.is_empty());
+        drop(open(&path, AckLevel::PowerLoss).unwrap());
+        assert_eq!(locks(&path), held);
+        drop(reader);
+        assert!(locks(&path).is_empty());
     }
 
     #[test]
