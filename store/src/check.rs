@@ -24,6 +24,12 @@ impl fmt::Display for Damage {
     }
 }
 
+/// What was found when a file was opened whose log a killed process had left.
+fn left_out(log: PathBuf) -> Damage {
+    let problem = "what was committed behind a damaged place of this log was left out; remove the copy once that is dealt with";
+    Damage { file: log, place: "log".to_owned(), problem: problem.to_owned() }
+}
+
 impl ProviderStore {
     /// Reads everything and names what is damaged, as far as checksums, second
     /// copies, sums and types tell; docs/operations.md says what none of them does.
@@ -35,8 +41,13 @@ impl ProviderStore {
         match &self.backend {
             Backend::Sqlite(db) => {
                 let file = db.path().to_owned();
-                let found = db.read(|connection| Ok(sqlite::check::check(connection))).await?;
-                Ok(found.into_iter().map(|(place, problem)| Damage { file: file.clone(), place, problem }).collect())
+                let beside = file.clone();
+                let (found, logs) = db
+                    .read(move |connection| Ok((sqlite::check::check(connection), sqlite::log::damaged_copies(&beside))))
+                    .await?;
+                let logs = logs.map_err(|error| StoreError::Unavailable(format!("files beside it: {error}")))?;
+                let found = found.into_iter().map(|(place, problem)| Damage { file: file.clone(), place, problem });
+                Ok(found.chain(logs.into_iter().map(left_out)).collect())
             }
             Backend::Cassandra(_) => {
                 Err(StoreError::Unavailable("a cluster checks its own files: run nodetool verify on its nodes".to_owned()))

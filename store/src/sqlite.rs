@@ -20,6 +20,7 @@ pub(crate) mod document;
 pub(crate) mod frame;
 pub(crate) mod gateway;
 pub(crate) mod location;
+pub(crate) mod log;
 pub(crate) mod mapping;
 pub(crate) mod outbox;
 pub(crate) mod point;

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
-use super::BUSY_TIMEOUT;
+use super::{BUSY_TIMEOUT, log};
 use crate::error::StoreError;
 use crate::url::AckLevel;
 
@@ -232,6 +232,7 @@ pub(super) fn open_migrated(path: &Path, ack: AckLevel) -> Result<Connection, St
         .open(path.with_extension("db.lock"))
         .and_then(|file| file.lock().map(|()| file))
         .map_err(|error| failed(format!("cannot be locked: {error}")))?;
+    log::keep_damaged(path);
     let mut connection = open(path, ack)?;
     let migrated = migrate(&mut connection);
     drop(lock);

@@ -1,7 +1,7 @@
 //! The readings of an SQLite file, read with plain SQL and a decoder of our own.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -43,6 +43,13 @@ pub(crate) fn integrity(path: &Path) -> Vec<String> {
         found.extend(rows.map(|row| row.unwrap()).filter(|row: &String| row != "ok"));
     }
     found
+}
+
+/// Copies that a store kept of a file's log, which it took for damaged.
+pub(crate) fn damaged_logs(path: &Path) -> Vec<PathBuf> {
+    let begin = format!("{}-wal.damaged-", path.file_name().unwrap().to_str().unwrap());
+    let files = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|file| file.unwrap().path());
+    files.filter(|file| file.file_name().unwrap().to_str().unwrap().starts_with(&begin)).collect()
 }
 
 fn open(path: &Path) -> Connection {
