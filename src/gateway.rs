@@ -69,7 +69,8 @@ struct Rotate {
     #[command(flatten)]
     of: Of,
     /// Up to when the old key is valid: 2026-11-20, 2026-11-20T08:00 or
-    /// 2026-11-20T08:00:00Z. Without it, until it is revoked.
+    /// 2026-11-20T08:00:00Z. Without it, until it is revoked. An end that it has
+    /// already stays where that is sooner.
     #[arg(long, value_name = "TIME")]
     old_until: Option<String>,
     /// Zone of times that are given without an offset.
@@ -152,12 +153,14 @@ async fn rotate(args: Rotate) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     output::ended(writeln!(out, "{}", key.reveal()))?;
     output::ended(out.flush())?;
-    for old in old.iter().filter(|_| until.is_some()) {
-        store.credential_end(gateway, old.id, until, now).await.context("set the end of the old key")?;
+    // An end that was set already may come sooner, never later.
+    let end_of = |old: &CredentialRecord| until.into_iter().chain(old.until).min();
+    for old in old.iter().filter(|old| end_of(old) != old.until) {
+        store.credential_end(gateway, old.id, end_of(old), now).await.context("set the end of the old key")?;
     }
     note(&format!("the new key of {gateway} has the id {id} and is shown only here"));
     for old in &old {
-        let ends = until.or(old.until).map_or_else(|| "until it is revoked".to_owned(), |until| format!("until {until}"));
+        let ends = end_of(old).map_or_else(|| "until it is revoked".to_owned(), |until| format!("until {until}"));
         note(&format!("key {} stays valid {ends}", old.id));
     }
     store.close().await;

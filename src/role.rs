@@ -75,6 +75,11 @@ impl StoreArgs {
         self.open_as(&self.provider)
     }
 
+    /// The same, with settings of which more was asked.
+    pub(crate) fn open_by(&self, settings: &mut Settings) -> anyhow::Result<ProviderStore> {
+        Ok(open(&self.provider, settings)?.acting_as(Actor::Operator))
+    }
+
     /// Opens the part of another provider in the same store.
     pub(crate) fn open_as(&self, provider: &ProviderId) -> anyhow::Result<ProviderStore> {
         Ok(open(provider, &mut self.settings()?)?.acting_as(Actor::Operator))

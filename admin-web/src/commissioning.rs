@@ -193,10 +193,8 @@ pub(crate) async fn submit(
         Err(problems) => return page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
     let known = find(&panel, &new.gateway).await?;
-    if known.as_ref().is_some_and(|gateway| gateway.state == GatewayState::Commissioned) {
-        let mut problems = Problems::default();
-        problems.add("gateway", "This gateway is commissioned already. A key is shown once; its page can make another.");
-        return page(&panel, &actor, form, problems, StatusCode::CONFLICT).await;
+    if known.as_ref().is_some_and(is_commissioned) {
+        return already(&panel, &actor, form).await;
     }
     let key = new.key.unwrap_or_else(token::random_gateway_key);
     let credential = CredentialNew { id: new.credential, digest: KeyDigest::of(key.reveal()) };
@@ -211,12 +209,27 @@ pub(crate) async fn submit(
     };
     match actor.store(&panel).gateway_commission(commissioning).await {
         Ok(()) => {}
+        // Somebody was faster.
+        Err(StoreError::Conflict(_)) if find(&panel, &new.gateway).await?.as_ref().is_some_and(is_commissioned) => {
+            return already(&panel, &actor, form).await;
+        }
         Err(StoreError::Conflict(_)) => return Err(key_was_shown()),
         Err(error) => return Err(error.into()),
     }
     tracing::info!(user = %actor.user.id, gateway = %new.gateway, "gateway commissioned");
     let shell = Shell::of(&panel, &actor, Section::Waiting).await?;
     Ok(KeyPage::new(shell, &new.gateway, key.reveal()).into_response())
+}
+
+fn is_commissioned(gateway: &GatewayRecord) -> bool {
+    gateway.state == GatewayState::Commissioned
+}
+
+/// The form again, for a gateway that has a place and a key.
+async fn already(panel: &Panel, actor: &Actor, form: CommissionForm) -> Result<Response, Refusal> {
+    let mut problems = Problems::default();
+    problems.add("gateway", "This gateway is commissioned already. A key is shown once; its page can make another.");
+    page(panel, actor, form, problems, StatusCode::CONFLICT).await
 }
 
 /// Since when a gateway stands where it is put, if nobody says: a waiting one

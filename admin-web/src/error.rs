@@ -15,6 +15,7 @@ use heliograph_report::ReportError;
 use heliograph_store::StoreError;
 use tower_http::request_id::RequestId;
 
+use crate::off_thread::Ending;
 use crate::panel::Panel;
 use crate::password::HashError;
 use crate::shell::Brand;
@@ -64,6 +65,12 @@ impl From<ReportError> for Refusal {
             ReportError::NotFound => Self::NotFound,
             ReportError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<Ending> for Refusal {
+    fn from(ending: Ending) -> Self {
+        Self::Fault(ending.to_string())
     }
 }
 

@@ -20,6 +20,7 @@ mod location;
 mod login;
 mod mail;
 mod mapping;
+mod off_thread;
 mod panel;
 mod password;
 mod people;

@@ -9,6 +9,8 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as
 use heliograph_domain::{EmailAddress, Secret};
 use tokio::sync::Semaphore;
 
+use crate::off_thread::{Ending, off_thread};
+
 const MIN_CHARS: usize = 12;
 const MAX_CHARS: usize = 128;
 
@@ -119,22 +121,24 @@ fn repeats(text: &str) -> bool {
 /// # Errors
 /// When the hash function refuses or the process is ending.
 pub async fn hash_password(password: Secret) -> Result<String, HashError> {
-    off_thread(move || {
+    off_thread(&HASHING, move || {
         let hash = argon2().and_then(|argon2| argon2.hash_password(password.reveal().as_bytes()));
         hash.map(|hash| hash.to_string()).map_err(HashError::Hash)
     })
-    .await?
+    .await
+    .map_err(|Ending| HashError::Ending)?
 }
 
 /// Whether a password is the one of a hash. Without a hash it is not, after the
 /// same time.
 pub(crate) async fn verify_password(password: Secret, hash: Option<String>) -> Result<bool, HashError> {
-    off_thread(move || {
+    off_thread(&HASHING, move || {
         let known = hash.is_some();
         let matches = matches_hash(&password, hash.as_deref().unwrap_or(NOBODY));
         known && matches
     })
     .await
+    .map_err(|Ending| HashError::Ending)
 }
 
 fn matches_hash(password: &Secret, hash: &str) -> bool {
@@ -147,19 +151,6 @@ fn matches_hash(password: &Secret, hash: &str) -> bool {
 fn argon2() -> Result<Argon2<'static>, argon2::password_hash::Error> {
     let params = Params::new(MEMORY_KIB, ITERATIONS, LANES, None)?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-}
-
-/// The permit goes with the work: a caller that gives up does not make room
-/// for more than the machine can do.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashError> {
-    let permit = HASHING.acquire().await.map_err(|_| HashError::Ending)?;
-    tokio::task::spawn_blocking(move || {
-        let done = work();
-        drop(permit);
-        done
-    })
-    .await
-    .map_err(|_| HashError::Ending)
 }
 
 #[cfg(test)]

@@ -1,17 +1,29 @@
 //! Takes credentials out of bytes that will be kept or shown.
 
+mod element;
 mod runs;
 mod values;
 mod words;
 
 use std::ops::Range;
 
+use crate::decode::{DecodeError, Decoded};
 use crate::xml;
 use runs::runs;
 use values::values;
 use words::words;
 
 const MASK: &[u8] = b"***";
+/// In place of what held elements, too: of those nobody can tell what they said.
+const MASK_OF_ELEMENTS: &[u8] = b"*****";
+
+/// What is masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Span {
+    range: Range<usize>,
+    /// Whether more goes with it than a text.
+    holds_elements: bool,
+}
 
 /// The bytes with keys masked, for quarantine and logs. Linear in the bytes.
 ///
@@ -33,11 +45,40 @@ pub fn mask_credentials(bytes: &[u8]) -> Vec<u8> {
     mask_keys(bytes, until)
 }
 
+/// Why a document that was kept does not say any more what it said: something was
+/// masked that it is read by. `None` where whatever was masked makes no difference to
+/// what it was `decoded` to; `again` decodes other bytes in the same way.
+pub fn loss_by_mask(
+    bytes: &[u8],
+    decoded: &Decoded,
+    again: impl FnOnce(&[u8]) -> Result<Decoded, DecodeError>,
+) -> Option<&'static str> {
+    let masks: Vec<usize> = memchr::memmem::find_iter(bytes, MASK).collect();
+    if memchr::memmem::find(bytes, MASK_OF_ELEMENTS).is_some() {
+        return Some("elements in it were masked with a credential that they held");
+    }
+    if masks.is_empty() {
+        return None;
+    }
+    let other = masks.iter().fold(bytes.to_vec(), |mut other, at| {
+        if let Some(mask) = other.get_mut(*at..at + MASK.len()) {
+            mask.copy_from_slice(b"101");
+        }
+        other
+    });
+    let is_same = |other: &Decoded| {
+        (&decoded.gateway, &decoded.sensors, &decoded.readings, &decoded.refused, decoded.is_hello)
+            == (&other.gateway, &other.sensors, &other.readings, &other.refused, other.is_hello)
+    };
+    let differs = !again(&other).is_ok_and(|other| is_same(&other));
+    differs.then_some("what looked like a credential was masked where it says who or what was measured")
+}
+
 /// The text with whatever looks like a generated key masked, for messages.
 /// Linear in the text.
 #[must_use]
 pub fn mask_text(text: &str) -> String {
-    let masked = without(text.as_bytes(), runs(text.as_bytes()));
+    let masked = without(text.as_bytes(), spans_of_runs(text.as_bytes()));
     String::from_utf8_lossy(&masked).into_owned()
 }
 
@@ -47,26 +88,38 @@ fn may_be_native(bytes: &[u8]) -> bool {
 }
 
 fn mask_keys(bytes: &[u8], until: usize) -> Vec<u8> {
-    let mut ranges = values(bytes, until);
-    ranges.extend(runs(bytes));
-    ranges.extend(words(bytes));
-    ranges.sort_by_key(|range| range.start);
-    without(bytes, ranges.into_iter())
+    let mut spans = values(bytes, until);
+    spans.extend(spans_of_runs(bytes));
+    spans.extend(words(bytes));
+    spans.sort_by_key(|span| span.range.start);
+    without(bytes, spans.into_iter())
 }
 
-/// The bytes with the mask in place of each range. Ranges ascend by their starts;
-/// those that touch become one.
-fn without(bytes: &[u8], ranges: impl Iterator<Item = Range<usize>>) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(bytes.len());
-    let mut end = None;
-    for range in ranges {
-        if end.is_none_or(|end| range.start > end) {
-            kept.extend_from_slice(bytes.get(end.unwrap_or(0)..range.start).unwrap_or_default());
-            kept.extend_from_slice(MASK);
+fn spans_of_runs(bytes: &[u8]) -> impl Iterator<Item = Span> {
+    runs(bytes).map(|range| Span { range, holds_elements: false })
+}
+
+/// The bytes with a mask in place of each span. Spans ascend by their starts; those
+/// that touch become one.
+fn without(bytes: &[u8], spans: impl Iterator<Item = Span>) -> Vec<u8> {
+    let mut merged: Vec<Span> = Vec::new();
+    for span in spans {
+        match merged.last_mut().filter(|last| span.range.start <= last.range.end) {
+            Some(last) => {
+                last.range.end = last.range.end.max(span.range.end);
+                last.holds_elements |= span.holds_elements;
+            }
+            None => merged.push(span),
         }
-        end = end.max(Some(range.end));
     }
-    kept.extend_from_slice(bytes.get(end.unwrap_or(0)..).unwrap_or_default());
+    let mut kept = Vec::with_capacity(bytes.len());
+    let mut end = 0;
+    for Span { range, holds_elements } in merged {
+        kept.extend_from_slice(bytes.get(end..range.start).unwrap_or_default());
+        kept.extend_from_slice(if holds_elements { MASK_OF_ELEMENTS } else { MASK });
+        end = range.end;
+    }
+    kept.extend_from_slice(bytes.get(end..).unwrap_or_default());
     kept
 }
 
@@ -122,7 +175,24 @@ mod tests {
         check("<DAS><serial>1</serial><Password>pw</Password></DAS>", "<DAS><serial>1</serial><Password>***</Password></DAS>");
         check("<mii><d user='u' ftp-password = \"p w\" n='1'/></mii>", "<mii><d user='u' ftp-password = \"***\" n='1'/></mii>");
         check("<eeml><a:api_key x='1'>k</a:api_key></eeml>", "<eeml><a:api_key x='1'>***</a:api_key></eeml>");
-        check("<msg><token><![CDATA[a]]></token><v>1</v></msg>", "<msg><token><![CDATA[***]]></token><v>1</v></msg>");
+        check("<msg><token><![CDATA[a]]></token><v>1</v></msg>", "<msg><token>***</token><v>1</v></msg>");
+        for inside in [
+            "<![CDATA[a]]>S",
+            "S<![CDATA[S</token>]]>S",
+            "<!-- -->S",
+            "<!-- </token> S -->S",
+            "<?p </token>?>S",
+            "\n<![CDATA[]]>S",
+        ] {
+            let masked = "<msg><token>***</token><v>1</v></msg>";
+            check(&format!("<msg><token>{inside}</token><v>1</v></msg>"), masked);
+        }
+        for inside in ["<b>S</b>", "<token>S</token>S", "<b c='S'/>S", "<b><c>S</c></b>S<b/>S"] {
+            let masked = "<msg><token>*****</token><v>1</v></msg>";
+            check(&format!("<msg><token>{inside}</token><v>1</v></msg>"), masked);
+        }
+        check("<!-- see <token> --><msg><v>1</v></msg>", "<!-- see <token>***--><msg><v>1</v></msg>");
+        check("<!-- see <token> -->", "<!-- see <token>***-->");
         check("<msg><psk/><secret>cut", "<msg><psk/><secret>***");
         check("<msg auth_token='cut", "<msg auth_token='***");
         let data = "<msg tokens='3' secretary='x' pin='4'><passwords>2</passwords><v key='P'>1</v></msg>";
@@ -135,7 +205,9 @@ mod tests {
         check("<hello><gateway-key>K</gateway-key></hello>", "<hello><gateway-key>***</gateway-key></hello>");
         check("<gateway-key>K</gateway-key>", "<gateway-key>***</gateway-key>");
         check("<hello><p:Key a='>'>K</p:Key ><b/></hello>", "<hello><p:Key a='>***</p:Key ><b/></hello>");
-        check("<hello><key><![CDATA[K]]><b>K</b></key><c/></hello>", "<hello><key>***</key><c/></hello>");
+        check("<hello><key><![CDATA[K]]><b>K</b></key><c/></hello>", "<hello><key>*****</key><c/></hello>");
+        check("<hello><key><![CDATA[</key>]]>K<!-- </key> -->K</key><c/></hello>", "<hello><key>***</key><c/></hello>");
+        check("<hello><key>K<key>K</key>K</key><c/></hello>", "<hello><key>*****</key><c/></hello>");
         check("<hello><key/><b>1</b></hello>", "<hello><key/><b>1</b></hello>");
         check("<hello><keys>1</keys><b key>1</b></hello>", "<hello><keys>1</keys><b key>1</b></hello>");
         check("<hello>< key>SECRET", "<hello>< key>***");
@@ -186,6 +258,27 @@ mod tests {
     }
 
     #[test]
+    fn it_is_told_where_a_mask_takes_something_from_what_a_document_says() {
+        use heliograph_domain::{Timestamp, Zone};
+        let (zone, key) = (Zone::utc(), GatewayKey::from_random(&[0x9d; 20]));
+        let context = crate::Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
+        let loss = |xml: &str| {
+            let masked = mask_credentials(xml.replace("KEY", key.reveal()).as_bytes());
+            let decoded = crate::decode(&masked, &context).unwrap();
+            loss_by_mask(&masked, &decoded, |other| crate::decode(other, &context)).is_some()
+        };
+        let push = |inside: &str| format!("<push gateway='g' key='KEY'>{inside}</push>");
+        let whole = "<sensor id='s'><reading metric='m' unit='W'>1</reading></sensor>";
+        assert!(!loss(&push(whole)) && !loss(&push(&format!("<!-- key: KEY -->{whole}<key>KEY</key>"))));
+        assert!(!loss("<WebBox><!-- *** --><password>p</password></WebBox>"));
+        for (from, to) in [("'s'", "'KEY'"), ("'m'", "'KEY'"), ("'W'", "'KEY'"), (">1<", ">KEY<"), ("'W'", "'W' time='KEY'")] {
+            assert!(loss(&push(&whole.replace(from, to))), "{to} for {from}");
+        }
+        assert!(loss(&push(&format!("<key>K{whole}</key>{whole}"))), "what else the element held is gone");
+        assert!(loss(&push(whole).replace("'g'", "'KEY'")));
+    }
+
+    #[test]
     fn floods_of_keys_are_masked_in_time_proportional_to_their_bytes() {
         let time = |unit: &str, bytes: usize| {
             let flood = format!("<push>{}", unit.repeat(bytes / unit.len()));
@@ -207,6 +300,10 @@ mod tests {
             "key",
             "'key' ",
             "<psk>",
+            "<psk></psk>",
+            "<psk><psk></psk>",
+            "<psk><!--",
+            "<key><![CDATA[",
             "pwd='",
             "=",
             "<",

@@ -28,7 +28,7 @@ mod text;
 mod written_time;
 mod xml;
 
-pub use credentials::{mask_credentials, mask_text};
+pub use credentials::{loss_by_mask, mask_credentials, mask_text};
 pub use decode::{
     Context, DecodeError, Decoded, DecodedReading, DecodedSensor, Refused, Salvaged, canonical, decode, salvage, salvage_by,
 };

@@ -139,24 +139,44 @@ impl Mapping {
         Ok(Decoded { gateway, ..harvest.into_decoded(Dialect::Mapped) })
     }
 
-    fn read_lookups(&self, captured: &Captured) -> Tables {
-        let mut tables = Tables::new();
+    fn read_lookups(&self, captured: &Captured) -> Lookups {
+        let mut lookups = Lookups::default();
         for lookup in &self.lookups {
-            let table = tables.entry(lookup.name.clone()).or_default();
+            let table = lookups.tables.entry(lookup.name.clone()).or_default();
+            let mut only: Option<Option<String>> = None;
             for record in captured.records.iter().filter(|record| record.rule == lookup.record) {
-                let view = View { mapping: self, captured, lookups: &Tables::new(), record: Some(record) };
-                table.entry(lookup.key.evaluate(&view)).or_insert_with(|| lookup.value.evaluate(&view));
+                let view = View { mapping: self, captured, lookups: &Lookups::default(), record: Some(record) };
+                let (key, value) = (lookup.key.evaluate(&view), lookup.value.evaluate(&view));
+                if value.is_empty() {
+                    continue;
+                }
+                match &mut only {
+                    None => only = Some(Some(value.clone())),
+                    Some(known) => *known = known.take().filter(|known| *known == value),
+                }
+                if !key.is_empty() {
+                    table.entry(key).or_insert(value);
+                }
             }
+            lookups.only.extend(only.flatten().map(|only| (lookup.name.clone(), only)));
         }
-        tables
+        lookups
     }
+}
+
+/// The tables that were read from a document.
+#[derive(Default)]
+struct Lookups {
+    tables: Tables,
+    /// What those say that say the same of everything.
+    only: HashMap<String, String>,
 }
 
 /// A record, or the document, with all that texts are made from.
 struct View<'v> {
     mapping: &'v Mapping,
     captured: &'v Captured,
-    lookups: &'v Tables,
+    lookups: &'v Lookups,
     record: Option<&'v Record>,
 }
 
@@ -173,7 +193,11 @@ impl Source<Slot> for View<'_> {
     }
 
     fn lookup(&self, table: &str, key: &str) -> Option<&str> {
-        entry(self.lookups, table, key)
+        entry(&self.lookups.tables, table, key)
+    }
+
+    fn only(&self, table: &str) -> Option<&str> {
+        self.lookups.only.get(table).map(String::as_str)
     }
 }
 

@@ -5,6 +5,7 @@
 //! already been checked.
 
 mod actor;
+mod address;
 mod calendar;
 mod classify;
 mod correction;
@@ -30,6 +31,7 @@ mod unit;
 mod user;
 
 pub use actor::Actor;
+pub use address::block_of;
 pub use calendar::{Bucket, Period, PeriodKind, Step};
 pub use classify::{Classification, classify};
 pub use correction::{Correction, CorrectionKind, Reverted, SeriesCorrections};

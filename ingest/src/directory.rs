@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heliograph_domain::{ClockShift, Fingerprint, GatewayId, GatewayState, KeyDigest, ProviderSettings, Timestamp, Zone};
-use heliograph_store::{Credential, DirectoryEntry, ProviderStore, StoreError, Versions};
+use heliograph_store::{Credential, DirectoryEntry, DirectoryKey, ProviderStore, StoreError, Versions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Directory {
     gateways: HashMap<GatewayId, DirectoryEntry>,
     certificates: HashMap<Fingerprint, GatewayId>,
+    /// The keys of all gateways that are not revoked, and their ends.
+    keys: HashMap<KeyDigest, Option<Timestamp>>,
     pub(crate) settings: ProviderSettings,
     pub(crate) mappings: Mappings,
 }
@@ -63,8 +65,9 @@ impl Directory {
             entry.certificates.clone().into_iter().map(move |fingerprint| (fingerprint, gateway.clone()))
         };
         let certificates = gateways.iter().flat_map(owner).collect();
+        let keys = gateways.iter().flat_map(|entry| &entry.keys).map(|key| (key.digest, key.until)).collect();
         let gateways = gateways.into_iter().map(|entry| (entry.gateway.clone(), entry)).collect();
-        Self { gateways, certificates, settings, mappings: Mappings::of(mappings, before) }
+        Self { gateways, certificates, keys, settings, mappings: Mappings::of(mappings, before) }
     }
 
     /// What the store says now.
@@ -79,6 +82,11 @@ impl Directory {
     /// The gateway that a certificate is registered with.
     pub(crate) fn owner(&self, certificate: &Fingerprint) -> Option<&GatewayId> {
         self.certificates.get(certificate)
+    }
+
+    /// Whether a key is one that some gateway has now.
+    pub(crate) fn knows_key(&self, key: &KeyDigest, now: Timestamp) -> bool {
+        self.keys.get(key).is_some_and(|until| until.is_none_or(|until| until > now))
     }
 
     pub(crate) fn standing(&self, gateway: &GatewayId, proof: &Proof, now: Timestamp) -> Standing {
@@ -97,13 +105,15 @@ impl Directory {
         }
     }
 
-    /// Who a gateway was at a time: it is proven, or something else than a key is right
-    /// beside one that is not revoked and had not ended then.
+    /// Who a gateway was at a time: it is proven, or what was kept is right beside a
+    /// certificate of it or, where keys are enough, a key that is not revoked and had
+    /// not ended then.
     pub(crate) fn standing_by(
         &self,
         gateway: &GatewayId,
         at: Timestamp,
         is_proven: bool,
+        needs_certificate: bool,
         is_right: impl Fn(&KeyDigest) -> bool,
     ) -> Standing {
         let Some(entry) = self.gateways.get(gateway) else { return Standing::Unknown };
@@ -111,8 +121,10 @@ impl Directory {
             GatewayState::Waiting => Standing::Unknown,
             GatewayState::Retired => Standing::Retired,
             GatewayState::Commissioned => {
-                let valid = entry.keys.iter().filter(|known| known.until.is_none_or(|until| until > at));
-                let known = valid.fold(false, |found, known| found | is_right(&known.digest));
+                let is_valid = |known: &&DirectoryKey| !needs_certificate && known.until.is_none_or(|until| until > at);
+                let keys = entry.keys.iter().filter(is_valid).map(|known| known.digest);
+                let certificates = entry.certificates.iter().map(certificate_digest);
+                let known = keys.chain(certificates).fold(false, |found, known| found | is_right(&known));
                 if is_proven || known { Standing::Trusted(None) } else { Standing::Imposter }
             }
         }
@@ -128,13 +140,13 @@ impl Directory {
         self.gateways.get(gateway).is_some_and(|entry| entry.state == GatewayState::Commissioned)
     }
 
-    /// Changes with the commissioned gateways and their keys.
+    /// Changes with the commissioned gateways, their keys and certificates.
     pub(crate) fn commissioned(&self) -> u64 {
         // In no order: the sum of what each of them is known by.
         let commissioned = self.gateways.values().filter(|entry| entry.state == GatewayState::Commissioned);
         commissioned.fold(0, |sum: u64, entry| {
             let mut hasher = DefaultHasher::new();
-            (&entry.gateway, &entry.keys).hash(&mut hasher);
+            (&entry.gateway, &entry.keys, &entry.certificates).hash(&mut hasher);
             sum.wrapping_add(hasher.finish())
         })
     }
@@ -143,6 +155,11 @@ impl Directory {
     pub(crate) fn zone(&self, gateway: Option<&GatewayId>) -> &Zone {
         gateway.and_then(|id| self.gateways.get(id)).and_then(|entry| entry.zone.as_ref()).unwrap_or(&self.settings.zone)
     }
+}
+
+/// A certificate as what proves a gateway is kept beside a document: by a digest.
+pub(crate) fn certificate_digest(certificate: &Fingerprint) -> KeyDigest {
+    KeyDigest(certificate.0)
 }
 
 /// All keys are compared, so that the time it takes does not tell which was right.
@@ -247,7 +264,6 @@ impl DirectoryKeeper {
 #[cfg(test)]
 mod tests {
     use heliograph_domain::{ClockCorrections, CredentialId};
-    use heliograph_store::DirectoryKey;
     use uuid::Uuid;
 
     use super::*;
@@ -294,5 +310,16 @@ mod tests {
         let foreign = Proof { key, certificate: Some(Fingerprint([8; 32])), needs_certificate: false };
         assert!(matches!(standing(foreign), Standing::Trusted(Some(Credential::Key(_)))));
         assert_eq!(standing(Proof { needs_certificate: true, ..foreign }), Standing::Imposter);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_key_proves_nothing_where_certificates_are_needed() {
+        let (directory, gateway) = directory();
+        let standing = |kept: KeyDigest, needs_certificate| {
+            directory.standing_by(&gateway, Timestamp::clamped(0), false, needs_certificate, |known| known.matches(&kept))
+        };
+        let (key, certificate) = (KeyDigest::of("new"), certificate_digest(&Fingerprint([7; 32])));
+        assert_eq!([standing(key, false), standing(key, true)], [Standing::Trusted(None), Standing::Imposter]);
+        assert_eq!([standing(certificate, false), standing(certificate, true)], [Standing::Trusted(None); 2]);
     }
 }

@@ -17,7 +17,7 @@ use crate::arrival::Arrival;
 use crate::backfill::Backfill;
 use crate::decoding::{Content, decode_for, reasons};
 use crate::device_clocks::DeviceClocks;
-use crate::directory::{Directory, DirectoryFeed, Proof, Standing};
+use crate::directory::{Directory, DirectoryFeed, Proof, Standing, certificate_digest};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
 use crate::rate::{Hold, Pace};
@@ -172,7 +172,7 @@ enum Verdict {
     Knock(GatewayId, Kept, Answer),
 }
 
-/// Something refused, and the key that came with it.
+/// Something refused, and what was to prove whose it is.
 struct Kept {
     entry: QuarantineNew,
     key: Option<KeyDigest>,
@@ -238,11 +238,12 @@ impl Intake {
     pub(crate) fn vouch(&self, peer: &mut Peer) -> Result<bool, Answer> {
         let Some(directory) = self.directory.now() else { return Ok(false) };
         peer.look_up(&directory);
-        let (Some(gateway), true) = (peer.gateway(), peer.key().is_some() || peer.owner.is_some()) else {
+        let (address, now, key) = (peer.address.ip(), (self.clock)(), peer.key());
+        if key.is_none() && peer.owner.is_none() {
             return Ok(false);
-        };
-        let (address, now) = (peer.address.ip(), (self.clock)());
-        match directory.standing(gateway, &peer.proof(peer.key()), now) {
+        }
+        let standing = peer.gateway().map_or(Standing::Unknown, |gateway| directory.standing(gateway, &peer.proof(key), now));
+        match standing {
             _ if self.wrong_keys.holds(address, now) => Err(Answer::nack(None, RefusalCode::RateLimited, TOO_MANY_KEYS)),
             Standing::Trusted(_) => {
                 peer.trusted = true;
@@ -251,6 +252,12 @@ impl Intake {
             Standing::Imposter => {
                 self.wrong_keys.note(address, now);
                 Ok(false)
+            }
+            // Loggers have user names of their own: then the key says whose it is.
+            Standing::Unknown if peer.hello.is_none() && !peer.needs_certificate => {
+                let is_known = key.is_some_and(|key| directory.knows_key(&key, now));
+                peer.trusted |= is_known;
+                Ok(is_known)
             }
             Standing::Unknown | Standing::Retired => Ok(false),
         }
@@ -455,10 +462,13 @@ fn accept(directory: &Directory, peer: &Peer, decoded: Decoded, gateway: Gateway
     )
 }
 
-/// Something refused with the key that came with it, in the document or beside it.
+/// Something refused with what was to prove whose it is: the certificate of its
+/// connection where a key is not enough, else the key in the document or beside it.
 fn kept(peer: &Peer, gateway: Option<GatewayId>, arrival: Arrival, code: RefusalCode, reason: String, bytes: &[u8]) -> Kept {
     let entry = quarantined(peer, gateway, arrival, code, reason, bytes);
-    let key = salvage(bytes).key.map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
+    let certificate = peer.certificate.as_ref().map(certificate_digest);
+    let key = || salvage(bytes).key.map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
+    let key = if peer.needs_certificate { certificate } else { key().or(certificate) };
     Kept { entry, key }
 }
 

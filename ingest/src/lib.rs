@@ -7,7 +7,6 @@
 //! after the store, or in its absence the spool (`spool.rs`), says that the
 //! document survives, never before.
 
-mod address;
 mod answer;
 mod arrival;
 mod backfill;

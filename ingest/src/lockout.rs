@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use heliograph_domain::Timestamp;
-
-use crate::address::block_of;
+use heliograph_domain::{Timestamp, block_of};
 
 /// How long deeds are remembered.
 const WINDOW_MS: i64 = 60_000;

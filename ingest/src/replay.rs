@@ -8,9 +8,9 @@
 
 use std::sync::Arc;
 
-use heliograph_dialects::{Mapping, Refused};
+use heliograph_dialects::{Mapping, Refused, loss_by_mask};
 use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways};
-use heliograph_store::{Difference, DocumentWrite, ProviderStore, QuarantineNew, QuarantineRow, StoreError};
+use heliograph_store::{Difference, DocumentWrite, ProviderStore, QuarantineNew, QuarantineRow, StoreError, Versions};
 
 use crate::arrival::Arrival;
 use crate::decoding::{Content, decode_for, reasons};
@@ -30,7 +30,12 @@ pub enum Proof {
 pub struct Replayer {
     store: ProviderStore,
     directory: Arc<Directory>,
-    mappings: Vec<Arc<Mapping>>,
+    /// Of what is in force; none where somebody else keeps it new.
+    versions: Option<Versions>,
+    /// Goes before those that the provider has.
+    mapping: Option<Arc<Mapping>>,
+    /// Whether a key is not enough.
+    needs_certificate: bool,
 }
 
 /// An entry that has been judged anew.
@@ -71,20 +76,34 @@ impl Verdict {
 
 impl Replayer {
     /// Judges by what the store says now, and by a mapping before those that the
-    /// provider has.
+    /// provider has. `needs_certificate`: a key is not enough, as for connections.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn open(store: ProviderStore, mapping: Option<Arc<Mapping>>) -> Result<Self, StoreError> {
+    pub async fn open(store: ProviderStore, mapping: Option<Arc<Mapping>>, needs_certificate: bool) -> Result<Self, StoreError> {
+        let versions = store.versions().await?;
         let directory = Arc::new(Directory::of(Directory::read(&store).await?, None));
-        let mut replayer = Self::of(store, directory);
-        replayer.mappings.splice(0..0, mapping);
-        Ok(replayer)
+        Ok(Self { versions: Some(versions), mapping, ..Self::of(store, directory, needs_certificate) })
     }
 
-    pub(crate) fn of(store: ProviderStore, directory: Arc<Directory>) -> Self {
-        let mappings = directory.mappings.list().to_vec();
-        Self { store, directory, mappings }
+    pub(crate) fn of(store: ProviderStore, directory: Arc<Directory>, needs_certificate: bool) -> Self {
+        Self { store, directory, versions: None, mapping: None, needs_certificate }
+    }
+
+    /// Judges from now on by what has changed since, so that a key that is revoked
+    /// while many entries are tried lets no further one in.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn renew(&mut self) -> Result<(), StoreError> {
+        let Some(known) = self.versions else { return Ok(()) };
+        let versions = self.store.versions().await?;
+        if versions.config != known.config {
+            let read = Directory::read(&self.store).await?;
+            self.directory = Arc::new(Directory::of(read, Some(&self.directory.mappings)));
+            self.versions = Some(versions);
+        }
+        Ok(())
     }
 
     /// Judges an entry.
@@ -110,8 +129,12 @@ impl Replayer {
             return Err(Verdict::refuse(entry.code, "nothing of it was kept"));
         }
         let named = entry.gateway.as_deref().and_then(|gateway| GatewayId::parse(gateway).ok());
-        let decoded = decode_for(&self.directory, named.as_ref(), &self.mappings, &entry.raw, entry.received)
-            .map_err(|error| Verdict::refuse(error.code, error.message))?;
+        let mappings: Vec<_> = self.mapping.iter().chain(self.directory.mappings.list()).map(Arc::clone).collect();
+        let decode = |bytes: &[u8]| decode_for(&self.directory, named.as_ref(), &mappings, bytes, entry.received);
+        let decoded = decode(&entry.raw).map_err(|error| Verdict::refuse(error.code, error.message))?;
+        if let Some(loss) = loss_by_mask(&entry.raw, &decoded, decode) {
+            return Err(Verdict::refuse(RefusalCode::Unsupported, format!("it is not as it came: {loss}")));
+        }
         let Some(gateway) = decoded.gateway.clone() else {
             return Err(Verdict::refuse(RefusalCode::UnknownGateway, "it names no gateway"));
         };
@@ -136,13 +159,17 @@ impl Replayer {
     ) -> Result<(), Verdict> {
         let is_right = |known: &KeyDigest| presented.is_some_and(|presented| known.bound_to(entry.id).matches(&presented));
         let unknown = |what: &str| Err(Verdict::refuse(RefusalCode::UnknownGateway, format!("gateway {gateway} {what}")));
-        match self.directory.standing_by(gateway, entry.received, is_proven, is_right) {
+        match self.directory.standing_by(gateway, entry.received, is_proven, self.needs_certificate, is_right) {
             Standing::Trusted(_) => Ok(()),
             Standing::Unknown if self.directory.settings.unknown_gateways == UnknownGateways::Adopted => Ok(()),
             Standing::Unknown => unknown("is not commissioned"),
             Standing::Retired => unknown("is no longer in use"),
             Standing::Imposter => {
-                let what = if presented.is_some() { "the key that came with it is none of" } else { "no key came with it for" };
+                let what = match (presented.is_some(), self.needs_certificate) {
+                    (true, false) => "the key that came with it is none of",
+                    (false, false) => "no key came with it for",
+                    (_, true) => "no certificate came with it that is registered with",
+                };
                 Err(Verdict::refuse(RefusalCode::BadKey, format!("{what} gateway {gateway}")))
             }
         }

@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) directory: DirectoryFeed,
     pub(crate) spool: Arc<Status>,
     pub(crate) clock: Clock,
+    /// Whether a key is not enough.
+    pub(crate) needs_certificate: bool,
 }
 
 impl Worker {
@@ -49,8 +51,7 @@ impl Worker {
             }
             tokio::select! {
                 () = tokio::time::sleep_until(due), if now.is_some() => {
-                    let Some(now) = now else { continue };
-                    let passed = self.pass(&now).await.unwrap_or_else(|error| {
+                    let passed = self.pass().await.unwrap_or_else(|error| {
                         tracing::warn!(%error, "what is held of gateways cannot be replayed now");
                         false
                     });
@@ -63,19 +64,21 @@ impl Worker {
 
     /// Replays all that can be; false where that has to wait. Where several processes
     /// do it at once, what one has done the others find done.
-    async fn pass(&self, directory: &Arc<Directory>) -> Result<bool, StoreError> {
+    async fn pass(&self) -> Result<bool, StoreError> {
         // What waits in the spool came before what comes now.
         if self.spool.level().is_some() {
             return Ok(false);
         }
-        let replayer = Replayer::of(self.store.clone(), Arc::clone(directory));
         let (mut before, mut replayed) = (None, 0_u64);
         loop {
             // The newest first, as replaying wants it.
             let page = self.store.quarantine_page(before, PAGE).await?;
             let Some(last) = page.last() else { break };
             before = Some((last.entry.received, last.entry.id));
-            for row in page.iter().filter(|row| is_held_for(directory, row)) {
+            for row in &page {
+                // A pass may take long: each is judged by what is known by then.
+                let Some(directory) = self.directory.now().filter(|directory| is_held_for(directory, row)) else { continue };
+                let replayer = Replayer::of(self.store.clone(), directory, self.needs_certificate);
                 match self.replay(&replayer, row).await {
                     Ok(whole) => replayed += u64::from(whole),
                     Err(error) if is_temporary(&error) => return Err(error),

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use heliograph_domain::block_of;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::address::block_of;
 
 /// What every connection may buffer without asking, bytes.
 const FREE: usize = 64 * 1024;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use heliograph_domain::block_of;
 use heliograph_store::{ProviderStore, Stamps, StoreError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
@@ -14,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Clock;
-use crate::address::block_of;
 use crate::backfill::Backfill;
 use crate::connection::{self, Shared};
 use crate::device_clocks;
@@ -124,6 +124,7 @@ impl Ingest {
             directory: self.intake.directory.clone(),
             spool: Arc::clone(&self.intake.spool.status),
             clock: clock.clone(),
+            needs_certificate: self.tls.as_ref().is_some_and(Tls::needs_certificate),
         };
         tasks.spawn(replay_worker::run(replaying, shutdown.clone()));
         tasks.spawn(usage::run(Arc::clone(&self.intake.usage), store.clone(), shutdown.clone()));

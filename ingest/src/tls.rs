@@ -153,8 +153,9 @@ impl Tls {
         }
     }
 
-    pub(crate) fn clients(&self) -> ClientCertificates {
-        self.0.settings.clients
+    /// Whether a key is not enough.
+    pub(crate) fn needs_certificate(&self) -> bool {
+        self.0.settings.clients == ClientCertificates::Required
     }
 
     /// Does the handshake on a connection that has begun with it; answers the
@@ -211,7 +212,7 @@ impl Door {
     }
 
     pub(crate) fn needs_certificate(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.clients() == ClientCertificates::Required)
+        self.tls.as_ref().is_some_and(Tls::needs_certificate)
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use heliograph_dialects::Refused;
 use heliograph_domain::{QuarantineId, RefusalCode, Timestamp, visible};
-use heliograph_ingest::{Judged, Proof, Replayer, Verdict};
+use heliograph_ingest::{ClientCertificates, Judged, Proof, Replayer, Verdict};
 use heliograph_store::{Difference, DocumentWrite, ProviderStore, StoreError, Was};
 use serde_json::{Value, json};
 
@@ -50,8 +50,12 @@ pub(super) async fn run(args: Retry) -> anyhow::Result<ExitCode> {
         return Err(SettingsError::one("say which entries: their ids, --gateway, --code or --all").into());
     }
     let mapping = args.mapping.as_deref().map(read_mapping).transpose()?;
-    let store = args.place.open()?;
-    let replayer = Replayer::open(store.clone(), mapping).await?;
+    let mut settings = args.place.settings()?;
+    let clients = ClientCertificates::parse(settings.text("ingest.client_certificates"));
+    let clients = clients.map_err(|problem| settings.problem("ingest.client_certificates", problem)).unwrap_or_default();
+    let store = args.place.open_by(&mut settings)?;
+    let needs_certificate = clients == ClientCertificates::Required;
+    let mut replayer = Replayer::open(store.clone(), mapping, needs_certificate).await?;
     let entries = chosen(&store, &args).await?;
     if !args.dry_run && !entries.is_empty() {
         store.quarantine_retry_noted(entries.len(), !args.trust).await?;
@@ -60,6 +64,7 @@ pub(super) async fn run(args: Retry) -> anyhow::Result<ExitCode> {
     let mut out = output::standard();
     let proof = if args.trust { Proof::Vouched } else { Proof::Key };
     for entry in entries {
+        replayer.renew().await?;
         let Some(report) = retry(&replayer, entry, proof, args.dry_run).await? else { continue };
         sum.add(&report);
         // Whoever reads may have gone; what was begun is done.

@@ -96,6 +96,11 @@ pub struct DirectoryKey {
     pub until: Option<Timestamp>,
 }
 
+/// The refusal to commission a gateway twice.
+pub(crate) fn is_commissioned(gateway: &GatewayId) -> StoreError {
+    StoreError::Conflict(format!("gateway {gateway} is commissioned already"))
+}
+
 impl ProviderStore {
     /// All gateways, by id.
     ///
@@ -143,10 +148,12 @@ impl ProviderStore {
     pub const WAITING_GATEWAYS: usize = 1000;
 
     /// Commissions a gateway, known or not: it gets a place, a label and a key,
-    /// and is retired no longer. A gateway that has a place is moved.
+    /// and is retired no longer.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where the location is missing.
+    /// [`StoreError::NotFound`] where the location is missing;
+    /// [`StoreError::Conflict`] where it is commissioned already, so that of two who
+    /// do it at once one gets to know, or was elsewhere later than that.
     pub async fn gateway_commission(&self, commissioning: GatewayCommissioning) -> Result<(), StoreError> {
         let detail = json!({ "location": commissioning.location, "from": commissioning.from.to_string(), "credential": commissioning.credential.id });
         let event = self.event("gateway.commission", format_args!("gateway:{}", commissioning.gateway), detail);

@@ -98,6 +98,16 @@ async fn a_key_is_rotated_while_the_gateway_pushes() {
     assert_eq!(code, Some(1), "{said}");
     ingest.terminate();
 
+    // An end that was set comes no later for a further key.
+    let (_, listed, _) = gateway(folder, &["key", "list"], &[]);
+    let second = listed.split(' ').next().unwrap().to_owned();
+    assert_eq!(gateway(folder, &["key", "end"], &["--key", &second, "--at", "2090-01-01"]).0, Some(0));
+    let (code, _, said) = gateway(folder, &["key", "rotate"], &["--old-until", "2099-01-01"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("key {second} stays valid until 2090-01-01T00:00:00Z")), "{said}");
+    let (_, listed, _) = gateway(folder, &["key", "list"], &[]);
+    assert!(listed.lines().nth(1).unwrap().ends_with("  valid until 2090-01-01T00:00:00Z"), "{listed}");
+
     let trail = run(&["audit", "list", "--provider", "sunrise", "--store", "sqlite:."], folder);
     let trail = String::from_utf8(trail.stdout).unwrap();
     for action in ["credential.add", "credential.end", "credential.revoke"] {

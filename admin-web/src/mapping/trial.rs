@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use heliograph_dialects::{Context, Decoded, Mapping, canonical, decode};
-use heliograph_domain::{GatewayId, RefusalCode};
+use heliograph_dialects::{Context, DecodeError, Decoded, Mapping, canonical, decode, loss_by_mask};
+use heliograph_domain::{GatewayId, RefusalCode, Zone};
 use heliograph_store::QuarantineRow;
+use tokio::sync::Semaphore;
 
 use crate::error::Refusal;
 use crate::form::local_text;
+use crate::off_thread::off_thread;
 use crate::panel::Panel;
 
 /// Documents looked at, the newest first.
@@ -20,6 +22,10 @@ const BYTES: usize = 1024 * 1024;
 /// Entries listed at once, and how many lists are looked through.
 const PAGE: usize = 200;
 const PAGES: usize = 10;
+
+/// Documents decoded at once, of all who try mappings: others wait, and pages are
+/// served meanwhile.
+static DECODING: Semaphore = Semaphore::const_new(2);
 
 /// What came of trying it.
 pub(super) struct Trial {
@@ -51,7 +57,7 @@ pub(super) struct Shown {
 impl Trial {
     pub(super) async fn of(panel: &Panel, mapping: Mapping) -> Result<Self, Refusal> {
         let zone = panel.store().settings_fetch().await?.zone;
-        let mappings = [Arc::new(mapping)];
+        let mapping = Arc::new(mapping);
         let (mut results, mut before) = (Vec::new(), None);
         'pages: for _ in 0..PAGES {
             let page = panel.store().quarantine_page(before, PAGE).await?;
@@ -62,14 +68,8 @@ impl Trial {
                     break 'pages;
                 }
                 let row = panel.store().quarantine_fetch(listed.entry.id).await?;
-                if !mappings.iter().all(|mapping| mapping.is_for_document(&row.entry.raw)) {
-                    continue;
-                }
-                let gateway = row.entry.gateway.as_deref().and_then(|gateway| GatewayId::parse(gateway).ok());
-                let context =
-                    Context { received: row.entry.received, zone: &zone, hello_gateway: gateway.as_ref(), mappings: &mappings };
-                let decoded = decode(&row.entry.raw, &context).map_err(|error| error.message);
-                results.push(Tried::of(&row, decoded, &zone));
+                let (mapping, zone) = (Arc::clone(&mapping), zone.clone());
+                results.extend(off_thread(&DECODING, move || Tried::by(mapping, &row, &zone)).await?);
             }
         }
         Ok(Self { results })
@@ -83,7 +83,23 @@ fn may_be_for_a_mapping(row: &QuarantineRow) -> bool {
 }
 
 impl Tried {
-    fn of(row: &QuarantineRow, decoded: Result<Decoded, String>, zone: &heliograph_domain::Zone) -> Self {
+    /// Tries a mapping on a document; nothing where it is not for it.
+    fn by(mapping: Arc<Mapping>, row: &QuarantineRow, zone: &Zone) -> Option<Self> {
+        let raw = &row.entry.raw;
+        if !mapping.is_for_document(raw) {
+            return None;
+        }
+        let gateway = row.entry.gateway.as_deref().and_then(|gateway| GatewayId::parse(gateway).ok());
+        let mappings = [mapping];
+        let context = Context { received: row.entry.received, zone, hello_gateway: gateway.as_ref(), mappings: &mappings };
+        let decode = |bytes: &[u8]| decode(bytes, &context);
+        let decoded = decode(raw).map_err(|DecodeError { message, .. }| message).and_then(|decoded| {
+            loss_by_mask(raw, &decoded, decode).map_or(Ok(decoded), |loss| Err(format!("it is not as it came: {loss}")))
+        });
+        Some(Self::of(row, decoded, zone))
+    }
+
+    fn of(row: &QuarantineRow, decoded: Result<Decoded, String>, zone: &Zone) -> Self {
         let named = row.entry.gateway.clone().unwrap_or_default();
         let tried = Self {
             id: row.entry.id.to_string(),
@@ -109,7 +125,7 @@ impl Tried {
     }
 }
 
-fn shown(decoded: &Decoded, zone: &heliograph_domain::Zone) -> Vec<Shown> {
+fn shown(decoded: &Decoded, zone: &Zone) -> Vec<Shown> {
     let reading = |reading: &heliograph_dialects::DecodedReading| {
         let (unit, value) = canonical(reading);
         Shown {

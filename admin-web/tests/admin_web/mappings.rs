@@ -29,12 +29,19 @@ async fn a_mapping_is_tried_then_saved_then_removed() {
         (2, "<station/>"),
         (3, "<another><t>1</t></another>"),
         (4, "<push gateway='gw-1'><sensor id='s'/></push>"),
+        // Something that looked like a key stood where a value belongs.
+        (5, "<station><t>***</t></station>"),
     ] {
         world.store.quarantine_add(unread(number, now.plus_millis(-(number as i64)), raw)).await.unwrap();
     }
     let tried = world.post(Who::Operator, "/mappings/edit", &[("source", MAPPING), ("action", "try")]).await;
     assert_eq!(tried.status, StatusCode::OK);
-    for said in ["roof temperature <b>21.5 </b>", "1 reading, 1 refused", "the mapping &#34;greenhouse&#34; found no reading"] {
+    for said in [
+        "roof temperature <b>21.5 </b>",
+        "1 reading, 1 refused",
+        "it is not as it came",
+        "the mapping &#34;greenhouse&#34; found no reading",
+    ] {
         assert!(tried.body.contains(said) || tried.body.contains(&said.replace("&#34;", "&quot;")), "{said} in {}", tried.body);
     }
     assert!(!tried.body.contains("<b>warm</b>"), "what devices send is text");

@@ -3,21 +3,28 @@
 
 use std::ops::Range;
 
+use super::Span;
+use super::element::content;
+
 /// Where values of keys stand before `until`. Ranges may overlap; a key inside
 /// what looked like the value of another is found too.
-pub(super) fn values(bytes: &[u8], until: usize) -> Vec<Range<usize>> {
+pub(super) fn values(bytes: &[u8], until: usize) -> Vec<Span> {
     let mut found = Vec::new();
     let mut tags = Tags::default();
     let mut ends = Ends { bytes, known: [None; 5] };
-    let mut from = 0;
+    // What an element holds is looked through once.
+    let (mut from, mut covered) = (0, 0);
     while let Some(name) = next_name(bytes, from, until) {
         if let Some((start, end)) = value_start(bytes, &name) {
-            found.push(start..ends.next(end, start));
+            let end = ends.next(end, start);
+            found.push(Span { range: start..end, holds_elements: ends.next(End::Markup, start) < end });
         }
         if tags.stands_in_name(bytes, name.start)
-            && let Some(start) = text_start(&mut ends, name.end)
+            && let Some(start) = text_start(&mut ends, name.end).filter(|start| *start >= covered)
         {
-            found.push(start..ends.next(End::Element, start));
+            let content = content(bytes, start);
+            covered = content.end;
+            found.push(Span { range: start..content.end, holds_elements: content.has_elements });
         }
         from = name.end;
     }
@@ -176,8 +183,8 @@ enum End {
     Bare,
     /// `>`.
     Tag,
-    /// The end tag of an element whose name ends in `key`.
-    Element,
+    /// `<`.
+    Markup,
 }
 
 /// Finds ends, from ascending places. Each is kept until it is passed, so that
@@ -205,7 +212,7 @@ fn find_end(bytes: &[u8], end: End, from: usize) -> usize {
         End::Double => memchr::memchr_iter(b'"', rest).find(|at| closes(rest, at + 1)),
         End::Bare => rest.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'>'),
         End::Tag => memchr::memchr(b'>', rest),
-        End::Element => memchr::memmem::find_iter(rest, b"</").find(|at| names_key(rest.get(at + 2..).unwrap_or_default())),
+        End::Markup => memchr::memchr(b'<', rest),
     };
     from + found.unwrap_or(rest.len())
 }
@@ -228,12 +235,4 @@ fn is_attribute(text: &[u8]) -> bool {
     let behind = text.get(name..).unwrap_or_default().trim_ascii_start();
     let value = behind.strip_prefix(b"=").map(<[u8]>::trim_ascii_start);
     name > 0 && value.is_some_and(|value| matches!(value, [] | [b'"' | b'\'', ..]))
-}
-
-/// Whether the name at the front of an end tag is one of a key, or can't be told.
-fn names_key(tag: &[u8]) -> bool {
-    let tag = tag.trim_ascii_start();
-    let length = tag.iter().position(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'>')).unwrap_or(tag.len());
-    let name = tag.get(..length).unwrap_or_default();
-    name.contains(&b'&') || name.last_chunk::<3>().is_some_and(|end| end.eq_ignore_ascii_case(b"key"))
 }

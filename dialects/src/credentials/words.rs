@@ -1,7 +1,8 @@
 //! Values whose names say that they are secrets, in documents of any dialect: a
 //! logger's password, the link key and install code of a Zigbee radio.
 
-use std::ops::Range;
+use super::Span;
+use super::element::content;
 
 /// Ends of names, in lower case and without `-` and `_`.
 const ENDS: &[&[u8]] = &[
@@ -23,18 +24,25 @@ const WHOLE: &[&[u8]] = &[b"pwd", b"psk", b"token"];
 /// Longer names are looked at by their ends.
 const LONGEST: usize = 32;
 
-/// Where such values stand: quoted values of attributes, and texts of elements up
-/// to the next tag or the end of a CDATA section.
-pub(super) fn words(bytes: &[u8]) -> Vec<Range<usize>> {
+/// Where such values stand: quoted values of attributes, and all that elements hold.
+pub(super) fn words(bytes: &[u8]) -> Vec<Span> {
     let mut found = Vec::new();
+    // What an element holds is looked through once.
+    let mut covered = 0;
     for at in memchr::memchr2_iter(b'=', b'<', bytes) {
-        found.extend(if bytes.get(at) == Some(&b'=') { attribute(bytes, at) } else { element(bytes, at) });
+        if bytes.get(at) == Some(&b'=') {
+            found.extend(attribute(bytes, at));
+        } else if let Some(start) = text_start(bytes, at).filter(|start| *start >= covered) {
+            let content = content(bytes, start);
+            covered = content.end;
+            found.push(Span { range: start..content.end, holds_elements: content.has_elements });
+        }
     }
     found
 }
 
 /// The value behind an equals sign, where the name before it is one.
-fn attribute(bytes: &[u8], equals: usize) -> Option<Range<usize>> {
+fn attribute(bytes: &[u8], equals: usize) -> Option<Span> {
     let before = bytes.get(..equals)?.trim_ascii_end();
     let near = before.get(before.len().saturating_sub(LONGEST)..)?;
     let length = near.iter().rev().take_while(|byte| is_name_byte(**byte)).count();
@@ -44,25 +52,17 @@ fn attribute(bytes: &[u8], equals: usize) -> Option<Range<usize>> {
     let quote = bytes.get(start).copied().filter(|quote| matches!(quote, b'"' | b'\''))?;
     let rest = bytes.get(start + 1..)?;
     let length = memchr::memchr2(quote, b'<', rest).unwrap_or(rest.len());
-    Some(start + 1..start + 1 + length)
+    Some(Span { range: start + 1..start + 1 + length, holds_elements: false })
 }
 
-/// The text of an element, where its name is one.
-fn element(bytes: &[u8], opening: usize) -> Option<Range<usize>> {
+/// Where the text of an element begins, where its name is one.
+fn text_start(bytes: &[u8], opening: usize) -> Option<usize> {
     let rest = bytes.get(opening + 1..)?;
     let near = rest.get(..rest.len().min(4 * LONGEST))?;
     let length = near.iter().take_while(|byte| is_name_byte(**byte) || **byte == b':').count();
     is_secret(near.get(..length)?.rsplit(|byte| *byte == b':').next()?).then_some(())?;
     let closing = memchr::memchr2(b'>', b'<', rest).filter(|at| rest.get(*at) == Some(&b'>'))?;
-    if rest.get(..closing)?.ends_with(b"/") {
-        return None;
-    }
-    let text = rest.get(closing + 1..)?;
-    let section = text.trim_ascii_start().strip_prefix(b"<![CDATA[");
-    let inside = section.unwrap_or(text);
-    let start = bytes.len() - inside.len();
-    let end = section.and_then(|inside| memchr::memchr2(b']', b'<', inside)).or_else(|| memchr::memchr(b'<', inside));
-    Some(start..start + end.unwrap_or(inside.len()))
+    (!rest.get(..closing)?.ends_with(b"/")).then_some(opening + 1 + closing + 1)
 }
 
 fn is_name_byte(byte: u8) -> bool {

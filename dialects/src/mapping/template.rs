@@ -30,6 +30,9 @@ enum Filter {
     Map(String),
     /// What a table read from the document says.
     Lookup(String),
+    /// Where it is nothing, what a table read from the document says, if that is the
+    /// same of everything.
+    Only(String),
     /// Nothing where it is this.
     Not(String),
     /// This where it is nothing.
@@ -44,6 +47,7 @@ pub(super) trait Source<S> {
     fn found(&self, path: &S) -> &str;
     fn map(&self, table: &str, key: &str) -> Option<&str>;
     fn lookup(&self, table: &str, key: &str) -> Option<&str>;
+    fn only(&self, table: &str) -> Option<&str>;
 }
 
 impl Template<Selector> {
@@ -104,7 +108,7 @@ fn collect<'t, S>(pieces: &'t [Piece<S>], (maps, lookups): &mut (Vec<&'t str>, V
                 for filter in filters {
                     match filter {
                         Filter::Map(table) => maps.push(table),
-                        Filter::Lookup(table) => lookups.push(table),
+                        Filter::Lookup(table) | Filter::Only(table) => lookups.push(table),
                         _ => {}
                     }
                 }
@@ -150,11 +154,12 @@ impl Filter {
             }
             Self::Map(table) => source.map(table, &text).unwrap_or_default().to_owned(),
             Self::Lookup(table) => source.lookup(table, &text).unwrap_or_default().to_owned(),
+            Self::Only(table) if text.is_empty() => source.only(table).unwrap_or_default().to_owned(),
             Self::Not(unwanted) if text == *unwanted => String::new(),
             Self::Default(default) if text.is_empty() => default.clone(),
             Self::Lower => text.to_lowercase(),
             Self::Pad(length) if !text.is_empty() => format!("{text:0>length$}"),
-            Self::Not(_) | Self::Default(_) | Self::Pad(_) => text,
+            Self::Only(_) | Self::Not(_) | Self::Default(_) | Self::Pad(_) => text,
         }
     }
 
@@ -166,12 +171,10 @@ impl Filter {
             inside.map(str::to_owned).ok_or_else(|| format!("filter {text:?} wants a text in quotes"))
         };
         match (name, argument) {
-            ("match", _) => {
-                let regex = regex::RegexBuilder::new(&quoted()?).size_limit(1 << 20).build();
-                regex.map(Self::Match).map_err(|error| format!("filter {text:?}: {error}"))
-            }
+            ("match", _) => bounded_regex(&quoted()?).map(Self::Match).map_err(|error| format!("filter {text:?}: {error}")),
             ("map", table) if !table.is_empty() => Ok(Self::Map(table.to_owned())),
             ("lookup", table) if !table.is_empty() => Ok(Self::Lookup(table.to_owned())),
+            ("only", table) if !table.is_empty() => Ok(Self::Only(table.to_owned())),
             ("not", _) => quoted().map(Self::Not),
             ("default", _) => quoted().map(Self::Default),
             ("lower", "") => Ok(Self::Lower),
@@ -182,6 +185,11 @@ impl Filter {
             _ => Err(format!("filter {text:?} is not known")),
         }
     }
+}
+
+/// A regular expression of bounded size, compiled.
+fn bounded_regex(text: &str) -> Result<Regex, regex::Error> {
+    regex::RegexBuilder::new(text).size_limit(1 << 20).build()
 }
 
 struct Scanner<'t> {
@@ -281,7 +289,7 @@ impl Condition<Selector> {
         } else if let Some(path) = head.strip_suffix('=') {
             (path, Test::Is(wanted.to_owned()))
         } else if let Some(path) = head.strip_suffix("matches") {
-            (path, Test::Matches(Regex::new(wanted).map_err(|error| format!("condition {text:?}: {error}"))?))
+            (path, Test::Matches(bounded_regex(wanted).map_err(|error| format!("condition {text:?}: {error}"))?))
         } else {
             return Err(unreadable());
         };

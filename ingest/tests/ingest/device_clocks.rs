@@ -126,7 +126,7 @@ async fn what_is_replayed_is_moved_as_of_its_arrival() {
             trusted: false,
         };
         server.store.quarantine_add(entry).await.unwrap();
-        let replayer = Replayer::open(server.store.clone(), None).await.unwrap();
+        let replayer = Replayer::open(server.store.clone(), None, false).await.unwrap();
         let judged = replayer.judge(id, Proof::Vouched, now().plus_millis(30 * 60_000)).await.unwrap();
         let Verdict::Take { document, .. } = judged.verdict else { panic!("{judged:?}") };
         found.push(document.values[0].time.to_string());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heliograph_domain::{KeyDigest, MappingName, QuarantineId, RefusalCode, Timestamp, UnknownGateways};
+use heliograph_domain::{GatewayId, KeyDigest, MappingName, QuarantineId, RefusalCode, Timestamp, UnknownGateways};
 use heliograph_ingest::{IngestSettings, Proof, Replayer, Verdict};
 use heliograph_store::{QuarantineNew, Was};
 use uuid::Uuid;
@@ -11,12 +11,12 @@ use crate::http::{basic, send};
 use crate::mapped::{GREENHOUSE, STATION, greenhouse};
 use crate::server::{KEY, Server, commission, now, push};
 
-fn of(gateway: &str, document: &str) -> String {
+pub(crate) fn of(gateway: &str, document: &str) -> String {
     document.replace("gw-0001", gateway)
 }
 
 /// Waits until so many entries are left.
-async fn left(server: &Server, expected: usize) {
+pub(crate) async fn left(server: &Server, expected: usize) {
     for attempt in 0.. {
         let entries = server.quarantine().await;
         if entries.len() == expected {
@@ -67,7 +67,7 @@ async fn a_stranger_gets_nothing_into_a_gateway_by_guessing_its_id() {
     assert_eq!(server.quarantine().await.len(), 3, "they stay for the owner to look at");
 
     // Whoever looks after the store may vouch for them.
-    let replayer = Replayer::open(server.store.clone(), None).await.unwrap();
+    let replayer = Replayer::open(server.store.clone(), None, false).await.unwrap();
     for row in server.quarantine().await {
         let judged = replayer.judge(row.entry.id, Proof::Key, now()).await.unwrap();
         assert!(matches!(judged.verdict, Verdict::Refuse { code: RefusalCode::BadKey, .. }), "{judged:?}");
@@ -76,6 +76,71 @@ async fn a_stranger_gets_nothing_into_a_gateway_by_guessing_its_id() {
     }
     left(&server, 0).await;
     assert_eq!(server.readings("gw-new").await.iter().map(|row| row.value).collect::<Vec<_>>(), [1.0, 5.0]);
+}
+
+#[tokio::test]
+async fn a_document_is_not_replayed_where_a_mask_took_something_from_what_it_says() {
+    let server = Server::start().await;
+    let mut gateway = server.connect().await;
+    let document = of("gw-new", &push("1", 0, &[1.0]));
+    let sensor = document.split_once("<sensor id=\"").unwrap().1.split('"').next().unwrap();
+    let sensor = format!("<sensor id=\"{sensor}\"");
+    for (seq, from, to) in [
+        ("2", sensor.as_str(), "<sensor id=\"5dr8k2mz-77wq3xbn-0c1vnf4t-9hjse6ay\""),
+        ("3", sensor.as_str(), "<key>K<b/></key><sensor id=\"other\""),
+    ] {
+        gateway.ask(&document.replace("seq=\"1\"", &format!("seq=\"{seq}\"")).replace(from, to)).await;
+    }
+    gateway.ask(&document).await;
+    left(&server, 3).await;
+    commission(&server.store, "gw-new", "UTC", 2).await;
+    left(&server, 2).await;
+    let replayer = Replayer::open(server.store.clone(), None, false).await.unwrap();
+    for row in server.quarantine().await {
+        let judged = replayer.judge(row.entry.id, Proof::Vouched, now()).await.unwrap();
+        let Verdict::Refuse { code, reason } = &judged.verdict else { panic!("{judged:?}") };
+        assert!(*code == RefusalCode::Unsupported && reason.contains("masked"), "{code} {reason}");
+    }
+    assert_eq!(server.readings("gw-new").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_while_entries_are_tried_lets_no_further_one_in() {
+    let server = Server::start().await;
+    commission(&server.store, "gw-2", "UTC", 2).await;
+    for number in [1, 2] {
+        let (entry, presented) = held(number, KEY);
+        // The server itself tries what is held alone.
+        let entry = QuarantineNew { code: RefusalCode::Unsupported, ..entry };
+        server.store.quarantine_add_with(entry, Some(presented)).await.unwrap();
+    }
+    let mut replayer = Replayer::open(server.store.clone(), None, false).await.unwrap();
+    let [first, second] = [1, 2].map(|number| QuarantineId::new(Uuid::from_u128(number)));
+    let judged = replayer.judge(first, Proof::Key, now()).await.unwrap();
+    assert!(matches!(judged.verdict, Verdict::Take { .. }), "{judged:?}");
+    let gateway = GatewayId::parse("gw-2").unwrap();
+    let key = server.store.credential_list(&gateway).await.unwrap()[0].id;
+    server.store.credential_revoke(&gateway, key, now()).await.unwrap();
+    replayer.renew().await.unwrap();
+    let judged = replayer.judge(second, Proof::Key, now()).await.unwrap();
+    assert!(matches!(judged.verdict, Verdict::Refuse { code: RefusalCode::BadKey, .. }), "{judged:?}");
+}
+
+/// A document of `gw-2` as another process would have held it, and what is kept of
+/// the key that came with it.
+fn held(number: u128, key: &str) -> (QuarantineNew, KeyDigest) {
+    let id = QuarantineId::new(Uuid::from_u128(number));
+    let entry = QuarantineNew {
+        id,
+        received: Timestamp::parse_rfc3339("2026-11-20T10:00:00Z").unwrap(),
+        gateway: Some("gw-2".to_owned()),
+        address: "192.0.2.1:1".to_owned(),
+        code: RefusalCode::UnknownGateway,
+        reason: "gateway gw-2 is not commissioned yet".to_owned(),
+        raw: of("gw-2", &push("1", number as usize, &[1.0])).replace(KEY, "***").into_bytes(),
+        trusted: false,
+    };
+    (entry, KeyDigest::of(key).bound_to(id))
 }
 
 #[tokio::test]
@@ -131,20 +196,6 @@ async fn a_document_that_a_waiting_gateway_repeats_is_held_once() {
 async fn what_another_process_holds_is_stored_too() {
     let server = Server::start().await;
     commission(&server.store, "gw-2", "UTC", 2).await;
-    let held = |number: u128, key: &str| {
-        let id = QuarantineId::new(Uuid::from_u128(number));
-        let entry = QuarantineNew {
-            id,
-            received: Timestamp::parse_rfc3339("2026-11-20T10:00:00Z").unwrap(),
-            gateway: Some("gw-2".to_owned()),
-            address: "192.0.2.1:1".to_owned(),
-            code: RefusalCode::UnknownGateway,
-            reason: "gateway gw-2 is not commissioned yet".to_owned(),
-            raw: of("gw-2", &push("1", number as usize, &[1.0])).replace(KEY, "***").into_bytes(),
-            trusted: false,
-        };
-        (entry, KeyDigest::of(key).bound_to(id))
-    };
     // As if another process had held them, before anybody knew the gateway here.
     for (number, key) in [(1, KEY), (2, KEY), (3, "another")] {
         let (entry, presented) = held(number, key);
@@ -181,12 +232,12 @@ async fn what_a_mapping_would_change_is_told_before_it_does() {
     gateway.ask(&format!("<hello gateway=\"gw-0001\" key=\"{KEY}\"/>")).await;
     gateway.ask(STATION).await;
     let id = server.quarantine().await[0].entry.id;
-    let replayer = Replayer::open(server.store.clone(), None).await.unwrap();
+    let replayer = Replayer::open(server.store.clone(), None, false).await.unwrap();
     let judged = replayer.judge(id, Proof::Key, now()).await.unwrap();
     assert!(matches!(judged.verdict, Verdict::Refuse { code: RefusalCode::Unsupported, .. }), "{judged:?}");
 
     let mapping = heliograph_dialects::Mapping::parse(GREENHOUSE).unwrap();
-    let replayer = Replayer::open(server.store.clone(), Some(mapping.into())).await.unwrap();
+    let replayer = Replayer::open(server.store.clone(), Some(mapping.into()), false).await.unwrap();
     let judged = replayer.judge(id, Proof::Key, now()).await.unwrap();
     let Verdict::Take { document, refused } = &judged.verdict else { panic!("{judged:?}") };
     assert!(refused.is_empty());
@@ -197,7 +248,7 @@ async fn what_a_mapping_would_change_is_told_before_it_does() {
     // The provider's own does the same.
     server.store.mapping_save(greenhouse(), GREENHOUSE.to_owned()).await.unwrap();
     server.store.mapping_save(MappingName::parse("z").unwrap(), GREENHOUSE.replace("21", "z")).await.unwrap();
-    let replayer = Replayer::open(server.store.clone(), None).await.unwrap();
+    let replayer = Replayer::open(server.store.clone(), None, false).await.unwrap();
     let judged = replayer.judge(id, Proof::Key, now()).await.unwrap();
     assert_eq!(replayer.replay(&judged).await.unwrap(), None);
     assert_eq!(server.values().await, [21.5]);

@@ -168,6 +168,19 @@ async fn credentials_come_by_path_or_by_header() {
 }
 
 #[tokio::test]
+async fn a_logger_whose_user_name_is_not_its_serial_number_is_known_by_its_key() {
+    let server = Server::start().await;
+    let cut = &LOG[..LOG.len() / 2];
+    for (name, key, status) in [("anybody", KEY, 200), ("", KEY, 200), ("anybody", "wrong", 400), ("gw-0001", "wrong", 400)] {
+        let reply = send(&server, &format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic(name, key)), cut.as_bytes()).await;
+        assert_eq!(reply.status, status, "{name} {key}: {}", reply.body);
+        assert_eq!(reply.body.contains("SUCCESS"), status == 200, "{}", reply.body);
+    }
+    let kept = server.quarantine().await;
+    assert_eq!(kept.iter().filter(|row| row.entry.trusted).count(), 2);
+}
+
+#[tokio::test]
 async fn a_document_without_a_gateway_is_that_of_the_credentials() {
     let server = Server::start().await;
     let senml = "<sensml xmlns='urn:ietf:params:xml:ns:senml'><senml bn='roof' bt='1795172400' u='W' v='5'/></sensml>";

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use heliograph_domain::{Fingerprint, GatewayId, UnknownGateways};
-use heliograph_ingest::{ClientCertificates, Ingest, IngestSettings, Tls, TlsSettings};
+use heliograph_domain::{Fingerprint, GatewayId, RefusalCode, UnknownGateways};
+use heliograph_ingest::{ClientCertificates, Ingest, IngestSettings, Proof, Replayer, Tls, TlsSettings, Verdict};
 use heliograph_store::Credential;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::held::{left, of};
 use crate::server::{Gateway, KEY, Server, commission, now, push};
 
 type Certificate = CertifiedKey<KeyPair>;
@@ -261,6 +262,31 @@ async fn where_certificates_are_required_nothing_else_is_enough() {
     assert!(server.values().await.is_empty());
     let mut gateway = secured.connect(&Client::showing(&mine)).await.unwrap();
     assert_eq!(gateway.ask(&keyless("3", 0, 1.0)).await, "<ack seq=\"3\" readings=\"1\"/>");
+}
+
+#[tokio::test]
+async fn what_is_held_where_certificates_are_required_is_proven_by_one_and_by_no_key() {
+    let secured = Secured::start(ClientCertificates::Required).await;
+    let (server, mine, foreign) = (&secured.server, certificate(), certificate());
+    let document = |seq: &str, minute| of("gw-new", &push(seq, minute, &[1.0]));
+    // All come with the key that the gateway will have.
+    for (seq, shown) in [("1", &mine), ("2", &foreign)] {
+        let mut gateway = secured.connect(&Client::showing(shown)).await.unwrap();
+        assert!(gateway.ask(&document(seq, seq.parse().unwrap())).await.contains("unknown-gateway"));
+    }
+    assert!(server.connect().await.ask(&document("3", 3)).await.contains("unknown-gateway"));
+    left(server, 3).await;
+    commission(&server.store, "gw-new", "UTC", 2).await;
+    register(server, "gw-new", &mine).await;
+    left(server, 2).await;
+    assert_eq!(server.readings("gw-new").await.len(), 1);
+    for needs_certificate in [true, false] {
+        let replayer = Replayer::open(server.store.clone(), None, needs_certificate).await.unwrap();
+        for row in server.quarantine().await {
+            let judged = replayer.judge(row.entry.id, Proof::Key, now()).await.unwrap();
+            assert!(matches!(judged.verdict, Verdict::Refuse { code: RefusalCode::BadKey, .. }), "{judged:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -245,8 +245,13 @@ struct Columns {
 }
 
 impl Columns {
-    /// The entry; none where another process has removed it while its reason was
-    /// changed, which leaves a row of that alone.
+    fn key_and_bytes(&self) -> Gone {
+        let bytes = self.bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
+        ((Timestamp::clamped(self.received.0), self.id), bytes)
+    }
+
+    /// The entry; none where its removal ended half-way, or where another process has
+    /// removed it while its reason was changed, which leaves a row of that alone.
     fn into_row(self) -> Result<Option<QuarantineRow>, StoreError> {
         let (Some(trusted), Some(address), Some(bytes)) = (self.trusted, self.address, self.bytes) else { return Ok(None) };
         let entry = QuarantineNew {
@@ -286,9 +291,8 @@ impl Database {
         match (share, gone.last()) {
             (Share::Trusted, Some((last, _))) => self.remove_until(share, *last).await?,
             _ => {
-                for ((received, id), bytes) in gone {
-                    self.remove(share.part(), received, id).await?;
-                    self.remove_pieces(id, bytes).await?;
+                for (key, bytes) in gone {
+                    self.remove_entry(share, key, bytes).await?;
                 }
             }
         }
@@ -297,16 +301,31 @@ impl Database {
     }
 
     /// Removes the oldest of a list, up to one: those that are known, and what else
-    /// there is.
+    /// there is. Where this ends half-way, they are still listed, and the oldest: so
+    /// they go when room is made the next time.
     async fn remove_until(&self, share: Share, (received, id): Key) -> Result<(), StoreError> {
         let cql = "SELECT id, bytes FROM @.quarantine WHERE part = ? AND (received, id) <= (?, ?)";
         let oldest: Vec<(Uuid, Option<i64>)> = self.all(cql, (share.part(), at(received), id)).await?;
-        let cql = "DELETE FROM @.quarantine WHERE part = ? AND (received, id) <= (?, ?)";
-        self.execute(cql, (share.part(), at(received), id)).await?;
         for (id, bytes) in oldest {
             self.remove_pieces(id, bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default()).await?;
         }
-        Ok(())
+        let cql = "DELETE FROM @.quarantine WHERE part = ? AND (received, id) <= (?, ?)";
+        self.execute(cql, (share.part(), at(received), id)).await.map(drop)
+    }
+
+    /// Removes one entry. Its row in the list goes last and is marked first: where this
+    /// ends half-way, whoever reads the list goes on with it.
+    async fn remove_entry(&self, share: Share, key: Key, bytes: u64) -> Result<(), StoreError> {
+        self.mark_removed(share, key).await?;
+        self.remove_pieces(key.1, bytes).await?;
+        self.remove(share.part(), key).await
+    }
+
+    /// Marks a row of a list as one of an entry that is being removed: it does not say
+    /// any more whose it is.
+    async fn mark_removed(&self, share: Share, (received, id): Key) -> Result<(), StoreError> {
+        let cql = "DELETE trusted FROM @.quarantine WHERE part = ? AND received = ? AND id = ?";
+        self.execute(cql, (share.part(), at(received), id)).await.map(drop)
     }
 
     /// Removes an entry itself, with its bytes.
@@ -334,11 +353,9 @@ impl Database {
     }
 
     pub(crate) async fn quarantine_remove(&self, row: &QuarantineRow) -> Result<(), StoreError> {
-        let (share, entry) = (Share::of(row.entry.trusted), &row.entry);
-        // What is not listed any more needs no bytes.
-        self.remove(share.part(), entry.received, entry.id.as_uuid()).await?;
-        self.remove_pieces(entry.id.as_uuid(), row.bytes as u64).await?;
-        self.inner.ledger.lock().await.share(share).take((entry.received, entry.id.as_uuid()));
+        let (share, key) = (Share::of(row.entry.trusted), (row.entry.received, row.entry.id.as_uuid()));
+        self.remove_entry(share, key, row.bytes as u64).await?;
+        self.inner.ledger.lock().await.share(share).take(key);
         self.data_changed();
         Ok(())
     }
@@ -366,7 +383,7 @@ impl Database {
         self.execute(cql, (part, at(entry.received), entry.id.as_uuid(), piece)).await.map(drop)
     }
 
-    async fn remove(&self, part: &str, received: Timestamp, id: Uuid) -> Result<(), StoreError> {
+    async fn remove(&self, part: &str, (received, id): Key) -> Result<(), StoreError> {
         let cql = "DELETE FROM @.quarantine WHERE part = ? AND received = ? AND id = ?";
         self.execute(cql, (part, at(received), id)).await.map(drop)
     }
@@ -388,7 +405,7 @@ impl Database {
         }
         let key = (entry.received, entry.id.as_uuid());
         let held_for = entry.gateway.clone().filter(|_| is_held(entry));
-        let weight = Weight { host: host_of(&entry.address).to_owned(), held_for, bytes: entry.raw.len() as u64 };
+        let weight = Weight { host: host_of(&entry.address), held_for, bytes: entry.raw.len() as u64 };
         Ok(match share {
             Share::Strangers => ledger.admit_stranger(key, weight, Instant::now()),
             Share::Trusted => {
@@ -410,7 +427,7 @@ impl Database {
                 let is_held = share == Share::Strangers && code == RefusalCode::UnknownGateway.as_str();
                 let held_for = gateway.filter(|_| is_held);
                 let bytes = u64::try_from(bytes).unwrap_or_default();
-                let weight = Weight { host: host_of(&address).to_owned(), held_for, bytes };
+                let weight = Weight { host: host_of(&address), held_for, bytes };
                 ledger.share(share).add((Timestamp::clamped(received.0), id), weight);
             }
         }
@@ -431,15 +448,16 @@ impl Database {
         for share in Share::ALL {
             loop {
                 let rows: Vec<Columns> = self.all(cql, (share.part(), before, id, most)).await?;
-                let keys: Vec<_> = rows.iter().map(|row| (Timestamp::clamped(row.received.0), row.id)).collect();
+                let keys: Vec<_> = rows.iter().map(Columns::key_and_bytes).collect();
                 let rows = rows.into_iter().map(Columns::into_row).collect::<Result<Vec<_>, _>>()?;
                 let gone: Vec<_> = keys.iter().zip(&rows).filter(|(_, row)| row.is_none()).map(|(key, _)| *key).collect();
                 if gone.is_empty() {
                     found.extend(rows.into_iter().flatten());
                     break;
                 }
-                for (received, id) in gone {
-                    self.remove(share.part(), received, id).await?;
+                for (key, bytes) in gone {
+                    self.remove_pieces(key.1, bytes).await?;
+                    self.remove(share.part(), key).await?;
                 }
             }
         }

@@ -1,13 +1,11 @@
 //! Gateways, and where they are: the rules.
 
-use std::collections::HashMap;
-
 use heliograph_domain::{GatewayId, GatewayState, LocationId, ProviderSettings, TimeWindow, Timestamp, ZoneHistory};
 
 use super::{Catalog, Change, Decision, Record};
-use crate::address::host_of;
+use crate::address::{crowds_first, host_of};
 use crate::error::StoreError;
-use crate::gateway::{DirectoryEntry, GatewayCommissioning, Placement};
+use crate::gateway::{DirectoryEntry, GatewayCommissioning, Placement, is_commissioned};
 use crate::store::ProviderStore;
 
 /// A gateway that knocks again is noted again after this long.
@@ -82,22 +80,20 @@ impl Catalog {
             return Vec::new();
         }
         let owned = |gateway: &Gateway| self.commissions.values().any(|commission| commission.gateway == gateway.id);
-        let mut forgettable: Vec<(&str, Timestamp, &Gateway)> = waiting
+        let mut forgettable: Vec<(Timestamp, &str, &Gateway)> = waiting
             .into_iter()
-            .filter(|gateway| !gateway.stored)
-            .filter_map(|gateway| gateway.knocked.as_ref().map(|(at, address)| (host_of(address), *at, gateway)))
-            .filter(|(_, _, gateway)| !owned(gateway))
+            .filter(|gateway| !gateway.stored && !owned(gateway))
+            .filter_map(|gateway| gateway.knocked.as_ref().map(|(at, address)| (*at, address.as_str(), gateway)))
             .collect();
-        let mut of_host: HashMap<&str, usize> = HashMap::new();
-        for (host, _, _) in &forgettable {
-            *of_host.entry(host).or_default() += 1;
-        }
-        forgettable.sort_by_key(|(host, at, _)| (std::cmp::Reverse(of_host.get(host).copied()), *at));
-        let gone = forgettable.into_iter().take(excess);
-        gone.map(|(_, _, gateway)| Change::Remove(Record::Gateway(gateway.clone()))).collect()
+        forgettable.sort_by_key(|(at, ..)| *at);
+        let crowds = forgettable.into_iter().map(|(_, address, gateway)| (host_of(address), 0, gateway)).collect();
+        crowds_first(crowds).take(excess).map(|gateway| Change::Remove(Record::Gateway(gateway.clone()))).collect()
     }
 
     pub(crate) fn gateway_commission(&self, new: &GatewayCommissioning) -> Decision {
+        if self.gateways.get(&new.gateway).is_some_and(|known| known.state == GatewayState::Commissioned) {
+            return Err(is_commissioned(&new.gateway));
+        }
         let gateway = Gateway {
             state: GatewayState::Commissioned,
             label: new.label.clone(),

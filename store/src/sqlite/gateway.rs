@@ -4,8 +4,9 @@ use heliograph_domain::{GatewayId, GatewayState, LocationId, Timestamp, Zone};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Batch, credential, device_clock};
+use crate::address::{crowds_first, host_of};
 use crate::error::StoreError;
-use crate::gateway::{DirectoryEntry, GatewayCommissioning, GatewayRecord, Placement};
+use crate::gateway::{DirectoryEntry, GatewayCommissioning, GatewayRecord, Placement, is_commissioned};
 use crate::store::ProviderStore;
 
 pub(crate) fn number(connection: &Connection, gateway: &GatewayId) -> Result<i64, StoreError> {
@@ -56,16 +57,16 @@ fn make_room(batch: &mut Batch<'_>) -> Result<(), StoreError> {
     let Some(excess) = (waiting + 1).checked_sub(ProviderStore::WAITING_GATEWAYS).filter(|excess| *excess > 0) else {
         return Ok(());
     };
-    let oldest: Vec<i64> = batch
+    let forgettable: Vec<(String, u64, i64)> = batch
         .connection
         .prepare_cached(
-            "SELECT number FROM gateway JOIN latest ON latest.gateway = number
+            "SELECT number, address FROM gateway JOIN latest ON latest.gateway = number
              WHERE state = 'waiting' AND documents = 0 AND NOT EXISTS (SELECT 1 FROM ownership o WHERE o.gateway = number)
-             ORDER BY count(*) OVER (PARTITION BY rtrim(address, '0123456789')) DESC, seen LIMIT ?1",
+             ORDER BY seen",
         )?
-        .query_map([excess], |row| row.get(0))?
+        .query_map([], |row| Ok((host_of(row.get_ref(1)?.as_str()?), 0, row.get(0)?)))?
         .collect::<Result<_, _>>()?;
-    for number in oldest {
+    for number in crowds_first(forgettable).take(excess) {
         batch.connection.prepare_cached("DELETE FROM latest WHERE gateway = ?1")?.execute([number])?;
         batch.connection.prepare_cached("DELETE FROM gateway WHERE number = ?1")?.execute([number])?;
         batch.gateways.clear();
@@ -75,11 +76,13 @@ fn make_room(batch: &mut Batch<'_>) -> Result<(), StoreError> {
 
 pub(crate) fn commission(batch: &mut Batch<'_>, new: &GatewayCommissioning) -> Result<(), StoreError> {
     let number = number_or_waiting(batch, &new.gateway, new.at)?;
-    batch.connection.prepare_cached("UPDATE gateway SET state = ?2, label = ?3 WHERE number = ?1")?.execute(params![
-        number,
-        GatewayState::Commissioned.as_str(),
-        new.label
-    ])?;
+    let changed = batch
+        .connection
+        .prepare_cached("UPDATE gateway SET state = ?2, label = ?3 WHERE number = ?1 AND state <> ?2")?
+        .execute(params![number, GatewayState::Commissioned.as_str(), new.label])?;
+    if changed == 0 {
+        return Err(is_commissioned(&new.gateway));
+    }
     place(batch, number, new.location, new.from)?;
     credential::add(batch, number, new.credential, new.at)
 }

@@ -1,9 +1,10 @@
 //! Rows of the quarantine, within its bounds.
 
 use heliograph_domain::{KeyDigest, QuarantineId, RefusalCode, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::{Batch, record, settings};
+use crate::address::{crowds_first, host_of};
 use crate::archive::tables::to_hex;
 use crate::error::StoreError;
 use crate::quarantine::{PRESENTED, QuarantineNew, QuarantineRow, QuarantineUsage, is_held, parse_presented};
@@ -14,27 +15,28 @@ struct Share {
     rows: &'static str,
     bytes: &'static str,
     max: QuarantineUsage,
-    /// Who makes room: the oldest of all, or of the address that has most. An
-    /// address ends in its port, which says nothing.
-    oldest: &'static str,
+    /// Whether the oldest of all makes room, else that of the host that has most.
+    by_age: bool,
 }
 
 const TRUSTED: Share = Share {
     rows: "quarantine_rows_trusted",
     bytes: "quarantine_bytes_trusted",
     max: QuarantineUsage { rows: ProviderStore::QUARANTINE_ROWS, bytes: ProviderStore::QUARANTINE_BYTES },
-    oldest: "SELECT id, bytes FROM quarantine WHERE trusted = 1 ORDER BY received, id LIMIT 1",
+    by_age: true,
 };
 const STRANGERS: Share = Share {
     rows: "quarantine_rows_strangers",
     bytes: "quarantine_bytes_strangers",
     max: QuarantineUsage { rows: ProviderStore::STRANGERS_ROWS, bytes: ProviderStore::STRANGERS_BYTES },
-    oldest: "SELECT id, bytes FROM quarantine WHERE trusted = 0 AND rtrim(address, '0123456789') =
-             (SELECT rtrim(address, '0123456789') FROM quarantine WHERE trusted = 0 GROUP BY 1 ORDER BY count(*) DESC, sum(bytes) DESC LIMIT 1)
-             ORDER BY received, id LIMIT 1",
+    by_age: false,
 };
 
-/// What is held of one gateway that nobody knows, and which of it makes room.
+/// The entries of the share that goes by age.
+const OLDEST: &str = "SELECT id, bytes FROM quarantine WHERE trusted = 1 ORDER BY received, id LIMIT 1";
+/// The entries of strangers.
+const OF_STRANGERS: &str = "FROM quarantine WHERE trusted = 0";
+/// What is held of one gateway that nobody knows.
 const HELD: &str = "FROM quarantine WHERE gateway = ?1 AND code = 'unknown-gateway' AND trusted = 0";
 
 impl Share {
@@ -63,8 +65,10 @@ impl Share {
             if now.rows <= self.max.rows && now.bytes <= self.max.bytes {
                 return Ok(());
             }
-            let (id, bytes): (String, i64) =
-                batch.connection.prepare_cached(self.oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let (id, bytes) = match self.by_age {
+                true => batch.connection.prepare_cached(OLDEST)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?,
+                false => first_of_crowd(batch.connection, OF_STRANGERS, &[])?,
+            };
             self.delete(batch, &id, bytes)?;
         }
     }
@@ -78,22 +82,29 @@ impl Share {
     /// Makes room among what is held of a gateway.
     fn prune_held(&self, batch: &Batch<'_>, gateway: &str) -> Result<(), StoreError> {
         let usage = format!("SELECT count(*), coalesce(sum(bytes), 0) {HELD}");
-        let oldest = format!(
-            "SELECT id, bytes {HELD} AND rtrim(address, '0123456789') =
-             (SELECT rtrim(address, '0123456789') {HELD} GROUP BY 1 ORDER BY count(*) DESC, sum(bytes) DESC LIMIT 1)
-             ORDER BY received, id LIMIT 1"
-        );
         loop {
             let (rows, bytes): (u64, u64) =
                 batch.connection.prepare_cached(&usage)?.query_row([gateway], |row| Ok((row.get(0)?, row.get(1)?)))?;
             if rows <= ProviderStore::HELD_ROWS && bytes <= ProviderStore::HELD_BYTES {
                 return Ok(());
             }
-            let (id, bytes): (String, i64) =
-                batch.connection.prepare_cached(&oldest)?.query_row([gateway], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let (id, bytes) = first_of_crowd(batch.connection, HELD, &[&gateway])?;
             self.delete(batch, &id, bytes)?;
         }
     }
+}
+
+/// Of some entries the one that makes room, with its bytes: the oldest of the host
+/// that has most.
+fn first_of_crowd(connection: &Connection, which: &str, params: &[&dyn ToSql]) -> Result<(String, i64), StoreError> {
+    let mut query = connection.prepare_cached(&format!("SELECT address, bytes, id {which} ORDER BY received, id"))?;
+    let mut rows = query.query(params)?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let host = host_of(row.get_ref(0)?.as_str().map_err(super::damaged)?);
+        entries.push((host, row.get(1)?, (row.get(2)?, row.get(1)?)));
+    }
+    crowds_first(entries).next().ok_or(StoreError::NotFound("quarantine entry"))
 }
 
 pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew, presented: Option<KeyDigest>) -> Result<(), StoreError> {

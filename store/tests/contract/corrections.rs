@@ -335,7 +335,7 @@ fn local_days_and_months_are_the_sums_of_their_windows() {
                     }
                     fill(&store, &gateway, &[], &all, settle_between).await;
                     while settle_between && store.rollup_settle().await.unwrap() > 0 {}
-                    place(&store, &gateway, 2, moved).await;
+                    store.gateway_move(&gateway, location(2, zones[1]).id, moved).await.unwrap();
                     while settle_between && store.rollup_settle().await.unwrap() > 0 {}
                     store.location_save(location(1, zones[2])).await.unwrap();
                 });

@@ -22,18 +22,19 @@ pub(crate) fn credential(number: u8) -> CredentialNew {
     CredentialNew { id: CredentialId::new(Uuid::from_u128(u128::from(number))), digest: KeyDigest([number; 32]) }
 }
 
+fn commissioning(id: &str, location: &Location, key: u8) -> GatewayCommissioning {
+    GatewayCommissioning {
+        gateway: gateway(id),
+        label: Some(format!("Roof of {id}")),
+        location: location.id,
+        from: minute(0),
+        credential: credential(key),
+        at: minute(0),
+    }
+}
+
 pub(crate) async fn commission(store: &ProviderStore, id: &str, location: &Location, key: u8) {
-    store
-        .gateway_commission(GatewayCommissioning {
-            gateway: gateway(id),
-            label: Some(format!("Roof of {id}")),
-            location: location.id,
-            from: minute(0),
-            credential: credential(key),
-            at: minute(0),
-        })
-        .await
-        .unwrap();
+    store.gateway_commission(commissioning(id, location, key)).await.unwrap();
 }
 
 #[tokio::test]
@@ -56,6 +57,37 @@ async fn a_gateway_knocks_waits_and_is_commissioned() {
         let directory = store.gateway_directory().await.unwrap();
         assert_eq!(directory[0].keys.iter().map(|key| key.digest).collect::<Vec<_>>(), [KeyDigest([7; 32])]);
         assert_eq!(directory[0].zone.as_ref().map(Zone::name), Some("Europe/Madrid"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_who_commission_a_gateway_at_once_one_does() {
+    on_every_backend(|store| async move {
+        let site = location(1, "UTC");
+        store.location_save(site.clone()).await.unwrap();
+        store.gateway_knock(&gateway("gw-1"), "10.0.0.1:99", minute(0)).await.unwrap();
+        let at_once: Vec<_> = (1..=4)
+            .map(|key| {
+                let (store, commissioning) = (store.store.clone(), commissioning("gw-1", &site, key));
+                tokio::spawn(async move { (key, store.gateway_commission(commissioning).await) })
+            })
+            .collect();
+        let mut winners = Vec::new();
+        for one in at_once {
+            match one.await.unwrap() {
+                (key, Ok(())) => winners.push(KeyDigest([key; 32])),
+                (_, Err(StoreError::Conflict(why))) => assert!(why.contains("gw-1 is commissioned already"), "{why}"),
+                (_, Err(error)) => panic!("{error}"),
+            }
+        }
+        let directory = store.gateway_directory().await.unwrap();
+        let keys: Vec<_> = directory[0].keys.iter().map(|key| key.digest).collect();
+        assert_eq!((winners.len(), keys), (1, winners));
+        // A retired one may be commissioned again.
+        store.gateway_retire(&gateway("gw-1"), minute(1)).await.unwrap();
+        let again = GatewayCommissioning { from: minute(2), ..commissioning("gw-1", &site, 9) };
+        store.gateway_commission(again).await.unwrap();
     })
     .await;
 }
@@ -177,11 +209,13 @@ async fn waiting_gateways_are_bounded_and_known_ones_stay() {
         store.location_save(site.clone()).await.unwrap();
         commission(&store, "known", &site, 1).await;
         store.document_write(power("adopted", &[(0, 1.0)])).await.unwrap();
+        store.gateway_knock(&gateway("elsewhere"), "10.0.0.1:1", minute(0)).await.unwrap();
         let bound = ProviderStore::WAITING_GATEWAYS;
         let knocks: Vec<_> = (0..bound + 20)
             .map(|i| {
-                let store = store.store.clone();
-                tokio::spawn(async move { store.gateway_knock(&gateway(&format!("x-{i}")), "a:1", minute(i as i64)).await })
+                // All of a site of IPv6 are one.
+                let (store, address) = (store.store.clone(), format!("[2001:db8:1:2::{i:x}]:1"));
+                tokio::spawn(async move { store.gateway_knock(&gateway(&format!("x-{i}")), &address, minute(i as i64)).await })
             })
             .collect();
         for knock in knocks {
@@ -189,8 +223,9 @@ async fn waiting_gateways_are_bounded_and_known_ones_stay() {
         }
         let all = store.gateway_list().await.unwrap();
         assert!(all.len() <= bound + 2, "{}", all.len());
-        assert!(all.iter().any(|record| record.id == gateway("known")));
-        assert!(all.iter().any(|record| record.id == gateway("adopted")));
+        for id in ["known", "adopted", "elsewhere"] {
+            assert!(all.iter().any(|record| record.id == gateway(id)), "{id}");
+        }
     })
     .await;
 }

@@ -28,10 +28,11 @@ async fn a_flood_of_one_stranger_makes_nobody_elses_entries_go() {
     on_every_backend(|store| async move {
         store.quarantine_add(refused(1, b"<push/>".to_vec())).await.unwrap();
         store.quarantine_add(from_stranger(2, "10.0.0.1")).await.unwrap();
+        // All of a site of IPv6 are one.
         let flood: Vec<_> = (3..ProviderStore::STRANGERS_ROWS as u128 + 500)
             .map(|number| {
-                let store = store.store.clone();
-                tokio::spawn(async move { store.quarantine_add(from_stranger(number, "10.0.0.9")).await })
+                let (store, address) = (store.store.clone(), format!("[2001:db8:1:2::{number:x}]"));
+                tokio::spawn(async move { store.quarantine_add(from_stranger(number, &address)).await })
             })
             .collect();
         for add in flood {

@@ -162,7 +162,9 @@ async fn what_is_held_of_one_gateway_is_bounded_and_no_other_address_pushes_it_o
         // On a cluster no more than so many are deleted a minute.
         let flood = ProviderStore::HELD_ROWS as u128 + 20;
         for number in 3..3 + flood {
-            store.quarantine_add(held(number, "10.0.0.9", b"<a/>".to_vec())).await.unwrap();
+            // All of a site of IPv6 are one.
+            let address = format!("[2001:db8:1:2::{number:x}]");
+            store.quarantine_add(held(number, &address, b"<a/>".to_vec())).await.unwrap();
         }
         assert_eq!(store.quarantine_usage().await.unwrap().rows, ProviderStore::HELD_ROWS + 1);
         for number in [1, 2, 2 + flood] {

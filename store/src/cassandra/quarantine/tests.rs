@@ -72,11 +72,36 @@ async fn the_oldest_of_a_list_go_at_once_with_all_their_bytes() {
     assert_eq!(db.quarantine_fetch(entry(4).id).await.unwrap().entry, entry(4));
     // Nothing of the others is left, and what is looked for there is looked for once.
     for number in 1..=3 {
-        for piece in 0..2 {
-            let cql = "SELECT bytes FROM @.quarantine WHERE part = ?";
-            let rows: Vec<(Option<i64>,)> = db.all(cql, (piece_part(key(number).1, piece),)).await.unwrap();
-            assert!(rows.is_empty());
-        }
+        assert_eq!(parts_left(&db, number).await, 0);
     }
+    remove(&db).await;
+}
+
+/// How many parts of an entry there are, its key among them.
+async fn parts_left(db: &Database, number: u128) -> usize {
+    let id = key(number).1;
+    let mut left = 0;
+    for part in [piece_part(id, 0), piece_part(id, 1), key_part(id)] {
+        let rows: Vec<(Uuid,)> = db.all("SELECT id FROM @.quarantine WHERE part = ?", (part,)).await.unwrap();
+        left += rows.len();
+    }
+    left
+}
+
+#[tokio::test]
+async fn what_a_removal_that_ends_half_way_leaves_goes_when_the_list_is_read() {
+    let [db]: [Database; 1] = openings(Timing::default()).await;
+    let bytes = (PIECE + 1) as u64;
+    for number in 1..=3 {
+        db.quarantine_add(&entry(number), Some(KeyDigest([7; 32]))).await.unwrap();
+        assert_eq!(parts_left(&db, number).await, 3);
+    }
+    db.mark_removed(Share::Trusted, key(1)).await.unwrap();
+    db.mark_removed(Share::Trusted, key(2)).await.unwrap();
+    db.remove_pieces(key(2).1, bytes).await.unwrap();
+    let listed = db.quarantine_list(None, 10).await.unwrap();
+    assert_eq!(listed.iter().map(|row| row.entry.id).collect::<Vec<_>>(), [entry(3).id]);
+    assert_eq!([parts_left(&db, 1).await, parts_left(&db, 2).await, parts_left(&db, 3).await], [0, 0, 3]);
+    assert_eq!(db.quarantine_usage().await.unwrap().rows, 1);
     remove(&db).await;
 }

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whom an address belongs to: of IPv6, everybody has at least a /64.
-pub(crate) fn block_of(address: IpAddr) -> IpAddr {
+/// Whom an address belongs to: of IPv6, everybody has at least a /64 (RFC 6177).
+#[must_use]
+pub fn block_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
