@@ -2,50 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use heliograph_dialects::{Frame, FrameError, Framer, Limits};
+use heliograph_dialects::{Frame, Framer, Limits};
 use proptest::prelude::*;
 
 use crate::fixtures::fixtures;
-
-/// The documents of a stream and how it ended: `None` if nothing is left over.
-#[derive(Debug, PartialEq)]
-struct Cut {
-    documents: Vec<Vec<u8>>,
-    end: End,
-}
-
-#[derive(Debug, PartialEq)]
-enum End {
-    Clean,
-    InDocument,
-    Refused(FrameError),
-}
-
-/// Feeds a stream in pieces, as a connection does.
-fn cut_in(pieces: &[&[u8]], limits: Limits, drops_skipped: bool) -> Cut {
-    let mut framer = Framer::new(limits);
-    let (mut buffer, mut documents) = (Vec::new(), Vec::new());
-    for piece in pieces {
-        buffer.extend_from_slice(piece);
-        loop {
-            match framer.next(&buffer) {
-                Ok(Frame::Document { start, end }) => {
-                    documents.push(buffer[start..end].to_vec());
-                    buffer.drain(..end);
-                }
-                Ok(Frame::Incomplete { skip }) => {
-                    if drops_skipped {
-                        buffer.drain(..skip);
-                    }
-                    break;
-                }
-                Err(error) => return Cut { documents, end: End::Refused(error) },
-            }
-        }
-    }
-    let end = if framer.in_document() { End::InDocument } else { End::Clean };
-    Cut { documents, end }
-}
+use crate::invariants::{Cut, End, cut_in};
 
 fn cut(stream: &[u8]) -> Cut {
     cut_in(&[stream], Limits::default(), true)

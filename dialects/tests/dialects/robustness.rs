@@ -2,30 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use heliograph_dialects::{Context, Framer, Limits, canonical, decode, mask_credentials, salvage};
-use heliograph_domain::{GatewayId, Timestamp, Zone};
+use heliograph_dialects::{Context, Framer, Limits, canonical, decode, mask_credentials};
+use heliograph_domain::{Timestamp, Zone};
 use proptest::prelude::*;
 
 use crate::fixtures::{Fixture, fixtures};
+use crate::invariants::{decoding, framing};
 
-/// Decodes and checks what must hold of every answer.
+/// Checks what must hold of every answer.
 fn exercise(bytes: &[u8]) {
-    let _ = Framer::new(Limits::default()).next(bytes);
-    let _ = salvage(bytes);
-    let _ = mask_credentials(bytes);
-    let zone = Zone::parse("America/St_Johns").unwrap();
-    let hello = GatewayId::parse("gw-0001").unwrap();
-    for received in [Timestamp::MIN, Timestamp::clamped(1_795_176_000_000), Timestamp::MAX] {
-        let Ok(decoded) = decode(bytes, &Context { received, zone: &zone, hello_gateway: Some(&hello), mappings: &[] }) else {
-            continue;
-        };
-        assert!(decoded.gateway.is_some());
-        assert!(decoded.seq.is_none_or(|seq| seq.chars().count() <= 64));
-        for reading in &decoded.readings {
-            assert!(reading.value.is_finite() && canonical(reading).1.is_finite());
-            assert!(reading.sensor < decoded.sensors.len());
-        }
-    }
+    decoding(None, bytes);
+    framing(bytes);
 }
 
 fn corpus() -> Vec<Fixture> {
