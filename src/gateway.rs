@@ -1,6 +1,7 @@
 //! `heliograph gateway`: what gateways prove themselves with, and their clocks.
 
 mod clock;
+mod quota;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Action {
     Certificate(CertificateAction),
     /// Say how wrong a gateway's clock is, or set what is added to its times.
     Clock(clock::Clock),
+    /// Say how many gateways the provider has and may have, or set that.
+    Quota(quota::Quota),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -126,6 +129,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             CertificateAction::Remove(args) => remove_certificate(args).await,
         },
         Action::Clock(args) => clock::run(args).await,
+        Action::Quota(args) => quota::run(args).await,
     }
 }
 

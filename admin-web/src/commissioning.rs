@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::access::{Actor, Reader, Staff};
 use crate::error::Refusal;
-use crate::form::{Problems, ago, local_text, parse_local, parse_optional_name};
+use crate::form::{Problems, ago, local_text, parse_local, parse_optional_name, sentence};
 use crate::panel::Panel;
 use crate::shell::{Section, Shell, encode};
 use crate::token;
@@ -214,6 +214,11 @@ pub(crate) async fn submit(
             return already(&panel, &actor, form).await;
         }
         Err(StoreError::Conflict(_)) => return Err(key_was_shown()),
+        Err(error @ StoreError::TooManyGateways(_)) => {
+            let mut problems = Problems::default();
+            problems.add("gateway", sentence(&error.to_string()));
+            return page(&panel, &actor, form, problems, StatusCode::CONFLICT).await;
+        }
         Err(error) => return Err(error.into()),
     }
     tracing::info!(user = %actor.user.id, gateway = %new.gateway, "gateway commissioned");

@@ -54,7 +54,8 @@ impl SettingsForm {
         }
     }
 
-    fn parse(&self) -> Result<ProviderSettings, Problems> {
+    /// What is not in the form stays as it is.
+    fn parse(&self, current: &ProviderSettings) -> Result<ProviderSettings, Problems> {
         let mut problems = Problems::default();
         let name = problems.note("name", parse_name(&self.name).map_err(|problem| format!("the name {problem}")));
         let colour = problems.note("colour", Colour::parse(self.colour.trim()));
@@ -89,6 +90,7 @@ impl SettingsForm {
                 unknown_gateways,
                 max_ahead_hours,
                 retention_days,
+                ..current.clone()
             }),
             _ => Err(problems),
         }
@@ -198,7 +200,8 @@ pub(crate) async fn save(
     Staff(actor): Staff,
     Form(form): Form<SettingsForm>,
 ) -> Result<Response, Refusal> {
-    match form.parse() {
+    let current = panel.store().settings_fetch().await?;
+    match form.parse(&current) {
         Ok(settings) => {
             if let Some(page) = unconfirmed(&panel, &actor, &form, &settings).await? {
                 return Ok(page);

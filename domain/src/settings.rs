@@ -33,6 +33,9 @@ pub struct ProviderSettings {
     pub max_ahead_hours: u32,
     /// Days that readings are kept; `None`: for ever.
     pub retention_days: Option<u32>,
+    /// How many gateways may be commissioned, and how many may be in use where unknown
+    /// ones are adopted. The operator's to set: the panel shows it.
+    pub max_gateways: u32,
 }
 
 impl Default for ProviderSettings {
@@ -47,6 +50,7 @@ impl Default for ProviderSettings {
             unknown_gateways: UnknownGateways::Refused,
             max_ahead_hours: 24,
             retention_days: None,
+            max_gateways: 10_000,
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Directory {
     certificates: HashMap<Fingerprint, GatewayId>,
     /// The keys of all gateways that are not revoked, and their ends.
     keys: HashMap<KeyDigest, Option<Timestamp>>,
+    /// Gateways that are commissioned or have been adopted.
+    in_use: usize,
     pub(crate) settings: ProviderSettings,
     pub(crate) mappings: Mappings,
 }
@@ -66,8 +68,9 @@ impl Directory {
         };
         let certificates = gateways.iter().flat_map(owner).collect();
         let keys = gateways.iter().flat_map(|entry| &entry.keys).map(|key| (key.digest, key.until)).collect();
+        let in_use = gateways.iter().filter(|entry| is_in_use(entry)).count();
         let gateways = gateways.into_iter().map(|entry| (entry.gateway.clone(), entry)).collect();
-        Self { gateways, certificates, keys, settings, mappings: Mappings::of(mappings, before) }
+        Self { gateways, certificates, keys, in_use, settings, mappings: Mappings::of(mappings, before) }
     }
 
     /// What the store says now.
@@ -140,6 +143,16 @@ impl Directory {
         self.gateways.get(gateway).is_some_and(|entry| entry.state == GatewayState::Commissioned)
     }
 
+    /// Gateways that are commissioned or have been adopted.
+    pub(crate) fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    /// Whether documents of it are stored.
+    pub(crate) fn is_stored(&self, gateway: &GatewayId) -> bool {
+        self.gateways.get(gateway).is_some_and(|entry| entry.stored)
+    }
+
     /// Changes with the commissioned gateways, their keys and certificates.
     pub(crate) fn commissioned(&self) -> u64 {
         // In no order: the sum of what each of them is known by.
@@ -160,6 +173,14 @@ impl Directory {
 /// A certificate as what proves a gateway is kept beside a document: by a digest.
 pub(crate) fn certificate_digest(certificate: &Fingerprint) -> KeyDigest {
     KeyDigest(certificate.0)
+}
+
+fn is_in_use(entry: &DirectoryEntry) -> bool {
+    match entry.state {
+        GatewayState::Commissioned => true,
+        GatewayState::Waiting => entry.stored,
+        GatewayState::Retired => false,
+    }
 }
 
 /// All keys are compared, so that the time it takes does not tell which was right.
@@ -282,6 +303,7 @@ mod tests {
             keys: vec![key(1, "old", Some(Timestamp::clamped(1000))), key(2, "new", None)],
             certificates: vec![Fingerprint([7; 32])],
             clock: ClockCorrections::default(),
+            stored: false,
         };
         (Directory::of(Known { gateways: vec![entry], ..Known::default() }, None), gateway)
     }

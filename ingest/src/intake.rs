@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heliograph_dialects::{DecodeError, Decoded, Salvaged, mask_credentials, salvage, salvage_by};
-use heliograph_domain::{Fingerprint, GatewayId, KeyDigest, RefusalCode, UnknownGateways};
+use heliograph_domain::{Fingerprint, GatewayId, KeyDigest, RefusalCode};
 use heliograph_store::{DocumentWrite, QuarantineNew, Stamps, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
+use crate::adoption::Adoptions;
 use crate::answer::Answer;
 use crate::arrival::Arrival;
 use crate::backfill::Backfill;
@@ -41,6 +42,8 @@ pub(crate) struct Intake {
     pub(crate) device_clocks: Arc<DeviceClocks>,
     pub(crate) clock: Clock,
     pub(crate) stamps: Stamps,
+    /// Which unknown gateways were adopted of late.
+    pub(crate) adoptions: Adoptions,
     /// How far ahead of their rates gateways are.
     pub(crate) pace: Pace,
     /// Who waits behind live documents.
@@ -311,7 +314,16 @@ impl Intake {
             return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
         }
         let key = decoded.key.as_ref().map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
-        match directory.standing(&gateway, &peer.proof(key), received) {
+        let standing = directory.standing(&gateway, &peer.proof(key), received);
+        let refusal = if standing == Standing::Unknown { self.adoptions.refusal(&directory, &gateway) } else { None };
+        if let Some(text) = refusal {
+            if decoded.is_hello {
+                peer.knocked = Some(Hello { gateway: gateway.clone(), key });
+            }
+            let kept = kept(peer, Some(gateway.clone()), arrival, RefusalCode::UnknownGateway, text.clone(), bytes);
+            return Verdict::Knock(gateway, kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text));
+        }
+        match standing {
             Standing::Imposter => {
                 let text = match (peer.needs_certificate, &key) {
                     (true, _) => "a certificate that is registered with the gateway is needed",
@@ -324,14 +336,6 @@ impl Intake {
                 let text = format!("gateway {gateway} is no longer in use");
                 let kept = kept(peer, Some(gateway), arrival, RefusalCode::UnknownGateway, text.clone(), bytes);
                 Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
-            }
-            Standing::Unknown if directory.settings.unknown_gateways == UnknownGateways::Refused => {
-                if decoded.is_hello {
-                    peer.knocked = Some(Hello { gateway: gateway.clone(), key });
-                }
-                let text = format!("gateway {gateway} is not commissioned yet");
-                let kept = kept(peer, Some(gateway.clone()), arrival, RefusalCode::UnknownGateway, text.clone(), bytes);
-                Verdict::Knock(gateway, kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
             }
             standing @ (Standing::Unknown | Standing::Trusted(_)) => {
                 if let Standing::Trusted(credential) = standing {

@@ -7,6 +7,7 @@
 //! after the store, or in its absence the spool (`spool.rs`), says that the
 //! document survives, never before.
 
+mod adoption;
 mod answer;
 mod arrival;
 mod backfill;

@@ -9,9 +9,10 @@
 use std::sync::Arc;
 
 use heliograph_dialects::{Mapping, Refused, loss_by_mask};
-use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp, UnknownGateways};
+use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timestamp};
 use heliograph_store::{Difference, DocumentWrite, ProviderStore, QuarantineNew, QuarantineRow, StoreError, Versions};
 
+use crate::adoption::Adoptions;
 use crate::arrival::Arrival;
 use crate::decoding::{Content, decode_for, reasons};
 use crate::directory::{Directory, Standing};
@@ -36,6 +37,7 @@ pub struct Replayer {
     mapping: Option<Arc<Mapping>>,
     /// Whether a key is not enough.
     needs_certificate: bool,
+    adoptions: Adoptions,
 }
 
 /// An entry that has been judged anew.
@@ -87,7 +89,7 @@ impl Replayer {
     }
 
     pub(crate) fn of(store: ProviderStore, directory: Arc<Directory>, needs_certificate: bool) -> Self {
-        Self { store, directory, versions: None, mapping: None, needs_certificate }
+        Self { store, directory, versions: None, mapping: None, needs_certificate, adoptions: Adoptions::default() }
     }
 
     /// Judges from now on by what has changed since, so that a key that is revoked
@@ -161,8 +163,10 @@ impl Replayer {
         let unknown = |what: &str| Err(Verdict::refuse(RefusalCode::UnknownGateway, format!("gateway {gateway} {what}")));
         match self.directory.standing_by(gateway, entry.received, is_proven, self.needs_certificate, is_right) {
             Standing::Trusted(_) => Ok(()),
-            Standing::Unknown if self.directory.settings.unknown_gateways == UnknownGateways::Adopted => Ok(()),
-            Standing::Unknown => unknown("is not commissioned"),
+            Standing::Unknown => match self.adoptions.refusal(&self.directory, gateway) {
+                Some(reason) => Err(Verdict::refuse(RefusalCode::UnknownGateway, reason)),
+                None => Ok(()),
+            },
             Standing::Retired => unknown("is no longer in use"),
             Standing::Imposter => {
                 let what = match (presented.is_some(), self.needs_certificate) {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Clock;
+use crate::adoption::Adoptions;
 use crate::backfill::Backfill;
 use crate::connection::{self, Shared};
 use crate::device_clocks;
@@ -83,6 +84,7 @@ impl Ingest {
             device_clocks: Arc::default(),
             clock,
             stamps: Stamps::new(),
+            adoptions: Adoptions::default(),
             pace: Pace::new(settings.rates, Instant::now()),
             backfill: Backfill::default(),
             draining: CancellationToken::new(),

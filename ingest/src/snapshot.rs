@@ -38,6 +38,8 @@ struct KeptGateway {
     certificates: Vec<Fingerprint>,
     #[serde(default)]
     clock: ClockCorrections,
+    #[serde(default)]
+    stored: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -56,6 +58,7 @@ impl KeptGateway {
             about_keys: entry.keys.iter().map(|key| AboutKey { id: key.id, until: key.until }).collect(),
             certificates: entry.certificates.clone(),
             clock: entry.clock.clone(),
+            stored: entry.stored,
         }
     }
 
@@ -69,6 +72,7 @@ impl KeptGateway {
             keys: self.keys.into_iter().zip(about).map(key).collect(),
             certificates: self.certificates,
             clock: self.clock,
+            stored: self.stored,
         }
     }
 }
@@ -164,6 +168,7 @@ mod tests {
             certificates: vec![Fingerprint([9; 32])],
             clock: ClockCorrections::default()
                 .with(ClockCorrection { from: Timestamp::clamped(5), shift: ClockShift::parse("-1h").unwrap() }),
+            stored: true,
         }
     }
 

@@ -63,13 +63,12 @@ fn lines(store: &ProviderStore, gateway: &GatewayRecord, zone: &Zone, clock: &Ga
     let state = clock.samples.judge(zone);
     let mut lines = vec![format!("clock       {state}")];
     let shift = clock.corrections.last().map(|last| last.shift).unwrap_or_default();
-    match clock.corrections.last() {
-        Some(last) if !last.shift.is_none() => {
-            lines.push(format!("correction  {} to what arrives since {}", last.shift, last.from))
-        }
-        Some(last) => lines.push(format!("correction  none since {}", last.from)),
-        None => lines.push("correction  none".to_owned()),
-    }
+    let correction = match clock.corrections.last() {
+        Some(last) if !last.shift.is_none() => format!("{} to what arrives since {}", last.shift, last.from),
+        Some(last) => format!("none since {}", last.from),
+        None => "none".to_owned(),
+    };
+    lines.push(format!("correction  {correction}"));
     let ClockState::Known(estimate) = state else { return lines };
     let right = estimate.correction();
     if right != shift {

@@ -31,6 +31,9 @@ pub enum StoreError {
     /// A gateway names more series than one may have.
     #[error("gateway names more than {0} series")]
     TooManySeries(usize),
+    /// The provider has as many gateways as it may.
+    #[error("the provider has {0} gateways, as many as it may: retire one, or have its quota raised")]
+    TooManyGateways(u32),
     /// An archive cannot be written, read or restored.
     #[error("archive: {0}")]
     Archive(String),

@@ -83,6 +83,8 @@ pub struct DirectoryEntry {
     pub certificates: Vec<Fingerprint>,
     /// By how much its times are moved.
     pub clock: ClockCorrections,
+    /// Whether a document of it is stored.
+    pub stored: bool,
 }
 
 /// A key as ingest has to know it.
@@ -154,6 +156,7 @@ impl ProviderStore {
     /// [`StoreError::NotFound`] where the location is missing;
     /// [`StoreError::Conflict`] where it is commissioned already, so that of two who
     /// do it at once one gets to know, or was elsewhere later than that.
+    /// [`StoreError::TooManyGateways`] where as many are commissioned as may be.
     pub async fn gateway_commission(&self, commissioning: GatewayCommissioning) -> Result<(), StoreError> {
         let detail = json!({ "location": commissioning.location, "from": commissioning.from.to_string(), "credential": commissioning.credential.id });
         let event = self.event("gateway.commission", format_args!("gateway:{}", commissioning.gateway), detail);

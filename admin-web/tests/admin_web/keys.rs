@@ -1,7 +1,7 @@
 //! Keys and links that are shown once.
 
 use axum::http::StatusCode;
-use heliograph_domain::{Fingerprint, GatewayState, KeyDigest, Timestamp, Zone};
+use heliograph_domain::{Fingerprint, GatewayState, KeyDigest, ProviderSettings, Timestamp, Zone};
 use heliograph_store::Credential;
 
 use crate::world::{LOCATION, NEW_KEY, Who, World, digest, gateway};
@@ -177,4 +177,32 @@ async fn nobody_removes_themselves() {
     let answer = world.post(Who::Owner, "/people/00000000-0000-7000-8000-000500000001/remove", &[]).await;
     assert_eq!(answer.status, StatusCode::CONFLICT);
     assert_eq!(world.get(Who::Owner, "/people").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn one_gateway_too_many_is_refused_in_words_and_the_quota_outlives_other_settings() {
+    let world = World::new().await;
+    let settings = world.store.settings_fetch().await.unwrap();
+    world.store.settings_save(ProviderSettings { max_gateways: 2, ..settings }).await.unwrap();
+    let form = [("gateway", "gw-3"), ("location", LOCATION), ("credential", NEW_KEY)];
+    let answer = world.post(Who::Operator, "/waiting/commission", &form).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert!(answer.body.contains("has 2 gateways, as many as it may"), "{}", answer.body);
+    assert_eq!(shown(&answer.body), None);
+    assert_eq!(world.store.gateway_fetch(&gateway("gw-3")).await.unwrap().state, GatewayState::Waiting);
+    let saved = [
+        ("name", "Sunrise"),
+        ("colour", "#0f6b57"),
+        ("zone", "UTC"),
+        ("currency", "EUR"),
+        ("tariff", "0.1"),
+        ("co2", "0.3"),
+        ("unknown", "refused"),
+        ("ahead", "24"),
+        ("retention", ""),
+        ("max_gateways", "9999"),
+    ];
+    assert_eq!(world.post(Who::Owner, "/settings", &saved).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(world.store.settings_fetch().await.unwrap().max_gateways, 2);
+    assert!(world.get(Who::Viewer, "/settings").await.body.contains("At most 2 gateways"));
 }

@@ -53,6 +53,11 @@ impl Server {
         Self::clocked(settings, unknown_gateways, Arc::new(now), prepare).await
     }
 
+    /// With what the provider has set.
+    pub(crate) async fn with_provider(settings: IngestSettings, provider: ProviderSettings) -> Self {
+        Self::set_up(settings, provider, Arc::new(now), |ingest, _| ingest).await
+    }
+
     /// With a clock that the test moves.
     pub(crate) async fn clocked(
         settings: IngestSettings,
@@ -60,10 +65,20 @@ impl Server {
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
         prepare: impl FnOnce(Ingest, &Path) -> Ingest,
     ) -> Self {
+        let provider = ProviderSettings { unknown_gateways, ..ProviderSettings::default() };
+        Self::set_up(settings, provider, clock, prepare).await
+    }
+
+    async fn set_up(
+        settings: IngestSettings,
+        provider: ProviderSettings,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+        prepare: impl FnOnce(Ingest, &Path) -> Ingest,
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let store =
             Store::open(StoreUrl::sqlite(folder.path())).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
-        store.settings_save(ProviderSettings { unknown_gateways, ..ProviderSettings::default() }).await.unwrap();
+        store.settings_save(provider).await.unwrap();
         commission(&store, "gw-0001", "Europe/Madrid", 1).await;
         // Tests read what was acked at once: it has to be in the store, however busy
         // the machine is.

@@ -94,6 +94,11 @@ impl Catalog {
         if self.gateways.get(&new.gateway).is_some_and(|known| known.state == GatewayState::Commissioned) {
             return Err(is_commissioned(&new.gateway));
         }
+        let commissioned = self.gateways.values().filter(|gateway| gateway.state == GatewayState::Commissioned).count();
+        let most = self.settings.clone().unwrap_or_default().max_gateways;
+        if commissioned >= most as usize {
+            return Err(StoreError::TooManyGateways(most));
+        }
         let gateway = Gateway {
             state: GatewayState::Commissioned,
             label: new.label.clone(),
@@ -187,6 +192,7 @@ impl Catalog {
             keys: keys.remove(&gateway.id).unwrap_or_default(),
             certificates: certificates.remove(&gateway.id).unwrap_or_default(),
             clock: clocks.remove(&gateway.id).unwrap_or_default(),
+            stored: gateway.stored,
         };
         Ok(self.gateways.values().map(entry).collect())
     }

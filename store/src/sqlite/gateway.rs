@@ -74,7 +74,17 @@ fn make_room(batch: &mut Batch<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Fails where another gateway would be one too many.
+fn check_quota(connection: &Connection, gateway: &GatewayId) -> Result<(), StoreError> {
+    let most = super::settings::fetch(connection)?.unwrap_or_default().max_gateways;
+    let mut query =
+        connection.prepare_cached("SELECT count(*), coalesce(sum(id = ?1), 0) FROM gateway WHERE state = 'commissioned'")?;
+    let (commissioned, was): (u32, bool) = query.query_row([gateway.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if !was && commissioned >= most { Err(StoreError::TooManyGateways(most)) } else { Ok(()) }
+}
+
 pub(crate) fn commission(batch: &mut Batch<'_>, new: &GatewayCommissioning) -> Result<(), StoreError> {
+    check_quota(batch.connection, &new.gateway)?;
     let number = number_or_waiting(batch, &new.gateway, new.at)?;
     let changed = batch
         .connection
@@ -179,8 +189,8 @@ pub(crate) fn placements(connection: &Connection) -> Result<Vec<Placement>, Stor
 
 pub(crate) fn directory(connection: &Connection) -> Result<Vec<DirectoryEntry>, StoreError> {
     let mut query = connection.prepare_cached(
-        "SELECT g.number, g.id, g.state, o.zone FROM gateway g
-         LEFT JOIN placement p ON p.gateway = g.number AND p.until IS NULL LEFT JOIN location o ON o.id = p.location",
+        "SELECT g.number, g.id, g.state, o.zone, coalesce(l.documents, 0) > 0 FROM gateway g
+         LEFT JOIN latest l ON l.gateway = g.number LEFT JOIN placement p ON p.gateway = g.number AND p.until IS NULL LEFT JOIN location o ON o.id = p.location",
     )?;
     let mut certificates = credential::registered(connection)?;
     let mut clocks = device_clock::corrections(connection)?;
@@ -192,6 +202,7 @@ pub(crate) fn directory(connection: &Connection) -> Result<Vec<DirectoryEntry>, 
         entries.push(DirectoryEntry {
             certificates: certificates.remove(&gateway).unwrap_or_default(),
             clock: clocks.remove(&gateway).unwrap_or_default(),
+            stored: row.get(4)?,
             gateway,
             state: GatewayState::parse(&row.get::<_, String>(2)?)?,
             zone: row.get::<_, Option<String>>(3)?.map(|zone| Zone::parse(&zone)).transpose()?,

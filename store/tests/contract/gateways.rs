@@ -1,7 +1,7 @@
 //! Gateways, their places and keys.
 
 use heliograph_domain::{
-    CredentialId, GatewayState, KeyDigest, Kind, Location, LocationId, Quantity, SensorRole, SeriesKey, Zone,
+    CredentialId, GatewayState, KeyDigest, Kind, Location, LocationId, ProviderSettings, Quantity, SensorRole, SeriesKey, Zone,
 };
 use heliograph_store::{CredentialNew, GatewayCommissioning, ProviderStore, SensorUpdate, StoreError};
 use uuid::Uuid;
@@ -252,6 +252,39 @@ async fn sensors_and_series_are_guessed_and_an_owner_decides() {
         assert_eq!(sensors[0].series[0].kind, Kind::DayCounter);
         let missing = store.series_classify(SeriesKey { gateway: gateway("gw-2"), ..key }, Kind::Gauge, Quantity::Other).await;
         assert!(matches!(missing, Err(StoreError::NotFound(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_more_gateways_are_commissioned_than_there_may_be() {
+    on_every_backend(|store| async move {
+        let site = location(1, "UTC");
+        store.location_save(site.clone()).await.unwrap();
+        store.settings_save(ProviderSettings { max_gateways: 2, ..ProviderSettings::default() }).await.unwrap();
+        store.document_write(power("adopted", &[(0, 1.0)])).await.unwrap();
+        commission(&store, "gw-1", &site, 1).await;
+        commission(&store, "gw-2", &site, 2).await;
+        let another = |id: &str, key: u8, at: i64| {
+            let (credential, at) = (credential(key), minute(at));
+            let gateway = gateway(id);
+            store.gateway_commission(GatewayCommissioning { gateway, label: None, location: site.id, from: at, credential, at })
+        };
+        for id in ["gw-3", "adopted"] {
+            let refused = another(id, 3, 1).await;
+            assert!(matches!(refused, Err(StoreError::TooManyGateways(2))), "{id}: {refused:?}");
+        }
+        assert!(matches!(store.gateway_fetch(&gateway("gw-3")).await, Err(StoreError::NotFound(_))), "nothing is left of it");
+        // One that is commissioned already is told so, and one that is retired makes room.
+        assert!(matches!(another("gw-2", 4, 1).await, Err(StoreError::Conflict(_))));
+        store.gateway_retire(&gateway("gw-1"), minute(2)).await.unwrap();
+        another("adopted", 5, 3).await.unwrap();
+        assert!(matches!(another("gw-1", 6, 4).await, Err(StoreError::TooManyGateways(2))));
+        store.settings_save(ProviderSettings { max_gateways: 3, ..ProviderSettings::default() }).await.unwrap();
+        another("gw-1", 6, 4).await.unwrap();
+        let directory = store.gateway_directory().await.unwrap();
+        let stored: Vec<_> = directory.iter().filter(|entry| entry.stored).map(|entry| entry.gateway.as_str()).collect();
+        assert_eq!(stored, ["adopted"]);
     })
     .await;
 }
