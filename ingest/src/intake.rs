@@ -21,7 +21,7 @@ use crate::device_clocks::DeviceClocks;
 use crate::directory::{Directory, DirectoryFeed, Proof, Standing, certificate_digest};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
-use crate::rate::{Hold, Pace};
+use crate::rate::{Hold, Pace, Who};
 use crate::spool::{NotKept, Record, Spool};
 use crate::usage::Usage;
 
@@ -206,7 +206,7 @@ impl Intake {
     /// is safe. Judging stays in the order of the connection, writing overlaps.
     pub(crate) fn take(self: &Arc<Self>, peer: &mut Peer, bytes: &Bytes) -> Taken<impl Future<Output = Answer> + Send + use<>> {
         let verdict = self.judge(peer, bytes, self.arrival());
-        let (closes, hold) = (verdict.closes(), self.hold(&verdict, bytes.len()));
+        let (closes, hold) = (verdict.closes(), self.hold(&verdict, peer, bytes.len()));
         let intake = Arc::clone(self);
         let peer = peer.clone();
         let answer = async move {
@@ -228,10 +228,14 @@ impl Intake {
 
     /// How long a gateway has to wait after a document; only what is stored counts,
     /// since anybody can name anybody's gateway in what is refused.
-    fn hold(&self, verdict: &Verdict, bytes: usize) -> Hold {
+    fn hold(&self, verdict: &Verdict, peer: &Peer, bytes: usize) -> Hold {
         let now = Instant::now();
         match verdict {
-            Verdict::Store(document, ..) => self.pace.note(&document.gateway, document.values.len(), bytes, now),
+            Verdict::Store(document, ..) => {
+                let is_proven = self.directory.now().is_some_and(|directory| directory.is_commissioned(&document.gateway));
+                let who = if is_proven { Who::Gateway(&document.gateway) } else { Who::Stranger(peer.address.ip()) };
+                self.pace.note(who, document.values.len(), bytes, now)
+            }
             Verdict::Answer(_) | Verdict::Keep(..) | Verdict::Knock(..) => Hold { answer: now, read: now },
         }
     }
