@@ -17,6 +17,8 @@ use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
+
 use crate::clock::Clock;
 
 /// What a header begins with; the lowest bit says which end of a number comes first in
@@ -50,13 +52,16 @@ struct Stop {
 }
 
 /// Keeps a copy of a file's log beside it where SQLite is about to leave out what was
-/// committed. Never in the way of opening the file.
-pub(super) fn keep_damaged(file: &Path) {
+/// committed; answers whether that is so. Never in the way of opening the file.
+pub(super) fn keep_damaged(file: &Path) -> bool {
     let log = beside(file, "");
     let at = match look(&log) {
         Ok(Some(at)) => at,
-        Ok(None) => return,
-        Err(error) => return tracing::warn!(log = %log.display(), %error, "the log cannot be looked through"),
+        Ok(None) => return false,
+        Err(error) => {
+            tracing::warn!(log = %log.display(), %error, "the log cannot be looked through");
+            return false;
+        }
     };
     let time = Clock::system().now().to_jiff().strftime("%Y%m%dT%H%M%SZ").to_string();
     let copy = beside(file, &format!("{COPY}{time}"));
@@ -65,6 +70,18 @@ pub(super) fn keep_damaged(file: &Path) {
     match kept {
         Ok(()) => tracing::error!(log = %log.display(), at, copy = %copy.display(), "{what}, and kept in the copy"),
         Err(error) => tracing::error!(log = %log.display(), at, %error, "{what}, and no copy can be kept"),
+    }
+    true
+}
+
+/// Begins a new log, so that whoever opens the file next does not come upon what is
+/// left of the damaged one. Where others are reading, a later one does it.
+pub(super) fn begin_anew(connection: &Connection) {
+    let begun = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    match begun {
+        Ok(false) => {}
+        Ok(true) => tracing::warn!("the damaged log is still in use and will be named again"),
+        Err(error) => tracing::warn!(%error, "no new log is begun: the damaged one will be named again"),
     }
 }
 

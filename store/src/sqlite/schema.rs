@@ -232,8 +232,11 @@ pub(super) fn open_migrated(path: &Path, ack: AckLevel) -> Result<Connection, St
         .open(path.with_extension("db.lock"))
         .and_then(|file| file.lock().map(|()| file))
         .map_err(|error| failed(format!("cannot be locked: {error}")))?;
-    log::keep_damaged(path);
+    let log_is_damaged = log::keep_damaged(path);
     let mut connection = open(path, ack)?;
+    if log_is_damaged {
+        log::begin_anew(&connection);
+    }
     let migrated = migrate(&mut connection);
     drop(lock);
     match migrated {
