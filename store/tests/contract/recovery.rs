@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use heliograph_domain::{ProviderId, Secret, TimeWindow};
+use heliograph_domain::{ProviderId, Secret, TimeWindow, Timestamp};
 use heliograph_store::{ClusterAdmin, ProviderStore, Store, StoreError, StoreUrl};
 use scylla::client::session_builder::SessionBuilder;
 
@@ -114,6 +114,11 @@ async fn on_own_node() -> ProviderStore {
     Store::open(url).unwrap().provider(&provider).unwrap()
 }
 
+async fn readings(store: &ProviderStore, lane: i64) -> Vec<(Timestamp, f64)> {
+    let page = store.reading_page(&gateway(&format!("gw-{lane}")), TimeWindow::ALWAYS, usize::MAX).await.unwrap();
+    page.rows.iter().map(|row| (row.time, row.value)).collect()
+}
+
 /// Pushes from some gateways while the node is killed and comes back; then every
 /// document of theirs that was written is there. `round` names the gateways.
 async fn push_through_a_kill(store: &ProviderStore, round: i64) {
@@ -142,16 +147,17 @@ async fn push_through_a_kill(store: &ProviderStore, round: i64) {
         let (written, failed, longest) = task.await.unwrap();
         println!("gw-{lane}: {written} written, {failed} failed, the longest took {longest:?}");
         assert!(written > 0 && failed > 0 && longest < DEADLINE, "{written} {failed} {longest:?}");
-        let page = store.reading_page(&gateway(&format!("gw-{lane}")), TimeWindow::ALWAYS, usize::MAX).await.unwrap();
-        let found: Vec<_> = page.rows.iter().map(|row| (row.time, row.value)).collect();
+        let found = readings(store, lane).await;
         let pushed: Vec<_> = (0..written).map(|n| (minute(n * STEP), n as f64)).collect();
+        if found == pushed {
+            continue;
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let later = readings(store, lane).await.len();
         let lost: Vec<_> = pushed.iter().filter(|reading| !found.contains(reading)).take(5).collect();
         let strange: Vec<_> = found.iter().filter(|reading| !pushed.contains(reading)).take(5).collect();
-        assert!(
-            found == pushed,
-            "gw-{lane}: {} of {written} found, {failed} failed; lost {lost:?}, strange {strange:?}",
-            found.len()
-        );
+        let (found, sensors) = (found.len(), store.sensor_list(&gateway(&format!("gw-{lane}"))).await);
+        panic!("gw-{lane}: {found} of {written} found, {later} later; lost {lost:?}, strange {strange:?}, known {sensors:?}");
     }
 }
 

@@ -5,8 +5,10 @@ use heliograph_domain::{Location, LocationId, ProviderId, Secret, Zone};
 use heliograph_store::{ClusterAdmin, ProviderStore, RoleMade, Store, StoreError};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
+use crate::backend::{at, document};
 use crate::cluster::{self, administer};
 
 /// A provider that nobody has set up, whose keyspace and role go with the test.
@@ -150,6 +152,10 @@ async fn the_questions_of_the_manual_are_answered() {
     set_up(&newcomer.0, "hush").await;
     let store = newcomer.store("hush");
     store.location_save(location(1)).await.unwrap();
+    let time = at("2026-11-20T12:00:00Z");
+    store.document_write(document("gw-1", "inverter-1", "power", "W", &[(time, 4.5)])).await.unwrap();
+    // What is latest is written by then.
+    store.close().await;
     let role = ClusterAdmin::role_name(&newcomer.0);
     let session = session(&role, "hush").await;
     let manual = include_str!("../../../docs/operations.md");
@@ -158,11 +164,20 @@ async fn the_questions_of_the_manual_are_answered() {
     for question in &questions {
         let cql = question.replace("provider_sunrise", &role);
         let answer = session.query_unpaged(cql.as_str(), ()).await.unwrap_or_else(|error| panic!("{question}: {error}"));
-        assert!(answer.is_rows(), "{question}");
+        let rows = answer.into_rows_result().unwrap_or_else(|error| panic!("{question}: {error}"));
         if question.contains("catalog") {
-            let rows = answer.into_rows_result().unwrap();
             let (_, name, zone) = rows.single_row::<(String, String, String)>().unwrap();
             assert_eq!((name.as_str(), zone.as_str()), ("Site 1", "UTC"));
+        } else if question.contains("reading") {
+            let row = rows.single_row::<(CqlTimestamp, String, String, String, f64)>().unwrap();
+            assert_eq!(row, (CqlTimestamp(time.as_millis()), "inverter-1".into(), "power".into(), "W".into(), 4.5));
+        } else {
+            // The sensor has a row of its own before those of its series.
+            type Latest = (String, String, String, Option<CqlTimestamp>, Option<f64>, Option<CqlTimestamp>);
+            let latest: Vec<Latest> = rows.rows().unwrap().map(Result::unwrap).collect();
+            let of_series = latest.iter().find(|row| row.1 == "power").unwrap();
+            assert_eq!((of_series.3, of_series.4), (Some(CqlTimestamp(time.as_millis())), Some(4.5)));
+            assert!(latest.iter().all(|row| row.5.is_some()), "when it was heard of: {latest:?}");
         }
     }
 }
