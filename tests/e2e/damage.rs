@@ -56,7 +56,7 @@ impl Copied {
     }
 
     /// Up to where of the log it is known that a writer went on behind a commit: to the
-    /// last commit but one, and with it to all but the checksum of the one before it.
+    /// last commit but one. The log's own head counts as followed.
     fn followed(&self) -> usize {
         let number = |at: usize| u32::from_be_bytes(self.log[at..at + 4].try_into().unwrap());
         let frame = LOG_FRAME_HEADER + number(8) as usize;
@@ -64,7 +64,7 @@ impl Copied {
         let of_this_round = |at: &usize| self.log.get(at + 8..at + 16) == Some(salts);
         let frames: Vec<usize> = (LOG_HEADER..self.log.len()).step_by(frame).take_while(of_this_round).collect();
         let commits = frames.into_iter().filter(|at| number(at + 4) != 0);
-        commits.rev().nth(2).map_or(0, |commit| commit + frame)
+        commits.rev().nth(2).map_or(LOG_HEADER, |commit| commit + frame)
     }
 
     fn flipped(&self, byte: usize, bit: usize) -> Self {
@@ -228,11 +228,12 @@ async fn a_flipped_bit_in_the_log_of_a_killed_process_is_named_and_makes_up_no_r
     push_and_kill(&second, path);
     let copied = Copied::of(path, "sunrise");
     let followed = copied.followed();
-    assert!(followed > copied.log.len() / 2, "{followed} of {} bytes", copied.log.len());
     let sent: Vec<_> = first.sent().into_iter().chain(second.sent()).collect();
     let (mut named, mut lossy) = (0, 0);
     for round in 0..LOG_FLIPS {
-        let (byte, bit) = (random.random_range(0..copied.log.len()), random.random_range(0..8));
+        // Behind what was followed there may be much of an older round of the log.
+        let end = if round % WITH_LOG == 0 { copied.log.len() } else { followed };
+        let (byte, bit) = (random.random_range(0..end), random.random_range(0..8));
         let at = format!("round {round}, byte {byte} of the log, bit {bit}");
         let flipped = copied.flipped(copied.file.len() + byte, bit);
         flipped.lay(path, "sunrise");
@@ -253,7 +254,7 @@ async fn a_flipped_bit_in_the_log_of_a_killed_process_is_named_and_makes_up_no_r
     }
     let bytes = copied.log.len();
     println!("{LOG_FLIPS} flips in {bytes} bytes of a log: {named} named; {lossy} behind byte {followed} lost documents unnamed");
-    assert!(named > 0, "no flip met anything, so this shows nothing");
+    assert!(named >= LOG_FLIPS / 2);
 }
 
 #[tokio::test]
