@@ -43,11 +43,14 @@ unit:
 	$(STATIC) cargo test --locked --test e2e -- quorum::
 
 # Rounds are set by HELIOGRAPH_SOAK_ROUNDS; half an hour is spent with 200. What
-# measures, or has three nodes, has the machine for itself.
+# measures, or has three nodes, has the machine for itself. Each fuzz target has
+# FUZZ_SECONDS.
 soak: install services
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow::
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored power:: crash:: failing:: spool:: full::
+	$(STATIC) cargo test --locked --test e2e -- --nocapture --ignored --test-threads 1 storm::
 	$(STATIC) cargo test --locked -p heliograph-store --test contract -- --nocapture --ignored --test-threads 1
+	deploy/dev/fuzz.sh $(or $(FUZZ_SECONDS),60)
 
 # The end-to-end test of the demo holds an optimised build to its 15 seconds.
 bench: services

@@ -37,6 +37,7 @@ mod simulated;
 mod slow;
 mod soak;
 mod spool;
+mod storm;
 mod supervised;
 mod tenant;
 mod together;

@@ -22,14 +22,14 @@ fn corpus() -> Vec<Fixture> {
 }
 
 #[derive(Debug, Clone)]
-enum Change {
+pub(crate) enum Change {
     Set(prop::sample::Index, u8),
     Insert(prop::sample::Index, &'static str),
     Remove(prop::sample::Index, usize),
     Repeat(prop::sample::Index, usize),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+pub(crate) fn change() -> impl Strategy<Value = Change> {
     let tokens: &'static [&'static str] = &[
         "<",
         ">",
@@ -81,7 +81,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn apply(bytes: &mut Vec<u8>, change: &Change) {
+pub(crate) fn apply(bytes: &mut Vec<u8>, change: &Change) {
     let piece = |at: &prop::sample::Index, length: usize, len: usize| {
         let from = at.index(len + 1);
         from..(from + length).min(len)

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod adoption;
+mod corpus;
 mod credentials;
 mod device_clocks;
 mod draining;
 mod held;
 mod http;
+mod invariants;
 mod mapped;
 mod rates;
 mod refusals;
