@@ -52,6 +52,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn panel_settings(settings: &mut Settings) -> PanelSettings {
     let built_in = PanelSettings::default();
+    let clients = crate::quarantine::client_certificates(settings);
     let public_url: Option<String> = settings.optional("admin.public_url");
     if public_url.as_deref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
         settings.problem("admin.public_url", "must begin with https:// or http://");
@@ -60,6 +61,7 @@ fn panel_settings(settings: &mut Settings) -> PanelSettings {
         public_url,
         session_idle: Duration::from_hours(settings.required("admin.session_idle_hours", 12)),
         behind_proxy: settings.required("admin.behind_proxy", false),
+        replay: Some(crate::quarantine::replay(clients)),
         ..built_in
     }
 }

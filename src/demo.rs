@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use heliograph_admin_web::PanelSettings;
 use heliograph_domain::{Actor, EmailAddress};
-use heliograph_ingest::{Ingest, IngestSettings};
+use heliograph_ingest::{ClientCertificates, Ingest, IngestSettings};
 use heliograph_mailer::{MailSettings, Sender, TransportSettings};
 use heliograph_store::{Store, StoreUrl};
 use tokio::net::TcpListener;
@@ -137,7 +137,11 @@ async fn start(tenant: Tenant, folder: &Path, tasks: &TaskTracker, shutdown: &Ca
     tasks.spawn(ingest.run(sockets.ingest, role::holder(), shutdown.clone()));
 
     let panel_url = format!("http://127.0.0.1:{}", sockets.plan.panel_port);
-    let panel = PanelSettings { public_url: Some(panel_url.clone()), ..PanelSettings::default() };
+    let panel = PanelSettings {
+        public_url: Some(panel_url.clone()),
+        replay: Some(crate::quarantine::replay(ClientCertificates::default())),
+        ..PanelSettings::default()
+    };
     let (panel_store, panel_clock, panel_shutdown) = (store.clone(), clock.clone(), shutdown.clone());
     tasks.spawn(async move {
         if let Err(error) = heliograph_admin_web::run(sockets.panel, panel_store, panel, panel_clock, panel_shutdown).await {

@@ -1,6 +1,10 @@
 //! `heliograph quarantine`: what was refused, kept as it came, and another try.
 
+mod panel;
 mod retry;
+
+pub(crate) use panel::replay;
+pub(crate) use retry::client_certificates;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -26,6 +26,7 @@ mod password;
 mod people;
 mod period;
 mod quarantine;
+mod replay;
 mod report_view;
 mod router;
 mod serve;
@@ -37,5 +38,6 @@ pub mod users;
 
 pub use panel::{Clock, Panel, PanelSettings};
 pub use password::{HashError, PasswordProblem, check_password, hash_password};
+pub use replay::{Changed, Replay, Tried, Try};
 pub use router::{Visit, router, visits};
 pub use serve::{PanelError, run};

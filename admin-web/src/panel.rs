@@ -8,6 +8,7 @@ use heliograph_domain::Timestamp;
 use heliograph_store::ProviderStore;
 
 use crate::login::LoginLimits;
+use crate::replay::Replay;
 
 /// What time it is.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -30,6 +31,8 @@ pub struct PanelSettings {
     pub max_connections: usize,
     /// The longest that one request may take.
     pub request_timeout: Duration,
+    /// How documents of the quarantine are tried again; without it only the command does.
+    pub replay: Option<Replay>,
 }
 
 impl Default for PanelSettings {
@@ -41,6 +44,7 @@ impl Default for PanelSettings {
             behind_proxy: false,
             max_connections: 512,
             request_timeout: Duration::from_secs(30),
+            replay: None,
         }
     }
 }

@@ -92,7 +92,7 @@ fn routes() -> Vec<Route> {
         Route::act("/people/{user}/remove", people::remove),
         Route::show("/settings", settings::show).and_act(settings::save),
         Route::show("/quarantine", quarantine::list),
-        Route::show("/quarantine/{entry}", quarantine::show),
+        Route::show("/quarantine/{entry}", quarantine::show).and_act(quarantine::retry),
         Route::show("/mappings", mapping::list),
         Route::show("/mappings/edit", mapping::edit).and_act(mapping::submit),
         Route::act("/mappings/remove", mapping::remove),

@@ -80,6 +80,7 @@ impl Done {
     fn text(&self) -> &'static str {
         match self.done.as_str() {
             "saved" => "Saved.",
+            "replayed" => "It is stored and has left the quarantine.",
             "unmapped" => "The mapping is removed.",
             "password" => "Your password is changed. Everywhere else you are signed out.",
             "removed" => "Removed. They are signed out everywhere.",

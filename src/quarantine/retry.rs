@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Filter;
 use crate::decode::read_mapping;
-use crate::settings::SettingsError;
+use crate::settings::{Settings, SettingsError};
 use crate::{output, role};
 
 /// Differences and refusals shown of an entry.
@@ -51,8 +51,7 @@ pub(super) async fn run(args: Retry) -> anyhow::Result<ExitCode> {
     }
     let mapping = args.mapping.as_deref().map(read_mapping).transpose()?;
     let mut settings = args.place.settings()?;
-    let clients = ClientCertificates::parse(settings.text("ingest.client_certificates"));
-    let clients = clients.map_err(|problem| settings.problem("ingest.client_certificates", problem)).unwrap_or_default();
+    let clients = client_certificates(&mut settings);
     let store = args.place.open_by(&mut settings)?;
     let needs_certificate = clients == ClientCertificates::Required;
     let mut replayer = Replayer::open(store.clone(), mapping, needs_certificate).await?;
@@ -78,6 +77,12 @@ pub(super) async fn run(args: Retry) -> anyhow::Result<ExitCode> {
     Ok(if sum.stay == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// Whether gateways prove themselves by certificates; what is wrong with that is noted.
+pub(crate) fn client_certificates(settings: &mut Settings) -> ClientCertificates {
+    let clients = ClientCertificates::parse(settings.text("ingest.client_certificates"));
+    clients.map_err(|problem| settings.problem("ingest.client_certificates", problem)).unwrap_or_default()
+}
+
 /// The entries that are meant, the newest first, as replaying wants them.
 async fn chosen(store: &ProviderStore, args: &Retry) -> anyhow::Result<Vec<QuarantineId>> {
     let mut found: Vec<(Timestamp, QuarantineId)> = Vec::new();
@@ -98,20 +103,25 @@ async fn chosen(store: &ProviderStore, args: &Retry) -> anyhow::Result<Vec<Quara
 }
 
 /// What has become, or would become, of an entry.
-struct Report {
-    judged: Judged,
-    differences: Vec<Difference>,
+pub(super) struct Report {
+    pub(super) judged: Judged,
+    pub(super) differences: Vec<Difference>,
     /// Why the store itself refuses it.
     refused: Option<String>,
     dry_run: bool,
 }
 
 /// Tries one entry; `None` where it is gone meanwhile.
-async fn retry(replayer: &Replayer, entry: QuarantineId, proof: Proof, dry_run: bool) -> anyhow::Result<Option<Report>> {
+pub(super) async fn retry(
+    replayer: &Replayer,
+    entry: QuarantineId,
+    proof: Proof,
+    dry_run: bool,
+) -> Result<Option<Report>, StoreError> {
     let judged = match replayer.judge(entry, proof, (role::clock())()).await {
         Ok(judged) => judged,
         Err(StoreError::NotFound(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     let differences = match &judged.verdict {
         Verdict::Take { document, .. } => replayer.preview(document).await?,
@@ -123,9 +133,9 @@ async fn retry(replayer: &Replayer, entry: QuarantineId, proof: Proof, dry_run: 
 
 /// What becomes of the readings of entries.
 #[derive(Debug, Default, Clone, Copy)]
-struct Counts {
-    new: usize,
-    repeated: usize,
+pub(super) struct Counts {
+    pub(super) new: usize,
+    pub(super) repeated: usize,
     changed: usize,
     /// Not written, for a later push of them is stored.
     older: usize,
@@ -154,12 +164,12 @@ impl Counts {
 }
 
 impl Report {
-    fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> Counts {
         Counts::of(&self.differences, self.refusals().len())
     }
 
     /// The readings that are still refused.
-    fn refusals(&self) -> &[Refused] {
+    pub(super) fn refusals(&self) -> &[Refused] {
         match &self.judged.verdict {
             Verdict::Take { refused, .. } => refused,
             Verdict::Nothing | Verdict::Refuse { .. } => &[],
@@ -167,7 +177,7 @@ impl Report {
     }
 
     /// Why all of it stays, where it does.
-    fn stays(&self) -> Option<(RefusalCode, &str)> {
+    pub(super) fn stays(&self) -> Option<(RefusalCode, &str)> {
         match (&self.judged.verdict, &self.refused) {
             (_, Some(reason)) => Some((RefusalCode::Unsupported, reason)),
             (Verdict::Refuse { code, reason }, None) => Some((*code, reason)),
@@ -194,10 +204,7 @@ impl Report {
         let did = if self.dry_run { "would store" } else { "stored" };
         writeln!(out, "{id}  {did} readings of {}: {}", visible(document.gateway.as_str().as_bytes()), self.counts().words())?;
         let changes: Vec<String> = self.differences.iter().filter_map(|difference| changed(document, difference)).collect();
-        let refusals = self.refusals().iter().map(|refused| {
-            let line = if refused.line == 0 { String::new() } else { format!("line {}: ", refused.line) };
-            format!("refused  {line}{}: {}", refused.code, refused.reason)
-        });
+        let refusals = self.refusals().iter().map(|refused| format!("refused  {}", refusal(refused)));
         for lines in [changes, refusals.collect()] {
             for line in lines.iter().take(SHOWN) {
                 writeln!(out, "    {}", visible(line.as_bytes()))?;
@@ -246,8 +253,14 @@ impl Report {
     }
 }
 
+/// Why a reading is refused.
+pub(super) fn refusal(refused: &Refused) -> String {
+    let line = if refused.line == 0 { String::new() } else { format!("line {}: ", refused.line) };
+    format!("{line}{}: {}", refused.code, refused.reason)
+}
+
 /// Sensor, metric and unit of a value.
-fn named<'d>(document: &'d DocumentWrite, difference: &Difference) -> Option<(&'d str, &'d str, &'d str)> {
+pub(super) fn named<'d>(document: &'d DocumentWrite, difference: &Difference) -> Option<(&'d str, &'d str, &'d str)> {
     let series = document.series.get(difference.series)?;
     let sensor = document.sensors.get(series.sensor)?;
     Some((sensor.id.as_str(), series.metric.as_str(), series.unit.as_str()))

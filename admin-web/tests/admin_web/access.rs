@@ -115,6 +115,9 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/locations/{location}/edit", format!("/locations/{UNKNOWN}/edit"), location, STAFF_NOTHING);
     act("/gateways/{gateway}/rename", "/gateways/gw-1/rename".into(), &[("label", "Roof")], STAFF_DONE);
     act("/gateways/{gateway}/rename", "/gateways/gw-9/rename".into(), &[("label", "Roof")], STAFF_NOTHING);
+    act("/quarantine/{entry}", format!("/quarantine/{REFUSED}"), &[("action", "preview")], STAFF);
+    act("/quarantine/{entry}", format!("/quarantine/{REFUSED}"), &[("action", "retry")], STAFF_DONE);
+    act("/quarantine/{entry}", format!("/quarantine/{UNKNOWN}"), &[("action", "retry")], STAFF_NOTHING);
     act("/gateways/{gateway}/clock", "/gateways/gw-1/clock".into(), &[("shift", "-1h")], STAFF_DONE);
     act("/gateways/{gateway}/clock", "/gateways/gw-9/clock".into(), &[("shift", "-1h")], STAFF_NOTHING);
     act("/gateways/{gateway}/move", "/gateways/gw-1/move".into(), &[("location", LOCATION)], STAFF_DONE);

@@ -10,6 +10,7 @@ mod login;
 mod mappings;
 mod pages;
 mod reports;
+mod retries;
 mod security;
 mod served;
 mod world;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use heliograph_admin_web::{PanelSettings, hash_password, router};
+use heliograph_admin_web::{PanelSettings, Replay, Tried, hash_password, router};
 use heliograph_domain::{
     Commission, CommissionId, CredentialId, Customer, CustomerId, EmailAddress, GatewayId, KeyDigest, Kind, Location, LocationId,
     MetricName, OutboxId, ProviderId, ProviderSettings, Quantity, QuarantineId, RefusalCode, Secret, SensorId, SensorRole,
@@ -100,6 +100,12 @@ pub(crate) fn gateway(text: &str) -> GatewayId {
     GatewayId::parse(text).unwrap()
 }
 
+/// As a panel is run; what is tried again holds no readings.
+fn usual() -> PanelSettings {
+    let replay = Replay::new(|_, _, _| Box::pin(async { Ok(Some(Tried::default())) }));
+    PanelSettings { replay: Some(replay), ..PanelSettings::default() }
+}
+
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) store: ProviderStore,
@@ -144,7 +150,7 @@ impl World {
             }
             store.close().await;
         }
-        Self::over(folder, PanelSettings::default())
+        Self::over(folder, usual())
     }
 
     pub(crate) async fn with_settings(settings: PanelSettings) -> Self {
@@ -178,7 +184,7 @@ impl World {
             let entry = entry.unwrap();
             std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
         }
-        Self::over(folder, PanelSettings::default())
+        Self::over(folder, usual())
     }
 
     fn over(folder: TempDir, settings: PanelSettings) -> Self {
