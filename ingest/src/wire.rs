@@ -50,7 +50,7 @@ impl Wire {
     /// `WouldBlock` where nothing is there.
     pub(crate) fn try_read(&mut self, buffer: &mut BytesMut) -> Result<usize> {
         match self {
-            Self::Plain(stream) if buffer.is_empty() => try_read_little(stream, buffer),
+            Self::Plain(stream) if buffer.len() < LITTLE => try_read_little(stream, buffer),
             Self::Plain(stream) => {
                 buffer.reserve(READ);
                 stream.try_read_buf(buffer)
@@ -68,8 +68,8 @@ impl Wire {
     }
 }
 
-/// Between documents little comes at once, mostly: it gets as much memory as it
-/// takes. Of thousands of connections that each had a large buffer for a moment the
+/// Between documents little comes at once, mostly, and of whoever sends slowly also
+/// within one: it gets as much memory as it takes. Of thousands of connections that each had a large buffer for a moment the
 /// heap would keep holes between what is left of them.
 fn try_read_little(stream: &TcpStream, buffer: &mut BytesMut) -> Result<usize> {
     let mut little = [0; LITTLE];

@@ -164,7 +164,7 @@ async fn ten_thousand_gateways_that_come_back_at_once_are_all_acked() {
 
 #[tokio::test]
 #[ignore = "takes 20,000 files and an idle machine: make soak"]
-async fn ten_thousand_slow_senders_are_gone_after_half_a_minute() {
+async fn ten_thousand_slow_senders_are_gone_after_half_a_minute_and_hold_little() {
     let folder = tempfile::tempdir().unwrap();
     let connections = 9_900;
     let ingest = start(folder.path()).await;
@@ -182,8 +182,7 @@ async fn ten_thousand_slow_senders_are_gone_after_half_a_minute() {
         longest = longest.max(took.unwrap());
     }
     println!("{connections} slow senders: the last was sent away after {longest:?}, all after {:?}", began.elapsed());
-    // What is asked for, and what is missed, stands in docs/performance.md.
-    assert!(longest < Duration::from_secs(30) && held < 32.0, "{longest:?}, {held:.1} KiB");
+    assert!(longest < Duration::from_secs(30) && held < 16.0, "{longest:?}, {held:.1} KiB");
     ingest.terminate();
     assert_eq!(stored(folder.path()).await, 2);
 }
