@@ -77,10 +77,19 @@ impl Browser {
 
     /// Presses the button of the form that holds a field, and waits for the next page.
     pub(crate) async fn submit(&self, css: &str) {
+        self.leave(css, "arguments[0].form.querySelector('button:not([type=button])').click()").await;
+    }
+
+    /// Presses a button, and waits for the next page.
+    pub(crate) async fn press(&self, css: &str) {
+        self.leave(css, "arguments[0].click()").await;
+    }
+
+    /// Does something to an element, and waits for the next page.
+    async fn leave(&self, css: &str, script: &str) {
         let before = self.client.find(Locator::Css("html")).await.unwrap();
-        let field = self.client.find(Locator::Css(css)).await.unwrap();
-        let script = "arguments[0].form.querySelector('button:not([type=button])').click()";
-        self.client.execute(script, vec![serde_json::to_value(field).unwrap()]).await.unwrap();
+        let element = self.client.find(Locator::Css(css)).await.unwrap();
+        self.client.execute(script, vec![serde_json::to_value(element).unwrap()]).await.unwrap();
         // The old page is gone when its root is.
         let gone = async {
             while before.tag_name().await.is_ok() {

@@ -11,7 +11,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
-use crate::binary::{connect, free_address, run};
+use crate::binary::{connect, free_address, run, run_with_input, spawn, terminate};
+use crate::browser::Browser;
 use crate::cluster;
 use crate::crash::{commission, commission_in};
 use crate::ingest::Ingest;
@@ -196,4 +197,45 @@ async fn what_is_held_is_stored_once_however_often_ingest_is_killed() {
 async fn what_is_held_on_a_cluster_is_stored_once_however_often_ingest_is_killed() {
     let tenant = Tenant::set_up(cluster::STORE);
     replay_over_kills(&tenant.id, tenant.store(), tenant.path(), 1500).await;
+}
+
+/// The page says what would change, and the button that does it comes with that.
+#[tokio::test]
+async fn the_panel_tries_a_document_again_as_the_command_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    commission(&folder.join("data"), "sunrise", 1).await;
+    let ingest = Ingest::start("sunrise", free_address(), &[], &[], folder);
+    let mut gateway = Gateway::connect(ingest.address);
+    assert!(gateway.ask(&format!("<hello gateway=\"gw-0\" key=\"{KEY}\"/>")).starts_with("<ack"));
+    assert!(gateway.ask(STATION).contains("code=\"unsupported\""));
+    std::fs::write(folder.join("greenhouse.toml"), GREENHOUSE).unwrap();
+    assert_eq!(heliograph(folder, "mapping set greenhouse.toml").0, Some(0));
+    let (_, listed) = heliograph(folder, "quarantine list --json");
+    let entry: Value = serde_json::from_str(listed.trim()).unwrap();
+    let entry = entry["id"].as_str().unwrap();
+
+    let (email, password) = ("mara@example.com", "a calm sunny terrace");
+    let person = ["user", "add", "--provider", "sunrise", "--email", email, "--name", "Mara", "--role", "owner"];
+    run_with_input(&person, folder, &format!("{password}\n"));
+    let panel = free_address();
+    let mut admin = spawn(&["admin", "--provider", "sunrise", "--listen", &panel.to_string()], folder);
+    drop(connect(panel, PATIENCE));
+    let browser = Browser::open(format!("http://{panel}")).await;
+    browser.go("/login").await;
+    browser.fill("#email", email).await;
+    browser.fill("#password", password).await;
+    browser.submit("#password").await;
+    browser.go(&format!("/quarantine/{entry}")).await;
+    browser.press("button[value=preview]").await;
+    let page = browser.page().await;
+    assert!(page.contains("Readings of gw-0: 1 new, 0 stored already"), "{page}");
+    assert!(readings(folder, "sunrise").is_empty(), "nothing is written yet");
+    browser.press("button[value=retry]").await;
+    let page = browser.page().await;
+    assert!(page.contains("It is stored and has left the quarantine."), "{page}");
+    browser.close().await;
+    terminate(&mut admin);
+    assert_eq!(readings(folder, "sunrise").len(), 1);
+    assert_eq!(heliograph(folder, "quarantine list"), (Some(0), String::new()));
 }
