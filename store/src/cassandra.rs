@@ -98,6 +98,7 @@ struct Inner {
     clock: Clock,
     /// Of what is written without a timestamp of its own.
     stamps: Stamps,
+    told: stamping::Told,
     closed: AtomicBool,
     writing: Writing,
 }
@@ -122,6 +123,7 @@ impl Database {
             data_changed: AtomicBool::new(false),
             clock: Clock::system(),
             stamps: Stamps::new(),
+            told: stamping::Told::default(),
             closed: AtomicBool::new(false),
             writing: Writing::new(timing),
         };

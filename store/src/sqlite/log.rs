@@ -9,25 +9,32 @@
 //! commit was done: if SQLite will not get there, the log is damaged. Of the last
 //! commit of a log nobody can tell. (Format: sqlite.org/fileformat2.html, section 4.)
 //!
-//! No lock is needed while another process writes: frames are written in their order,
-//! and a log that begins anew has another header.
+//! No lock is needed while another process writes: what is damaged is so a moment
+//! later too, at the same place of a log with the same header.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
 use crate::clock::Clock;
+use crate::error::StoreError;
 
 /// What a header begins with; the lowest bit says which end of a number comes first in
 /// checksums.
 const MAGIC: u32 = 0x377f_0682;
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
-/// Longer logs are not looked through: a start would take seconds.
+/// A log is looked through so far: more would take a start seconds.
 const LONGEST: u64 = 128 << 20;
+/// The pause between two looks at a log that seems to be damaged.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a new log is waited for: a writer waits meanwhile.
+const BEGIN_ANEW: Duration = Duration::from_millis(200);
 /// What follows the name of a log in that of its copy, before the time.
 const COPY: &str = ".damaged-";
 
@@ -43,42 +50,70 @@ struct Header {
     sum: Sum,
 }
 
-/// Where SQLite stops to read a log: the frame that begins there does not go on from
-/// the checksum before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stop {
+/// Where SQLite stops to read a log that goes on behind it: the frame that begins there
+/// does not go on from the checksum before it.
+#[derive(Debug, PartialEq, Eq)]
+struct Damage {
     at: u64,
-    before: Sum,
+    header: [u8; HEADER],
+    frame: Vec<u8>,
 }
 
 /// Keeps a copy of a file's log beside it where SQLite is about to leave out what was
-/// committed; answers whether that is so. Never in the way of opening the file.
-pub(super) fn keep_damaged(file: &Path) -> bool {
+/// committed; answers whether that is so.
+///
+/// # Errors
+/// When there is such a log and no copy of it: opening the file would destroy it.
+pub(super) fn keep_damaged(file: &Path) -> Result<bool, StoreError> {
+    let file = &real(file);
     let log = beside(file, "");
-    let at = match look(&log) {
-        Ok(Some(at)) => at,
-        Ok(None) => return false,
+    let damage = match look_twice(&log) {
+        Ok(Some(damage)) => damage,
+        Ok(None) => return Ok(false),
         Err(error) => {
             tracing::warn!(log = %log.display(), %error, "the log cannot be looked through");
-            return false;
+            return Ok(false);
         }
     };
-    let time = Clock::system().now().to_jiff().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let copy = beside(file, &format!("{COPY}{time}"));
-    let kept = std::fs::copy(&log, &copy).and_then(|_| File::open(&copy)?.sync_all());
-    let what = "the log is damaged: what was committed behind that place is lost to the store";
-    match kept {
-        Ok(()) => tracing::error!(log = %log.display(), at, copy = %copy.display(), "{what}, and kept in the copy"),
-        Err(error) => tracing::error!(log = %log.display(), at, %error, "{what}, and no copy can be kept"),
-    }
-    true
+    let (copy, at) = (kept_before(file, &damage).map_or_else(|| keep(file, &log), Ok), damage.at);
+    let copy = copy.map_err(|error| StoreError::Open {
+        place: file.display().to_string(),
+        problem: format!("its log is damaged at byte {at}, and no copy of it can be kept beside it: {error}"),
+    })?;
+    let what = "the log is damaged: what was committed behind that place and is not in the file yet is lost to the store";
+    tracing::error!(log = %log.display(), at, copy = %copy.display(), "{what}, and kept in the copy");
+    Ok(true)
+}
+
+/// The copy that was kept of a log before, when opening the file failed after that.
+fn kept_before(file: &Path, damage: &Damage) -> Option<PathBuf> {
+    let copies = damaged_copies(file).unwrap_or_default();
+    copies.into_iter().find(|copy| look(copy).is_ok_and(|found| found.as_ref() == Some(damage)))
+}
+
+/// Copies a log; a copy that has its name is whole and stays.
+fn keep(file: &Path, log: &Path) -> std::io::Result<PathBuf> {
+    let time = Clock::system().now().to_jiff().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
+    let (copy, part) = (beside(file, &format!("{COPY}{time}")), beside(file, ".part"));
+    let copied = (|| {
+        let mut written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+        std::io::copy(&mut File::open(log)?, &mut written)?;
+        written.sync_all()?;
+        std::fs::hard_link(&part, &copy)
+    })();
+    drop(std::fs::remove_file(&part));
+    copied?;
+    File::open(folder(file))?.sync_all()?;
+    Ok(copy)
 }
 
 /// Begins a new log, so that whoever opens the file next does not come upon what is
 /// left of the damaged one. Where others are reading, a later one does it.
-pub(super) fn begin_anew(connection: &Connection) {
-    let begun = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-    match begun {
+pub(super) fn begin_anew(connection: &Connection, patience: Duration) {
+    let begun = connection
+        .busy_timeout(BEGIN_ANEW)
+        .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0)));
+    match begun.and_then(|busy| connection.busy_timeout(patience).map(|()| busy)) {
         Ok(false) => {}
         Ok(true) => tracing::warn!("the damaged log is still in use and will be named again"),
         Err(error) => tracing::warn!(%error, "no new log is begun: the damaged one will be named again"),
@@ -87,11 +122,10 @@ pub(super) fn begin_anew(connection: &Connection) {
 
 /// The copies of damaged logs that lie beside a file.
 pub(crate) fn damaged_copies(file: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let (folder, begin) = (file.parent().unwrap_or(Path::new("")), beside(file, COPY));
-    let begin = begin.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let file = real(file);
+    let begin = beside(&file, COPY).file_name().unwrap_or_default().as_encoded_bytes().to_vec();
     let mut copies = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
+    for entry in std::fs::read_dir(folder(&file))? {
         let entry = entry?;
         if entry.file_name().as_encoded_bytes().starts_with(&begin) {
             copies.push(file.with_file_name(entry.file_name()));
@@ -101,6 +135,15 @@ pub(crate) fn damaged_copies(file: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(copies)
 }
 
+/// The file that a link leads to: SQLite has the log beside that.
+fn real(file: &Path) -> PathBuf {
+    std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())
+}
+
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn beside(file: &Path, end: &str) -> PathBuf {
     let mut name: OsString = file.as_os_str().to_owned();
     name.push("-wal");
@@ -108,30 +151,38 @@ fn beside(file: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// The first byte that SQLite will not read of a log that goes on behind it, if there
+/// The damage of a log that is there at two looks. What another process was about to
+/// write, roll back or begin anew is another one at the second.
+fn look_twice(log: &Path) -> std::io::Result<Option<Damage>> {
+    let Some(damage) = look(log)? else { return Ok(None) };
+    std::thread::sleep(LOOK_AGAIN);
+    Ok(look(log)?.filter(|again| *again == damage))
+}
+
+/// The first place that SQLite will not read of a log that goes on behind it, if there
 /// is one.
-fn look(log: &Path) -> std::io::Result<Option<u64>> {
+fn look(log: &Path) -> std::io::Result<Option<Damage>> {
     let file = match File::open(log) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let bytes = file.metadata()?.len();
-    if bytes <= HEADER as u64 || bytes > LONGEST {
+    if bytes <= HEADER as u64 {
         return Ok(None);
+    }
+    if bytes > LONGEST {
+        tracing::warn!(log = %log.display(), bytes, "of a long log only the first {LONGEST} bytes are looked through");
     }
     let mut log = BufReader::with_capacity(1 << 18, file);
     let mut first = [0; HEADER];
     log.read_exact(&mut first)?;
-    let Some(header) = Header::read(&first) else {
+    let found = match Header::read(&first) {
+        Some(header) => header.walk(&mut log, bytes.min(LONGEST))?,
         // A header that the power cut is not there at all.
-        return Ok((first != [0; HEADER]).then_some(0));
+        None => (first != [0; HEADER]).then(|| (0, Vec::new())),
     };
-    let found = header.walk(&mut log, bytes)?;
-    log.seek(SeekFrom::Start(0))?;
-    let mut again = [0; HEADER];
-    log.read_exact(&mut again)?;
-    Ok(found.filter(|_| again == first))
+    Ok(found.map(|(at, frame)| Damage { at, header: first, frame }))
 }
 
 impl Header {
@@ -149,31 +200,23 @@ impl Header {
         (checksum(big_endian, (0, 0), begin) == sum).then_some(Self { big_endian, page, salts, sum })
     }
 
-    /// Walks the frames of a log: where SQLite stops, if a writer had gone on behind a
-    /// commit after that.
-    fn walk(&self, log: &mut BufReader<File>, bytes: u64) -> std::io::Result<Option<u64>> {
+    /// Walks the frames of a log: where SQLite stops and what stands there, if a writer
+    /// had gone on behind a commit after that.
+    fn walk(&self, log: &mut BufReader<File>, bytes: u64) -> std::io::Result<Option<(u64, Vec<u8>)>> {
         let (mut frame, mut at) = (vec![0; FRAME_HEADER + self.page], HEADER as u64);
         let (mut before, mut stop, mut behind_commit) = (self.sum, None, false);
         while at + frame.len() as u64 <= bytes {
             log.read_exact(&mut frame)?;
             let follows = self.follows(&frame, before);
-            match stop {
-                None if !follows => stop = Some(Stop { at, before }),
-                Some(stop) if follows && behind_commit => return self.still(log, stop, frame),
-                _ => {}
+            if stop.is_none() && !follows {
+                stop = Some((at, frame.clone()));
+            } else if follows && behind_commit && stop.is_some() {
+                return Ok(stop);
             }
             (before, behind_commit) = (stored_sum(&frame), number(&frame, 4).is_some_and(|pages| pages != 0));
             at += frame.len() as u64;
         }
         Ok(None)
-    }
-
-    /// Whether a frame is still what SQLite stops at: another process may just have
-    /// been writing it.
-    fn still(&self, log: &mut BufReader<File>, stop: Stop, mut frame: Vec<u8>) -> std::io::Result<Option<u64>> {
-        log.seek(SeekFrom::Start(stop.at))?;
-        log.read_exact(&mut frame)?;
-        Ok((!self.follows(&frame, stop.before)).then_some(stop.at))
     }
 
     /// Whether a frame was written in this round of the log, behind one with a

@@ -232,10 +232,10 @@ pub(super) fn open_migrated(path: &Path, ack: AckLevel) -> Result<Connection, St
         .open(path.with_extension("db.lock"))
         .and_then(|file| file.lock().map(|()| file))
         .map_err(|error| failed(format!("cannot be locked: {error}")))?;
-    let log_is_damaged = log::keep_damaged(path);
+    let log_is_damaged = log::keep_damaged(path)?;
     let mut connection = open(path, ack)?;
     if log_is_damaged {
-        log::begin_anew(&connection);
+        log::begin_anew(&connection, BUSY_TIMEOUT);
     }
     let migrated = migrate(&mut connection);
     drop(lock);

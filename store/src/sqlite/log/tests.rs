@@ -47,7 +47,7 @@ impl Left {
 
     fn look_at(&self, log: &[u8]) -> Option<u64> {
         self.lay(log);
-        look(&beside(&self.file(), "")).unwrap()
+        look(&beside(&self.file(), "")).unwrap().map(|damage| damage.at)
     }
 
     /// The frames of each transaction as bytes of the log.
@@ -135,10 +135,21 @@ fn a_log_that_is_being_written_is_not_damaged() {
     let connection = Connection::open(&file).unwrap();
     let begin = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 20; CREATE TABLE t (i INTEGER PRIMARY KEY, b BLOB);";
     connection.execute_batch(begin).unwrap();
-    let writer = std::thread::spawn(move || (0..300).for_each(|number| insert(&connection, number)));
+    let spilled = "PRAGMA cache_size = 2; BEGIN;
+        WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 1010)
+        INSERT INTO t SELECT i, randomblob(9000) FROM n;
+        ROLLBACK;";
+    let writer = std::thread::spawn(move || {
+        for number in 0..300 {
+            insert(&connection, number);
+            if number % 10 == 0 {
+                connection.execute_batch(spilled).unwrap();
+            }
+        }
+    });
     let mut looks = 0;
     while !writer.is_finished() || looks == 0 {
-        assert_eq!(look(&beside(&file, "")).unwrap(), None, "look {looks}");
+        assert_eq!(look_twice(&beside(&file, "")).unwrap(), None, "look {looks}");
         looks += 1;
     }
     writer.join().unwrap();
@@ -161,4 +172,27 @@ fn a_file_is_opened_beside_a_copy_of_its_damaged_log_that_holds_what_is_left_out
         assert_eq!(look(&beside(&left.file(), "")).unwrap(), None);
     }
     assert_eq!(damaged_copies(&left.file()).unwrap(), copies);
+}
+
+#[test]
+fn a_damaged_log_that_cannot_be_kept_is_left_as_it_is_and_kept_once_where_it_can() {
+    let left = Left::committed();
+    let damaged = left.flipped(left.transactions()[2].start + 1_000);
+    left.lay(&damaged);
+    // Something lies where the copy is made.
+    let part = beside(&left.file(), ".part");
+    std::fs::create_dir(&part).unwrap();
+    let refused = schema::open_migrated(&left.file(), AckLevel::PowerLoss).unwrap_err().to_string();
+    assert!(refused.contains("damaged at byte") && refused.contains("no copy"), "{refused}");
+    assert_eq!(std::fs::read(beside(&left.file(), "")).unwrap(), damaged);
+    assert_eq!(damaged_copies(&left.file()).unwrap(), Vec::<PathBuf>::new());
+
+    std::fs::remove_dir(&part).unwrap();
+    for _ in 0..3 {
+        assert!(keep_damaged(&left.file()).unwrap());
+    }
+    let copies = damaged_copies(&left.file()).unwrap();
+    assert_eq!(copies.len(), 1, "{copies:?}");
+    assert_eq!(std::fs::read(&copies[0]).unwrap(), damaged);
+    assert!(!part.exists());
 }
