@@ -1,9 +1,11 @@
 //! Retention: old readings go, what they added up to stays.
 
-use heliograph_domain::{TimeWindow, Timestamp, WINDOW_MS};
+use std::time::{Duration, Instant};
+
+use heliograph_domain::{ProviderSettings, TimeWindow, Timestamp, WINDOW_MS};
 use heliograph_store::{DocumentWrite, ProviderStore, RetentionPlan, SeriesRollups, StoreError};
 
-use crate::backend::{document, gateway, minute, on_every_backend, power};
+use crate::backend::{Backend, document, gateway, minute, on_every_backend, power};
 
 const DAY: i64 = 1440;
 
@@ -127,4 +129,23 @@ async fn a_deletion_stands_in_the_trail() {
         assert_eq!(entry.detail, "{\"before\":\"2026-06-20T00:00:00Z\",\"days\":4,\"readings\":77}");
     })
     .await;
+}
+
+/// Where nobody deletes: a cluster lets a reading go by itself.
+#[tokio::test]
+async fn on_a_cluster_a_reading_is_gone_when_its_time_is_over() {
+    let store = Backend::Cassandra.fresh();
+    let settings = ProviderSettings { retention_days: Some(1), ..ProviderSettings::default() };
+    store.settings_save(settings).await.unwrap();
+    let now = Timestamp::clamped(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64);
+    // Readings are kept for a day more than they are shown, for what follows them.
+    let oldest_kept = now.plus_millis(-2 * DAY * 60_000);
+    let (soon, late) = (oldest_kept.plus_millis(20_000), oldest_kept.plus_millis(3_600_000));
+    store.document_write(document("gw-1", "inverter-1", "power", "W", &[(soon, 1.0), (late, 2.0)])).await.unwrap();
+    assert_eq!(stored(&store).await, [soon, late]);
+    let begun = Instant::now();
+    while stored(&store).await != [late] {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", stored(&store).await);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }

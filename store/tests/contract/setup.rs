@@ -1,5 +1,7 @@
 //! How a provider is set up on a cluster, and what its role can reach then.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use heliograph_domain::{Location, LocationId, ProviderId, Secret, Zone};
 use heliograph_store::{ClusterAdmin, ProviderStore, RoleMade, Store, StoreError};
@@ -80,6 +82,25 @@ async fn several_that_set_a_provider_up_at_once_make_it_once() {
     // Once more changes nothing.
     assert_eq!(set_up(&newcomer.0, "").await.0, RoleMade::Kept);
     assert_eq!(store.location_list().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_starter_that_died_with_the_lock_holds_up_the_next_one_only_for_a_while() {
+    let newcomer = Newcomer::new();
+    set_up(&newcomer.0, "hush").await;
+    let begun = Instant::now();
+    administer(format!(
+        "INSERT INTO provider_{}.control (name, holder) VALUES ('migration', 'somebody dead') IF NOT EXISTS USING TTL 6",
+        newcomer.0
+    ));
+    let next = tokio::spawn(async move {
+        set_up(&newcomer.0, "hush").await;
+        newcomer
+    });
+    let newcomer = tokio::time::timeout(Duration::from_secs(90), next).await.unwrap().unwrap();
+    // Lives are counted in whole seconds.
+    assert!(begun.elapsed() > Duration::from_secs(4), "nobody waited for the lock: {:?}", begun.elapsed());
+    newcomer.store("hush").ping().await.unwrap();
 }
 
 #[tokio::test]
