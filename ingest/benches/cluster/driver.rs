@@ -2,7 +2,9 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use heliograph_domain::ProviderId;
 use heliograph_store::DocumentWrite;
 use scylla::client::PoolSize;
@@ -77,6 +79,17 @@ impl Driver {
             let latest: Vec<_> = rows.iter().map(|row| (row.3.0 << 20, row.3, row.7, gateway, row.4, row.5, row.6)).collect();
             self.session.batch(&self.latest, &latest).await.unwrap();
         }
+    }
+
+    /// Reads every reading once, page by page; answers how long that took, and how
+    /// many there were.
+    pub(crate) async fn scan(&self) -> (Duration, usize) {
+        let began = Instant::now();
+        let cql = format!("SELECT time, value FROM {}.reading", self.keyspace);
+        let rows = self.session.query_iter(cql, ()).await.unwrap().rows_stream::<(CqlTimestamp, f64)>().unwrap();
+        let (count, sum) = rows.fold((0, 0.0), async |(count, sum), row| (count + 1, sum + row.unwrap().1)).await;
+        std::hint::black_box(sum);
+        (began.elapsed(), count)
     }
 
     pub(crate) async fn drop_keyspace(&self) {

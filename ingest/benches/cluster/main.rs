@@ -14,10 +14,12 @@ mod driver;
 #[expect(dead_code, reason = "the other benchmark uses all of it")]
 #[path = "../embedded/corpus.rs"]
 mod corpus;
+#[path = "../embedded/months.rs"]
+mod months;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use heliograph_domain::{ProviderId, Secret};
@@ -25,17 +27,14 @@ use heliograph_store::{ClusterAdmin, DocumentWrite, ProviderStore, Store, StoreU
 use uuid::Uuid;
 
 use corpus::SERIES;
+use months::{GATEWAYS, MONTHS, READINGS, fill, page_time, settle, windows_time};
 
 const NODE: &str = "127.0.0.1:9042";
-/// Gateways that push live.
-const GATEWAYS: usize = 100;
 /// Live documents of each of them in one measurement.
-const LIVE: usize = 30;
+const LIVE: usize = 100;
 const ROUNDS: usize = 7;
 /// Documents under way at once.
 const AT_ONCE: usize = 128;
-/// Days of one gateway at a reading a minute, for the size.
-const DAYS: i64 = 10;
 
 #[tokio::main]
 async fn main() {
@@ -51,9 +50,14 @@ async fn main() {
     println!(
         "{GATEWAYS} gateways of {SERIES} series, a batch of {SERIES} readings a document, {AT_ONCE} under way, commitlog_sync group"
     );
-    if let [live, months] = &stores[..] {
-        beside_driver(live, &keyspaces[0]).await;
-        size(months, &keyspaces[1]).await;
+    // Parts that are named after `--`, else all.
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    if wanted("store") {
+        beside_driver(&stores[0], &keyspaces[0]).await;
+    }
+    if wanted("months") {
+        months_of_gateways(&stores[1], &keyspaces[1]).await;
     }
     for (store, provider) in stores.iter().zip(&keyspaces) {
         store.close().await;
@@ -83,12 +87,15 @@ async fn beside_driver(store: &ProviderStore, provider: &ProviderId) {
     println!("{:<66}{stored:>12.0}{:>8.2}", "the store, beside the bare driver", stored / bare);
 }
 
-/// Readings a second.
+/// Readings a second, with what is written behind the documents.
 async fn store_rate(store: &ProviderStore, round: usize) -> f64 {
     let documents = documents(round);
     let began = Instant::now();
     let writes = documents.into_iter().map(|document| store.document_write(document));
     stream::iter(writes).buffer_unordered(AT_ONCE).for_each(|written| async { written.unwrap() }).await;
+    // Whoever asks for a gateway's series waits for what is latest of them.
+    let asked = (0..GATEWAYS).map(async |gateway| store.sensor_list(&corpus::gateway(gateway)).await.unwrap());
+    stream::iter(asked).buffer_unordered(AT_ONCE).for_each(|sensors| async move { assert_eq!(sensors.len(), SERIES / 4) }).await;
     rate(began)
 }
 
@@ -115,19 +122,31 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// Bytes of the readings of one gateway once they are compacted.
-async fn size(store: &ProviderStore, provider: &ProviderId) {
-    for hour in 0..DAYS * 24 {
-        store.document_write(corpus::hour(0, hour)).await.unwrap();
-    }
+/// Reports on one gateway beside others, a scan of all readings, and their bytes.
+async fn months_of_gateways(store: &ProviderStore, provider: &ProviderId) {
+    fill(store, 0..1).await;
+    settle(store).await;
+    let (early, early_page) = (windows_time(store).await, page_time(store).await);
+    fill(store, 1..MONTHS).await;
+    settle(store).await;
+    let (late, late_page) = (windows_time(store).await, page_time(store).await);
     let keyspace = format!("provider_{provider}");
     nodetool(&["flush", &keyspace, "reading"]);
     nodetool(&["compact", &keyspace, "reading"]);
-    let table = format!("{keyspace}.reading");
-    let stats = nodetool(&["tablestats", &table]);
+    let (scan, rows) = driver::Driver::open(NODE, provider).await.scan().await;
+    assert_eq!(rows as i64, READINGS);
+    let ratio = |long: Duration, short: Duration| long.as_secs_f64() / short.as_secs_f64();
+    println!("a month of a gateway at {:.1} million readings: {early:?}", READINGS as f64 / MONTHS as f64 / 1e6);
+    println!("the same at {:.1} million: {late:?}, {:.2} x", READINGS as f64 / 1e6, ratio(late, early));
+    println!("its report with the month before: {early_page:?}, then {late_page:?}, {:.2} x", ratio(late_page, early_page));
+    println!(
+        "full scan of the readings: {scan:?}, {:.0} x the month, {:.0} x the report",
+        ratio(scan, late),
+        ratio(scan, late_page)
+    );
+    let stats = nodetool(&["tablestats", &format!("{keyspace}.reading")]);
     let used = stats.lines().find_map(|line| line.trim().strip_prefix("Space used (live): ")?.parse::<u64>().ok()).unwrap();
-    let readings = DAYS * 1440 * SERIES as i64;
-    println!("bytes a stored reading, compacted: {:.1} of {readings}, beside 24", used as f64 / readings as f64);
+    println!("bytes a stored reading, compacted: {:.1}, beside 24", used as f64 / READINGS as f64);
 }
 
 fn nodetool(arguments: &[&str]) -> String {

@@ -9,26 +9,23 @@
 
 mod bare;
 mod corpus;
+mod months;
 mod served;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use heliograph_domain::{ProviderId, TimeWindow, Timestamp};
-use heliograph_store::{DocumentWrite, ProviderStore, Store, StoreUrl};
+use heliograph_domain::ProviderId;
+use heliograph_store::{ProviderStore, Store, StoreUrl};
 
-use corpus::{DAY_MS, MINUTE_MS, SERIES, START};
+use bare::{CHOSEN, Layout, Readers};
+use corpus::SERIES;
+use months::{AT_ONCE, GATEWAYS, MONTHS, READINGS, fill, page_time, settle, windows_time, write_all};
 
-/// Gateways that push live: 2,000 series in all.
-const GATEWAYS: usize = 100;
 /// Live documents of each of them in one measurement.
 const LIVE: usize = 200;
-/// Documents under way at once, and in a transaction of the bare driver.
-const AT_ONCE: usize = 512;
-/// Gateways with a month at one reading a minute: 10.4 million readings.
-const MONTHS: usize = 12;
-const DAYS: i64 = 30;
+/// The same, where a file has to be larger than small caches.
+const LONG: usize = 2000;
 
 #[tokio::main]
 async fn main() {
@@ -57,10 +54,22 @@ fn layouts(folder: &Path) {
     let path = |name: &str| folder.join(format!("layout-{name}.db"));
     let rows = bare::rows(&path("rows"), GATEWAYS, LIVE);
     line("layout: a row a reading, 2,000 a transaction", rows, 1.0);
-    for (page, checkpoint) in [(4096, 1000), (8192, 1000), (16384, 1000), (4096, 4000)] {
-        let name = format!("{page}-{checkpoint}");
-        let frames = bare::frames_alone(&path(&name), page, checkpoint, GATEWAYS, LIVE);
-        line(&format!("layout: a row an instant, pages of {page}, checkpoint at {checkpoint}"), frames, frames / rows);
+    for (page, checkpoint) in [(4096, 1000), (8192, 1000), (16384, 1000), (4096, 4000), (4096, 0)] {
+        let layout = Layout { page, checkpoint, ..CHOSEN };
+        let frames = bare::frames_alone(&path(&format!("{page}-{checkpoint}")), layout, GATEWAYS, LIVE);
+        let by = if checkpoint == 0 { "aside".to_owned() } else { format!("at {checkpoint}") };
+        line(&format!("layout: a row an instant, pages of {page}, checkpoint {by}"), frames, frames / rows);
+    }
+    // A cache matters once the rows that are next to each other are many pages apart.
+    let mut chosen = None;
+    for cache in [CHOSEN.cache, 2, 64] {
+        let frames = bare::frames_alone(&path(&format!("cache-{cache}")), Layout { cache, ..CHOSEN }, GATEWAYS, LONG);
+        let beside = *chosen.get_or_insert(frames);
+        line(&format!("layout: a cache of {cache} MiB, {LONG} instants"), frames, frames / beside);
+    }
+    for readers in [Readers::Own(0), Readers::Own(1), Readers::Own(4), Readers::Shared(1), Readers::Shared(4)] {
+        let (written, answered) = bare::frames_beside_readers(&path(&format!("{readers:?}")), readers, GATEWAYS, LONG);
+        line(&format!("layout: readers {readers:?}, {answered:.0} questions/s"), written, written / rows);
     }
 }
 
@@ -98,16 +107,22 @@ async fn months(folder: &Path) {
     let path = folder.join("months.db");
     let store = open(folder, "months");
     fill(&store, 0..1).await;
-    let early = report_time(&store).await;
+    let (early, early_page) = (windows_time(&store).await, page_time(&store).await);
     fill(&store, 1..MONTHS).await;
-    let before_rollups = readings_on_disk(&path).1;
+    let before_rollups = bytes_on_disk(&path);
     settle(&store).await;
-    let late = report_time(&store).await;
-    let (readings, bytes) = readings_on_disk(&path);
+    let late = windows_time(&store).await;
+    let page = page_time(&store).await;
+    let (readings, bytes) = (READINGS, bytes_on_disk(&path));
     let scan = bare::scan(&path);
     println!("month report of a gateway at {:.1} million readings: {early:?}", readings as f64 / MONTHS as f64 / 1e6);
     println!("the same at {:.1} million: {late:?}, {:.2} x", readings as f64 / 1e6, late.as_secs_f64() / early.as_secs_f64());
+    println!(
+        "its report with the month before: {early_page:?}, then {page:?}, {:.2} x",
+        page.as_secs_f64() / early_page.as_secs_f64()
+    );
     println!("full scan of the readings: {scan:?}, {:.0} x the report", scan.as_secs_f64() / late.as_secs_f64());
+    println!("the same: {:.0} x the report with the month before", scan.as_secs_f64() / page.as_secs_f64());
     println!(
         "bytes a stored reading: {:.1}, with its rollups {:.1}, beside 24",
         before_rollups as f64 / readings as f64,
@@ -143,59 +158,10 @@ async fn raw_rate(store: &ProviderStore, from: usize) -> f64 {
     (GATEWAYS * LIVE * SERIES) as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Writes documents by as many tasks as are under way at once, each of which waits
-/// for its own, as connections do.
-async fn write_all(store: &ProviderStore, documents: impl IntoIterator<Item = DocumentWrite>) {
-    let documents: Vec<_> = documents.into_iter().collect();
-    let waiting = Arc::new(Mutex::new(documents.into_iter()));
-    let lanes: Vec<_> = (0..AT_ONCE)
-        .map(|_| {
-            let (store, waiting) = (store.clone(), Arc::clone(&waiting));
-            tokio::spawn(async move {
-                let next = || waiting.lock().unwrap().next();
-                while let Some(document) = next() {
-                    store.document_write(document).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    for lane in lanes {
-        lane.await.unwrap();
-    }
-}
-
-/// A month of some gateways, an hour a document.
-async fn fill(store: &ProviderStore, gateways: std::ops::Range<usize>) {
-    for gateway in gateways {
-        let hours = (0..DAYS * 24).map(|hour| corpus::hour(GATEWAYS + gateway, hour));
-        write_all(store, hours).await;
-    }
-}
-
-async fn settle(store: &ProviderStore) {
-    while store.rollup_settle().await.unwrap() > 0 {}
-}
-
-/// The median time of what the first month's report reads, once all is settled.
-async fn report_time(store: &ProviderStore) -> Duration {
-    settle(store).await;
-    let window = TimeWindow { from: Timestamp::clamped(START), until: Some(Timestamp::clamped(START + DAYS * DAY_MS)) };
-    let gateway = corpus::gateway(GATEWAYS);
-    let mut times = Vec::new();
-    for _ in 0..21 {
-        let began = Instant::now();
-        let series = store.rollup_list(&gateway, window, TimeWindow::ALWAYS).await.unwrap();
-        times.push(began.elapsed());
-        assert_eq!(series.len(), SERIES);
-    }
-    times.sort();
-    times[times.len() / 2]
-}
-
-/// Readings of the months, and bytes of the file once the log is empty.
-fn readings_on_disk(path: &Path) -> (i64, u64) {
+/// Bytes of the file once the log is empty.
+fn bytes_on_disk(path: &Path) -> u64 {
     bare::empty_log(path);
-    (MONTHS as i64 * DAYS * DAY_MS / MINUTE_MS * SERIES as i64, std::fs::metadata(path).unwrap().len())
+    std::fs::metadata(path).unwrap().len()
 }
 
 fn mean(rates: &[f64]) -> f64 {

@@ -1,0 +1,92 @@
+//! Months of gateways in a store, and how long reports on one of them take.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use heliograph_domain::{Period, PeriodKind, TimeWindow, Timestamp};
+use heliograph_report::{Scope, gateway_report};
+use heliograph_store::{DocumentWrite, ProviderStore};
+use jiff::civil::date;
+
+use crate::corpus::{self, DAY_MS, MINUTE_MS, SERIES, START};
+
+/// Gateways that push live: 2,000 series in all. Those with months come after them.
+pub(crate) const GATEWAYS: usize = 100;
+/// Documents under way at once, and in a transaction of the bare driver.
+pub(crate) const AT_ONCE: usize = 512;
+/// Gateways with a month at one reading a minute and series.
+pub(crate) const MONTHS: usize = 12;
+const DAYS: i64 = 30;
+/// Readings of these months: 10.4 million.
+pub(crate) const READINGS: i64 = MONTHS as i64 * DAYS * DAY_MS / MINUTE_MS * SERIES as i64;
+
+/// Writes documents by as many tasks as are under way at once, each of which waits
+/// for its own, as connections do.
+pub(crate) async fn write_all(store: &ProviderStore, documents: impl IntoIterator<Item = DocumentWrite>) {
+    let documents: Vec<_> = documents.into_iter().collect();
+    let waiting = Arc::new(Mutex::new(documents.into_iter()));
+    let lanes: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            let (store, waiting) = (store.clone(), Arc::clone(&waiting));
+            tokio::spawn(async move {
+                let next = || waiting.lock().unwrap().next();
+                while let Some(document) = next() {
+                    store.document_write(document).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for lane in lanes {
+        lane.await.unwrap();
+    }
+}
+
+/// A month of some gateways, an hour a document.
+pub(crate) async fn fill(store: &ProviderStore, gateways: std::ops::Range<usize>) {
+    for gateway in gateways {
+        let hours = (0..DAYS * 24).map(|hour| corpus::hour(GATEWAYS + gateway, hour));
+        write_all(store, hours).await;
+    }
+}
+
+/// Computes every rollup that is due.
+pub(crate) async fn settle(store: &ProviderStore) {
+    while store.rollup_settle().await.unwrap() > 0 {}
+}
+
+/// The median time of what the first month's report reads, once all is settled: its
+/// quarter hours.
+pub(crate) async fn windows_time(store: &ProviderStore) -> Duration {
+    settle(store).await;
+    let window = TimeWindow { from: Timestamp::clamped(START), until: Some(Timestamp::clamped(START + DAYS * DAY_MS)) };
+    let gateway = corpus::gateway(GATEWAYS);
+    median_time(async || {
+        let series = store.rollup_list(&gateway, window, TimeWindow::ALWAYS).await.unwrap();
+        assert_eq!(series.len(), SERIES);
+    })
+    .await
+}
+
+/// The median time of the report on that gateway and month as the panel asks for it:
+/// figures, days, gaps, and the month before.
+pub(crate) async fn page_time(store: &ProviderStore) -> Duration {
+    let (gateway, scope) = (corpus::gateway(GATEWAYS), Scope::everything());
+    median_time(async || {
+        let now = Timestamp::clamped(corpus::RECEIVED);
+        let report =
+            gateway_report(store, &gateway, Period::around(PeriodKind::Month, date(2026, 9, 1)), &scope, now).await.unwrap();
+        assert_eq!(report.sensors.len(), SERIES / 4);
+    })
+    .await
+}
+
+async fn median_time(mut work: impl AsyncFnMut()) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..21 {
+        let began = Instant::now();
+        work().await;
+        times.push(began.elapsed());
+    }
+    times.sort();
+    times[times.len() / 2]
+}
