@@ -25,6 +25,7 @@ mod moving;
 mod nodes;
 mod oracle;
 mod outage;
+mod overload;
 mod platform;
 mod points;
 mod power;

@@ -50,14 +50,20 @@ fn readings(folder: &Path, provider: &str) -> Vec<Value> {
     String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-#[tokio::test]
-async fn a_mapping_reads_what_was_refused_before_there_was_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
+/// An ingest, and the gateway of its provider signed in to it.
+async fn served(folder: &Path) -> (Ingest, Gateway) {
     commission(&folder.join("data"), "sunrise", 1).await;
     let ingest = Ingest::start("sunrise", free_address(), &[], &[], folder);
     let mut gateway = Gateway::connect(ingest.address);
     assert!(gateway.ask(&format!("<hello gateway=\"gw-0\" key=\"{KEY}\"/>")).starts_with("<ack"));
+    (ingest, gateway)
+}
+
+#[tokio::test]
+async fn a_mapping_reads_what_was_refused_before_there_was_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (ingest, mut gateway) = served(folder).await;
     assert!(gateway.ask(STATION).contains("code=\"unsupported\" retry=\"false\""));
     // What a terminal would obey is shown, not sent.
     assert!(gateway.ask("<inventory>\u{9b}2J\u{202e}</inventory>").contains("unsupported"));
@@ -204,10 +210,7 @@ async fn what_is_held_on_a_cluster_is_stored_once_however_often_ingest_is_killed
 async fn the_panel_tries_a_document_again_as_the_command_does() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    commission(&folder.join("data"), "sunrise", 1).await;
-    let ingest = Ingest::start("sunrise", free_address(), &[], &[], folder);
-    let mut gateway = Gateway::connect(ingest.address);
-    assert!(gateway.ask(&format!("<hello gateway=\"gw-0\" key=\"{KEY}\"/>")).starts_with("<ack"));
+    let (_ingest, mut gateway) = served(folder).await;
     assert!(gateway.ask(STATION).contains("code=\"unsupported\""));
     std::fs::write(folder.join("greenhouse.toml"), GREENHOUSE).unwrap();
     assert_eq!(heliograph(folder, "mapping set greenhouse.toml").0, Some(0));

@@ -286,6 +286,7 @@ async fn check_kills(rounds: u32) {
     }
     println!("{while_spooling} kills while spooling, {while_draining} while draining");
     assert!(while_spooling > 0, "no kill came while documents were in the spool");
+    assert!(while_draining > 0 || rounds < SOAK_ROUNDS, "no kill came while the spool was drained");
     world.end(load);
     ingest.terminate();
 }
