@@ -7,6 +7,7 @@ mod fixtures;
 mod framing;
 mod invariants;
 mod local_times;
+mod packs;
 mod protocol;
 mod robustness;
 mod schema;
