@@ -11,7 +11,11 @@ pub(crate) const DAY_MS: i64 = 1440 * MINUTE_MS;
 pub(crate) const START: i64 = 1_788_220_800_000;
 /// Where live documents begin: after the months.
 const LIVE: i64 = START + 40 * DAY_MS;
-pub(crate) const RECEIVED: i64 = START + 75 * DAY_MS;
+/// From one live document of a gateway to the next.
+const STEP_MS: i64 = 5_000;
+/// When all of it comes: what is older than an hour then would be history, which waits
+/// for others.
+pub(crate) const RECEIVED: i64 = LIVE + 50 * MINUTE_MS;
 const METRICS: [(&str, &str); 4] = [("power", "W"), ("energy", "Wh"), ("voltage", "V"), ("temperature", "°C")];
 const SENSORS: usize = 5;
 /// Series of a gateway.
@@ -33,7 +37,7 @@ pub(crate) fn value(gateway: usize, series: usize, instant: i64) -> f64 {
 }
 
 pub(crate) fn live_time(instant: usize) -> i64 {
-    LIVE + instant as i64 * MINUTE_MS
+    LIVE + instant as i64 * STEP_MS
 }
 
 /// All series at one instant.
