@@ -5,6 +5,7 @@ use heliograph_domain::QuarantineId;
 use super::*;
 use crate::cassandra::mark::Timing;
 use crate::cassandra::trial::{openings, remove};
+use crate::store::ProviderStore;
 
 fn weight(host: &str) -> Weight {
     Weight { host: host.to_owned(), held_for: None, bytes: 4 }
