@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
-use crate::intake::{Intake, Peer};
+use crate::intake::Intake;
 use crate::minimum_rate::MinimumRate;
+use crate::peer::Peer;
 use crate::room::{Room, RoomForDocuments};
 use crate::settings::IngestSettings;
 use crate::tls::{self, Door};

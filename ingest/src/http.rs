@@ -26,8 +26,9 @@ use patient::Patient;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, LARGE, Shared, WRITE_TIMEOUT, is_multi_threaded};
-use crate::intake::{ANSWER_HELD, Peer};
+use crate::intake::ANSWER_HELD;
 use crate::linger;
+use crate::peer::Peer;
 use crate::room::Room;
 use crate::settings::IngestSettings;
 use crate::wire::Begun;

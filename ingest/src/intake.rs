@@ -1,12 +1,11 @@
 //! One document in, one answer out.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use heliograph_dialects::{DecodeError, Decoded, Salvaged, mask_credentials, salvage, salvage_by};
-use heliograph_domain::{Fingerprint, GatewayId, KeyDigest, RefusalCode};
+use heliograph_domain::{GatewayId, KeyDigest, RefusalCode};
 use heliograph_store::{DocumentWrite, QuarantineNew, Stamps, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +17,10 @@ use crate::arrival::Arrival;
 use crate::backfill::Backfill;
 use crate::decoding::{Content, decode_for, reasons};
 use crate::device_clocks::DeviceClocks;
-use crate::directory::{Directory, DirectoryFeed, Proof, Standing, certificate_digest};
+use crate::directory::{Directory, DirectoryFeed, Standing, certificate_digest};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
+use crate::peer::{Hello, Peer};
 use crate::rate::{Hold, Pace, Who};
 use crate::spool::{NotKept, Record, Spool};
 use crate::usage::Usage;
@@ -62,106 +62,6 @@ pub(crate) const WRONG_KEYS: u32 = 20;
 /// Refused documents of strangers at an address in a minute; more are answered
 /// and not kept.
 pub(crate) const STRANGERS: u32 = 120;
-
-/// What a connection has said of itself so far.
-#[derive(Debug, Clone)]
-pub(crate) struct Peer {
-    pub(crate) address: SocketAddr,
-    hello: Option<Hello>,
-    /// The `hello` of a gateway that was not let in yet.
-    knocked: Option<Hello>,
-    /// What it has said beside its document, for documents that say nothing.
-    offered: Option<Offered>,
-    /// The certificate of its connection.
-    certificate: Option<Fingerprint>,
-    /// Whether a key is not enough.
-    needs_certificate: bool,
-    /// The gateway that the certificate is registered with, as of the last look.
-    owner: Option<GatewayId>,
-    /// Whether a right key was seen on this connection.
-    trusted: bool,
-    /// Whether its documents are requests, answered one by one.
-    by_http: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Offered {
-    gateway: Option<GatewayId>,
-    key: KeyDigest,
-}
-
-#[derive(Debug, Clone)]
-struct Hello {
-    gateway: GatewayId,
-    key: Option<KeyDigest>,
-}
-
-impl Peer {
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            hello: None,
-            knocked: None,
-            offered: None,
-            certificate: None,
-            needs_certificate: false,
-            owner: None,
-            trusted: false,
-            by_http: false,
-        }
-    }
-
-    /// Says that its documents are requests.
-    pub(crate) fn asks_by_http(self) -> Self {
-        Self { by_http: true, ..self }
-    }
-
-    /// Says that a key is not enough.
-    pub(crate) fn needs_certificate(self) -> Self {
-        Self { needs_certificate: true, ..self }
-    }
-
-    /// Says that it has shown a certificate and has the private key of it.
-    pub(crate) fn shows(self, certificate: Option<Fingerprint>) -> Self {
-        Self { certificate, ..self }
-    }
-
-    /// What it proves to be a gateway with.
-    fn proof(&self, key: Option<KeyDigest>) -> Proof {
-        Proof { key, certificate: self.certificate, needs_certificate: self.needs_certificate }
-    }
-
-    /// Looks whose certificate it shows.
-    fn look_up(&mut self, directory: &Directory) {
-        self.owner = self.certificate.and_then(|certificate| directory.owner(&certificate).cloned());
-    }
-
-    /// Says that all its documents are of this gateway.
-    pub(crate) fn introduce(&mut self, gateway: GatewayId, key: Option<KeyDigest>) {
-        self.hello = Some(Hello { gateway, key });
-    }
-
-    /// Says whose documents are that name nobody, and gives a key.
-    pub(crate) fn offer(&mut self, gateway: Option<GatewayId>, key: KeyDigest) {
-        self.offered = Some(Offered { gateway, key });
-    }
-
-    /// The gateway of documents that name none.
-    fn gateway(&self) -> Option<&GatewayId> {
-        let offered = || self.offered.as_ref().and_then(|offered| offered.gateway.as_ref());
-        self.owner.as_ref().or_else(|| self.said().map(|hello| &hello.gateway)).or_else(offered)
-    }
-
-    /// The key of documents that carry none.
-    fn key(&self) -> Option<KeyDigest> {
-        self.said().and_then(|hello| hello.key).or_else(|| self.offered.as_ref().map(|offered| offered.key))
-    }
-
-    /// The `hello` by which documents that name nobody are judged.
-    fn said(&self) -> Option<&Hello> {
-        self.hello.as_ref().or(self.knocked.as_ref())
-    }
-}
 
 /// What is to be done with a document once it is decoded and judged.
 enum Verdict {

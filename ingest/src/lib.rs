@@ -22,6 +22,7 @@ mod linger;
 mod lockout;
 mod mappings;
 mod minimum_rate;
+mod peer;
 mod rate;
 mod replay;
 mod replay_worker;

@@ -6,7 +6,7 @@ use heliograph_domain::{GatewayId, KeyDigest};
 use hyper::{Request, header};
 use percent_encoding::percent_decode_str;
 
-use crate::intake::Peer;
+use crate::peer::Peer;
 
 /// Takes what path and headers say of a peer. A path names the gateway; the user
 /// name of Basic credentials does where a document names none.
