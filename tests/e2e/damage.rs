@@ -161,12 +161,16 @@ struct Met {
     named: usize,
 }
 
-#[tokio::test]
-async fn a_flipped_bit_changes_nothing_that_is_checked_without_a_word() {
+/// Which bits are flipped, by a seed that is printed.
+fn flips() -> StdRng {
     let seed = rand::random();
     println!("seed of the flips {seed}");
-    let mut random = StdRng::seed_from_u64(seed);
-    let folder = tempfile::tempdir().unwrap();
+    StdRng::seed_from_u64(seed)
+}
+
+#[tokio::test]
+async fn a_flipped_bit_changes_nothing_that_is_checked_without_a_word() {
+    let (mut random, folder) = (flips(), tempfile::tempdir().unwrap());
     let path = folder.path();
     let first = fill(path, "sunrise", 0).await;
     settle(path, "sunrise").await;
@@ -218,10 +222,7 @@ async fn flip(folder: &Path, case: &Case, at: &str, met: &mut Met) {
 /// that nobody sent, or else it is named.
 #[tokio::test]
 async fn a_flipped_bit_in_the_log_of_a_killed_process_is_named_and_makes_up_no_reading() {
-    let seed = rand::random();
-    println!("seed of the flips {seed}");
-    let mut random = StdRng::seed_from_u64(seed);
-    let folder = tempfile::tempdir().unwrap();
+    let (mut random, folder) = (flips(), tempfile::tempdir().unwrap());
     let path = folder.path();
     let first = fill(path, "sunrise", 0).await;
     let second = Plan { first_lane: LANES, ..first.clone() };
