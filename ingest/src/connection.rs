@@ -311,7 +311,7 @@ impl Connection {
             intake.take(peer, document)
         };
         self.closing |= taken.closes;
-        self.slow_down(taken.resume, since);
+        self.slowed_until = taken.resume;
         // A large document keeps its room until it is answered.
         let room = self.room.hand_over(document.len());
         self.pending.push_back(Box::pin(async move {
@@ -319,13 +319,6 @@ impl Connection {
             drop(room);
             Answered { answer, since }
         }));
-    }
-
-    fn slow_down(&mut self, until: Instant, now: Instant) {
-        if until > now {
-            metrics::counter!("heliograph_ingest_slowed_total").increment(1);
-            self.slowed_until = Some(until);
-        }
     }
 
     /// Reads on. The time in which nothing was read is not the peer's.

@@ -26,7 +26,6 @@ use patient::Patient;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, LARGE, Shared, WRITE_TIMEOUT, is_multi_threaded};
-use crate::intake::ANSWER_HELD;
 use crate::linger;
 use crate::peer::Peer;
 use crate::room::Room;
@@ -106,8 +105,9 @@ async fn handle(request: Request<Incoming>, Requests { peer, shared }: &Requests
             let answer = taken.answer.await;
             drop(held);
             // Who waits for an answer sends no further document.
-            let slowed = tokio::time::sleep_until(taken.resume.min(Instant::now() + ANSWER_HELD));
-            shared.shutdown.run_until_cancelled(slowed).await;
+            if let Some(until) = taken.resume {
+                shared.intake.hold_back(until).await;
+            }
             (answer, dialect)
         }
         Err(Refused { code, text, bytes }) => {

@@ -54,7 +54,7 @@ pub(crate) struct Intake {
 
 /// How long an answer to a gateway ahead of its rate may be held back: devices take a
 /// request as failed after half a minute or more.
-pub(crate) const ANSWER_HELD: Duration = Duration::from_secs(20);
+const ANSWER_HELD: Duration = Duration::from_secs(20);
 
 const TOO_MANY_KEYS: &str = "too many wrong keys from this address, try again in a minute";
 /// Wrong keys of an address in a minute; more are answered and not kept.
@@ -95,8 +95,8 @@ impl Verdict {
 pub(crate) struct Taken<F> {
     /// Whether the connection closes after the answer.
     pub(crate) closes: bool,
-    /// When to read on: its gateway is ahead of a rate until then.
-    pub(crate) resume: Instant,
+    /// When to read on, where its gateway is ahead of a rate.
+    pub(crate) resume: Option<Instant>,
     /// The answer, once what has to be written is safe.
     pub(crate) answer: F,
 }
@@ -111,13 +111,25 @@ impl Intake {
         let peer = peer.clone();
         let answer = async move {
             let answer = intake.carry_out(verdict, &peer).await;
-            if hold.answer > Instant::now() {
-                let until = hold.answer.min(Instant::now() + ANSWER_HELD);
-                intake.draining.run_until_cancelled(tokio::time::sleep_until(until)).await;
-            }
+            intake.hold_back(hold.answer).await;
             answer
         };
-        Taken { closes, resume: hold.read, answer }
+        // What is over already is no reason to wait: a timer takes a millisecond.
+        let resume = (hold.read > Instant::now()).then_some(hold.read);
+        if resume.is_some() {
+            metrics::counter!("heliograph_ingest_slowed_total").increment(1);
+        }
+        Taken { closes, resume, answer }
+    }
+
+    /// Waits for as long as an answer may be held back, and no longer than the server
+    /// takes documents.
+    pub(crate) async fn hold_back(&self, until: Instant) {
+        let now = Instant::now();
+        if until > now {
+            let until = until.min(now + ANSWER_HELD);
+            self.draining.run_until_cancelled(tokio::time::sleep_until(until)).await;
+        }
     }
 
     /// Something has come now.

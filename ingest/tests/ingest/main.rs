@@ -7,6 +7,7 @@ mod corpus;
 mod credentials;
 mod device_clocks;
 mod draining;
+mod figures;
 mod held;
 mod http;
 mod invariants;

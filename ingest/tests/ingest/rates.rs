@@ -6,6 +6,7 @@ use heliograph_domain::UnknownGateways;
 use heliograph_ingest::{IngestSettings, Rates};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::figures::{figure, recorder};
 use crate::server::{KEY, Server, commission, push};
 
 const RATES: Rates = Rates { gateway_readings: 100, readings: 0, bytes_a_day: 0, burst: Duration::from_secs(1) };
@@ -89,6 +90,8 @@ async fn a_connection_for_each_document_is_no_faster() {
 
 #[tokio::test]
 async fn a_gateway_ahead_of_its_rate_waits_for_its_answer_by_http() {
+    let recorder = recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
     let server = server(RATES).await;
     let begun = Instant::now();
     let mut stream = server.connect().await.stream;
@@ -103,5 +106,6 @@ async fn a_gateway_ahead_of_its_rate_waits_for_its_answer_by_http() {
     }
     // 100 at once, 100 after a second, 100 after another.
     assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
+    assert!(figure(&recorder, "heliograph_ingest_slowed_total") >= 2.0);
     assert_eq!(server.values().await.len(), 300);
 }
