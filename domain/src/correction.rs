@@ -246,8 +246,7 @@ impl SeriesCorrections {
         let parts = cuts.into_iter().filter_map(|until| {
             let begin = std::mem::replace(&mut from, until);
             let factor = self.factor(begin);
-            let rule = RollupRule { max_rate: rule.max_rate / factor.abs(), ..*rule };
-            let part = roll_up_span(&rule, begin, until, samples)?;
+            let part = roll_up_span(&rule.before_scaling(factor), begin, until, samples)?;
             Some(if factor == 1.0 { part } else { part.scaled(factor) })
         });
         parts.reduce(|sum, part| sum.then(&part))

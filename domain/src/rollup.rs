@@ -10,8 +10,10 @@
 //! the later reading, marked as estimated.
 //!
 //! *Outliers.* A counter that falls for one reading and is back at the next has
-//! not been reset: the odd reading is passed over. A rise beyond what the sensor
-//! can deliver adds nothing and is flagged.
+//! not been reset: the odd reading is passed over. So is one of a net counter that
+//! went where it cannot have gone, or from far away to nothing at once. A rise, an
+//! interval's energy or a power beyond what the sensor can deliver adds nothing and
+//! is flagged.
 //!
 //! *Falls.* That a counter fell counts once the next reading confirms it. Where
 //! going on over the end of a usual register (a power of ten, 16, 24, 31 or 32
@@ -20,18 +22,28 @@
 //! wrong by no more than some minutes of what the sensor gives anyway. A fall to
 //! at most half is a *reset*: it began again at zero. A smaller fall is neither:
 //! it adds nothing, is flagged, and asks for a correction. A day counter only
-//! resets, a net counter may fall.
+//! resets; one that was away for a day and more has begun anew, also where it
+//! stands higher. A net counter may fall; it has been reset where it fell to a
+//! hundredth, many times faster than it moves just before and just after.
 //!
 //! *Joints.* Two samples of the same instant end one meter and begin the next
 //! (see [`SeriesCorrections`](crate::SeriesCorrections)): nothing is compared,
 //! linked or counted across them.
 //!
-//! *Locality.* Whether a reading is an outlier depends on the two before it and
-//! the one after, a pair reaches over at most two outliers, and its pace is that
-//! of one reading more on either side. So a window needs no more than [`RollupRule::context`] readings on either side of it.
+//! *Locality.* Whether a counter's reading is an outlier depends on the two before
+//! it and the two after, a pair reaches over at most two outliers, and its pace is
+//! that of one reading more on either side. An interval's energy is judged by the
+//! readings next to it, a power by itself. So a window needs no more than
+//! [`RollupRule::context`] readings on either side of it.
+
+mod increase;
+mod outlier;
 
 use crate::series::Kind;
 use crate::time::Timestamp;
+use crate::unit::Unit;
+use increase::{Increase, increase};
+use outlier::{is_outlier, reference};
 
 /// The width of a window: 15 minutes, which serves every time zone.
 pub const WINDOW_MS: i64 = 900_000;
@@ -58,8 +70,11 @@ pub struct RollupRule {
     pub kind: Kind,
     /// The longest time between two readings that still counts as covered, ms.
     pub max_gap_ms: i64,
-    /// The most that a counter can rise in an hour, in its unit.
+    /// The most that a counter can rise, or intervals can add up to, in an hour, in
+    /// the unit of the series.
     pub max_rate: f64,
+    /// The most that a gauge can show, of either sign, in its unit.
+    pub max_value: f64,
 }
 
 impl RollupRule {
@@ -71,17 +86,45 @@ impl RollupRule {
     /// the highest rate at once.
     const STEP_ALLOWANCE_H: f64 = 0.25;
     const TOLERANCE: f64 = 1.1;
+    /// No interval that energy is sent for is longer.
+    const MAX_INTERVAL_MS: i64 = 24 * 3_600_000;
+    /// Power goes over its rating for moments, but not to twice of it.
+    const POWER_TOLERANCE: f64 = 2.0;
+    /// Where no rated power is known: more than any plant has.
+    const MAX_POWER_W: f64 = 1e9;
 
     /// The rule of a kind where nothing else is known.
     #[must_use]
     pub const fn of(kind: Kind) -> Self {
-        Self { kind, max_gap_ms: Self::DEFAULT_MAX_GAP_MS, max_rate: Self::DEFAULT_MAX_RATE_WH }
+        let max_rate = Self::DEFAULT_MAX_RATE_WH;
+        Self { kind, max_gap_ms: Self::DEFAULT_MAX_GAP_MS, max_rate, max_value: f64::INFINITY }
+    }
+
+    /// The rule of a series of a sensor whose rated power is known, or is not, in W.
+    #[must_use]
+    pub fn of_series(kind: Kind, unit: &Unit, rated_w: Option<f64>) -> Self {
+        let max_power = rated_w.map_or(Self::MAX_POWER_W, |rated_w| rated_w * Self::POWER_TOLERANCE);
+        Self {
+            max_rate: rated_w.unwrap_or(Self::DEFAULT_MAX_RATE_WH),
+            max_value: if unit.as_str() == "W" { max_power } else { f64::INFINITY },
+            ..Self::of(kind)
+        }
+    }
+
+    /// The rule for values that are multiplied afterwards.
+    #[must_use]
+    pub(crate) fn before_scaling(&self, factor: f64) -> Self {
+        Self { max_rate: self.max_rate / factor.abs(), max_value: self.max_value / factor.abs(), ..*self }
     }
 
     /// How many readings on either side of a window decide about it.
     #[must_use]
     pub const fn context(&self) -> usize {
-        if self.kind.accumulates() { 6 } else { 1 }
+        match self.kind {
+            Kind::Counter | Kind::NetCounter | Kind::DayCounter => 6,
+            Kind::IntervalEnergy => 2,
+            Kind::Gauge => 1,
+        }
     }
 
     fn links(&self, a: Sample, b: Sample) -> bool {
@@ -262,8 +305,8 @@ pub fn roll_up_span(rule: &RollupRule, start: Timestamp, end: Timestamp, samples
 }
 
 /// The windows that readings in the window `start` have a part in: itself, those
-/// between its readings and others linked to them and, of counters, those of its
-/// context.
+/// between its readings and others linked to them and, of counters and interval
+/// energies, those of its context.
 ///
 /// `samples` as for [`roll_up`].
 #[must_use]
@@ -274,7 +317,7 @@ pub fn affected_windows(rule: &RollupRule, start: Timestamp, samples: &[Sample])
     let near = samples.get(first..last).unwrap_or_default();
 
     let mut windows = vec![start];
-    if rule.kind.accumulates() {
+    if rule.kind != Kind::Gauge {
         windows.extend(near.iter().map(|sample| window_of(sample.at)));
     }
     for (a, b) in near.iter().zip(near.iter().skip(1)) {
@@ -289,48 +332,6 @@ pub fn affected_windows(rule: &RollupRule, start: Timestamp, samples: &[Sample])
     windows.sort_unstable();
     windows.dedup();
     windows
-}
-
-/// Whether a counter's reading contradicts its neighbours: a fall that does not
-/// last (or is not confirmed yet), or an impossible rise that is gone at the
-/// next reading.
-fn is_outlier(rule: &RollupRule, samples: &[Sample], index: usize) -> bool {
-    matches!(rule.kind, Kind::Counter | Kind::DayCounter) && (is_spike(rule, samples, index) || is_dip(rule, samples, index))
-}
-
-fn is_spike(rule: &RollupRule, samples: &[Sample], index: usize) -> bool {
-    let [Some(before), Some(this), Some(after)] = around(samples, index) else { return false };
-    !rule.plausible(this.value - before.value, this.at.millis_since(before.at))
-        && (before.value..this.value).contains(&after.value)
-        && rule.plausible(after.value - before.value, after.at.millis_since(before.at))
-}
-
-fn is_dip(rule: &RollupRule, samples: &[Sample], index: usize) -> bool {
-    let [Some(before), Some(this), after] = around(samples, index) else { return false };
-    let falls = this.value < before.value;
-    falls && after.is_none_or(|after| after.value >= before.value) && !is_spike(rule, samples, index - 1)
-}
-
-/// A reading between its neighbours of the same meter.
-fn around(samples: &[Sample], index: usize) -> [Option<&Sample>; 3] {
-    let this = samples.get(index);
-    let same_meter = |other: &&Sample| this.is_some_and(|this| this.at != other.at);
-    let before = index.checked_sub(1).and_then(|i| samples.get(i)).filter(same_meter);
-    [before, this, samples.get(index + 1).filter(same_meter)]
-}
-
-/// The reading that the one at `index` follows: the nearest of the three before
-/// it, of the same meter, that is no outlier.
-fn reference(rule: &RollupRule, samples: &[Sample], index: usize) -> Option<usize> {
-    let mut before = index;
-    for _ in 0..3 {
-        around(samples, before)[0]?;
-        before -= 1;
-        if !is_outlier(rule, samples, before) {
-            return Some(before);
-        }
-    }
-    None
 }
 
 /// A reading and the one that it follows.
@@ -376,62 +377,6 @@ impl Pair {
             }
         }
     }
-}
-
-/// What a counter rose from one reading to the next.
-struct Increase {
-    rise: f64,
-    reset: bool,
-    implausible: bool,
-}
-
-impl Increase {
-    const NONE: Self = Self { rise: 0.0, reset: false, implausible: false };
-    const IMPLAUSIBLE: Self = Self { implausible: true, ..Self::NONE };
-}
-
-fn increase(rule: &RollupRule, samples: &[Sample], from: usize, to: usize) -> Option<Increase> {
-    let (a, b) = (samples.get(from)?, samples.get(to)?);
-    let millis = b.at.millis_since(a.at);
-    let judged = |rise: f64, reset: bool| {
-        let implausible = !rule.plausible(rise.abs(), millis) || (reset && rise < 0.0);
-        Increase { rise: if implausible { 0.0 } else { rise }, reset, implausible }
-    };
-    if b.value >= a.value || rule.kind == Kind::NetCounter {
-        return Some(judged(b.value - a.value, false));
-    }
-    if rule.kind == Kind::DayCounter {
-        return Some(judged(b.value, true));
-    }
-    if let Some(rise) = wrapped(rule, samples, from, to) {
-        return Some(judged(rise, false));
-    }
-    Some(if b.value * 2.0 <= a.value { judged(b.value, true) } else { Increase::IMPLAUSIBLE })
-}
-
-/// What a register rose that ran over its end, where that keeps its pace.
-fn wrapped(rule: &RollupRule, samples: &[Sample], from: usize, to: usize) -> Option<f64> {
-    /// A pace may change this much from one reading to the next.
-    const LEEWAY: f64 = 4.0;
-    let [before, Some(a), _] = around(samples, from) else { return None };
-    let [_, Some(b), after] = around(samples, to) else { return None };
-    let pace = |a: &Sample, b: &Sample| {
-        let millis = b.at.millis_since(a.at);
-        let rise = b.value - a.value;
-        if rule.plausible(rise, millis) { rise / millis as f64 } else { 0.0 }
-    };
-    let fastest = before.map_or(0.0, |before| pace(before, a)).max(after.map_or(0.0, |after| pace(b, after)));
-    let most = LEEWAY * fastest * b.at.millis_since(a.at) as f64;
-    let least_end = register_ends().filter(|end| a.value < *end).fold(f64::INFINITY, f64::min);
-    Some(least_end - a.value + b.value).filter(|rise| b.value >= 0.0 && *rise <= most)
-}
-
-/// Where registers usually end, in the unit of the series: a power of ten where
-/// digits are kept, a power of two where bits are, of steps of 1 to 1000 Wh.
-fn register_ends() -> impl Iterator<Item = f64> {
-    let digits = (5..=15).map(|digits| 10f64.powi(digits));
-    let bits = [16, 24, 31, 32].into_iter().flat_map(|bits| (0..=3).map(move |step| 2f64.powi(bits) * 10f64.powi(step)));
-    digits.chain(bits)
 }
 
 /// The integral of the line from `a` to `b` between two instants on it, its

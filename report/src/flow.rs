@@ -1,11 +1,13 @@
 //! Which series stand for a sensor's energies.
 //!
-//! Per sensor and direction one source is chosen for the whole period: a counter
-//! where one has data, else interval energies, else the time integral of power.
-//! What is next in that order stands in before the quarter of the chosen one's
-//! very first reading, and nowhere else: so nothing is counted twice where a
-//! sensor sends both, also not what a counter catches up after a gap. Of a point
-//! the same is chosen for each of its sensors, within its own time.
+//! Per sensor and direction one source is chosen: a counter where there is one, else
+//! interval energies, else the time integral of power. What is next in that order
+//! stands in before the quarter of the chosen one's very first reading and after
+//! that of its very last one, and nowhere else, whatever period is asked for: so
+//! days add up to their month, nothing is counted twice where a sensor sends both,
+//! also not what a counter catches up after a gap, and what a counter that went
+//! silent no longer says is known all the same. Of a point the same is chosen for
+//! each of its sensors, within its own time.
 
 use heliograph_domain::{GatewayId, Kind, Quantity, SensorId, SensorRole, TimeWindow, Timestamp, WINDOW_MS, window_of};
 use heliograph_store::{SeriesRecord, SeriesRollups, WindowRollup};
@@ -62,6 +64,8 @@ pub(crate) struct Flow {
     pub(crate) direction: Direction,
     /// The quarter of the first reading ever that may be seen.
     pub(crate) since: Timestamp,
+    /// The end of the quarter of the last reading ever that may be seen.
+    until: Timestamp,
     /// From when on a counter gives it, which makes up for gaps later.
     counter_since: Option<Timestamp>,
     pub(crate) points: Vec<FlowPoint>,
@@ -153,7 +157,7 @@ impl SensorInput {
         }
         candidates.extend(self.energy_flows(direction, Kind::IntervalEnergy, quantity, 1.0));
         candidates.extend(self.power_flow(direction));
-        candidates.into_iter().reduce(Flow::preceded_by)
+        candidates.into_iter().reduce(Flow::completed_by).and_then(Flow::with_data)
     }
 
     /// The quarter of a series' first reading that may be seen.
@@ -161,33 +165,50 @@ impl SensorInput {
         record.first.map_or(Timestamp::MIN, |first| window_of(first.max(self.visible.from)))
     }
 
-    /// From each series of a kind and quantity that has data. What a counter
-    /// fell belongs to the opposite direction (`sign` −1).
+    /// The end of what the last reading of a series speaks of, as far as it may be
+    /// seen; one that goes on beyond that does so to its end.
+    fn until(&self, record: &SeriesRecord, points: &[FlowPoint], lasts_ms: i64) -> Timestamp {
+        let end_of = |at: Timestamp| match record.kind {
+            Kind::IntervalEnergy => window_of(at).plus_millis(lasts_ms),
+            // Nothing of a quarter that it begins.
+            _ => window_of(at.plus_millis(WINDOW_MS - 1)),
+        };
+        let latest = record.latest.map_or(self.visible.end(), |latest| end_of(latest.at));
+        points.last().map_or(latest, |point| latest.max(point.start.plus_millis(point.lasts_ms)))
+    }
+
+    /// From each series of a kind and quantity, also where it has data at other
+    /// times only. What a counter fell belongs to the opposite direction (`sign` −1).
     fn energy_flows(&self, direction: Direction, kind: Kind, quantity: Quantity, sign: f64) -> Vec<Flow> {
         let source = if kind == Kind::IntervalEnergy { EnergySource::Interval } else { EnergySource::Counter };
         let mut fitting: Vec<_> = self
             .series
             .iter()
             .filter(|(record, _)| record.kind == kind && record.quantity == quantity && record.unit.as_str() == "Wh")
+            .filter(|(record, _)| record.first.is_some())
             .collect();
         fitting.sort_by_key(|(record, _)| totality(record.metric.as_str()));
-        let flows = fitting.into_iter().filter_map(|(record, windows)| {
+        let flows = fitting.into_iter().map(|(record, windows)| {
             let known = |window: &&WindowRollup| is_measured(window) || (kind == Kind::IntervalEnergy && window.rollup.count > 0);
             let lasts_ms = if kind == Kind::IntervalEnergy { rhythm_ms(windows) } else { WINDOW_MS };
-            let points = windows.iter().filter(known).map(|window| FlowPoint {
-                start: window.start,
-                energy: Energy {
-                    watt_hours: (sign * window.rollup.increase).max(0.0),
-                    source,
-                    estimated: window.rollup.flags.estimated,
-                    flagged: window.rollup.flags.implausible,
-                },
-                covered_ms: window.rollup.covered_ms,
-                lasts_ms,
-            });
+            let points: Vec<FlowPoint> = windows
+                .iter()
+                .filter(known)
+                .map(|window| FlowPoint {
+                    start: window.start,
+                    energy: Energy {
+                        watt_hours: (sign * window.rollup.increase).max(0.0),
+                        source,
+                        estimated: window.rollup.flags.estimated,
+                        flagged: window.rollup.flags.implausible,
+                    },
+                    covered_ms: window.rollup.covered_ms,
+                    lasts_ms,
+                })
+                .collect();
             let since = self.since(record);
             let counter_since = (source == EnergySource::Counter).then_some(since);
-            Flow { direction, since, counter_since, points: points.collect() }.with_data()
+            Flow { direction, since, until: self.until(record, &points, lasts_ms), counter_since, points }
         });
         flows.collect()
     }
@@ -205,7 +226,9 @@ impl SensorInput {
             covered_ms: window.rollup.covered_ms,
             lasts_ms: WINDOW_MS,
         });
-        Flow { direction, since: self.since(record), counter_since: None, points: points.collect() }.with_data()
+        let points: Vec<FlowPoint> = points.collect();
+        let (since, until) = (self.since(record), self.until(record, &points, WINDOW_MS));
+        Flow { direction, since, until, counter_since: None, points }.with_data()
     }
 }
 
@@ -214,16 +237,23 @@ impl Flow {
         (!self.points.is_empty()).then_some(self)
     }
 
-    /// With what another source knows of the time before its first reading.
-    fn preceded_by(mut self, mut earlier: Self) -> Self {
-        earlier.points.retain(|point| point.start < self.since);
-        if earlier.points.is_empty() {
-            return self;
+    /// With what another source knows of the time before its first reading and
+    /// after its last one.
+    fn completed_by(mut self, mut other: Self) -> Self {
+        other.points.retain(|point| point.start < self.since || point.start >= self.until);
+        let after = other.points.partition_point(|point| point.start < self.since);
+        let mut later = other.points.split_off(after);
+        if !other.points.is_empty() {
+            self.since = self.since.min(other.since);
+            self.counter_since = [self.counter_since, other.counter_since].into_iter().flatten().min();
+            other.points.append(&mut self.points);
+            self.points = other.points;
         }
-        self.since = self.since.min(earlier.since);
-        self.counter_since = [self.counter_since, earlier.counter_since].into_iter().flatten().min();
-        earlier.points.append(&mut self.points);
-        Self { points: earlier.points, ..self }
+        if !later.is_empty() {
+            self.until = self.until.max(other.until);
+            self.points.append(&mut later);
+        }
+        self
     }
 
     /// With what the sensor that came next for the same point knows.

@@ -173,6 +173,77 @@ fn a_net_counter_may_fall() {
 }
 
 #[test]
+fn one_wrong_zero_row_of_a_net_counter_changes_nothing() {
+    // 200 W from the grid.
+    let values = [(0, 1e6), (5, 1e6 + 16.0), (10, 0.0), (14, 1e6 + 46.0), (20, 1e6 + 66.0), (25, 1e6 + 82.0)];
+    let rule = RollupRule::of(Kind::NetCounter);
+    let rollup = roll_up(&rule, late_at(0), &series(&values)).unwrap();
+    assert_eq!((rollup.increase, rollup.min, rollup.count), (46.0 + 20.0 / 6.0, 1e6, 3));
+    assert!(rollup.flags.implausible && !rollup.flags.reset && !rollup.flags.estimated);
+    // Until the next one is there, nothing is made of it.
+    let newest = roll_up(&rule, late_at(0), &series(&values[..3])).unwrap();
+    assert_eq!((newest.increase, newest.count), (16.0, 2));
+    let spike = [(0, 1000.0), (5, 9e9), (10, 1050.0)];
+    assert_eq!(at_minute(Kind::NetCounter, 0, &spike).unwrap().increase, 50.0);
+}
+
+#[test]
+fn a_net_counter_that_begins_again_at_zero_gave_nothing_away() {
+    let values = [(0, 1e6), (5, 1e6 + 16.0), (10, 8.0), (14, 20.0)];
+    let rollup = roll_up(&RollupRule::of(Kind::NetCounter), late_at(0), &series(&values)).unwrap();
+    assert_eq!(rollup.increase, 16.0 + 8.0 + 12.0);
+    assert!(rollup.flags.reset && !rollup.flags.implausible);
+}
+
+#[test]
+fn a_net_counter_may_go_over_zero_and_back() {
+    let values = [(0, 5.0), (4, 0.0), (8, 5.0), (12, -5.0), (14, 0.0)];
+    let rollup = at_minute(Kind::NetCounter, 0, &values).unwrap();
+    assert_eq!((rollup.increase, rollup.count, rollup.flags), (-5.0, 5, RollupFlags::default()));
+    // 3 kW fed in for five minutes between hours of 2 kW drawn.
+    let values = [(0, 200.0), (3, 300.0), (8, 50.0), (11, 150.0), (14, 250.0)];
+    assert_eq!(at_minute(Kind::NetCounter, 0, &values).unwrap().flags, RollupFlags::default());
+}
+
+#[test]
+fn a_day_counter_that_was_away_for_a_day_has_begun_anew() {
+    let values = [(0, 3000.0), (1445, 9000.0), (1450, 9010.0)];
+    let rollup = roll_up(&RollupRule::of(Kind::DayCounter), late_at(1440), &series(&values)).unwrap();
+    assert_eq!(rollup.increase, 9010.0);
+    assert!(rollup.flags.estimated);
+}
+
+#[test]
+fn an_interval_s_energy_beyond_what_the_sensor_can_deliver_adds_nothing() {
+    // Rated 10 kW: five minutes and a quarter of an hour's allowance are 3.4 kWh.
+    let values = [(0, 100.0), (5, 150.0), (10, 9e9), (14, 3_200.0)];
+    let rollup = at_minute(Kind::IntervalEnergy, 0, &values).unwrap();
+    assert_eq!((rollup.increase, rollup.count, rollup.max), (3_450.0, 3, 3_200.0));
+    assert!(rollup.flags.implausible);
+    // A day's energy in one reading is taken.
+    let daily = [(0, 100_000.0), (1440, 120_000.0)];
+    assert_eq!(at_minute(Kind::IntervalEnergy, 0, &daily).unwrap().flags, RollupFlags::default());
+    assert_eq!(at_minute(Kind::IntervalEnergy, 0, &[(3, 120_000.0)]).unwrap().increase, 120_000.0);
+}
+
+#[test]
+fn power_beyond_twice_the_rating_is_no_power() {
+    let watts = Unit::parse("W").unwrap();
+    let values = series(&[(0, 4000.0), (5, 9e9), (10, 4000.0), (15, 4000.0)]);
+    for (rule, expected) in [
+        (RollupRule::of_series(Kind::Gauge, &watts, Some(5000.0)), (2, 4000.0, 300_000)),
+        (RollupRule::of_series(Kind::Gauge, &watts, None), (2, 4000.0, 300_000)),
+        (RollupRule::of_series(Kind::Gauge, &Unit::parse("V").unwrap(), Some(5000.0)), (3, 9e9, 900_000)),
+    ] {
+        let rollup = roll_up(&rule, late_at(0), &values).unwrap();
+        assert_eq!((rollup.count, rollup.max, rollup.covered_ms), expected);
+        assert_eq!(rollup.flags.implausible, rollup.count == 2);
+    }
+    let feeding_in = roll_up(&RollupRule::of_series(Kind::Gauge, &watts, Some(5000.0)), late_at(0), &series(&[(0, -9_900.0)]));
+    assert_eq!(feeding_in.unwrap().min, -9_900.0);
+}
+
+#[test]
 fn interval_energies_are_summed() {
     let rollup = at_minute(Kind::IntervalEnergy, 0, &[(0, 100.0), (5, 150.0), (20, 7.0)]).unwrap();
     assert_eq!(rollup.increase, 250.0);
@@ -197,7 +268,7 @@ fn any_series() -> impl Strategy<Value = Vec<Sample>> {
 proptest! {
     #[test]
     fn a_window_depends_on_its_context_only(kind in any_kind(), samples in any_series(), window in 0..40i64) {
-        let rule = RollupRule { max_rate: 10_000.0, ..RollupRule::of(kind) };
+        let rule = RollupRule { max_rate: 10_000.0, max_value: 60_000.0, ..RollupRule::of(kind) };
         let start = Timestamp::clamped(window * WINDOW_MS);
         let end = start.plus_millis(WINDOW_MS);
         let from = samples.partition_point(|s| s.at < start).saturating_sub(rule.context());
@@ -207,7 +278,7 @@ proptest! {
 
     #[test]
     fn windows_in_order_make_the_rollup_of_all_of_them(kind in any_kind(), samples in any_series(), first in 0..20i64, count in 1..20i64) {
-        let rule = RollupRule { max_rate: 10_000.0, ..RollupRule::of(kind) };
+        let rule = RollupRule { max_rate: 10_000.0, max_value: 60_000.0, ..RollupRule::of(kind) };
         let start = |number: i64| Timestamp::clamped(number * WINDOW_MS);
         let parts: Vec<_> = (first..first + count).filter_map(|number| roll_up(&rule, start(number), &samples)).collect();
         let sum = parts.iter().copied().reduce(|sum, part| sum.then(&part));
@@ -223,7 +294,7 @@ proptest! {
 
     #[test]
     fn a_change_reaches_the_affected_windows_only(kind in any_kind(), samples in any_series(), minute in 0..600i64, value in 0.0..50_000.0f64) {
-        let rule = RollupRule { max_rate: 10_000.0, ..RollupRule::of(kind) };
+        let rule = RollupRule { max_rate: 10_000.0, max_value: 60_000.0, ..RollupRule::of(kind) };
         let changed = Sample { at: Timestamp::clamped(minute * MINUTE), value };
         prop_assume!(samples.windows(2).all(|pair| pair[0].at < pair[1].at || pair[0].at != changed.at));
         let mut after = samples.clone();

@@ -3,7 +3,7 @@
 use heliograph_domain::{Kind, Quantity, SensorRole, TimeWindow, Timestamp};
 use heliograph_report::{Direction, EnergySource};
 
-use crate::site::{MINUTE, QUARTER, Site, Written, assert_close, at, counter, day, power, rising, ticks};
+use crate::site::{MINUTE, QUARTER, Site, Written, assert_close, at, counter, day, month, power, rising, ticks};
 
 const PRODUCED: Quantity = Quantity::EnergyProduced;
 const INVERTER: SensorRole = SensorRole::Inverter;
@@ -95,6 +95,58 @@ async fn a_counter_without_data_in_the_period_falls_to_interval_energy_then_powe
     assert_close(Some(of("inv-2").watt_hours), trapezoids(&sunny(QUARTER)));
     assert_eq!(of("inv-2").source, EnergySource::Power);
     assert_eq!(report.figures.produced.unwrap().source, EnergySource::Power, "a sum is as exact as its least exact part");
+}
+
+/// 1 kW all the time, quarter by quarter.
+fn steady(from: &str, until: &str) -> Vec<(Timestamp, f64)> {
+    ticks(TimeWindow::between(at(from), at(until)), QUARTER).into_iter().map(|time| (time, 1_000.0)).collect()
+}
+
+/// What a counter shows of it: 250 Wh a quarter.
+fn counted(from: &str, until: &str) -> Vec<(Timestamp, f64)> {
+    let start = at("2026-06-01T00:00:00Z");
+    steady(from, until).into_iter().map(|(time, _)| (time, time.millis_since(start) as f64 / 3_600.0)).collect()
+}
+
+async fn days_and_month(site: &Site) -> (Vec<Option<f64>>, Option<f64>) {
+    let mut days = Vec::new();
+    for number in 9..=12 {
+        days.push(site.report("gw-1", day(2026, 6, number)).await.figures.produced_wh());
+    }
+    (days, site.report("gw-1", month(2026, 6)).await.figures.produced_wh())
+}
+
+#[tokio::test]
+async fn power_goes_on_where_a_counter_went_silent_for_good_and_days_add_up_to_their_month() {
+    let site = utc_site().await;
+    let series = [
+        counter("inv-1", INVERTER, PRODUCED, counted("2026-06-09T00:00:00Z", "2026-06-10T12:00:00Z")),
+        power("inv-1", INVERTER, steady("2026-06-09T00:00:00Z", "2026-06-13T00:00:00Z")),
+    ];
+    site.write("gw-1", &series).await;
+    let (days, all) = days_and_month(&site).await;
+    days.iter().for_each(|day| assert_close(*day, 24_000.0));
+    assert_close(all, days.into_iter().flatten().sum());
+    let report = site.report("gw-1", month(2026, 6)).await;
+    assert_eq!(report.figures.produced.unwrap().source, EnergySource::Power, "and the report says so");
+}
+
+#[tokio::test]
+async fn what_a_counter_catches_up_is_no_other_days_and_days_add_up_to_their_month() {
+    let site = utc_site().await;
+    let series = [
+        counter("inv-1", INVERTER, PRODUCED, counted("2026-06-09T00:00:00Z", "2026-06-10T00:00:00Z")),
+        counter("inv-1", INVERTER, PRODUCED, counted("2026-06-12T00:00:00Z", "2026-06-13T00:00:00Z")),
+        power("inv-1", INVERTER, steady("2026-06-09T00:00:00Z", "2026-06-13T00:00:00Z")),
+    ];
+    for series in series {
+        site.write("gw-1", &[series]).await;
+    }
+    let (days, all) = days_and_month(&site).await;
+    assert_eq!((days[1], days[2]), (None, None), "days that the counter speaks of later");
+    assert_close(days[0], 24_000.0);
+    assert_close(days[3], 72_000.0);
+    assert_close(all, 96_000.0);
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ fn stored(
         first,
     };
     let extent = first.zip(last).map(|(first, last)| Extent { first, last });
-    let rule = RollupRule { max_rate: rated_w.unwrap_or(RollupRule::DEFAULT_MAX_RATE_WH), ..RollupRule::of(kind) };
+    let rule = RollupRule::of_series(kind, &record.unit, rated_w);
     StoredSeries { slot, sensor, record, extent, rule, corrections: None }
 }
 

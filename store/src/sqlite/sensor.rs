@@ -50,19 +50,21 @@ pub(crate) fn series(connection: &Connection, number: i64) -> Result<Vec<StoredS
         let extent = extents.get(&slot).copied();
         let kind = Kind::parse(&row.get::<_, String>(4)?)?;
         let rated_w: Option<f64> = row.get(6)?;
+        let unit = Unit::parse(&row.get::<_, String>(3)?)?;
+        let rule = RollupRule::of_series(kind, &unit, rated_w);
         let stored = StoredSeries {
             slot,
             sensor: SensorId::parse(&row.get::<_, String>(1)?)?,
             record: SeriesRecord {
                 metric: MetricName::parse(&row.get::<_, String>(2)?)?,
-                unit: Unit::parse(&row.get::<_, String>(3)?)?,
+                unit,
                 kind,
                 quantity: Quantity::parse(&row.get::<_, String>(5)?)?,
                 latest: extent.and_then(|extent| extent.latest).map(|(at, value)| Sample { at, value }),
                 first: extent.map(|extent| extent.first),
             },
             extent: extent.map(|extent| Extent { first: extent.first, last: extent.last }),
-            rule: RollupRule { max_rate: rated_w.unwrap_or(RollupRule::DEFAULT_MAX_RATE_WH), ..RollupRule::of(kind) },
+            rule,
             corrections: None,
         };
         series.push(stored.corrected_by(&corrections));

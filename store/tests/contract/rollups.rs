@@ -65,14 +65,15 @@ pub(crate) fn settled(arrivals: &[Arrival], series: usize) -> Vec<(i64, f64)> {
     by_minute.into_iter().collect()
 }
 
-/// All readings of a counter that count, by the rule in words: an impossible
-/// rise that is gone at the next reading does not; a fall that is not borne out
-/// by the next reading does not, unless it only undoes such a rise.
+/// All readings that count, by the rule in words: of a counter an impossible rise
+/// that is gone at the next reading does not; a fall that is not borne out by the
+/// next reading does not, unless it only undoes such a rise. Of a net counter what
+/// goes where it cannot, or to nothing at once, does not until the next reading
+/// stays there, and neither does a whole excursion. An interval's energy does not
+/// that is more than the time to the farther reading beside it allows.
 fn without_outliers(kind: Kind, all: &[(i64, f64)], most: f64) -> Vec<(i64, f64)> {
-    if !matches!(kind, Kind::Counter | Kind::DayCounter) {
-        return all.to_vec();
-    }
-    let possible = |a: (i64, f64), b: (i64, f64)| b.1 - a.1 <= most * ((b.0 - a.0) as f64 / 3.6e6 * 1.1 + 0.25);
+    let within = |change: f64, millis: i64| change <= most * (millis as f64 / 3.6e6 * 1.1 + 0.25);
+    let possible = |a: (i64, f64), b: (i64, f64)| within(b.1 - a.1, b.0 - a.0);
     let spike = |i: usize| {
         i > 0
             && i + 1 < all.len()
@@ -83,7 +84,41 @@ fn without_outliers(kind: Kind, all: &[(i64, f64)], most: f64) -> Vec<(i64, f64)
     };
     let dip =
         |i: usize| i > 0 && all[i].1 < all[i - 1].1 && (i + 1 == all.len() || all[i + 1].1 >= all[i - 1].1) && !spike(i - 1);
-    (0..all.len()).filter(|i| !spike(*i) && !dip(*i)).map(|i| all[i]).collect()
+    let away = |i: usize| {
+        let way = (all[i].1 - all[i - 1].1).abs();
+        !within(way, all[i].0 - all[i - 1].0) || zeroed(all, i - 1, i, i + 1, most)
+    };
+    let back =
+        |i: usize| i > 0 && i + 1 < all.len() && (all[i + 1].1 - all[i - 1].1).abs() * 10.0 <= (all[i].1 - all[i - 1].1).abs();
+    let excursion = |i: usize| back(i) && away(i);
+    let counts = |i: &usize| {
+        let i = *i;
+        match kind {
+            Kind::Counter | Kind::DayCounter => !spike(i) && !dip(i),
+            Kind::NetCounter => i == 0 || excursion(i - 1) || !(excursion(i) || (i + 1 == all.len() && away(i))),
+            Kind::IntervalEnergy => {
+                let beside = [i.checked_sub(1), Some(i + 1)].into_iter().flatten().filter_map(|j| all.get(j));
+                let longest = beside.map(|other| (other.0 - all[i].0).abs()).max().unwrap_or(i64::MAX);
+                within(all[i].1.abs(), longest.min(86_400_000))
+            }
+            Kind::Gauge => true,
+        }
+    };
+    (0..all.len()).filter(counts).map(|i| all[i]).collect()
+}
+
+/// Whether a net counter falls to a hundredth, and that at more than twenty times
+/// the pace of just before and of just after `next`.
+fn zeroed(all: &[(i64, f64)], from: usize, to: usize, next: usize, most: f64) -> bool {
+    let change = |i: usize, j: usize| ((all[j].1 - all[i].1).abs(), (all[j].0 - all[i].0) as f64);
+    let pace = |i: usize, j: usize| match change(i, j) {
+        (change, millis) if change <= most * (millis / 3.6e6 * 1.1 + 0.25) => change / millis,
+        _ => 0.0,
+    };
+    let before = if from > 0 { pace(from - 1, from) } else { 0.0 };
+    let after = if next + 1 < all.len() { pace(next, next + 1) } else { 0.0 };
+    let (fall, millis) = change(from, to);
+    all[to].1.abs() * 100.0 <= all[from].1.abs() && fall > 20.0 * before.max(after) * millis
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -102,10 +137,17 @@ pub(crate) struct Expected {
 fn rise(kind: Kind, all: &[(i64, f64)], (a, from): (i64, f64), (b, to): (i64, f64), most: f64) -> f64 {
     let possible = |rise: f64, millis: i64| rise.abs() <= most * (millis as f64 / 3.6e6 * 1.1 + 0.25);
     let judged = |rise: f64| if possible(rise, b - a) { rise } else { 0.0 };
-    if to >= from || kind == Kind::NetCounter {
+    let place = |at: i64| all.iter().position(|(time, _)| *time == at).unwrap();
+    if kind == Kind::NetCounter {
+        let anew = zeroed(all, place(a), place(b), place(b), most);
+        return judged(if anew { to } else { to - from });
+    }
+    if kind == Kind::DayCounter && b - a >= 86_400_000 {
+        return if to < 0.0 { 0.0 } else { judged(to) };
+    }
+    if to >= from {
         return judged(to - from);
     }
-    let place = |at: i64| all.iter().position(|(time, _)| *time == at).unwrap();
     let pace = |pair: &[(i64, f64)]| {
         let (millis, rise) = (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1);
         if rise <= most * (millis as f64 / 3.6e6 * 1.1 + 0.25) { rise / millis as f64 } else { 0.0 }
@@ -136,7 +178,9 @@ pub(crate) fn add_up(kind: Kind, readings: &[(i64, f64)], start: i64, end: i64, 
     for pair in kept.windows(2) {
         let ((a, from), (b, to)) = (pair[0], pair[1]);
         let shared = b.min(end) - a.max(start);
-        let linked = b - a <= MAX_GAP;
+        // Only a counter goes on over a reading that does not count.
+        let between = readings.iter().any(|(at, _)| a < *at && *at < b);
+        let linked = b - a <= MAX_GAP && (kind.accumulates() || !between);
         if linked && shared > 0 {
             sum.covered_ms += shared;
             if kind == Kind::Gauge {
