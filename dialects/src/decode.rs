@@ -205,14 +205,19 @@ fn decode_inner(bytes: &[u8], context: &Context<'_>) -> Result<Decoded, Fatal> {
     })
 }
 
-/// More than the largest documents of devices have: theirs are below a megabyte.
-const MOST_ELEMENTS: usize = 300_000;
+/// An element that says something has so many bytes at least: `<c>1</c>`. What a
+/// decoder keeps of one that says nothing, such as `<c/>`, may be many times as large,
+/// so that a document has no more elements than it would have of these.
+const BYTES_AN_ELEMENT: usize = 7;
+
+/// Elements that even a short document may have, whatever they say.
+const SOME_ELEMENTS: usize = 1_000;
 
 fn decode_text(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded, Refusal> {
     parser.root()?;
     let dialect = recognise(parser);
     if !matches!(dialect, Some(Dialect::Native | Dialect::SenMl)) {
-        parser.limit_elements(MOST_ELEMENTS);
+        parser.limit_elements(SOME_ELEMENTS + parser.text().len() / BYTES_AN_ELEMENT);
     }
     let decoded = match dialect {
         Some(Dialect::Native) => native::decode(parser, context)?,

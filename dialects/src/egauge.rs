@@ -2,9 +2,10 @@
 //!
 //! A column is a register, which is the sensor; its type says what is summed up.
 //! Registers are signed 64-bit numbers that may wrap; power is kept as watt
-//! seconds, what else there is as thousandths of its unit times seconds. Rows run
-//! back in time from the block's time stamp. In a document of differences the
-//! first row is absolute and the chain goes on from block to block.
+//! seconds, what else there is as parts of its unit times seconds. Rows run back in
+//! time from the block's time stamp. In a document of differences the first row is
+//! absolute and the chain goes on from block to block, also through one that repeats
+//! its columns.
 
 use heliograph_domain::{Kind, Quantity, RefusalCode};
 
@@ -88,10 +89,13 @@ impl Rows {
         Ok(())
     }
 
-    /// A block with columns of its own begins anew.
+    /// A block with other columns begins anew; one that repeats them goes on.
     fn adopt(&mut self, fresh: &mut Vec<Register>) {
-        if !fresh.is_empty() {
-            self.registers = std::mem::take(fresh);
+        let fresh = std::mem::take(fresh);
+        let same = |(known, fresh): (&Register, &Register)| known.name == fresh.name && known.kind == fresh.kind;
+        let repeated = fresh.len() == self.registers.len() && self.registers.iter().zip(&fresh).all(same);
+        if !fresh.is_empty() && !repeated {
+            self.registers = fresh;
             self.begun = false;
         }
     }
@@ -182,30 +186,38 @@ const fn measure(
     Measure { kind, cumulative, summed, instant, unit, parts }
 }
 
-/// The types of registers as eGauge's own documentation of its interface has them.
+/// In how many parts money is counted.
+const TWO_TO_THE_29: f64 = 536_870_912.0;
+
+/// The types of registers and their quanta, as eGauge's own documentation of its
+/// interface has them: power, irradiance, pressure, resistance, mass flow and numbers are
+/// whole, money and volume flow are counted in smaller parts, all else in thousandths.
 const MEASURES: &[Measure] = &[
     measure("P", "P.cumulative", "Ws", "P.instant", "W", 1.0),
     measure("S", "S.cumulative", "VAs", "S.instant", "VA", 1.0),
+    measure("var", "var.cumulative", "var*s", "var.instant", "var", 1.0),
     measure("V", "V.cumulative", "V*s", "V.instant", "V", 1000.0),
     measure("I", "I.cumulative", "A*s", "I.instant", "A", 1000.0),
     measure("F", "F.cumulative", "Hz*s", "F.instant", "Hz", 1000.0),
     measure("T", "T.cumulative", "C*s", "T.instant", "C", 1000.0),
     measure("h", "h.cumulative", "%*s", "h.instant", "%", 1000.0),
     measure("%", "%.cumulative", "%*s", "%.instant", "%", 1000.0),
-    measure("Ee", "Ee.cumulative", "W/m^2*s", "Ee.instant", "W/m^2", 1000.0),
-    measure("Pa", "Pa.cumulative", "Pa*s", "Pa.instant", "Pa", 1000.0),
-    measure("R", "R.cumulative", "Ohm*s", "R.instant", "Ohm", 1000.0),
-    measure("var", "var.cumulative", "var*s", "var.instant", "var", 1000.0),
-    measure("Q", "Q.cumulative", "g", "Q.instant", "g/s", 1000.0),
+    measure("THD", "THD.cumulative", "%*s", "THD.instant", "%", 1000.0),
+    measure("Ee", "Ee.cumulative", "W/m^2*s", "Ee.instant", "W/m^2", 1.0),
+    measure("Pa", "Pa.cumulative", "Pa*s", "Pa.instant", "Pa", 1.0),
+    measure("R", "R.cumulative", "Ohm*s", "R.instant", "Ohm", 1.0),
+    measure("Q", "Q.cumulative", "g", "Q.instant", "g/s", 1.0),
     measure("Qe", "Qe.cumulative", "Ah*s", "Qe.instant", "Ah", 1000.0),
-    measure("Qv", "Qv.cumulative", "m^3", "Qv.instant", "m^3/s", 1000.0),
+    measure("Qv", "Qv.cumulative", "m^3", "Qv.instant", "m^3/s", 1e9),
     measure("m", "m.cumulative", "g*s", "m.instant", "g", 1000.0),
     measure("v", "v.cumulative", "m", "v.instant", "m/s", 1000.0),
     measure("a", "a.cumulative", "deg*s", "a.instant", "deg", 1000.0),
     measure("aq", "aq.cumulative", "aq*s", "aq.instant", "aq", 1000.0),
     measure("ppm", "ppm.cumulative", "ppm*s", "ppm.instant", "ppm", 1000.0),
-    measure("THD", "THD.cumulative", "%*s", "THD.instant", "%", 1000.0),
-    measure("$", "$.cumulative", "$*s", "$.instant", "$", 1000.0),
+    measure("$", "$.cumulative", "$", "$.instant", "$/s", TWO_TO_THE_29),
+    measure("#", "#.cumulative", "s", "#.instant", "", 1.0),
+    measure("#3", "#3.cumulative", "s", "#3.instant", "", 1000.0),
+    measure("d", "d.cumulative", "s", "d.instant", "", 1.0),
 ];
 
 const OTHER: Measure = measure("", "cumulative", "", "instant", "", 1000.0);

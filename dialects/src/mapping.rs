@@ -21,7 +21,7 @@ use crate::text::shown;
 use crate::xml::Parser;
 use capture::{Captured, Paths, Record, Slot};
 use template::{Condition, Source, Tables, Template, entry};
-use value::{NumberForm, TimeForm, later, prefix};
+use value::{Drop, NumberForm, TimeForm, later, prefix, scaled};
 
 /// Why a mapping is none; says where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +61,7 @@ struct Reading {
     unit: Template<Slot>,
     value: Template<Slot>,
     number: NumberForm,
-    drop: Vec<String>,
+    drop: Drop,
     factor: f64,
     multiply: Option<Template<Slot>>,
     divide: Option<Template<Slot>>,
@@ -183,7 +183,7 @@ struct View<'v> {
 impl Source<Slot> for View<'_> {
     fn found(&self, slot: &Slot) -> &str {
         match self.record {
-            Some(record) => self.captured.text(record, *slot, &self.mapping.paths),
+            Some(record) => self.captured.text(record, *slot),
             None => self.captured.of_document(*slot),
         }
     }
@@ -212,7 +212,7 @@ impl Reading {
             return false;
         }
         let text = self.value.evaluate(view);
-        if text.is_empty() || self.drop.contains(&text) {
+        if text.is_empty() || self.drop.has(&text, self.number) {
             return true;
         }
         let (sensor, unit) = (self.sensor.evaluate(view), self.unit.evaluate(view));
@@ -237,7 +237,8 @@ impl Reading {
     }
 
     fn number(&self, view: &View<'_>, text: &str) -> Result<f64, Fault> {
-        let mut value = self.number.parse(text).ok_or_else(|| bad_value(text))? * self.factor;
+        let mut value = self.number.parse(text).ok_or_else(|| bad_value(text))?;
+        value = scaled(value, self.factor);
         if let Some(template) = &self.multiply {
             value *= operand(template, view, "multiply")?.unwrap_or(1.0);
         }
@@ -256,7 +257,7 @@ impl Reading {
         if let Some(template) = &self.prefix {
             let text = template.evaluate(view);
             let factor = prefix(&text).ok_or_else(|| (RefusalCode::BadValue, format!("prefix {} is not known", shown(&text))))?;
-            value *= factor;
+            value = scaled(value, factor);
         }
         Ok(value)
     }
@@ -304,6 +305,7 @@ const SOURCES: &[&str] = &[
     include_str!("../profiles/nexsens.toml"),
     include_str!("../profiles/espi.toml"),
     include_str!("../profiles/cim.toml"),
+    include_str!("../profiles/idigi.toml"),
 ];
 
 /// The mappings that come with the product.

@@ -284,10 +284,14 @@ fn unsigned(text: &str) -> Option<u64> {
     }
 }
 
-/// A two's complement of as many bits as there are digits for.
+/// A number of 24 or 32 bits, in six or eight digits, is a two's complement; one of
+/// another length has no sign.
 fn signed(text: &str) -> Option<f64> {
     let Some(digits) = hex(text) else { return text.parse::<i64>().ok().map(|value| value as f64) };
-    let value = i128::from(u64::from_str_radix(digits, 16).ok()?);
-    let span = 1_i128 << (4 * digits.len());
-    Some(if value >= span / 2 { value - span } else { value } as f64)
+    let value = i64::try_from(u64::from_str_radix(digits, 16).ok()?).ok();
+    let span = 1_i64 << (4 * digits.len().min(8));
+    match (value, digits.len()) {
+        (Some(value), 6 | 8) if value >= span / 2 => Some((value - span) as f64),
+        _ => unsigned(text).map(|value| value as f64),
+    }
 }

@@ -3,7 +3,8 @@
 //!
 //! A record is a reading of the sensor `bn` + `n`, metric `value`, in `u` or
 //! `bu`. A sum (`s`, raised by `bs`) is one of the metric `sum`, whose unit is
-//! that of the record times seconds, as the RFC says. Records of texts, booleans
+//! that of the record times seconds, as the RFC says. A record with neither has the
+//! value `bv` and the sum `bs`, where those are stated. Records of texts, booleans
 //! and data are not readings. The gateway is the connection's: SenML names none.
 
 use heliograph_domain::{RefusalCode, Timestamp};
@@ -52,7 +53,7 @@ struct Base {
     time: f64,
     unit: String,
     value: Option<f64>,
-    sum: f64,
+    sum: Option<f64>,
 }
 
 impl Base {
@@ -65,7 +66,7 @@ impl Base {
                 // Drafts: a boolean value of the record.
                 "bv" if matches!(trim(text), "true" | "false") => {}
                 "bv" => self.value = Some(number(text)),
-                "bs" => self.sum = number(text),
+                "bs" => self.sum = Some(number(text)),
                 "bver" | "ver" => check_version(text)?,
                 _ if label.ends_with('_') => {
                     let what = format!("SenML label {} must be understood and is not", shown(label));
@@ -122,12 +123,12 @@ impl<'a, 'c> Pack<'a, 'c> {
             let unit = fields.unit.unwrap_or(&self.base.unit).to_owned();
             self.reading(parser.offset(), &fields, "value", &unit, value);
         }
-        if let Some(text) = fields.sum {
+        if let Some(sum) = self.sum(&fields) {
             let unit = match fields.unit.unwrap_or(&self.base.unit) {
                 "" => "s".to_owned(),
                 unit => format!("{unit}*s"),
             };
-            self.reading(parser.offset(), &fields, "sum", &unit, finite(number(text) + self.base.sum, text));
+            self.reading(parser.offset(), &fields, "sum", &unit, sum);
         }
         Ok(())
     }
@@ -138,7 +139,18 @@ impl<'a, 'c> Pack<'a, 'c> {
             (Some(text), base) => Some(finite(number(text) + base.unwrap_or(0.0), text)),
             (None, _) if fields.other_value || fields.sum.is_some() || fields.only_base() => None,
             (None, Some(base)) => Some(finite(base, "of the base")),
+            (None, None) if self.base.sum.is_some() => None,
             (None, None) => Some(Err((RefusalCode::BadValue, "record has no value".to_owned()))),
+        }
+    }
+
+    /// The sum of `s`; of `bs` alone where a record has neither value nor sum of its
+    /// own.
+    fn sum(&self, fields: &Fields<'_>) -> Option<Result<f64, Fault>> {
+        match (fields.sum, self.base.sum) {
+            (Some(text), base) => Some(finite(number(text) + base.unwrap_or(0.0), text)),
+            (None, Some(base)) if !fields.has_value() && !fields.only_base() => Some(finite(base, "of the base")),
+            (None, _) => None,
         }
     }
 
@@ -170,6 +182,10 @@ impl<'a, 'c> Pack<'a, 'c> {
 }
 
 impl Fields<'_> {
+    fn has_value(&self) -> bool {
+        self.value.is_some() || self.other_value
+    }
+
     /// Whether it only sets base fields for the records after it.
     fn only_base(&self) -> bool {
         self.name.is_empty() && self.unit.is_none() && self.time.is_none()

@@ -45,18 +45,16 @@ pub(super) struct Record {
     /// The byte at which it begins.
     pub(super) at: usize,
     /// The element's number and those of the elements around it, the document first.
-    chain: Vec<u32>,
+    chain: Box<[u32]>,
     /// How many of its kind stand before it in the same element.
     pub(super) before: usize,
-    /// Its place among them, from 1.
-    position: String,
 }
 
 /// What a document holds of what was sought.
 #[derive(Debug, Default)]
 pub(super) struct Captured {
     pub(super) records: Vec<Record>,
-    found: HashMap<(u32, usize), String>,
+    found: HashMap<(u32, usize), Box<str>>,
 }
 
 impl Paths {
@@ -103,17 +101,17 @@ impl Paths {
 
 impl Captured {
     /// What a slot holds for a record; empty where nothing was found.
-    pub(super) fn text<'c>(&'c self, record: &'c Record, slot: Slot, paths: &Paths) -> &'c str {
-        if paths.sought.get(slot.path).is_some_and(|sought| sought.take == Take::Position) {
-            return &record.position;
-        }
-        let anchor = record.chain.get(slot.anchor).copied().unwrap_or(0);
-        self.found.get(&(anchor, slot.path)).map_or("", String::as_str)
+    pub(super) fn text(&self, record: &Record, slot: Slot) -> &str {
+        self.found_at(record.chain.get(slot.anchor).copied().unwrap_or(0), slot)
     }
 
     /// What a slot of the document holds.
     pub(super) fn of_document(&self, slot: Slot) -> &str {
-        self.found.get(&(0, slot.path)).map_or("", String::as_str)
+        self.found_at(0, slot)
+    }
+
+    fn found_at(&self, anchor: u32, slot: Slot) -> &str {
+        self.found.get(&(anchor, slot.path)).map_or("", AsRef::as_ref)
     }
 }
 
@@ -143,7 +141,8 @@ impl Pass<'_> {
         self.elements = self.elements.saturating_add(1);
         let mut element = Open { number: self.elements, ..Open::default() };
         let (depth, name) = (self.open.len(), parser.local_name());
-        let leads = |steps: &[Step]| steps.get(depth).is_some_and(|step| step.matches(name, |key| parser.attribute(key)));
+        let leads =
+            |steps: &[Step]| steps.get(depth).is_some_and(|step| step.matches(name, depth == 0, |key| parser.attribute(key)));
         match self.open.last() {
             None => {
                 element.records = (0..self.paths.records.len()).collect();
@@ -176,7 +175,7 @@ impl Pass<'_> {
             chain.push(0);
             chain.extend(self.open.iter().map(|open| open.number));
             chain.push(element.number);
-            self.captured.records.push(Record { rule: *rule, at, chain, before, position: (before + 1).to_string() });
+            self.captured.records.push(Record { rule: *rule, at, chain: chain.into_boxed_slice(), before });
         }
     }
 
@@ -200,16 +199,24 @@ impl Pass<'_> {
                     element.text_for.push(key);
                     continue;
                 }
-                Take::Position => continue,
-                Take::Name => Some(parser.local_name()),
-                Take::Attribute(name) => parser.attribute(name),
-                Take::FirstAttribute => parser.attributes().next().map(|(_, value)| value),
-                Take::FirstAttributeName => parser.attributes().next().map(|(name, _)| name),
+                Take::Position => Some(self.position(element.number, &sought.steps)),
+                Take::Name => Some(cut(parser.local_name()).to_owned()),
+                Take::Attribute(name) => parser.attribute(name).map(cut).map(str::to_owned),
+                Take::FirstAttribute => parser.attributes().next().map(|(_, value)| cut(value).to_owned()),
+                Take::FirstAttributeName => parser.attributes().next().map(|(name, _)| cut(name).to_owned()),
             };
             if let Some(text) = text {
-                self.captured.found.insert(key, cut(text).to_owned());
+                self.captured.found.insert(key, text.into_boxed_str());
             }
         }
+    }
+
+    /// The place of an element that has just begun among the records of its kind
+    /// beside it, from 1.
+    fn position(&self, element: u32, steps: &[Step]) -> String {
+        let mut begun = self.captured.records.iter().rev().take_while(|record| record.chain.last() == Some(&element));
+        let of_kind = begun.find(|record| self.paths.records.get(record.rule).is_some_and(|path| path.as_slice() == steps));
+        of_kind.map_or_else(String::new, |record| (record.before + 1).to_string())
     }
 
     fn text(&mut self, text: &str) {
@@ -226,7 +233,7 @@ impl Pass<'_> {
     fn leave(&mut self) {
         let Some(element) = self.open.pop() else { return };
         for key in element.text_for {
-            self.captured.found.entry(key).or_insert_with(|| element.text.clone());
+            self.captured.found.entry(key).or_insert_with(|| element.text.as_str().into());
         }
     }
 }

@@ -11,9 +11,11 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Whether an element is such a step.
-    pub(super) fn matches<'p>(&self, name: &str, attribute: impl FnOnce(&str) -> Option<&'p str>) -> bool {
-        self.name.as_ref().is_none_or(|wanted| wanted == name)
+    /// Whether an element is such a step. The root's name is known without regard to
+    /// case, as it is where documents are recognised.
+    pub(super) fn matches<'p>(&self, name: &str, is_root: bool, attribute: impl FnOnce(&str) -> Option<&'p str>) -> bool {
+        let is_named = |wanted: &String| if is_root { wanted.eq_ignore_ascii_case(name) } else { wanted == name };
+        self.name.as_ref().is_none_or(is_named)
             && self.condition.as_ref().is_none_or(|(key, value)| attribute(key) == Some(value))
     }
 }

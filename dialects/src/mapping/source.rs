@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::capture::{Paths, Slot};
 use super::path::{Selector, absolute};
 use super::template::{Condition, Tables, Template};
-use super::value::{NumberForm, TimeForm};
+use super::value::{Drop, NumberForm, TimeForm};
 use super::{Lookup, Mapping, Reading};
 
 /// More records of different kinds than any device has.
@@ -148,7 +148,7 @@ impl Compiler<'_> {
             unit: self.template("unit", Some(record), &written.unit)?,
             value: self.template("value", Some(record), &written.value)?,
             number: written.number,
-            drop: written.drop.clone(),
+            drop: Drop::new(&written.drop, written.number),
             factor: written.factor,
             multiply: self.optional("multiply", record, written.multiply.as_deref())?,
             divide: self.optional("divide", record, written.divide.as_deref())?,

@@ -275,21 +275,25 @@ enum Test {
     Is(String),
     IsNot(String),
     Matches(Regex),
+    MatchesNot(Regex),
 }
 
 impl Condition<Selector> {
-    /// Reads `State != '0'`, `name() matches '^ch[0-9]$'`.
+    /// Reads `State != '0'`, `name() matches '^ch[0-9]$'`, `Unit !matches '^k'`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let unreadable = || format!("condition {text:?} is not: path, then =, != or matches, then a text in quotes");
+        let unreadable = || format!("condition {text:?} is not: path, then =, !=, matches or !matches, then a text in quotes");
         let (head, quoted) = text.split_once('\'').ok_or_else(unreadable)?;
         let wanted = quoted.strip_suffix('\'').ok_or_else(unreadable)?;
         let head = head.trim();
+        let regex = || bounded_regex(wanted).map_err(|error| format!("condition {text:?}: {error}"));
         let (path, test) = if let Some(path) = head.strip_suffix("!=") {
             (path, Test::IsNot(wanted.to_owned()))
         } else if let Some(path) = head.strip_suffix('=') {
             (path, Test::Is(wanted.to_owned()))
+        } else if let Some(path) = head.strip_suffix("!matches") {
+            (path, Test::MatchesNot(regex()?))
         } else if let Some(path) = head.strip_suffix("matches") {
-            (path, Test::Matches(bounded_regex(wanted).map_err(|error| format!("condition {text:?}: {error}"))?))
+            (path, Test::Matches(regex()?))
         } else {
             return Err(unreadable());
         };
@@ -308,6 +312,7 @@ impl<S> Condition<S> {
             Test::Is(wanted) => left == *wanted,
             Test::IsNot(unwanted) => left != *unwanted,
             Test::Matches(regex) => regex.is_match(&left),
+            Test::MatchesNot(regex) => !regex.is_match(&left),
         }
     }
 }

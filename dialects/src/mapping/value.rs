@@ -49,11 +49,40 @@ fn hex(text: &str) -> Option<(u64, usize)> {
     is_hex.then(|| u64::from_str_radix(digits, 16).ok()).flatten().map(|value| (value, digits.len()))
 }
 
-/// What a prefix stands for: a number, or a prefix of the SI (`my` is how some
-/// devices write micro). Nothing stands for 1.
+/// Values that are no reading: texts, and numbers however they are written.
+#[derive(Debug, Clone)]
+pub(super) struct Drop {
+    texts: Vec<String>,
+    numbers: Vec<f64>,
+}
+
+impl Drop {
+    pub(super) fn new(texts: &[String], form: NumberForm) -> Self {
+        Self { texts: texts.to_vec(), numbers: texts.iter().filter_map(|text| form.parse(text)).collect() }
+    }
+
+    /// Whether a value is one of them.
+    pub(super) fn has(&self, text: &str, form: NumberForm) -> bool {
+        let is_number = || form.parse(text).is_some_and(|number| self.numbers.contains(&number));
+        self.texts.iter().any(|dropped| dropped == text) || !self.numbers.is_empty() && is_number()
+    }
+}
+
+/// What a prefix stands for: a number, a prefix of the SI (`my` is how some devices
+/// write micro), or both: `10 k`. Nothing stands for 1.
 pub(super) fn prefix(text: &str) -> Option<f64> {
+    text.split_ascii_whitespace().try_fold(1.0, |product, part| Some(product * one_prefix(part)?))
+}
+
+/// A value times a factor: divided where the factor is a whole part of 1, since 227 times
+/// 0.1 is not the number nearest to 22.7.
+pub(super) fn scaled(value: f64, factor: f64) -> f64 {
+    let parts = (1.0 / factor).round();
+    if parts.abs() > 1.0 && 1.0 / parts == factor { value / parts } else { value * factor }
+}
+
+fn one_prefix(text: &str) -> Option<f64> {
     match text {
-        "" => Some(1.0),
         "n" => Some(1e-9),
         "my" | "u" | "µ" | "μ" => Some(1e-6),
         "m" => Some(1e-3),
@@ -78,6 +107,8 @@ pub(super) enum TimeForm {
     UnixMs,
     /// Seconds since 1970, hexadecimal.
     UnixHex,
+    /// Milliseconds since 1970, hexadecimal.
+    UnixMsHex,
     /// Seconds since 2000.
     Epoch2000,
     /// Seconds since 2000, hexadecimal.
@@ -97,11 +128,12 @@ impl TimeForm {
             "unix" => Ok(Self::Unix),
             "unix-ms" => Ok(Self::UnixMs),
             "unix-hex" => Ok(Self::UnixHex),
+            "unix-ms-hex" => Ok(Self::UnixMsHex),
             "epoch-2000" => Ok(Self::Epoch2000),
             "epoch-2000-hex" => Ok(Self::Epoch2000Hex),
             pattern if pattern.contains('%') => Ok(Self::Pattern(pattern.to_owned())),
             other => Err(format!(
-                "time-format {other:?} is none of rfc3339, unix, unix-ms, unix-hex, epoch-2000, epoch-2000-hex, nor a pattern with %"
+                "time-format {other:?} is none of rfc3339, unix, unix-ms, unix-hex, unix-ms-hex, epoch-2000, epoch-2000-hex, nor a pattern with %"
             )),
         }
     }
@@ -119,6 +151,7 @@ impl TimeForm {
             Self::Unix => seconds(parse_number(digits), 1000.0, 0)?,
             Self::UnixMs => seconds(parse_number(digits), 1.0, 0)?,
             Self::UnixHex => seconds(NumberForm::Hex.parse(digits), 1000.0, 0)?,
+            Self::UnixMsHex => seconds(NumberForm::Hex.parse(digits), 1.0, 0)?,
             Self::Epoch2000 => seconds(parse_number(digits), 1000.0, EPOCH_2000)?,
             Self::Epoch2000Hex => seconds(NumberForm::Hex.parse(digits), 1000.0, EPOCH_2000)?,
             Self::Pattern(pattern) => patterned(pattern, text).ok_or_else(unreadable)?,
@@ -189,6 +222,39 @@ mod tests {
     }
 
     #[test]
+    fn prefixes_are_numbers_letters_or_both() {
+        for (text, factor) in
+            [("", Some(1.0)), ("my", Some(1e-6)), ("1e-1", Some(0.1)), ("10 k", Some(1e4)), ("lots", None), ("10 lots", None)]
+        {
+            assert_eq!(prefix(text), factor, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_scaled_is_the_nearest_number() {
+        for (value, factor, expected) in
+            [(227.0, 0.1, 22.7), (1076.0, 1e-3, 1.076), (3.0, 100.0, 300.0), (2.0, 0.3, 0.6), (5.0, 0.0, 0.0), (8.0, -0.25, -2.0)]
+        {
+            assert_eq!(scaled(value, factor), expected, "{value} by {factor}");
+        }
+    }
+
+    #[test]
+    fn dropped_numbers_are_known_in_every_spelling() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let drop = Drop::new(&texts(&["-999.9", "NaN"]), NumberForm::Decimal);
+        for (text, dropped) in
+            [("-999.9", true), ("-999.90", true), ("-9.999e2", true), ("NaN", true), ("-999", false), ("nan", false)]
+        {
+            assert_eq!(drop.has(text, NumberForm::Decimal), dropped, "{text}");
+        }
+        let drop = Drop::new(&texts(&["-999,9"]), NumberForm::DecimalComma);
+        assert!(drop.has("-999,90", NumberForm::DecimalComma) && !drop.has("999,9", NumberForm::DecimalComma));
+        let drop = Drop::new(&texts(&["0xFFFF"]), NumberForm::Hex);
+        assert!(drop.has("ffff", NumberForm::Hex) && !drop.has("0", NumberForm::Hex));
+    }
+
+    #[test]
     fn times_are_read_in_every_form() {
         let noon = When::At(Timestamp::parse_rfc3339("2026-11-20T12:00:00Z").unwrap());
         let berlin = Zone::parse("Europe/Berlin").unwrap();
@@ -199,6 +265,9 @@ mod tests {
             ("unix", "1795176000.0"),
             ("unix-ms", "1795176000000"),
             ("unix-hex", "0x6b003640"),
+            ("unix-hex", "@6B003640"),
+            ("unix-ms-hex", "0x1a1f8d3ea00"),
+            ("unix-ms-hex", "@1a1f8d3ea00"),
             ("epoch-2000", "848491200"),
             ("epoch-2000-hex", "0x3292f2c0"),
             ("%d.%m.%Y %H:%M", "20.11.2026 13:00"),

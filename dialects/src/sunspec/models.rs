@@ -29,6 +29,8 @@ pub(super) fn find(model: u32, point: &str) -> Option<&'static Known> {
         122 => STATUS,
         160 => TRACKER,
         201..=204 | 211..=214 => METER,
+        306 => REFERENCE,
+        307 if point == "WndSpd" => STATION_WIND,
         302..=308 => WEATHER,
         401..=404 => COMBINER,
         501 | 502 => PANEL,
@@ -90,6 +92,15 @@ const METER: &[Row] = &[
     row(&["TotVArhExpQ4", "TotVArhExpQ4PhA", "TotVArhExpQ4PhB", "TotVArhExpQ4PhC"], "varh", "TotVArh_SF"),
 ];
 
+/// The published table says W/m2 of all four, which is a slip: its texts say what they
+/// are.
+const REFERENCE: &[Row] = &[row(&["GHI"], "W/m2", ""), row(&["A"], "A", ""), row(&["V"], "V", ""), row(&["Tmp"], "C", "")];
+
+const STATION_WIND: &[Row] = &[row(&["WndSpd"], "mps", "")];
+
+/// The scale factors that the definitions of these models fix are those of registers;
+/// where points are exchanged, no `sf` means that there is none to apply: the
+/// specification's own example has decimal degrees.
 const WEATHER: &[Row] = &[
     row(&["GHI", "POAI", "DFI", "DNI", "OTI"], "W/m2", ""),
     row(&["TmpBOM", "TmpAmb"], "C", ""),

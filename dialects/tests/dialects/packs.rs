@@ -107,12 +107,15 @@ fn records(root: Node<'_, '_>, received: Timestamp) -> Vec<Said> {
         let says_something = stated("n").is_some_and(|name| !name.is_empty()) || stated("u").or(stated("t")).is_some();
         if let Some(own) = own {
             said.push(base.said(node, "value", unit.clone(), raised(base.value, plain_number(own)), received));
-        } else if !is_other && sum.is_none() && says_something {
+        } else if !is_other && sum.is_none() && says_something && (base.value.is_some() || base.sum.is_none()) {
             said.push(base.said(node, "value", unit.clone(), base.value.flatten(), received));
         }
+        // Base value and base sum alike stand for a record that has neither of its own.
+        let of_base = base.sum.filter(|_| own.is_none() && !is_other && says_something);
+        let sum = sum.map(|sum| raised(base.sum, plain_number(sum))).or(of_base);
         if let Some(sum) = sum {
             let unit = if unit.is_empty() { "s".to_owned() } else { format!("{unit}*s") };
-            said.push(base.said(node, "sum", unit, raised(base.sum, plain_number(sum)), received));
+            said.push(base.said(node, "sum", unit, sum, received));
         }
     }
     said

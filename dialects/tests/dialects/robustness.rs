@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use heliograph_dialects::{Context, Framer, Limits, canonical, decode, mask_credentials};
+use heliograph_dialects::{Context, Frame, Framer, Limits, canonical, decode, mask_credentials};
 use heliograph_domain::{Timestamp, Zone};
 use proptest::prelude::*;
 
@@ -300,19 +300,39 @@ fn texts_that_many_readings_share_cost_no_more_than_their_length() {
 }
 
 #[test]
-fn more_elements_than_a_device_ever_sends_are_refused() {
+fn elements_that_say_nothing_are_refused_in_masses_and_those_that_do_are_not() {
     let zone = Zone::utc();
     let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
-    for (head, one, tail) in [
-        ("<sunSpecData><d id='a'><m id='103'>", "<p/>", "</m></d></sunSpecData>"),
-        ("<msg>", "<a/>", "</msg>"),
-        ("<DAS>", "<a/>", "</DAS>"),
+    for (head, name, tail) in [
+        ("<sunSpecData><d id='a'><m id='103'>", "p", "</m></d></sunSpecData>"),
+        ("<msg>", "a", "</msg>"),
+        ("<DAS>", "a", "</DAS>"),
     ] {
-        let document = |times| format!("{head}{}{tail}", one.repeat(times));
-        let code = |times| decode(document(times).as_bytes(), &context).err().map(|error| error.code.as_str());
-        assert_eq!(code(400_000), Some("too-large"), "{head}");
-        assert_ne!(code(200_000), Some("too-large"), "{head}");
+        let code = |one: &str, times| {
+            let document = format!("{head}{}{tail}", one.repeat(times));
+            decode(document.as_bytes(), &context).err().map(|error| error.code.as_str())
+        };
+        let (empty, full) = (format!("<{name}/>"), format!("<{name}>1</{name}>"));
+        assert_eq!(code(&empty, 40_000), Some("too-large"), "{head}");
+        assert_ne!(code(&empty, 900), Some("too-large"), "{head}");
+        assert_ne!(code(&full, 40_000), Some("too-large"), "{head}");
     }
+}
+
+#[test]
+fn a_backlog_of_two_weeks_by_the_minute_is_taken_whole() {
+    let zone = Zone::utc();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
+    let columns: String = (0..16).map(|i| format!("<cname t='P'>r{i}</cname>")).collect();
+    let row = format!("<r>{}</r>", "<c>0</c>".repeat(16));
+    let rows = row.repeat(20_500);
+    let document = format!("<group serial='0x7b'><data time_stamp='0x6b003640' time_delta='60'>{columns}{rows}</data></group>");
+    let Ok(Frame::Document { start: 0, end }) = Framer::new(Limits::default()).next(document.as_bytes()) else {
+        panic!("not framed")
+    };
+    assert_eq!(end, document.len());
+    let decoded = decode(document.as_bytes(), &context).unwrap();
+    assert_eq!((decoded.readings.len(), decoded.refused.len()), (16 * 20_500, 0));
 }
 
 #[test]
