@@ -10,6 +10,7 @@ pub(crate) mod journal;
 mod line;
 mod progress;
 mod recorder;
+mod request;
 mod tls;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use heliograph_domain::GatewayId;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use document::{Fleet, Kind};
@@ -32,7 +34,7 @@ use tls::Tls;
 
 use crate::role;
 
-/// How long answers may take after the last document.
+/// How long answers may take after the last document, or after the run was broken off.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections that are opened a second at the start.
 const OPENED_A_SECOND: u32 = 2_000;
@@ -52,13 +54,13 @@ pub(crate) struct Args {
     /// For how long, such as 30s, 10m or 2h.
     #[arg(long = "for", value_name = "D", value_parser = role::duration)]
     duration: Duration,
-    /// What they speak: native or senml over TCP, acquisuite over HTTP.
+    /// What they speak, over TCP or by HTTP as such a device does.
     #[arg(long, value_enum, default_value_t = Kind::Native)]
     dialect: Kind,
     /// Readings of a document.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     readings: u32,
-    /// Gateways are called PREFIX0, PREFIX1 and so on.
+    /// Gateways are called PREFIX0, PREFIX1 and so on, those of mii simulated/PREFIX0.
     #[arg(long, value_name = "PREFIX", default_value = "sim-", value_parser = prefix)]
     prefix: String,
     /// The key of all of them; none: gateways that are adopted without.
@@ -96,7 +98,8 @@ fn prefix(text: &str) -> Result<String, String> {
     GatewayId::parse(&format!("{text}0")).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// Pushes; 1 where a document was refused or has no answer in the end.
+/// Pushes; 1 where a document was refused or has no answer in the end. A signal ends
+/// it: nothing further becomes due, what is under way may still be answered.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     role::raise_file_limit();
     let shutdown = role::shutdown_on_signals()?;
@@ -114,6 +117,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     let mut unanswered: HashMap<String, (u64, Vec<journal::Document>)> = HashMap::new();
     for sent in before {
+        fleet.check_bytes(&sent.document)?;
         let (count, open) = unanswered.entry(sent.document.gateway.clone()).or_default();
         *count += 1;
         if sent.acked_at.is_none() {
@@ -130,6 +134,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let progress = Arc::new(Progress::new(args.gateways)?);
     let began = Instant::now() + Duration::from_secs(1) * (args.gateways / OPENED_A_SECOND);
+    let gone = CancellationToken::new();
     let tasks = TaskTracker::new();
     for number in 0..args.gateways {
         let (sent_before, again) = unanswered.remove(&fleet.gateway(number)).unwrap_or_default();
@@ -141,7 +146,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             first: began + Duration::from_secs_f64(f64::from(number) / args.rate),
             every: Duration::from_secs_f64(f64::from(args.gateways) / args.rate),
             until: began + args.duration,
-            give_up: began + args.duration + PATIENCE,
+            broken_off: shutdown.clone(),
+            gone: gone.clone(),
             sent_before,
             recorder: recorder.clone(),
             progress: Arc::clone(&progress),
@@ -150,11 +156,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     drop(recorder);
     tasks.close();
+    let broken_off = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(PATIENCE).await;
+    };
     tokio::select! {
         () = tasks.wait() => {}
         () = progress.report(began) => {}
-        () = shutdown.cancelled() => tracing::info!("broken off"),
+        () = tokio::time::sleep_until(began + args.duration + PATIENCE) => {}
+        () = broken_off => {}
     }
+    gone.cancel();
+    tasks.wait().await;
     if let Some(recording) = recording {
         recording.await.context("journal")?.context("write the journal")?;
     }

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::document::{Fleet, Kind};
+use super::document::Fleet;
 use super::journal::{Document, Entry, now};
 use super::line::{self, Answer, Answers, Documents};
 use super::progress::Progress;
@@ -33,8 +34,10 @@ pub(super) struct Gateway {
     pub(super) every: Duration,
     /// Nothing is due from then on.
     pub(super) until: Instant,
-    /// It waits no longer for answers.
-    pub(super) give_up: Instant,
+    /// Nor once this is cancelled.
+    pub(super) broken_off: CancellationToken,
+    /// Cancelled when it waits no longer for answers.
+    pub(super) gone: CancellationToken,
     /// Documents of runs before this one.
     pub(super) sent_before: u64,
     pub(super) recorder: Option<Recorder>,
@@ -51,43 +54,53 @@ struct Waiting {
 impl Gateway {
     /// Pushes until all that is due was answered, or it is too late.
     pub(super) async fn run(self, again: Vec<Document>) {
-        tokio::time::sleep_until(self.opens).await;
+        self.broken_off.run_until_cancelled(tokio::time::sleep_until(self.opens)).await;
         let id = self.fleet.gateway(self.number);
         let due = Instant::now();
         let mut waiting: VecDeque<Waiting> = again.into_iter().map(|document| Waiting { document, due, sent: true }).collect();
         let (mut made, mut pause) = (0, PAUSE);
-        while !waiting.is_empty() || self.due(made) < self.until {
-            let open = tokio::time::timeout_at(self.give_up, line::open(self.to, &self.fleet, &id));
+        let closes = self.fleet.kind.http().is_some_and(|http| http.closes());
+        while !waiting.is_empty() || self.goes_on(made) {
+            if closes && waiting.is_empty() {
+                // Such a device connects once it has something to say.
+                self.broken_off.run_until_cancelled(tokio::time::sleep_until(self.due(made))).await;
+            }
+            let open = self.gone.run_until_cancelled(line::open(self.to, &self.fleet, &id));
             match open.await {
-                Err(_) => break,
-                Ok(Err(error)) => {
+                None => break,
+                Some(Err(error)) => {
                     if error.kind() == io::ErrorKind::PermissionDenied {
                         self.progress.refused(&error.to_string());
                     }
-                    tokio::time::sleep(pause).await;
+                    self.gone.run_until_cancelled(tokio::time::sleep(pause)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Ok(Ok((mut documents, mut answers))) => {
+                Some(Ok((mut documents, mut answers))) => {
                     pause = PAUSE;
                     self.progress.connected.fetch_add(1, Ordering::Relaxed);
                     let talk = self.converse(&mut documents, &mut answers, &mut waiting, &mut made);
-                    let ended = tokio::time::timeout_at(self.give_up, talk).await;
+                    let ended = self.gone.run_until_cancelled(talk).await;
                     self.progress.connected.fetch_sub(1, Ordering::Relaxed);
                     match ended {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => {
+                        Some(Ok(())) => {}
+                        Some(Err(_)) => {
                             self.progress.connections_lost.fetch_add(1, Ordering::Relaxed);
                             tokio::time::sleep(PAUSE).await;
                         }
-                        Err(_) => break,
+                        None => break,
                     }
                 }
             }
-            if Instant::now() >= self.give_up || self.recorder.as_ref().is_some_and(Recorder::is_closed) {
+            if self.gone.is_cancelled() || self.recorder.as_ref().is_some_and(Recorder::is_closed) {
                 break;
             }
         }
         self.progress.unanswered.fetch_add(waiting.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether a document is still to come after so many.
+    fn goes_on(&self, made: u64) -> bool {
+        self.due(made) < self.until && !self.broken_off.is_cancelled()
     }
 
     fn due(&self, made: u64) -> Instant {
@@ -103,15 +116,24 @@ impl Gateway {
         made: &mut u64,
     ) -> io::Result<()> {
         // Requests are answered one by one.
-        let most = if self.fleet.kind == Kind::Acquisuite { 1 } else { IN_FLIGHT };
-        let mut under_way = 0;
+        let http = self.fleet.kind.http();
+        let most = if http.is_some() { 1 } else { IN_FLIGHT };
+        let (mut under_way, mut failure) = (0, None);
         loop {
-            while under_way < most && under_way < waiting.len() {
-                self.send(documents, waiting.get_mut(under_way)).await?;
-                under_way += 1;
+            while failure.is_none() && under_way < most && under_way < waiting.len() {
+                match self.send(documents, waiting.get_mut(under_way)).await {
+                    Ok(()) => under_way += 1,
+                    Err(error) => failure = Some(error),
+                }
             }
-            let due = self.due(*made);
-            if waiting.is_empty() && due >= self.until {
+            // What was answered before the connection broke is still to be read.
+            if under_way == 0
+                && let Some(error) = failure
+            {
+                return Err(error);
+            }
+            let (due, goes_on) = (self.due(*made), self.goes_on(*made));
+            if waiting.is_empty() && !goes_on {
                 return Ok(());
             }
             tokio::select! {
@@ -119,8 +141,12 @@ impl Gateway {
                 answer = answers.next(), if under_way > 0 => {
                     self.answered(answer?, waiting).await?;
                     under_way -= 1;
+                    if http.is_some_and(|http| http.closes()) {
+                        return Ok(());
+                    }
                 }
-                () = tokio::time::sleep_until(due), if due < self.until => {
+                () = self.broken_off.cancelled(), if goes_on => {}
+                () = tokio::time::sleep_until(due), if goes_on => {
                     let document = self.fleet.document(self.number, self.sent_before + *made, now());
                     *made += 1;
                     waiting.push_back(Waiting { document, due, sent: false });
@@ -148,8 +174,10 @@ impl Gateway {
         let (at, seq) = (now(), document.seq.clone());
         match answer {
             Answer::Ack => {
-                self.progress.acked(due, document.readings.len() as u64);
-                self.record(Entry::Acked { at, seq }).await
+                let waited = due.elapsed();
+                self.record(Entry::Acked { at, seq }).await?;
+                self.progress.acked(waited, document.readings.len() as u64);
+                Ok(())
             }
             Answer::Refused(answer) => {
                 self.progress.refused(&answer);

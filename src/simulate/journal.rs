@@ -1,7 +1,7 @@
 //! What was sent and what was answered, a line of JSON each, on the disk before
 //! it counts. Whoever reads it knows what a store has to hold.
 //!
-//! Tests read it too, and their own load generator writes it.
+//! Tests read it too, and their own load generator writes the same.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

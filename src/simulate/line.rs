@@ -1,13 +1,13 @@
 //! A connection to the server: documents out, answers in, in order.
 
-use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::document::{Fleet, Kind};
+use super::document::Fleet;
+use super::request::{Http, Requests};
 
 /// The longest answer that is read.
 const ANSWER: usize = 64 * 1024;
@@ -26,7 +26,7 @@ pub(super) enum Answer {
 /// The reading side.
 pub(super) struct Answers {
     read: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
-    by_http: bool,
+    http: Option<Http>,
     /// Of an answer that has not come whole: reading may be broken off.
     line: Vec<u8>,
 }
@@ -34,8 +34,7 @@ pub(super) struct Answers {
 /// The writing side.
 pub(super) struct Documents {
     write: Box<dyn AsyncWrite + Send + Unpin>,
-    /// The head of a request, but for the length.
-    head: Option<String>,
+    requests: Option<Requests>,
 }
 
 /// Connects, and says whose connection it is.
@@ -52,14 +51,10 @@ pub(super) async fn open(to: SocketAddr, fleet: &Fleet, gateway: &str) -> io::Re
             (Box::new(read), Box::new(write))
         }
     };
-    let by_http = fleet.kind == Kind::Acquisuite;
-    let mut answers = Answers { read: BufReader::new(read), by_http, line: Vec::new() };
-    let head = by_http.then(|| {
-        let key = fleet.key.as_ref().map_or(String::new(), |key| format!("/{}", in_path(key)));
-        let path = if key.is_empty() { "/".to_owned() } else { format!("/push/{}{key}", in_path(gateway)) };
-        format!("POST {path} HTTP/1.1\r\nHost: {to}\r\nContent-Type: text/xml\r\n")
-    });
-    let mut documents = Documents { write, head };
+    let http = fleet.kind.http();
+    let mut answers = Answers { read: BufReader::new(read), http, line: Vec::new() };
+    let requests = http.map(|http| Requests::new(http, to, gateway, fleet.key.as_deref()));
+    let mut documents = Documents { write, requests };
     if let Some(hello) = fleet.hello(gateway) {
         documents.write.write_all(hello.as_bytes()).await?;
         documents.write.flush().await?;
@@ -72,26 +67,11 @@ pub(super) async fn open(to: SocketAddr, fleet: &Fleet, gateway: &str) -> io::Re
     Ok((documents, answers))
 }
 
-fn in_path(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut path, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            path.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(path, "%{byte:02X}");
-        }
-        path
-    })
-}
-
 impl Documents {
     pub(super) async fn send(&mut self, xml: &str) -> io::Result<()> {
-        match &self.head {
+        match &self.requests {
             None => self.write.write_all(xml.as_bytes()).await?,
-            Some(head) => {
-                let request = format!("{head}Content-Length: {}\r\n\r\n{xml}", xml.len());
-                self.write.write_all(request.as_bytes()).await?;
-            }
+            Some(requests) => self.write.write_all(&requests.request(xml)?).await?,
         }
         self.write.flush().await
     }
@@ -100,7 +80,10 @@ impl Documents {
 impl Answers {
     /// The next answer. Where waiting for it is broken off, the next call goes on.
     pub(super) async fn next(&mut self) -> io::Result<Answer> {
-        if self.by_http { self.response().await } else { self.text_line().await }
+        match self.http {
+            Some(http) => self.response(&http).await,
+            None => self.text_line().await,
+        }
     }
 
     async fn text_line(&mut self) -> io::Result<Answer> {
@@ -120,7 +103,7 @@ impl Answers {
     }
 
     /// Reads until the head is whole, then the body that it announces.
-    async fn response(&mut self) -> io::Result<Answer> {
+    async fn response(&mut self, http: &Http) -> io::Result<Answer> {
         let head = loop {
             if let Some(end) = self.line.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 break end + 4;
@@ -141,7 +124,7 @@ impl Answers {
         self.line.drain(..whole);
         let status = text.split(' ').nth(1).unwrap_or_default();
         Ok(match status {
-            "200" => Answer::Ack,
+            _ if http.is_success(status, &body) => Answer::Ack,
             "429" | "503" => Answer::Later(format!("{status} {body}")),
             _ => Answer::Refused(format!("{status} {body}")),
         })

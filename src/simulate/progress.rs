@@ -53,10 +53,11 @@ impl Progress {
         })
     }
 
-    pub(super) fn acked(&self, due: Instant, readings: u64) {
+    /// Counts a document that was acked so long after it was due.
+    pub(super) fn acked(&self, waited: Duration, readings: u64) {
         self.acked.fetch_add(1, Ordering::Relaxed);
         self.readings.fetch_add(readings, Ordering::Relaxed);
-        let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.latencies.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros.max(1));
     }
 

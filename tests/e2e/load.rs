@@ -1,4 +1,7 @@
-//! The load generator, run as a process of its own, and what its journals say.
+//! The load generator, run as a process of its own, and what its journals say: a
+//! closed loop of documents that are late, that meet and overwrite each other, by
+//! seed. It stands beside [`crate::simulation`], which pushes live documents at a
+//! rate, whatever the answers do; the journal and the oracle are the same.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -110,16 +113,21 @@ impl Plan {
 
     /// Waits until further documents were acked.
     pub(crate) fn await_acks(&self, further: usize, patience: Duration) {
-        let (until, deadline) = (self.acked() + further, Instant::now() + patience);
-        while self.acked() < until {
-            assert!(Instant::now() < deadline, "no {further} further acks within {patience:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        await_acks(|| self.acked(), further, patience);
+    }
+}
+
+/// Waits until a count of acks has grown by so many.
+pub(crate) fn await_acks(acked: impl Fn() -> usize, further: usize, patience: Duration) {
+    let (until, deadline) = (acked() + further, Instant::now() + patience);
+    while acked() < until {
+        assert!(Instant::now() < deadline, "no {further} further acks within {patience:?}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 /// How many documents a journal says were acked; a document is acked once.
-fn acked(journal: &Path) -> usize {
+pub(crate) fn acked(journal: &Path) -> usize {
     let bytes = std::fs::read(journal).unwrap_or_default();
     let whole = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     whole.filter(|line| line.starts_with(b"{\"Acked\"")).count()

@@ -35,6 +35,7 @@ mod readings;
 mod sample;
 mod secured;
 mod simulated;
+mod simulation;
 mod slow;
 mod soak;
 mod spool;

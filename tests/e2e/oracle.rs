@@ -73,13 +73,13 @@ pub(crate) fn judge(sent: &[Vec<Sent>], elsewhere: &[Vec<Sent>], stored: &[Store
             verdict.dup.push(format!("{key:?}"));
         }
     }
-    // Whose each value is: by value, since no two documents have one in common.
-    let mut senders: HashMap<u64, (Key<'_>, usize)> = HashMap::new();
+    // Whose each value is: no two documents of a gateway have one in common.
+    let mut senders: HashMap<(Key<'_>, u64), usize> = HashMap::new();
     let mut shared: HashMap<Key<'_>, usize> = HashMap::new();
     for (number, document) in sent.iter().flatten().map(|sent| &sent.document).enumerate() {
         for reading in &document.readings {
             let key = (&*document.gateway, &*reading.sensor, &*reading.metric, &*reading.unit, reading.time);
-            senders.insert(reading.value.to_bits(), (key, number));
+            senders.insert((key, reading.value.to_bits()), number);
             *shared.entry(key).or_default() += 1;
         }
     }
@@ -89,8 +89,8 @@ pub(crate) fn judge(sent: &[Vec<Sent>], elsewhere: &[Vec<Sent>], stored: &[Store
         .flat_map(|sent| sent.document.readings.iter().map(|reading| (reading.value.to_bits(), &*sent.document.seq)))
         .collect();
     for (key, value) in &found {
-        match (senders.get(&value.to_bits()), foreign.get(&value.to_bits())) {
-            (Some((sent_as, _)), _) if sent_as == key => {}
+        match (senders.get(&(*key, value.to_bits())), foreign.get(&value.to_bits())) {
+            (Some(_), _) => {}
             (_, Some(seq)) => verdict.leak.push(format!("{seq} as {key:?}")),
             _ => verdict.ghost.push(format!("{key:?} = {value}")),
         }
@@ -99,7 +99,7 @@ pub(crate) fn judge(sent: &[Vec<Sent>], elsewhere: &[Vec<Sent>], stored: &[Store
         let (mut there, mut missing) = (0, 0);
         for reading in &document.readings {
             let key = (&*document.gateway, &*reading.sensor, &*reading.metric, &*reading.unit, reading.time);
-            let writer = found.get(&key).and_then(|value| senders.get(&value.to_bits())).map(|(_, writer)| *writer);
+            let writer = found.get(&key).and_then(|value| senders.get(&(key, value.to_bits()))).copied();
             // A later document may have overwritten an acked one. Where none was
             // acked yet, any of those that share a key may have come last.
             match writer {
@@ -119,16 +119,32 @@ pub(crate) fn judge(sent: &[Vec<Sent>], elsewhere: &[Vec<Sent>], stored: &[Store
     verdict
 }
 
-/// Judges the SQLite files of a folder, each against the load that was meant for it.
-pub(crate) fn judge_folder(folder: &Path, plans: &[&Plan]) -> Verdict {
+/// What was sent to one provider.
+pub(crate) struct Sending {
+    pub(crate) provider: String,
+    /// Gateway by gateway, each in the order of sending.
+    pub(crate) sent: Vec<Vec<Sent>>,
+}
+
+impl From<&Plan> for Sending {
+    fn from(plan: &Plan) -> Self {
+        Self { provider: plan.provider.clone(), sent: plan.sent() }
+    }
+}
+
+/// Judges the SQLite files of a folder, each against what was meant for it, which is
+/// asked for once they are read: of what is in them nothing was sent later.
+pub(crate) fn judge_folder(folder: &Path, providers: &[&str], sendings: impl FnOnce() -> Vec<Sending>) -> Verdict {
+    let stored: Vec<_> = providers.iter().map(|provider| sqlite::read(&folder.join(format!("{provider}.db")))).collect();
+    let sendings = sendings();
     let mut all = Verdict::default();
-    for plan in plans {
-        let stored = sqlite::read(&folder.join(format!("{}.db", plan.provider)));
-        let elsewhere: Vec<_> =
-            plans.iter().filter(|other| other.provider != plan.provider).flat_map(|other| other.sent()).collect();
-        // Loads for one provider may be several, with gateways of their own.
-        let own: Vec<_> = plans.iter().filter(|other| other.provider == plan.provider).flat_map(|other| other.sent()).collect();
-        let Verdict { lost, ghost, dup, torn, leak } = judge(&own, &elsewhere, &stored);
+    for (provider, stored) in providers.iter().zip(&stored) {
+        // There may be several for a provider, with gateways of their own.
+        let of = |is_own: bool| {
+            let chosen = sendings.iter().filter(move |sending| (sending.provider == *provider) == is_own);
+            chosen.flat_map(|sending| sending.sent.clone()).collect::<Vec<_>>()
+        };
+        let Verdict { lost, ghost, dup, torn, leak } = judge(&of(true), &of(false), stored);
         all.lost.extend(lost);
         all.ghost.extend(ghost);
         all.dup.extend(dup);
@@ -136,6 +152,13 @@ pub(crate) fn judge_folder(folder: &Path, plans: &[&Plan]) -> Verdict {
         all.leak.extend(leak);
     }
     all
+}
+
+fn judge_plans(folder: &Path, plans: &[&Plan]) -> Verdict {
+    let mut providers: Vec<_> = plans.iter().map(|plan| plan.provider.as_str()).collect();
+    providers.sort_unstable();
+    providers.dedup();
+    judge_folder(folder, &providers, || plans.iter().map(|plan| Sending::from(*plan)).collect())
 }
 
 /// Fails unless all that is stored is what a load of its own left.
@@ -146,14 +169,14 @@ pub(crate) fn check_stored(stored: &[Stored], plan: &Plan) {
 
 /// Fails unless the files of a folder are clean.
 pub(crate) fn check(folder: &Path, plans: &[&Plan]) {
-    let verdict = judge_folder(folder, plans);
+    let verdict = judge_plans(folder, plans);
     assert!(verdict.is_clean(), "{verdict}");
 }
 
 /// As [`check`], where acked documents may still be on their way from a spool.
 pub(crate) fn check_within(folder: &Path, plans: &[&Plan], patience: Duration) {
     let deadline = Instant::now() + patience;
-    while !judge_folder(folder, plans).lost.is_empty() && Instant::now() < deadline {
+    while !judge_plans(folder, plans).lost.is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(200));
     }
     check(folder, plans);

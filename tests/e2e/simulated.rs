@@ -1,34 +1,24 @@
 //! `heliograph simulate` against a real ingest, and its journal before the oracle.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use crate::binary::{HELIOGRAPH, NO_SPOOL, Process, connect, free_address, run, spawn_with, terminate};
-use crate::journal::{self, Sent};
-use crate::oracle;
+use heliograph_store::StoreUrl;
+
+use crate::binary::{NO_SPOOL, Process, connect, free_address, run, spawn_with, terminate};
+use crate::crash::{commission_named, start_with};
+use crate::journal::Reading;
+use crate::load::KEY;
+use crate::oracle::{self, Stored};
 use crate::secured::certificate;
+use crate::simulation::Simulation;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn start(folder: &Path, address: SocketAddr) -> Process {
-    let (store, address_text) = (format!("sqlite:{}", folder.display()), address.to_string());
-    let arguments =
-        ["ingest", "--provider", "sunrise", "--listen", &address_text, "--store", &store, "--unknown-gateways", "adopted"];
-    let ingest = spawn_with(&arguments, &NO_SPOOL, folder);
-    drop(connect(address, PATIENCE));
-    ingest
-}
-
-/// What a journal says, gateway by gateway.
-fn sent(journal: &Path) -> Vec<Vec<Sent>> {
-    let mut by_gateway: BTreeMap<String, Vec<Sent>> = BTreeMap::new();
-    for sent in journal::read(journal).unwrap() {
-        by_gateway.entry(sent.document.gateway.clone()).or_default().push(sent);
-    }
-    by_gateway.into_values().collect()
+    start_with(folder, "sunrise", address, &["--unknown-gateways", "adopted"])
 }
 
 #[test]
@@ -36,15 +26,8 @@ fn what_was_acked_to_simulated_gateways_is_there_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let address = free_address();
     let mut ingest = start(folder.path(), address);
-    let journal = folder.path().join("simulate.journal");
-    let simulate = |seconds: &str| {
-        let to = address.to_string();
-        let mut command = Command::new(HELIOGRAPH);
-        command.args(["simulate", "--to", &to, "--gateways", "40", "--rate", "200", "--for", seconds, "--json", "--journal"]);
-        command.arg(&journal).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    };
-    let running = simulate("5s").spawn().unwrap();
+    let simulation = Simulation { gateways: 40, rate: 200, ..Simulation::new("sunrise", "sim-", folder.path()) };
+    let running = simulation.command(address, 5).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(2));
     ingest.0.kill().unwrap();
     ingest.0.wait().unwrap();
@@ -60,8 +43,8 @@ fn what_was_acked_to_simulated_gateways_is_there_after_a_kill() {
     assert!(latency("p50") > 0.1 && latency("max") > 40.0, "{result}");
 
     // A further run goes on where the journal ends.
-    assert!(simulate("1s").status().unwrap().success());
-    let sent = sent(&journal);
+    simulation.run(address, 1);
+    let sent = simulation.sending().sent;
     assert_eq!(sent.iter().flatten().count(), 1200);
     assert!(sent.iter().flatten().all(|sent| sent.acked_at.is_some()));
     terminate(&mut ingest);
@@ -69,22 +52,61 @@ fn what_was_acked_to_simulated_gateways_is_there_after_a_kill() {
     assert!(verdict.is_clean(), "{verdict}");
 }
 
-#[test]
-fn simulated_gateways_speak_senml_and_http() {
-    for dialect in ["senml", "acquisuite"] {
-        let folder = tempfile::tempdir().unwrap();
-        let address = free_address();
-        let mut ingest = start(folder.path(), address);
-        let to = address.to_string();
-        // Less than a document a second of each: an AcquiSuite knows no fractions.
-        let arguments = ["simulate", "--to", &to, "--gateways", "5", "--rate", "4", "--for", "3s", "--dialect", dialect];
-        let output = run(&arguments, folder.path());
+/// Gateways that have a key and push less than once a second, as some dialects know
+/// whole seconds only: all that the journal says is in the store, and nothing else.
+#[tokio::test]
+async fn simulated_gateways_of_every_dialect_are_acked_and_stored_as_their_journals_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let dialects = ["native", "senml", "acquisuite", "egauge", "rainforest", "sunspec", "mii", "sma"];
+    let prefixes = ["native-", "senml-", "acquisuite-", "egauge-", "rainforest-", "sunspec-", "mii-", "sma-"];
+    let (gateways, readings) = (3, 13);
+    let simulations = dialects.into_iter().zip(prefixes).map(|(dialect, prefix)| Simulation {
+        dialect,
+        gateways,
+        rate: 2,
+        readings,
+        key: Some(KEY),
+        ..Simulation::new("sunrise", prefix, folder.path())
+    });
+    let simulations: Vec<_> = simulations.collect();
+    let named = prefixes.iter().flat_map(|prefix| {
+        let maker = if *prefix == "mii-" { "simulated/" } else { "" };
+        (0..gateways).map(move |number| format!("{maker}{prefix}{number}"))
+    });
+    commission_named(StoreUrl::sqlite(folder.path()), "sunrise", named).await;
+    let address = free_address();
+    let mut ingest = start_with(folder.path(), "sunrise", address, &[]);
+    let running: Vec<_> = simulations.iter().map(|simulation| simulation.command(address, 3).spawn().unwrap()).collect();
+    for (child, simulation) in running.into_iter().zip(&simulations) {
+        let output = child.wait_with_output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{said} {}", String::from_utf8_lossy(&output.stderr));
-        assert!(said.contains("documents sent   12 by 5 gateways") && said.contains("readings acked   240,"), "{said}");
-        terminate(&mut ingest);
-        assert_eq!(oracle::sqlite::read(&folder.path().join("sunrise.db")).len(), 240, "{dialect}");
+        assert!(output.status.success(), "{}: {said}", simulation.dialect);
+        let result: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&result["sent"], &result["acked"]), (&6.into(), &6.into()), "{}: {said}", simulation.dialect);
     }
+    terminate(&mut ingest);
+
+    let sendings: Vec<_> = simulations.iter().map(Simulation::sending).collect();
+    let sent = sendings.iter().flat_map(|sending| sending.sent.iter().flatten());
+    let mut said: Vec<_> =
+        sent.flat_map(|sent| sent.document.readings.iter().map(|reading| exact(&sent.document.gateway, reading))).collect();
+    let stored = oracle::sqlite::read(&folder.path().join("sunrise.db"));
+    let mut stored: Vec<_> = stored
+        .into_iter()
+        .map(|Stored { gateway, sensor, metric, unit, time, value }| {
+            exact(&gateway, &Reading { sensor, metric, unit, time, value })
+        })
+        .collect();
+    said.sort();
+    stored.sort();
+    assert_eq!(said.len(), dialects.len() * 6 * readings as usize);
+    assert_eq!(stored, said);
+}
+
+/// All of a reading, to the last bit.
+fn exact(gateway: &str, reading: &Reading) -> (String, String, String, String, i64, u64) {
+    let Reading { sensor, metric, unit, time, value } = reading.clone();
+    (gateway.to_owned(), sensor, metric, unit, time, value.to_bits())
 }
 
 #[test]

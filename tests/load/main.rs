@@ -154,9 +154,11 @@ impl<'a> Lane<'a> {
     }
 
     fn converse(&mut self, line: &mut BufReader<TcpStream>, waiting: &mut VecDeque<Waiting>) -> std::io::Result<()> {
+        let mut broken = false;
         loop {
-            while waiting.len() < self.args.in_flight && !self.done() {
-                self.send(line.get_mut(), waiting)?;
+            // What was answered before it broke is still read, up to its end.
+            while !broken && waiting.len() < self.args.in_flight && !self.done() {
+                broken = self.send(line.get_mut(), waiting).is_err();
             }
             let Some(first) = waiting.front() else { return Ok(()) };
             let mut answer = String::new();
