@@ -47,7 +47,7 @@ unit:
 # FUZZ_SECONDS.
 soak: install services
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow::
-	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored power:: crash:: failing:: spool:: full::
+	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored power:: crash:: ending:: failing:: spool:: full::
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --ignored --test-threads 1 storm:: overload::
 	$(STATIC) cargo test --locked -p heliograph-store --test contract -- --nocapture --ignored --test-threads 1
 	deploy/dev/fuzz.sh $(or $(FUZZ_SECONDS),60)

@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod day;
 mod demo;
+mod ending;
 mod failing;
 mod full;
 mod ingest;
