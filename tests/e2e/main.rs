@@ -33,6 +33,7 @@ mod power;
 mod quarantine;
 mod quorum;
 mod readings;
+mod resent;
 mod sample;
 mod secured;
 mod simulated;

@@ -32,7 +32,9 @@ async fn several_processes_at_once_on_one_file_lose_nothing_and_lock_nobody_out(
     let path = folder.path();
     std::fs::write(path.join("heliograph.toml"), SETTINGS).unwrap();
     crash::commission(path, "sunrise", 2 * LANES).await;
-    give_to_customer(path).await;
+    let store = open(path);
+    give_to_customer(&store).await;
+    store.close().await;
     add_user(path, "owner");
 
     // Two ingests, as while one takes over from the other.
@@ -91,8 +93,7 @@ fn open(folder: &Path) -> ProviderStore {
 }
 
 /// Gives the first gateway to a customer with an address, so that mails are due.
-async fn give_to_customer(folder: &Path) {
-    let store = open(folder);
+pub(crate) async fn give_to_customer(store: &ProviderStore) {
     let id = CustomerId::new(Uuid::from_u128(1));
     let email = EmailAddress::parse("anna@sunrise.example").unwrap();
     store.customer_save(Customer { id, name: "Anna Castell".into(), email: Some(email) }).await.unwrap();
@@ -102,7 +103,6 @@ async fn give_to_customer(folder: &Path) {
         .commission_create(Commission { id: CommissionId::new(Uuid::from_u128(1)), customer: id, gateway, window })
         .await
         .unwrap();
-    store.close().await;
 }
 
 fn address(name: &str) -> String {
