@@ -126,23 +126,25 @@ impl SensorInput {
     pub(crate) fn power_gauge(&self) -> Option<(&SeriesRecord, &[WindowRollup])> {
         self.series
             .iter()
-            .filter(|(record, _)| {
-                record.kind == Kind::Gauge && record.quantity == Quantity::AcPower && record.unit.as_str() == "W"
-            })
+            .filter(|(record, _)| is_power_gauge(record))
             .min_by_key(|(record, windows)| (!has_cover(windows), totality(record.metric.as_str())))
             .map(|(record, windows)| (record, windows.as_slice()))
     }
 
     /// The energies that its role makes of its series, each direction once.
     pub(crate) fn flows(&self) -> Vec<Flow> {
-        let directions: &[Direction] = match self.role {
-            SensorRole::Inverter | SensorRole::Production => &[Direction::Produced],
-            SensorRole::Grid => &[Direction::Imported, Direction::Exported],
-            SensorRole::Load => &[Direction::Consumed],
-            SensorRole::Battery => &[Direction::Charged, Direction::Discharged],
-            SensorRole::Weather | SensorRole::Other => &[],
-        };
-        directions.iter().filter_map(|direction| self.flow(*direction)).collect()
+        directions(self.role).iter().filter_map(|direction| self.flow(*direction)).collect()
+    }
+
+    /// Whether an energy can be made of its series in the period, if that is what
+    /// it is there for.
+    pub(crate) fn is_told(&self) -> bool {
+        let mut chosen = self.series.iter().filter(|(record, _)| makes_energy(self.role, record));
+        directions(self.role).is_empty()
+            || chosen.any(|(record, windows)| match record.kind {
+                Kind::Gauge => has_cover(windows),
+                kind => windows.iter().any(|window| is_known(kind, window)),
+            })
     }
 
     fn flow(&self, direction: Direction) -> Option<Flow> {
@@ -189,11 +191,10 @@ impl SensorInput {
             .collect();
         fitting.sort_by_key(|(record, _)| totality(record.metric.as_str()));
         let flows = fitting.into_iter().map(|(record, windows)| {
-            let known = |window: &&WindowRollup| is_measured(window) || (kind == Kind::IntervalEnergy && window.rollup.count > 0);
             let lasts_ms = if kind == Kind::IntervalEnergy { rhythm_ms(windows) } else { WINDOW_MS };
             let points: Vec<FlowPoint> = windows
                 .iter()
-                .filter(known)
+                .filter(|window| is_known(kind, window))
                 .map(|window| FlowPoint {
                     start: window.start,
                     energy: Energy {
@@ -339,8 +340,42 @@ impl Direction {
 /// night was missed.
 const COUNTERS: [Kind; 3] = [Kind::Counter, Kind::NetCounter, Kind::DayCounter];
 
-fn is_measured(window: &WindowRollup) -> bool {
-    window.rollup.covered_ms > 0 || window.rollup.increase != 0.0
+/// The energies that a sensor in a role is there for.
+const fn directions(role: SensorRole) -> &'static [Direction] {
+    match role {
+        SensorRole::Inverter | SensorRole::Production => &[Direction::Produced],
+        SensorRole::Grid => &[Direction::Imported, Direction::Exported],
+        SensorRole::Load => &[Direction::Consumed],
+        SensorRole::Battery => &[Direction::Charged, Direction::Discharged],
+        SensorRole::Weather | SensorRole::Other => &[],
+    }
+}
+
+/// Whether a report needs the windows of a series of a sensor in a role, as long as
+/// an energy can be made of these.
+pub(crate) fn matters(role: SensorRole, record: &SeriesRecord) -> bool {
+    directions(role).is_empty() || makes_energy(role, record)
+}
+
+fn makes_energy(role: SensorRole, record: &SeriesRecord) -> bool {
+    let fits = |direction: &Direction| {
+        let falls = record.kind == Kind::NetCounter && direction.opposite().map(Direction::quantity) == Some(record.quantity);
+        falls || record.quantity == direction.quantity()
+    };
+    match record.kind {
+        Kind::Gauge => is_power_gauge(record),
+        _ => record.unit.as_str() == "Wh" && directions(role).iter().any(fits),
+    }
+}
+
+fn is_power_gauge(record: &SeriesRecord) -> bool {
+    record.kind == Kind::Gauge && record.quantity == Quantity::AcPower && record.unit.as_str() == "W"
+}
+
+/// Whether a window says something of an energy.
+fn is_known(kind: Kind, window: &WindowRollup) -> bool {
+    let rollup = &window.rollup;
+    rollup.covered_ms > 0 || rollup.increase != 0.0 || (kind == Kind::IntervalEnergy && rollup.count > 0)
 }
 
 /// How long the intervals of a series are, as far as it matters: the shortest

@@ -11,7 +11,7 @@ use rust_decimal::prelude::FromPrimitive;
 
 use crate::energy::{BucketFigures, Completeness, Energy, Figures, Peak};
 use crate::expect::Light;
-use crate::flow::{Direction, SensorInput};
+use crate::flow::{Direction, SensorInput, matters};
 use crate::ledger::{Balance, Frame, Ledger, SensorBook, Totals};
 
 /// A location as a report names it.
@@ -102,13 +102,22 @@ impl GatewayHead {
     }
 }
 
-/// Reads the sensors of a gateway over a period, within what may be seen.
+/// Reads the sensors of a gateway over a period, within what may be seen: of all
+/// that energies are made of, else whatever tells whether a sensor was there.
 pub(crate) async fn read_sensors(
     store: &ProviderStore,
     gateway: &GatewayId,
     period: TimeWindow,
     visible: TimeWindow,
 ) -> Result<Vec<SensorInput>, StoreError> {
+    if visible == TimeWindow::ALWAYS {
+        let rollups = store.rollup_list_of(gateway, period, matters).await?;
+        let is_complete = rollups.iter().all(|rollups| matters(rollups.role, &rollups.series));
+        let sensors = SensorInput::group(gateway, visible, rollups);
+        if is_complete || sensors.iter().all(SensorInput::is_told) {
+            return Ok(sensors);
+        }
+    }
     let mut sensors = SensorInput::group(gateway, visible, store.rollup_list(gateway, period, visible).await?);
     // Who sees a part of time sees no sensor that was there in another part.
     sensors.retain(|sensor| visible == TimeWindow::ALWAYS || sensor.has_windows() || !sensor.latest().is_empty());

@@ -59,7 +59,7 @@ pub use quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
 pub use reading::{ReadingPage, ReadingRow};
 pub use replay::{Difference, Was};
 pub use retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionStep};
-pub use rollup::{SeriesRollups, SeriesSpans, SpanRollup, WindowRollup};
+pub use rollup::{SeriesChoice, SeriesRollups, SeriesSpans, SpanRollup, WindowRollup};
 pub use sensor::{SensorRecord, SensorUpdate, SeriesRecord};
 pub use stamp::{Stamps, WriteStamp};
 pub use store::{ProviderStore, Store};

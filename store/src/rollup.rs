@@ -67,6 +67,9 @@ pub struct SpanRollup {
     pub rollup: Rollup,
 }
 
+/// Whether the windows of a series of a sensor in that role are wanted.
+pub type SeriesChoice = fn(SensorRole, &SeriesRecord) -> bool;
+
 impl ProviderStore {
     /// The local days or months of a gateway that begin within a time, computed
     /// anew where readings or its zone have changed. They know nothing of
@@ -105,13 +108,39 @@ impl ProviderStore {
         period: TimeWindow,
         visible: TimeWindow,
     ) -> Result<Vec<SeriesRollups>, StoreError> {
+        self.rollups(gateway, period, visible, |_, _| true).await
+    }
+
+    /// The rollups of a gateway as the provider's own people see them; only the
+    /// series that are `chosen` have windows, which spares reading the others.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no such gateway.
+    pub async fn rollup_list_of(
+        &self,
+        gateway: &GatewayId,
+        period: TimeWindow,
+        chosen: SeriesChoice,
+    ) -> Result<Vec<SeriesRollups>, StoreError> {
+        self.rollups(gateway, period, TimeWindow::ALWAYS, chosen).await
+    }
+
+    async fn rollups(
+        &self,
+        gateway: &GatewayId,
+        period: TimeWindow,
+        visible: TimeWindow,
+        chosen: SeriesChoice,
+    ) -> Result<Vec<SeriesRollups>, StoreError> {
         let db = match &self.backend {
             Backend::Sqlite(db) => db,
-            Backend::Cassandra(db) => return cassandra::rollup::list(db, gateway, period, visible, self.clock.now()).await,
+            Backend::Cassandra(db) => {
+                return cassandra::rollup::list(db, gateway, (period, visible), chosen, self.clock.now()).await;
+            }
         };
         settle_gateway(db, gateway).await?;
         let asked = gateway.clone();
-        db.read(move |connection| sqlite::rollup::list(connection, &asked, period, visible)).await
+        db.read(move |connection| sqlite::rollup::list(connection, &asked, (period, visible), chosen)).await
     }
 
     /// Computes rollups anew where readings have changed and, once that is done,

@@ -20,7 +20,7 @@ use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::gather::Walked;
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
 use crate::rollup::settle::{self, SettledSeries};
-use crate::rollup::{SeriesRollups, WindowRollup, view};
+use crate::rollup::{SeriesChoice, SeriesRollups, WindowRollup, view};
 
 /// Windows settled at once: two days.
 const WINDOWS_AT_ONCE: usize = 192;
@@ -299,8 +299,8 @@ pub(super) fn period(day: Day) -> String {
 pub(crate) async fn list(
     db: &Database,
     gateway: &GatewayId,
-    period: TimeWindow,
-    visible: TimeWindow,
+    (period, visible): (TimeWindow, TimeWindow),
+    chosen: SeriesChoice,
     now: Timestamp,
 ) -> Result<Vec<SeriesRollups>, StoreError> {
     db.require_gateway(gateway).await?;
@@ -308,7 +308,10 @@ pub(crate) async fn list(
     let known = series::of_gateway(db, gateway).await?;
     let shared = period.intersect(&visible);
     let stored = match (shared, known.extent()) {
-        (Some(shared), Some(extent)) => stored_windows(db, gateway, &known.series, shared, extent).await?,
+        (Some(shared), Some(extent)) => {
+            let chosen = view::chosen(&known.sensors, &known.series, chosen);
+            stored_windows(db, gateway, &chosen, shared, extent).await?
+        }
         _ => HashMap::new(),
     };
     let edges = match shared {

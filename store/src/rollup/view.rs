@@ -2,12 +2,18 @@
 
 use std::collections::HashMap;
 
-use heliograph_domain::{SensorRole, TimeWindow};
+use heliograph_domain::{SensorId, SensorRole, TimeWindow};
 
 use super::edges::Edges;
 use super::series::{Slot, StoredSeries};
-use super::{SeriesRollups, WindowRollup};
+use super::{SeriesChoice, SeriesRollups, WindowRollup};
 use crate::sensor::SensorRecord;
+
+/// The series of which windows are wanted.
+pub(crate) fn chosen(sensors: &[SensorRecord], series: &[StoredSeries], wanted: SeriesChoice) -> Vec<StoredSeries> {
+    let role = |id: &SensorId| sensors.iter().find(|sensor| sensor.id == *id).map_or(SensorRole::Other, |sensor| sensor.role);
+    series.iter().filter(|series| wanted(role(&series.sensor), &series.record)).cloned().collect()
+}
 
 /// Puts stored windows and edges together. `edges` are in the order of the
 /// series; without any, everything may be seen.

@@ -86,22 +86,43 @@ fn pack(key: i64, entries: &[(Slot, Rollup)]) -> Vec<u8> {
 }
 
 /// Shows each entry to `take`.
-fn unpack(key: i64, bytes: &[u8], mut take: impl FnMut(Slot, Rollup)) -> Result<(), StoreError> {
+fn unpack(key: i64, bytes: &[u8], take: impl FnMut(Slot, Rollup)) -> Result<(), StoreError> {
+    unpack_some(key, bytes, |_| true, take)
+}
+
+/// Shows each entry of a slot that is wanted to `take`.
+fn unpack_some(
+    key: i64,
+    bytes: &[u8],
+    wanted: impl Fn(Slot) -> bool,
+    mut take: impl FnMut(Slot, Rollup),
+) -> Result<(), StoreError> {
     let (mut bytes, sum) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
     if checksum(key, bytes) != u32::from_le_bytes(*sum) {
         return Err(damaged());
     }
     let mut slot: Slot = 0;
     while !bytes.is_empty() {
-        let (distance, rollup) = unpack_entry(&mut bytes).ok_or_else(damaged)?;
+        let distance = read_number(&mut bytes).ok_or_else(damaged)?;
         slot = slot.checked_add(distance).ok_or_else(damaged)?;
-        take(slot, rollup);
+        if wanted(slot) {
+            take(slot, unpack_entry(&mut bytes).ok_or_else(damaged)?);
+        } else {
+            skip_entry(&mut bytes).ok_or_else(damaged)?;
+        }
     }
     Ok(())
 }
 
-fn unpack_entry(bytes: &mut &[u8]) -> Option<(u32, Rollup)> {
-    let distance = read_number(bytes)?;
+fn skip_entry(bytes: &mut &[u8]) -> Option<()> {
+    let (_count, _missing_ms) = (read_number(bytes)?, read_number(bytes)?);
+    let which = take_byte(bytes)?;
+    let figures = (which & !FLAGS).count_ones() as usize * size_of::<f64>() + usize::from(which & FLAGS != 0);
+    *bytes = bytes.get(figures..)?;
+    Some(())
+}
+
+fn unpack_entry(bytes: &mut &[u8]) -> Option<Rollup> {
     let count = read_number(bytes)?;
     let covered_ms = read_number(bytes)? ^ WHOLE_MS;
     let which = take_byte(bytes)?;
@@ -118,7 +139,7 @@ fn unpack_entry(bytes: &mut &[u8]) -> Option<(u32, Rollup)> {
     let (first, last) = (figure(FIRST, min)?, figure(LAST, max)?);
     let (positive, negative, increase) = (figure(POSITIVE, 0.0)?, figure(NEGATIVE, 0.0)?, figure(INCREASE, 0.0)?);
     let flags = if which & FLAGS == 0 { RollupFlags::default() } else { RollupFlags::from_bits(take_byte(bytes)?) };
-    Some((distance, Rollup { count, min, max, first, last, covered_ms, positive, negative, increase, flags }))
+    Some(Rollup { count, min, max, first, last, covered_ms, positive, negative, increase, flags })
 }
 
 fn take_byte(bytes: &mut &[u8]) -> Option<u8> {
@@ -144,7 +165,7 @@ fn start(key: i64) -> Timestamp {
     Timestamp::clamped(((key & 0xffff_ffff) - (1 << 31)) * WINDOW_MS)
 }
 
-/// The windows of a period by series; `None` where the table `rollup` has to be
+/// The windows of some series over a period; `None` where the table `rollup` has to be
 /// read.
 pub(super) fn windows(
     connection: &Connection,
@@ -155,21 +176,23 @@ pub(super) fn windows(
     if anew::is_due(connection, REPACK, number)? {
         return Ok(None);
     }
-    let mut found: Vec<Vec<WindowRollup>> = Vec::new();
+    let mut found: Vec<Option<Vec<WindowRollup>>> = Vec::new();
     for series in series {
         let place = series.slot as usize;
-        found.resize_with(found.len().max(place + 1), Vec::new);
+        found.resize_with(found.len().max(place + 1), || None);
         if let Some(windows) = found.get_mut(place) {
-            windows.reserve(expected(series, period));
+            *windows = Some(Vec::with_capacity(expected(series, period)));
         }
     }
+    let places: Vec<bool> = found.iter().map(Option::is_some).collect();
+    let wanted = |slot: Slot| places.get(slot as usize).is_some_and(|wanted| *wanted);
     let mut query = connection.prepare_cached("SELECT key, data FROM quarter WHERE key BETWEEN ?1 AND ?2 ORDER BY key")?;
     let mut rows = query.query([key(number, period.from), key(number, period.end().plus_millis(-1))])?;
     while let Some(row) = rows.next()? {
         let key: i64 = row.get(0)?;
         let start = start(key);
-        let read = unpack(key, row.get_ref(1)?.as_blob().map_err(super::damaged)?, |slot, rollup| {
-            if let Some(windows) = found.get_mut(slot as usize) {
+        let read = unpack_some(key, row.get_ref(1)?.as_blob().map_err(super::damaged)?, wanted, |slot, rollup| {
+            if let Some(Some(windows)) = found.get_mut(slot as usize) {
                 windows.push(WindowRollup { start, rollup });
             }
         });
@@ -178,7 +201,7 @@ pub(super) fn windows(
             return Ok(None);
         }
     }
-    Ok(Some((0..).zip(found).collect()))
+    Ok(Some((0..).zip(found).filter_map(|(slot, windows)| Some((slot, windows?))).collect()))
 }
 
 /// About how many windows a series has in a period, a month's at most.
@@ -360,6 +383,10 @@ mod tests {
             let entries: Vec<_> = entries.into_iter().collect();
             let mut read = Vec::new();
             unpack(7, &pack(7, &entries), |slot, rollup| read.push((slot, rollup))).unwrap();
+            let mut odd = Vec::new();
+            unpack_some(7, &pack(7, &entries), |slot| slot % 2 == 1, |slot, rollup| odd.push((slot, rollup))).unwrap();
+            let odd_ones: Vec<_> = read.iter().filter(|(slot, _)| slot % 2 == 1).collect();
+            prop_assert_eq!(format!("{odd:?}"), format!("{odd_ones:?}"));
             prop_assert_eq!(format!("{read:?}"), format!("{entries:?}"));
         }
 

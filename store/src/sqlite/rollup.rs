@@ -11,7 +11,7 @@ use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::gather::{Order, Walk, Walked};
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
 use crate::rollup::settle::SettledSeries;
-use crate::rollup::{SeriesRollups, WindowRollup, settle, view};
+use crate::rollup::{SeriesChoice, SeriesRollups, WindowRollup, settle, view};
 
 /// Windows of series settled in one transaction: other writers wait meanwhile.
 const WORK_AT_ONCE: usize = 8_000;
@@ -203,22 +203,22 @@ pub(super) fn read(row: &Row<'_>, from: usize) -> rusqlite::Result<Rollup> {
 pub(crate) fn list(
     connection: &Connection,
     id: &GatewayId,
-    period: TimeWindow,
-    visible: TimeWindow,
+    (period, visible): (TimeWindow, TimeWindow),
+    chosen: SeriesChoice,
 ) -> Result<Vec<SeriesRollups>, StoreError> {
     let _one_moment = connection.unchecked_transaction()?;
     let number = gateway::number(connection, id)?;
-    let series = sensor::series(connection, number)?;
+    let (sensors, series) = (sensor::list(connection, id)?, sensor::series(connection, number)?);
     let shared = period.intersect(&visible);
     let stored = match shared {
-        Some(shared) => all_windows(connection, number, &series, shared)?,
+        Some(shared) => all_windows(connection, number, &view::chosen(&sensors, &series, chosen), shared)?,
         None => HashMap::new(),
     };
     let edges = match shared {
         Some(_) if visible != TimeWindow::ALWAYS => Some(edges(connection, number, &series, visible)?),
         _ => None,
     };
-    Ok(view::assemble(&sensor::list(connection, id)?, series, stored, edges, shared, visible))
+    Ok(view::assemble(&sensors, series, stored, edges, shared, visible))
 }
 
 fn all_windows(

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heliograph_domain::{GatewayId, Kind, MetricName, SensorId, TimeWindow, Timestamp, Unit};
-use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Value, WindowRollup};
+use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesRollups, SeriesSeen, Value, WindowRollup};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -262,6 +262,27 @@ pub(crate) fn arrivals() -> impl Strategy<Value = Vec<Vec<Arrival>>> {
     let dense =
         minutes.prop_map(|(series, first, values)| (first..).zip(values).map(|(at, value)| (series, at, value)).collect());
     proptest::collection::vec(prop_oneof![2 => sparse, 1 => dense], 1..8)
+}
+
+#[tokio::test]
+async fn only_chosen_series_have_windows_and_those_all_of_them() {
+    for backend in ALL {
+        let store = backend.fresh();
+        let gateway = next_gateway();
+        let values: Vec<Arrival> =
+            (0..Kind::ALL.len()).flat_map(|series| (0..8).map(move |quarter| (series, quarter * 15, quarter as f64))).collect();
+        store.document_write(write(&gateway, &values)).await.unwrap();
+        let all = store.rollup_list(&gateway, TimeWindow::ALWAYS, TimeWindow::ALWAYS).await.unwrap();
+        let chosen = |kind: Kind| matches!(kind, Kind::Gauge | Kind::DayCounter);
+        let some =
+            store.rollup_list_of(&gateway, TimeWindow::ALWAYS, |_, series| matches!(series.kind, Kind::Gauge | Kind::DayCounter));
+        let expected: Vec<_> = all
+            .into_iter()
+            .map(|series| if chosen(series.series.kind) { series } else { SeriesRollups { windows: Vec::new(), ..series } })
+            .collect();
+        assert_eq!(expected.iter().map(|series| series.windows.len()).sum::<usize>(), 16);
+        assert_eq!(some.await.unwrap(), expected);
+    }
 }
 
 #[test]

@@ -82,7 +82,7 @@ async fn settle_all(db: &Database, now: Timestamp) {
 
 async fn windows(db: &Database, now: Timestamp) -> usize {
     let period = TimeWindow::between(day(0), day(1));
-    let list = rollup::list(db, &gateway(), period, TimeWindow::ALWAYS, now).await.unwrap();
+    let list = rollup::list(db, &gateway(), (period, TimeWindow::ALWAYS), |_, _| true, now).await.unwrap();
     list.iter().map(|series: &SeriesRollups| series.windows.len()).sum()
 }
 
