@@ -34,6 +34,9 @@ type Expiring = (CqlTimestamp, String, String, String, f64, i64, Option<i32>);
 const PARTITIONS_AT_ONCE: usize = 100;
 /// Readings written again in one batch.
 const BATCH: usize = 200;
+/// How far the work on a gateway has come that has ended: what is written to it
+/// since lives for long enough.
+const ENDED: i64 = i64::MAX;
 /// For how long somebody may write by settings that have changed.
 const OLD_SETTINGS_MS: i64 = STILL_GOOD.saturating_add(session::DEADLINE).as_millis() as i64;
 
@@ -112,6 +115,9 @@ impl Database {
     ) -> Result<bool, StoreError> {
         let mut looked_at = 0;
         for gateway in self.catalog().await?.gateways.keys() {
+            if reached.get(gateway.as_str()) == Some(&ENDED) {
+                continue;
+            }
             let Some(extent) = series::of_gateway(self, gateway).await?.extent() else { continue };
             let from = reached.get(gateway.as_str()).map_or(extent.from, |reached| Timestamp::clamped(*reached).max(extent.from));
             let window = TimeWindow::between(from, extent.end());
@@ -130,6 +136,7 @@ impl Database {
             if looked_at >= PARTITIONS_AT_ONCE {
                 return Ok(false);
             }
+            self.set_control(&format!("{towards}{gateway}"), ENDED).await?;
         }
         Ok(true)
     }
