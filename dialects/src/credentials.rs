@@ -83,8 +83,11 @@ pub fn mask_text(text: &str) -> String {
 }
 
 fn may_be_native(bytes: &[u8]) -> bool {
-    let holds = |word: &[u8]| bytes.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
-    holds(b"push") || holds(b"hello")
+    let begins = |rest: &[u8], word: &[u8]| rest.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
+    let holds = |first: [u8; 2], word: &[u8]| {
+        memchr::memchr2_iter(first[0], first[1], bytes).any(|at| bytes.get(at..).is_some_and(|rest| begins(rest, word)))
+    };
+    holds(*b"pP", b"push") || holds(*b"hH", b"hello")
 }
 
 fn mask_keys(bytes: &[u8], until: usize) -> Vec<u8> {

@@ -182,12 +182,18 @@ impl Mapping {
 /// stays as it came; so does a value too large for the canonical unit.
 #[must_use]
 pub fn canonical(reading: &DecodedReading) -> (Unit, f64) {
+    let (unit, value) = canonical_text(reading);
+    (Unit::parse(unit).unwrap_or_else(|_| reading.unit.clone()), value)
+}
+
+/// The same, with the unit as a text.
+#[must_use]
+pub fn canonical_text(reading: &DecodedReading) -> (&str, f64) {
     let written = reading.unit.as_str();
-    let known = canonical_unit(if written.is_empty() { reading.assumed_unit } else { written }).and_then(|scaled| {
-        let value = scaled.apply(reading.value);
-        Unit::parse(scaled.unit).ok().filter(|_| value.is_finite()).map(|unit| (unit, value))
-    });
-    known.unwrap_or_else(|| (reading.unit.clone(), reading.value))
+    let known = canonical_unit(if written.is_empty() { reading.assumed_unit } else { written })
+        .map(|scaled| (scaled.unit, scaled.apply(reading.value)))
+        .filter(|(_, value)| value.is_finite());
+    known.unwrap_or((written, reading.value))
 }
 
 /// Why one reading is refused.

@@ -67,10 +67,16 @@ impl Answer {
     /// The line, with its line feed.
     pub(crate) fn line(&self) -> String {
         let mut line = String::with_capacity(64);
+        self.append_to(&mut line);
+        line
+    }
+
+    /// Appends the line, with its line feed.
+    pub(crate) fn append_to(&self, line: &mut String) {
         match self {
             Self::Ack { seq, readings, rejected } => {
                 line.push_str("<ack");
-                push_attribute(&mut line, "seq", seq.as_deref());
+                push_attribute(line, "seq", seq.as_deref());
                 // Writing to a string cannot fail.
                 let _ = write!(line, " readings=\"{readings}\"");
                 if *rejected > 0 {
@@ -80,13 +86,12 @@ impl Answer {
             }
             Self::Nack { seq, code, text } => {
                 line.push_str("<nack");
-                push_attribute(&mut line, "seq", seq.as_deref());
+                push_attribute(line, "seq", seq.as_deref());
                 let _ = write!(line, " code=\"{code}\" retry=\"{}\">", code.retry());
-                push_escaped(&mut line, text);
+                push_escaped(line, text);
                 line.push_str("</nack>\n");
             }
         }
-        line
     }
 }
 

@@ -71,14 +71,18 @@ impl Default for Backfill {
 }
 
 impl Backfill {
-    /// Waits until the document may go to the store: at once, if it is live.
-    pub(crate) async fn turn(&self, document: &DocumentWrite) -> Option<Turn> {
+    /// What to wait for until the document may go to the store; nothing, if it is live.
+    /// It has its place among its gateway's documents once this has been polled.
+    pub(crate) fn turn(&self, document: &DocumentWrite) -> Option<impl Future<Output = Turn> + use<>> {
         let (mut turn, order) = self.queue(document)?;
-        turn.order = Some(order.lock_owned().await);
+        let all = Arc::clone(&self.readings);
         let readings = u32::try_from(document.values.len().clamp(1, AT_ONCE)).unwrap_or(1);
-        // Nobody closes it.
-        turn.permit = Arc::clone(&self.readings).acquire_many_owned(readings).await.ok();
-        Some(turn)
+        Some(async move {
+            turn.order = Some(order.lock_owned().await);
+            // Nobody closes it.
+            turn.permit = all.acquire_many_owned(readings).await.ok();
+            turn
+        })
     }
 
     fn queue(&self, document: &DocumentWrite) -> Option<(Turn, Arc<FairMutex<()>>)> {
@@ -131,29 +135,29 @@ mod tests {
     async fn history_waits_for_its_turn_and_live_documents_do_not() {
         let backfill = Backfill::default();
         let day = 86_400_000;
-        let first = backfill.turn(&aged("gw-1", day, 2 * AT_ONCE)).now_or_never().unwrap().unwrap();
+        let first = backfill.turn(&aged("gw-1", day, 2 * AT_ONCE)).unwrap().now_or_never().unwrap();
         let (old, live) = (aged("gw-2", day, 1), aged("gw-3", 1000, 100));
-        let mut second = pin!(backfill.turn(&old));
+        let mut second = pin!(backfill.turn(&old).unwrap());
         assert!(second.as_mut().now_or_never().is_none(), "there is room for no more history");
-        assert!(backfill.turn(&live).now_or_never().unwrap().is_none());
+        assert!(backfill.turn(&live).is_none());
         // What is live of a gateway with history on its way stays behind that.
         let after = aged("gw-2", 1000, 1);
-        let mut third = pin!(backfill.turn(&after));
+        let mut third = pin!(backfill.turn(&after).unwrap());
         assert!(third.as_mut().now_or_never().is_none());
         drop(first);
         // However they are woken, the one that came first is the first in the store.
         assert!(third.as_mut().now_or_never().is_none());
-        let second = second.now_or_never().unwrap().unwrap();
+        let second = second.now_or_never().unwrap();
         assert!(third.as_mut().now_or_never().is_none());
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         let mut write = pin!(second.run(ended));
         assert!(write.as_mut().now_or_never().is_none());
-        let third = third.now_or_never().unwrap();
+        let third = third.now_or_never();
         assert!(third.is_some(), "the second one has its place, so the third one has its turn");
         end.send(()).unwrap();
         assert!(write.now_or_never().is_some());
         drop(third);
-        assert!(backfill.turn(&after).now_or_never().unwrap().is_none(), "nothing of its history is left");
+        assert!(backfill.turn(&after).is_none(), "nothing of its history is left");
         assert_eq!(backfill.readings.available_permits(), AT_ONCE);
     }
 }

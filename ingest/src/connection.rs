@@ -1,14 +1,10 @@
 //! A connection: bytes into documents, answers into bytes.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
 use heliograph_dialects::{Frame, FrameError, Framer};
 use heliograph_domain::RefusalCode;
 use tokio::io::AsyncWriteExt;
@@ -17,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
+use crate::answers::Answers;
 use crate::intake::Intake;
 use crate::minimum_rate::MinimumRate;
 use crate::peer::Peer;
@@ -30,18 +27,8 @@ use crate::{http, linger};
 pub(crate) const LARGE: usize = 256 * 1024;
 /// Bytes that are read of what a peer that is turned away has sent.
 const TURNED_AWAY: usize = 64 * 1024;
-/// How long a peer may take to accept an answer.
-pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-
-type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
-
-struct Answered {
-    answer: Answer,
-    since: Instant,
-}
 
 /// What all connections share.
-#[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) intake: Arc<Intake>,
     pub(crate) room: RoomForDocuments,
@@ -49,14 +36,9 @@ pub(crate) struct Shared {
     pub(crate) shutdown: CancellationToken,
 }
 
-/// Serves one peer until it leaves, breaks a rule or the server drains.
-pub(crate) async fn serve(stream: TcpStream, address: SocketAddr, door: Door, shared: Shared) {
-    // Answers are short and waited for.
-    let _ = stream.set_nodelay(true);
-    let peer = Peer::new(address);
-    let peer = if door.needs_certificate() { peer.needs_certificate() } else { peer };
-    let mut connection = Box::new(Connection::new(Wire::Plain(stream), peer, door, shared));
-    // What few connections need does not make all of them larger: it is boxed.
+/// Serves one peer until it leaves, breaks a rule or the server drains. What few
+/// connections need does not make all of them larger: it is boxed.
+pub(crate) async fn serve(mut connection: Box<Connection>) {
     loop {
         match connection.run().await {
             Ok(Spoken::Xml) => return Box::pin(connection.finish()).await,
@@ -65,7 +47,7 @@ pub(crate) async fn serve(stream: TcpStream, address: SocketAddr, door: Door, sh
                 Some(encrypted) => connection = encrypted,
                 None => return,
             },
-            Err(error) => return tracing::debug!(%error, %address, "connection lost"),
+            Err(error) => return tracing::debug!(%error, address = %connection.peer.address, "connection lost"),
         }
     }
 }
@@ -83,7 +65,7 @@ pub(crate) async fn turn_away(stream: TcpStream, shutdown: CancellationToken) {
 pub(crate) struct Connection {
     pub(crate) wire: Wire,
     pub(crate) peer: Peer,
-    pub(crate) shared: Shared,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) buffer: BytesMut,
     door: Door,
     framer: Framer,
@@ -92,9 +74,7 @@ pub(crate) struct Connection {
     begun: bool,
     /// A verdict closes the connection: nothing further is taken from it.
     closing: bool,
-    pending: FuturesOrdered<Pending>,
-    /// Answers that came while an earlier one was being written.
-    ready: VecDeque<Answered>,
+    answers: Answers,
     last_byte: Instant,
     /// How slowly the document that is under way may come.
     rate: Option<MinimumRate>,
@@ -128,7 +108,16 @@ enum Stop {
 }
 
 impl Connection {
-    fn new(wire: Wire, peer: Peer, door: Door, shared: Shared) -> Self {
+    /// Of a peer that has just come.
+    pub(crate) fn accepted(stream: TcpStream, address: SocketAddr, door: Door, shared: Arc<Shared>) -> Box<Self> {
+        // Answers are short and waited for.
+        let _ = stream.set_nodelay(true);
+        let peer = Peer::new(address);
+        let peer = if door.needs_certificate() { peer.needs_certificate() } else { peer };
+        Box::new(Self::new(Wire::Plain(stream), peer, door, shared))
+    }
+
+    fn new(wire: Wire, peer: Peer, door: Door, shared: Arc<Shared>) -> Self {
         Self {
             wire,
             door,
@@ -139,8 +128,7 @@ impl Connection {
             shared,
             begun: false,
             closing: false,
-            pending: FuturesOrdered::new(),
-            ready: VecDeque::new(),
+            answers: Answers::default(),
             last_byte: Instant::now(),
             rate: None,
             slowed_until: None,
@@ -149,32 +137,40 @@ impl Connection {
 
     /// Runs to the last answer, or to where it turns out that something else is spoken.
     async fn run(&mut self) -> std::io::Result<Spoken> {
-        let shutdown = self.shared.shutdown.clone();
+        let shared = Arc::clone(&self.shared);
+        let mut draining = pin!(shared.shutdown.cancelled());
+        let mut timer = pin!(tokio::time::sleep_until(self.deadline()));
         let stop = loop {
-            let may_read = self.may_take();
-            let deadline = self.deadline();
+            let (may_read, due) = (self.may_take(), self.due());
+            // Where it has become later meanwhile is seen once the timer has run out.
+            if let Some(due) = due.filter(|due| *due < timer.deadline()) {
+                timer.as_mut().reset(due);
+            }
             tokio::select! {
                 biased;
-                Some(answered) = next_answer(&mut self.ready, &mut self.pending) => {
-                    if self.write(answered).await? {
+                () = self.answers.gather() => {
+                    if self.answers.write(&mut self.wire).await? {
                         return Ok(Spoken::Xml);
                     }
                     if let Some(stop) = self.frame() {
                         break stop;
                     }
                 }
-                () = shutdown.cancelled() => break Stop::Draining,
+                () = &mut draining => break Stop::Draining,
                 ready = self.wire.readable(), if may_read => {
                     ready?;
                     if let Some(stop) = self.read()? {
                         break stop;
                     }
                 }
-                () = tokio::time::sleep_until(deadline), if may_read => break self.overdue(),
-                () = until(self.slowed_until), if self.slowed_until.is_some() => {
-                    self.go_on();
-                    if let Some(stop) = self.frame() {
-                        break stop;
+                () = &mut timer, if due.is_some() => match due {
+                    Some(due) if due > Instant::now() => timer.as_mut().reset(due),
+                    _ if self.slowed_until.is_none() => break self.overdue(),
+                    _ => {
+                        self.go_on();
+                        if let Some(stop) = self.frame() {
+                            break stop;
+                        }
                     }
                 }
             }
@@ -191,7 +187,8 @@ impl Connection {
     async fn answer_the_rest(&mut self, stop: Stop) -> std::io::Result<()> {
         self.answer_pending().await?;
         if let Some(answer) = self.last_answer(stop).await.filter(|_| !self.closing) {
-            self.write(Answered { answer, since: Instant::now() }).await?;
+            self.answers.push_last(answer);
+            self.answers.write(&mut self.wire).await?;
         }
         Ok(())
     }
@@ -206,7 +203,7 @@ impl Connection {
         match shared.shutdown.run_until_cancelled(deadline).await? {
             Ok(Ok((stream, shown))) => {
                 tls::count("done", address, None);
-                Some(Box::new(Self::new(Wire::encrypted(stream), peer.shows(shown), Door::inner(), shared.clone())))
+                Some(Box::new(Self::new(Wire::encrypted(stream), peer.shows(shown), Door::inner(), Arc::clone(&shared))))
             }
             Ok(Err(error)) => {
                 tls::count("failed", address, Some(&error));
@@ -266,7 +263,7 @@ impl Connection {
     }
 
     fn may_take(&self) -> bool {
-        !self.closing && self.slowed_until.is_none() && self.pending.len() + self.ready.len() < self.shared.settings.in_flight
+        !self.closing && self.slowed_until.is_none() && self.answers.len() < self.shared.settings.in_flight
     }
 
     /// Takes documents from the buffer, as many as may be under way at once.
@@ -314,11 +311,7 @@ impl Connection {
         self.slowed_until = taken.resume;
         // A large document keeps its room until it is answered.
         let room = self.room.hand_over(document.len());
-        self.pending.push_back(Box::pin(async move {
-            let answer = taken.answer.await;
-            drop(room);
-            Answered { answer, since }
-        }));
+        self.answers.push(taken.answer, since, room);
     }
 
     /// Reads on. The time in which nothing was read is not the peer's.
@@ -327,6 +320,12 @@ impl Connection {
         self.slowed_until = None;
         self.last_byte = now;
         self.rate = self.rate.map(|_| MinimumRate::begun_with(0, &self.shared.settings));
+    }
+
+    /// When to look at the time: where the peer is read slower until it is read on,
+    /// else where it is read once that has taken too long.
+    fn due(&self) -> Option<Instant> {
+        self.slowed_until.or_else(|| self.may_take().then(|| self.deadline()))
     }
 
     /// When the peer will have been idle, or slow, for too long.
@@ -360,27 +359,14 @@ impl Connection {
     }
 
     async fn answer_pending(&mut self) -> std::io::Result<()> {
-        while let Some(answered) = next_answer(&mut self.ready, &mut self.pending).await {
-            if self.write(answered).await? {
-                self.pending.clear();
-                self.ready.clear();
+        while !self.answers.is_empty() {
+            self.answers.gather().await;
+            if self.answers.write(&mut self.wire).await? {
+                self.answers.clear();
                 self.closing = true;
             }
         }
         Ok(())
-    }
-
-    /// Writes an answer; true where the connection closes after it.
-    async fn write(&mut self, Answered { answer, since }: Answered) -> std::io::Result<bool> {
-        let line = answer.line();
-        let Self { wire, pending, ready, .. } = self;
-        let writing = tokio::time::timeout(WRITE_TIMEOUT, async {
-            wire.write_all(line.as_bytes()).await?;
-            wire.flush().await
-        });
-        going_on(writing, pending, ready).await??;
-        answer.count(since.elapsed());
-        Ok(answer.closes())
     }
 
     async fn finish(mut self: Box<Self>) {
@@ -388,62 +374,6 @@ impl Connection {
     }
 }
 
-/// The next answer in the order of the documents; none where no document is under
-/// way.
-async fn next_answer(ready: &mut VecDeque<Answered>, pending: &mut FuturesOrdered<Pending>) -> Option<Answered> {
-    match ready.pop_front() {
-        Some(answered) => Some(answered),
-        None => pending.next().await,
-    }
-}
-
-/// Waits for a write while documents go on: others' may wait for those of a peer
-/// that reads no answers.
-async fn going_on<T>(
-    writing: impl Future<Output = T>,
-    pending: &mut FuturesOrdered<Pending>,
-    ready: &mut VecDeque<Answered>,
-) -> T {
-    tokio::pin!(writing);
-    loop {
-        tokio::select! {
-            biased;
-            written = &mut writing => return written,
-            Some(next) = pending.next(), if !pending.is_empty() => ready.push_back(next),
-        }
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
 pub(crate) fn is_multi_threaded() -> bool {
     tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::sync::oneshot;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn documents_go_on_while_the_answer_to_an_earlier_one_is_being_written() {
-        let (dealt_with, written) = oneshot::channel();
-        let mut pending: FuturesOrdered<Pending> = FuturesOrdered::new();
-        pending.push_back(Box::pin(async move {
-            dealt_with.send(()).unwrap();
-            Answered { answer: Answer::nack(None, RefusalCode::Unavailable, "later"), since: Instant::now() }
-        }));
-        let mut ready = VecDeque::new();
-        // A peer that reads its first answer once its second document is dealt with.
-        let going_on = going_on(written, &mut pending, &mut ready);
-        tokio::time::timeout(Duration::from_secs(10), going_on).await.unwrap().unwrap();
-        let next = ready.pop_front().or(pending.next().await);
-        assert!(next.is_some_and(|next| next.answer.line().contains("later")));
-    }
 }

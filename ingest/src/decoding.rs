@@ -1,11 +1,12 @@
 //! From the bytes of a document to what a store is given of it: what taking a
 //! document and replaying one share.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use heliograph_dialects::{Context, DecodeError, Decoded, Mapping, Refused, canonical, decode, salvage};
-use heliograph_domain::{ClockShift, GatewayId, TimePolicy, Timestamp};
+use hashbrown::HashTable;
+use heliograph_dialects::{Context, DecodeError, Decoded, DecodedReading, Mapping, Refused, canonical_text, decode, salvage};
+use heliograph_domain::{ClockShift, GatewayId, TimePolicy, Timestamp, Unit};
 use heliograph_store::{SensorSeen, SeriesSeen, Value};
 
 use crate::directory::Directory;
@@ -48,10 +49,9 @@ impl Content {
     /// the gateway's clock says is moved before that.
     pub(crate) fn of(decoded: Decoded, shift: ClockShift, policy: &TimePolicy, received: Timestamp, now: Timestamp) -> Self {
         let mut refused = decoded.refused;
-        let mut series: Vec<SeriesSeen> = Vec::new();
-        let mut known: HashMap<SeriesSeen, usize> = HashMap::new();
+        let mut series = SeriesOfDocument::default();
         let mut values = Vec::with_capacity(decoded.readings.len());
-        for reading in &decoded.readings {
+        for reading in decoded.readings {
             let time = if reading.own_time { reading.time.plus_millis(shift.as_millis()) } else { reading.time };
             let checked = policy.check(time, received).and_then(|()| policy.check_age(time, now));
             if let Err(code) = checked {
@@ -59,22 +59,50 @@ impl Content {
                 refused.push(Refused { code, line: 0, reason });
                 continue;
             }
-            let (unit, value) = canonical(reading);
-            let seen = SeriesSeen {
-                sensor: reading.sensor,
-                metric: reading.metric.clone(),
-                unit,
-                kind: reading.kind,
-                quantity: reading.quantity,
-            };
-            let index = *known.entry(seen).or_insert_with_key(|seen| {
-                series.push(seen.clone());
-                series.len() - 1
-            });
-            values.push(Value { series: index, time, value });
+            let (series, value) = series.index(reading);
+            values.push(Value { series, time, value });
         }
         let sensors = decoded.sensors.into_iter().map(|sensor| SensorSeen { id: sensor.id, role: sensor.role }).collect();
-        Self { sensors, series, values, refused }
+        Self { sensors, series: series.list, values, refused }
+    }
+}
+
+/// The series of one document, each once. Nearly every reading of a document is of a
+/// series of its own, so that names are not copied to look for one.
+#[derive(Default)]
+struct SeriesOfDocument {
+    list: Vec<SeriesSeen>,
+    /// Indexes into the list, found by the hash of what they are.
+    known: HashTable<usize>,
+    hasher: RandomState,
+}
+
+impl SeriesOfDocument {
+    /// The index of a reading's series, which is added if it is new, and its value in
+    /// the canonical unit.
+    fn index(&mut self, reading: DecodedReading) -> (usize, f64) {
+        let (unit, value) = canonical_text(&reading);
+        let DecodedReading { sensor, kind, quantity, .. } = reading;
+        let (list, hasher) = (&self.list, &self.hasher);
+        let hash = hasher.hash_one((sensor, reading.metric.as_str(), unit, kind, quantity));
+        let is_same = |seen: &SeriesSeen| {
+            seen.sensor == sensor
+                && seen.metric == reading.metric
+                && seen.unit.as_str() == unit
+                && (seen.kind, seen.quantity) == (kind, quantity)
+        };
+        if let Some(index) = self.known.find(hash, |index| list.get(*index).is_some_and(is_same)) {
+            return (*index, value);
+        }
+        let rehash = |index: &usize| {
+            let one = list.get(*index);
+            one.map_or(0, |one| hasher.hash_one((one.sensor, one.metric.as_str(), one.unit.as_str(), one.kind, one.quantity)))
+        };
+        let index = list.len();
+        self.known.insert_unique(hash, index, rehash);
+        let unit = Unit::parse(unit).unwrap_or_else(|_| reading.unit.clone());
+        self.list.push(SeriesSeen { sensor, metric: reading.metric, unit, kind, quantity });
+        (index, value)
     }
 }
 

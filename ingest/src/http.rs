@@ -25,7 +25,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use patient::Patient;
 use tokio::time::Instant;
 
-use crate::connection::{Connection, LARGE, Shared, WRITE_TIMEOUT, is_multi_threaded};
+use crate::answers::WRITE_TIMEOUT;
+use crate::connection::{Connection, LARGE, Shared, is_multi_threaded};
 use crate::linger;
 use crate::peer::Peer;
 use crate::room::Room;
@@ -76,7 +77,7 @@ pub(crate) async fn serve(connection: Connection) {
 /// What the requests of a connection share.
 struct Requests {
     peer: Peer,
-    shared: Shared,
+    shared: Arc<Shared>,
 }
 
 async fn handle(request: Request<Incoming>, Requests { peer, shared }: &Requests) -> Response<Full<Bytes>> {
@@ -102,7 +103,7 @@ async fn handle(request: Request<Incoming>, Requests { peer, shared }: &Requests
                 false => (shared.intake.salvage(&document).dialect, shared.intake.take(&mut peer, &document)),
             };
             let held = room.hand_over(document.len());
-            let answer = taken.answer.await;
+            let answer = taken.answer.wait().await;
             drop(held);
             // Who waits for an answer sends no further document.
             if let Some(until) = taken.resume {

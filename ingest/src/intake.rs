@@ -20,7 +20,7 @@ use crate::device_clocks::DeviceClocks;
 use crate::directory::{Directory, DirectoryFeed, Standing, certificate_digest};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
-use crate::peer::{Hello, Peer};
+use crate::peer::{Hello, Peer, Witness};
 use crate::rate::{Hold, Pace, Who};
 use crate::spool::{NotKept, Record, Spool};
 use crate::usage::Usage;
@@ -68,11 +68,11 @@ enum Verdict {
     /// Nothing is written; this is the answer.
     Answer(Answer),
     /// This is written, then answered; the bytes are kept where it is refused.
-    Store(Box<DocumentWrite>, Bytes, Answer),
+    Store(Arc<DocumentWrite>, Bytes, Answer),
     /// This is kept for people to look at, then answered.
-    Keep(Kept, Answer),
+    Keep(Box<Kept>, Answer),
     /// As `Keep`, from a gateway that is to be listed as waiting.
-    Knock(GatewayId, Kept, Answer),
+    Knock(GatewayId, Box<Kept>, Answer),
 }
 
 /// Something refused, and what was to prove whose it is.
@@ -97,8 +97,25 @@ pub(crate) struct Taken<F> {
     pub(crate) closes: bool,
     /// When to read on, where its gateway is ahead of a rate.
     pub(crate) resume: Option<Instant>,
-    /// The answer, once what has to be written is safe.
-    pub(crate) answer: F,
+    pub(crate) answer: Answering<F>,
+}
+
+/// The answer to a document.
+pub(crate) enum Answering<F> {
+    /// Nothing has to be written for it.
+    Now(Answer),
+    /// Once what has to be written is safe.
+    Later(F),
+}
+
+impl<F: Future<Output = Answer>> Answering<F> {
+    /// The answer, once it may be given.
+    pub(crate) async fn wait(self) -> Answer {
+        match self {
+            Self::Now(answer) => answer,
+            Self::Later(answer) => answer.await,
+        }
+    }
 }
 
 impl Intake {
@@ -107,12 +124,9 @@ impl Intake {
     pub(crate) fn take(self: &Arc<Self>, peer: &mut Peer, bytes: &Bytes) -> Taken<impl Future<Output = Answer> + Send + use<>> {
         let verdict = self.judge(peer, bytes, self.arrival());
         let (closes, hold) = (verdict.closes(), self.hold(&verdict, peer, bytes.len()));
-        let intake = Arc::clone(self);
-        let peer = peer.clone();
-        let answer = async move {
-            let answer = intake.carry_out(verdict, &peer).await;
-            intake.hold_back(hold.answer).await;
-            answer
+        let answer = match verdict {
+            Verdict::Answer(answer) => Answering::Now(answer),
+            verdict => Answering::Later(Arc::clone(self).carry_out(verdict, peer.witness(), hold.answer)),
         };
         // What is over already is no reason to wait: a timer takes a millisecond.
         let resume = (hold.read > Instant::now()).then_some(hold.read);
@@ -187,8 +201,9 @@ impl Intake {
         let arrival = self.arrival();
         let found = salvage(bytes);
         let gateway = found.gateway.or_else(|| peer.gateway().cloned());
-        let kept = kept(peer, gateway, arrival, code, message.clone(), bytes);
-        self.keep(peer, None, kept, Answer::nack(found.seq, code, message)).await
+        let witness = peer.witness();
+        let kept = kept(&witness, gateway, arrival, code, message.clone(), bytes);
+        self.keep(&witness, None, *kept, Answer::nack(found.seq, code, message)).await
     }
 
     /// What can be told of a document without decoding it.
@@ -210,23 +225,23 @@ impl Intake {
             Ok(decoded) => decoded,
             Err(DecodeError { code, message, seq, gateway }) => {
                 let gateway = gateway.or_else(|| peer.gateway().cloned());
-                let kept = kept(peer, gateway, arrival, code, message.clone(), bytes);
+                let kept = kept(&peer.witness(), gateway, arrival, code, message.clone(), bytes);
                 return Verdict::Keep(kept, Answer::nack(seq, code, message));
             }
         };
         let Some(gateway) = decoded.gateway.clone() else {
             let text = "the document names no gateway and no hello came before it";
-            let kept = kept(peer, None, arrival, RefusalCode::UnknownGateway, text.to_owned(), bytes);
+            let kept = kept(&peer.witness(), None, arrival, RefusalCode::UnknownGateway, text.to_owned(), bytes);
             return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text));
         };
         if peer.hello.as_ref().is_some_and(|hello| hello.gateway != gateway) {
             let text = "this connection said hello as another gateway";
-            let kept = kept(peer, Some(gateway), arrival, RefusalCode::BadKey, text.to_owned(), bytes);
+            let kept = kept(&peer.witness(), Some(gateway), arrival, RefusalCode::BadKey, text.to_owned(), bytes);
             return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
         }
         if peer.owner.as_ref().is_some_and(|owner| *owner != gateway) {
             let text = "the certificate of this connection is another gateway's";
-            let kept = kept(peer, Some(gateway), arrival, RefusalCode::BadKey, text.to_owned(), bytes);
+            let kept = kept(&peer.witness(), Some(gateway), arrival, RefusalCode::BadKey, text.to_owned(), bytes);
             return Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::BadKey, text));
         }
         let key = decoded.key.as_ref().map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
@@ -236,7 +251,7 @@ impl Intake {
             if decoded.is_hello {
                 peer.knocked = Some(Hello { gateway: gateway.clone(), key });
             }
-            let kept = kept(peer, Some(gateway.clone()), arrival, RefusalCode::UnknownGateway, text.clone(), bytes);
+            let kept = kept(&peer.witness(), Some(gateway.clone()), arrival, RefusalCode::UnknownGateway, text.clone(), bytes);
             return Verdict::Knock(gateway, kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text));
         }
         match standing {
@@ -250,7 +265,7 @@ impl Intake {
             }
             Standing::Retired => {
                 let text = format!("gateway {gateway} is no longer in use");
-                let kept = kept(peer, Some(gateway), arrival, RefusalCode::UnknownGateway, text.clone(), bytes);
+                let kept = kept(&peer.witness(), Some(gateway), arrival, RefusalCode::UnknownGateway, text.clone(), bytes);
                 Verdict::Keep(kept, Answer::nack(decoded.seq, RefusalCode::UnknownGateway, text))
             }
             standing @ (Standing::Unknown | Standing::Trusted(_)) => {
@@ -282,37 +297,55 @@ impl Intake {
             return Verdict::Answer(Answer::nack(decoded.seq.clone(), RefusalCode::RateLimited, TOO_MANY_KEYS));
         }
         self.wrong_keys.note(address, received);
-        let kept = kept(peer, Some(gateway.clone()), arrival, RefusalCode::BadKey, text.to_owned(), bytes);
+        let kept = kept(&peer.witness(), Some(gateway.clone()), arrival, RefusalCode::BadKey, text.to_owned(), bytes);
         Verdict::Keep(kept, Answer::nack(decoded.seq.clone(), RefusalCode::BadKey, text))
     }
 
-    async fn carry_out(&self, verdict: Verdict, peer: &Peer) -> Answer {
-        match verdict {
+    /// Writes what has to be written, and holds the answer back that long. Every document
+    /// has one of these for a moment: what few of them need is boxed, so that it is small.
+    async fn carry_out(self: Arc<Self>, verdict: Verdict, witness: Witness, until: Instant) -> Answer {
+        let answer = match verdict {
             Verdict::Answer(answer) => answer,
-            Verdict::Keep(kept, answer) => self.keep(peer, None, kept, answer).await,
-            Verdict::Knock(gateway, kept, answer) => self.keep(peer, Some(gateway), kept, answer).await,
-            Verdict::Store(document, bytes, answer) => self.store(peer, *document, &bytes, answer).await,
+            Verdict::Keep(kept, answer) => Box::pin(self.keep(&witness, None, *kept, answer)).await,
+            Verdict::Knock(gateway, kept, answer) => Box::pin(self.keep(&witness, Some(gateway), *kept, answer)).await,
+            Verdict::Store(document, bytes, answer) => self.store(&witness, document, bytes, answer).await,
+        };
+        if until > Instant::now() {
+            Box::pin(self.hold_back(until)).await;
         }
+        answer
     }
 
-    async fn store(&self, peer: &Peer, document: DocumentWrite, bytes: &[u8], answer: Answer) -> Answer {
-        let gateway = document.gateway.clone();
-        let arrival = Arrival { at: document.received, stamp: document.stamp };
-        let turn = self.backfill.turn(&document).await;
-        let write = self.spool.write(Record::Document(Arc::new(document)));
-        let written = match turn {
-            Some(turn) => turn.run(write).await,
-            None => write.await,
+    async fn store(&self, witness: &Witness, document: Arc<DocumentWrite>, bytes: Bytes, answer: Answer) -> Answer {
+        let record = Record::Document(Arc::clone(&document));
+        let written = match self.backfill.turn(&document) {
+            Some(turn) => Box::pin(async { turn.await.run(self.spool.write(record)).await }).await,
+            None => self.spool.write(record).await,
         };
         match written {
             Ok(()) => answer,
+            Err(error) => Box::pin(self.not_stored(witness, &document, &bytes, answer, error)).await,
+        }
+    }
+
+    async fn not_stored(
+        &self,
+        witness: &Witness,
+        document: &DocumentWrite,
+        bytes: &[u8],
+        answer: Answer,
+        error: NotKept,
+    ) -> Answer {
+        match error {
             // It would be refused as often as it is sent again.
-            Err(NotKept::Refused(error @ (StoreError::TooManySeries(_) | StoreError::Refused(_)))) => {
+            NotKept::Refused(error @ (StoreError::TooManySeries(_) | StoreError::Refused(_))) => {
                 let text = error.to_string();
-                let kept = kept(peer, Some(gateway), arrival, RefusalCode::Unsupported, text.clone(), bytes);
-                self.keep(peer, None, kept, Answer::nack(answer.into_seq(), RefusalCode::Unsupported, text)).await
+                let arrival = Arrival { at: document.received, stamp: document.stamp };
+                let gateway = Some(document.gateway.clone());
+                let kept = kept(witness, gateway, arrival, RefusalCode::Unsupported, text.clone(), bytes);
+                self.keep(witness, None, *kept, Answer::nack(answer.into_seq(), RefusalCode::Unsupported, text)).await
             }
-            Err(error) => {
+            error => {
                 note(&error, "document cannot be stored");
                 unavailable("document_write", answer)
             }
@@ -322,8 +355,8 @@ impl Intake {
     /// Keeps what was refused, lists who knocked as waiting, then gives the answer.
     /// Where it cannot be kept the gateway is asked to send it again, unless the
     /// connection closes anyway.
-    async fn keep(&self, peer: &Peer, knocking: Option<GatewayId>, Kept { entry, key }: Kept, answer: Answer) -> Answer {
-        let (address, received) = (peer.address.ip(), entry.received);
+    async fn keep(&self, witness: &Witness, knocking: Option<GatewayId>, Kept { entry, key }: Kept, answer: Answer) -> Answer {
+        let (address, received) = (witness.address.ip(), entry.received);
         let mark = knocking.as_ref().map(|gateway| self.knocks.mark(gateway, key.as_ref(), &entry.raw));
         if !entry.trusted {
             if self.strangers.holds(address, received) || mark.is_some_and(|mark| self.knocks.holds(mark, received)) {
@@ -344,7 +377,7 @@ impl Intake {
             Err(error) => {
                 note(&error, "refused document cannot be kept");
                 // A request is answered as it is, so that nobody is told of success.
-                if answer.closes() && !peer.by_http { answer } else { unavailable("quarantine_add", answer) }
+                if answer.closes() && !witness.by_http { answer } else { unavailable("quarantine_add", answer) }
             }
         }
     }
@@ -372,11 +405,11 @@ fn accept(directory: &Directory, peer: &Peer, decoded: Decoded, gateway: Gateway
     let answer = Answer::Ack { seq, readings: values.len(), rejected: refused.len() };
     let quarantine = refused.first().map(|first| {
         let (code, reasons) = (first.code, reasons(&refused));
-        quarantined(peer, Some(gateway.clone()), arrival, code, reasons, bytes)
+        quarantined(&peer.witness(), Some(gateway.clone()), arrival, code, reasons, bytes)
     });
     let address = peer.address.to_string();
     Verdict::Store(
-        Box::new(DocumentWrite { gateway, received, stamp, address, sensors, series, values, quarantine }),
+        Arc::new(DocumentWrite { gateway, received, stamp, address, sensors, series, values, quarantine }),
         bytes.clone(),
         answer,
     )
@@ -384,16 +417,23 @@ fn accept(directory: &Directory, peer: &Peer, decoded: Decoded, gateway: Gateway
 
 /// Something refused with what was to prove whose it is: the certificate of its
 /// connection where a key is not enough, else the key in the document or beside it.
-fn kept(peer: &Peer, gateway: Option<GatewayId>, arrival: Arrival, code: RefusalCode, reason: String, bytes: &[u8]) -> Kept {
-    let entry = quarantined(peer, gateway, arrival, code, reason, bytes);
-    let certificate = peer.certificate.as_ref().map(certificate_digest);
-    let key = || salvage(bytes).key.map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
-    let key = if peer.needs_certificate { certificate } else { key().or(certificate) };
-    Kept { entry, key }
+fn kept(
+    witness: &Witness,
+    gateway: Option<GatewayId>,
+    arrival: Arrival,
+    code: RefusalCode,
+    reason: String,
+    bytes: &[u8],
+) -> Box<Kept> {
+    let entry = quarantined(witness, gateway, arrival, code, reason, bytes);
+    let certificate = witness.certificate.as_ref().map(certificate_digest);
+    let key = || salvage(bytes).key.map(|key| KeyDigest::of(key.reveal())).or(witness.key);
+    let key = if witness.needs_certificate { certificate } else { key().or(certificate) };
+    Box::new(Kept { entry, key })
 }
 
 fn quarantined(
-    peer: &Peer,
+    witness: &Witness,
     gateway: Option<GatewayId>,
     arrival: Arrival,
     code: RefusalCode,
@@ -404,11 +444,11 @@ fn quarantined(
         id: arrival.id(),
         received: arrival.at,
         gateway: gateway.map(String::from),
-        address: peer.address.to_string(),
+        address: witness.address.to_string(),
         code,
         reason,
         raw: mask_credentials(bytes),
-        trusted: peer.trusted,
+        trusted: witness.trusted,
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod adoption;
 mod answer;
+mod answers;
 mod arrival;
 mod backfill;
 mod connection;

@@ -28,6 +28,18 @@ pub(crate) struct Peer {
     pub(crate) by_http: bool,
 }
 
+/// What stands beside what is kept of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Witness {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: Option<Fingerprint>,
+    /// The key of documents that carry none.
+    pub(crate) key: Option<KeyDigest>,
+    pub(crate) needs_certificate: bool,
+    pub(crate) trusted: bool,
+    pub(crate) by_http: bool,
+}
+
 #[derive(Debug, Clone)]
 struct Offered {
     gateway: Option<GatewayId>,
@@ -68,6 +80,18 @@ impl Peer {
     /// Says that it has shown a certificate and has the private key of it.
     pub(crate) fn shows(self, certificate: Option<Fingerprint>) -> Self {
         Self { certificate, ..self }
+    }
+
+    /// What it has shown so far.
+    pub(crate) fn witness(&self) -> Witness {
+        Witness {
+            address: self.address,
+            certificate: self.certificate,
+            key: self.key(),
+            needs_certificate: self.needs_certificate,
+            trusted: self.trusted,
+            by_http: self.by_http,
+        }
     }
 
     /// What it proves to be a gateway with.

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::Clock;
 use crate::adoption::Adoptions;
 use crate::backfill::Backfill;
-use crate::connection::{self, Shared};
+use crate::connection::{self, Connection, Shared};
 use crate::device_clocks;
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
 use crate::intake::{self, Intake};
@@ -99,6 +99,17 @@ impl Ingest {
         Self { tls: Some(tls), tls_listener: listener, ..self }
     }
 
+    /// Acks documents and writes none of them, so that a benchmark can tell what all but
+    /// the store costs.
+    #[cfg(feature = "null-store")]
+    #[must_use]
+    pub fn without_store(mut self) -> Self {
+        if let Some(intake) = Arc::get_mut(&mut self.intake) {
+            intake.spool.discards = true;
+        }
+        self
+    }
+
     /// Whether a start without the store would know the gateways.
     #[must_use]
     pub fn knows_gateways(folder: &Path) -> bool {
@@ -138,12 +149,12 @@ impl Ingest {
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(tls.watch()));
         }
         let doors = Doors { listener, tls_listener: self.tls_listener, tls: self.tls };
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             intake: Arc::clone(&self.intake),
             room: RoomForDocuments::new(self.settings.room, self.settings.room_per_address),
             settings: self.settings,
             shutdown: shutdown.clone(),
-        };
+        });
         accept(&doors, &shared, &tasks).await;
         drop(doors);
         self.intake.draining.cancel();
@@ -192,7 +203,7 @@ impl Doors {
     }
 }
 
-async fn accept(doors: &Doors, shared: &Shared, tasks: &TaskTracker) {
+async fn accept(doors: &Doors, shared: &Arc<Shared>, tasks: &TaskTracker) {
     let settings = &shared.settings;
     let permits = Arc::new(Semaphore::new(settings.connections));
     let refusals = Arc::new(Semaphore::new(TURNED_AWAY));
@@ -212,10 +223,10 @@ async fn accept(doors: &Doors, shared: &Shared, tasks: &TaskTracker) {
         let place = addresses.place(block_of(address.ip()), settings.connections_per_address);
         let permit = place.and_then(|place| Some((place, Arc::clone(&permits).try_acquire_owned().ok()?)));
         if let Some(permit) = permit {
-            let shared = shared.clone();
+            let connection = Connection::accepted(stream, address, door, Arc::clone(shared));
             tasks.spawn(async move {
                 metrics::gauge!("heliograph_ingest_connections").increment(1);
-                connection::serve(stream, address, door, shared).await;
+                connection::serve(connection).await;
                 metrics::gauge!("heliograph_ingest_connections").decrement(1);
                 drop(permit);
             });

@@ -59,6 +59,18 @@ impl Wire {
         }
     }
 
+    /// Writes what the peer takes at once, which may be nothing; answers how much.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize> {
+        match self {
+            Self::Plain(stream) => match stream.try_write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+                written => written,
+            },
+            // A session writes records, and may have to wait in the middle of one.
+            Self::Tls(_) => Ok(0),
+        }
+    }
+
     /// The stream below, once nothing but its end is waited for.
     pub(crate) fn tcp(&mut self) -> &mut TcpStream {
         match self {

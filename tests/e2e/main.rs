@@ -41,6 +41,7 @@ mod simulation;
 mod slow;
 mod soak;
 mod spool;
+mod steady;
 mod storm;
 mod supervised;
 mod tenant;

@@ -25,7 +25,14 @@ const BURST: usize = 2;
 const ROUNDS: usize = 3;
 
 /// Pushes of some gateways: so many documents a second of so many readings.
-fn simulate(to: SocketAddr, prefix: &str, gateways: usize, documents: usize, readings: usize, seconds: usize) -> Command {
+pub(crate) fn simulate(
+    to: SocketAddr,
+    prefix: &str,
+    gateways: usize,
+    documents: usize,
+    readings: usize,
+    seconds: usize,
+) -> Command {
     let mut command = Command::new(HELIOGRAPH);
     command.args(["simulate", "--json", "--to", &to.to_string(), "--prefix", prefix, "--gateways", &gateways.to_string()]);
     command.args(["--rate", &documents.to_string(), "--readings", &readings.to_string(), "--for", &format!("{seconds}s")]);

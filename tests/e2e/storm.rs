@@ -91,7 +91,7 @@ async fn stored(folder: &Path) -> usize {
 }
 
 /// A figure of `/proc/PID/status`, KiB.
-fn memory(process: &Child, figure: &str) -> u64 {
+pub(crate) fn memory(process: &Child, figure: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
     line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()

@@ -19,6 +19,8 @@ const ENDS: &[&[u8]] = &[
     b"accesstoken",
     b"authtoken",
 ];
+/// Longer than each of them.
+const LONGEST_END: usize = 12;
 /// Whole names.
 const WHOLE: &[&[u8]] = &[b"pwd", b"psk", b"token"];
 /// Longer names are looked at by their ends.
@@ -70,6 +72,10 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 fn is_secret(name: &[u8]) -> bool {
-    let plain: Vec<u8> = name.iter().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase()).collect();
-    WHOLE.contains(&plain.as_slice()) || ENDS.iter().any(|end| plain.ends_with(end))
+    // As much of the name as tells, from its end.
+    let mut plain = [0; LONGEST_END];
+    let mut rest = name.iter().rev().filter(|byte| !matches!(byte, b'-' | b'_')).map(u8::to_ascii_lowercase);
+    let length = plain.iter_mut().rev().zip(rest.by_ref()).map(|(place, byte)| *place = byte).count();
+    let plain = plain.get(LONGEST_END - length..).unwrap_or_default();
+    (rest.next().is_none() && WHOLE.contains(&plain)) || ENDS.iter().any(|end| plain.ends_with(end))
 }

@@ -10,6 +10,7 @@
 mod bare;
 mod corpus;
 mod months;
+mod parts;
 mod served;
 
 use std::path::Path;
@@ -40,6 +41,9 @@ async fn main() {
     }
     if wanted("served") {
         end_to_end(folder.path()).await;
+    }
+    if wanted("parts") {
+        parts::measure(folder.path()).await;
     }
     if wanted("store") {
         store_beside_driver(folder.path()).await;
@@ -92,11 +96,7 @@ async fn store_beside_driver(folder: &Path) {
         store_rates.push(raw_rate(&store, 0).await);
         store.close().await;
         // The same schema: a file that the store has made, with gateways and series.
-        let name = format!("driver{round}");
-        let store = open(folder, &name);
-        write_all(&store, (0..GATEWAYS).map(|gateway| corpus::live(gateway, 0))).await;
-        store.close().await;
-        bare_rates.push(bare::documents(&folder.join(format!("{name}.db")), GATEWAYS, LIVE, AT_ONCE));
+        bare_rates.push(parts::driver_rate(folder, &format!("driver{round}"), AT_ONCE).await);
     }
     let (store, bare) = (mean(&store_rates), mean(&bare_rates));
     line("bare driver: the store's rows, 512 documents a transaction", bare, 1.0);

@@ -1,5 +1,7 @@
 //! Gateways that push over TCP to a server in this process.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use uuid::Uuid;
 
 use crate::corpus;
 
-const KEY: &str = "5dr8k2mz-77wq3xbn-0c1vnf4t-9hjse6ay";
+pub(crate) const KEY: &str = "5dr8k2mz-77wq3xbn-0c1vnf4t-9hjse6ay";
 
 /// Gives gateways a place and a key; those that have one keep it.
 pub(crate) async fn commission(store: &ProviderStore, gateways: usize) {
@@ -32,42 +34,76 @@ pub(crate) async fn commission(store: &ProviderStore, gateways: usize) {
     }
 }
 
+/// How documents follow each other on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As fast as they are taken.
+    Together,
+    /// Each once the one before is acked.
+    OneByOne,
+}
+
 /// Pushes live documents, each gateway on a connection of its own, until all are
 /// acked; answers how long that took.
 pub(crate) async fn push(store: &ProviderStore, gateways: usize, instants: std::ops::Range<usize>) -> Duration {
-    let clock = Arc::new(|| Timestamp::clamped(corpus::RECEIVED));
     let folder = tempfile::tempdir().unwrap();
-    let ingest = Ingest::open(store.clone(), IngestSettings::default(), folder.path(), clock).await.unwrap();
+    serve(ingest(store, folder.path()).await, documents(gateways, instants)).await
+}
+
+/// A server whose clock stands.
+pub(crate) async fn ingest(store: &ProviderStore, folder: &Path) -> Ingest {
+    let clock = Arc::new(|| Timestamp::clamped(corpus::RECEIVED));
+    Ingest::open(store.clone(), IngestSettings::default(), folder, clock).await.unwrap()
+}
+
+/// Serves documents; answers how long it took until all were acked.
+pub(crate) async fn serve(ingest: Ingest, documents: Vec<Vec<String>>) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let server = tokio::spawn(ingest.run(listener, "bench".to_owned(), shutdown.clone()));
-    let documents: Vec<Vec<String>> =
-        (0..gateways).map(|gateway| instants.clone().map(|instant| corpus::live_xml(gateway, instant, KEY)).collect()).collect();
     let began = Instant::now();
-    let pushers: Vec<_> = documents.into_iter().map(|documents| tokio::spawn(push_all(address, documents))).collect();
-    for pusher in pushers {
-        pusher.await.unwrap();
-    }
+    push_documents(address, documents, Way::Together).await;
     let taken = began.elapsed();
     shutdown.cancel();
     server.await.unwrap();
     taken
 }
 
-async fn push_all(address: std::net::SocketAddr, documents: Vec<String>) {
-    let (read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
+/// The documents of each gateway.
+pub(crate) fn documents(gateways: usize, instants: std::ops::Range<usize>) -> Vec<Vec<String>> {
+    (0..gateways).map(|gateway| instants.clone().map(|instant| corpus::live_xml(gateway, instant, KEY)).collect()).collect()
+}
+
+/// Pushes the documents of each gateway on a connection of its own, until all are acked.
+pub(crate) async fn push_documents(to: SocketAddr, documents: Vec<Vec<String>>, way: Way) {
+    let pushers: Vec<_> = documents.into_iter().map(|documents| tokio::spawn(push_all(to, documents, way))).collect();
+    for pusher in pushers {
+        pusher.await.unwrap();
+    }
+}
+
+async fn push_all(to: SocketAddr, documents: Vec<String>, way: Way) {
+    let stream = TcpStream::connect(to).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (read, mut write) = stream.into_split();
     let mut answers = BufReader::new(read).lines();
     let expected = documents.len();
+    let (turn, mut turns) = tokio::sync::mpsc::unbounded_channel();
     let writer = tokio::spawn(async move {
         for document in documents {
             write.write_all(document.as_bytes()).await.unwrap();
+            if way == Way::OneByOne {
+                turns.recv().await.unwrap();
+            }
         }
         write
     });
     for _ in 0..expected {
         let answer = answers.next_line().await.unwrap().unwrap();
         assert!(answer.starts_with("<ack") && answer.contains("readings=\"20\""), "{answer}");
+        // Whoever pushes as fast as it can waits for none.
+        let _ = turn.send(());
     }
     drop(writer.await.unwrap());
 }

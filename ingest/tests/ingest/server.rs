@@ -10,7 +10,9 @@ use heliograph_domain::{
     UnknownGateways, Zone,
 };
 use heliograph_ingest::{Ingest, IngestSettings};
-use heliograph_store::{CredentialNew, GatewayCommissioning, ProviderStore, QuarantineRow, ReadingRow, Store, StoreUrl};
+use heliograph_store::{
+    CredentialNew, GatewayCommissioning, ProviderStore, QuarantineRow, ReadingRow, Store, StoreError, StoreUrl,
+};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -108,7 +110,11 @@ impl Server {
     pub(crate) async fn quarantine(&self) -> Vec<QuarantineRow> {
         let mut rows = Vec::new();
         for row in self.store.quarantine_list(None, 1000).await.unwrap() {
-            rows.push(self.store.quarantine_fetch(row.entry.id).await.unwrap());
+            match self.store.quarantine_fetch(row.entry.id).await {
+                // It was replayed meanwhile.
+                Err(StoreError::NotFound(_)) => {}
+                fetched => rows.push(fetched.unwrap()),
+            }
         }
         rows
     }

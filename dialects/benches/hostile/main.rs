@@ -1,0 +1,144 @@
+//! Time a MiB of hostile input, as a server spends it before anything is written:
+//! framing in reads, decoding, canonical units, and for what is refused salvaging and
+//! masking. Every element of every fixture is flooded in every way there is.
+//!
+//! `cargo bench -p heliograph-dialects --bench hostile`; a folder of `fixtures/` may be
+//! named behind `--`.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints its figures and cannot go on without fixtures")]
+
+mod floods;
+mod seeds;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use heliograph_dialects::{Context, Frame, Framer, Limits, Mapping, canonical, decode, mask_credentials, salvage};
+use heliograph_domain::{Timestamp, Zone};
+
+use floods::{Flood, streams};
+use seeds::{Seed, seeds};
+
+/// What is asked for, milliseconds a MiB.
+const ASKED: f64 = 50.0;
+/// Bytes of a flood where all are looked for the worst.
+const SHORT: usize = 128 << 10;
+/// Bytes of those that are stated.
+const LONG: usize = 1 << 20;
+/// Of each folder so many are measured at length.
+const WORST: usize = 6;
+/// Bytes that a connection reads at once.
+const READ: usize = 16 << 10;
+
+fn main() {
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    println!("{:<76}{:>10}{:>10}", "", "ms/MiB", "asked");
+    let mut worst: f64 = 0.0;
+    for folder in seeds::FOLDERS.iter().filter(|folder| named.is_empty() || named.iter().any(|name| name == *folder)) {
+        worst = worst.max(folder_worst(folder));
+    }
+    if named.is_empty() {
+        for (name, bytes) in streams(LONG) {
+            let took = cost(&bytes, &[]);
+            line(&format!("stream: {name}"), took);
+            worst = worst.max(took);
+        }
+    }
+    println!("the worst of all: {worst:.1} ms/MiB, {}", if worst <= ASKED { "as asked" } else { "missed" });
+}
+
+/// Measures every flood of a folder's fixtures shortly, and the worst at length; answers
+/// the worst of all.
+fn folder_worst(folder: &str) -> f64 {
+    let seeds = seeds(folder);
+    let mut found: Vec<(f64, &Seed, Flood)> = Vec::new();
+    for seed in &seeds {
+        for flood in floods::of(seed) {
+            found.push((cost(&flood.bytes(seed, SHORT), &seed.mappings), seed, flood));
+        }
+    }
+    let count = found.len();
+    found.sort_by(|(one, ..), (other, ..)| other.total_cmp(one));
+    found.truncate(WORST);
+    let mut worst: f64 = 0.0;
+    for (_, seed, flood) in &found {
+        let took = cost(&flood.bytes(seed, LONG), &seed.mappings);
+        line(&format!("{folder}, worst of {count}: {}, {}", seed.name, flood.name), took);
+        worst = worst.max(took);
+    }
+    worst
+}
+
+/// Milliseconds a MiB, the least of three.
+fn cost(bytes: &[u8], mappings: &[Arc<Mapping>]) -> f64 {
+    let mut least = Duration::MAX;
+    let mut taken = 0;
+    for _ in 0..3 {
+        let began = Instant::now();
+        taken = serve(bytes, mappings);
+        least = least.min(began.elapsed());
+    }
+    // What ends a connection at once is no flood: a page of it counts at least.
+    least.as_secs_f64() * 1e3 / (taken.max(READ) as f64 / f64::from(1 << 20))
+}
+
+/// Takes bytes as a server does; answers how many until the connection would close.
+fn serve(bytes: &[u8], mappings: &[Arc<Mapping>]) -> usize {
+    let mut framer = Framer::new(Limits::default());
+    let (mut buffer, mut from): (Vec<u8>, usize) = (Vec::new(), 0);
+    let mut taken = 0;
+    for read in bytes.chunks(READ) {
+        taken += read.len();
+        buffer.drain(..std::mem::take(&mut from));
+        buffer.extend_from_slice(read);
+        loop {
+            let unread = &buffer[from..];
+            match framer.next(unread) {
+                Ok(Frame::Incomplete { skip }) => {
+                    from += skip;
+                    break;
+                }
+                Ok(Frame::Document { start, end }) => {
+                    judge(&unread[start..end], mappings);
+                    from += end;
+                }
+                Err(_) => {
+                    refuse(unread);
+                    return taken;
+                }
+            }
+        }
+    }
+    taken
+}
+
+/// What a server does with a document before it writes.
+fn judge(document: &[u8], mappings: &[Arc<Mapping>]) {
+    let zone = Zone::parse("America/St_Johns").unwrap();
+    let context = Context { received: Timestamp::clamped(1_795_176_000_000), zone: &zone, hello_gateway: None, mappings };
+    black_box(salvage(document));
+    let mut decoded = decode(document, &context);
+    if decoded.as_ref().is_ok_and(|decoded| decoded.has_local_times) {
+        // Its gateway turned out to be in another zone.
+        decoded = decode(document, &context);
+    }
+    match decoded {
+        Ok(decoded) => {
+            decoded.readings.iter().for_each(|reading| drop(black_box(canonical(reading))));
+            if !decoded.refused.is_empty() {
+                refuse(document);
+            }
+        }
+        Err(_) => refuse(document),
+    }
+}
+
+/// What a server does with what goes to the quarantine.
+fn refuse(bytes: &[u8]) {
+    black_box((salvage(bytes), mask_credentials(bytes)));
+}
+
+fn line(what: &str, took: f64) {
+    let verdict = if took <= ASKED { "" } else { "  missed" };
+    println!("{what:<76}{took:>10.1}{ASKED:>10.0}{verdict}");
+}

@@ -1,0 +1,176 @@
+//! The answers of a connection, in the order of its documents.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+
+use crate::answer::Answer;
+use crate::intake::Answering;
+use crate::room::Held;
+use crate::wire::Wire;
+
+/// How long a peer may take to accept an answer.
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+struct Answered {
+    answer: Answer,
+    since: Instant,
+}
+
+/// Answers that are to be written.
+#[derive(Default)]
+pub(crate) struct Answers {
+    pending: FuturesOrdered<Pending>,
+    /// Those that are there, before those that are pending.
+    ready: VecDeque<Answered>,
+}
+
+impl Answers {
+    /// Documents whose answers are not written yet.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len() + self.ready.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the answer to a document that came at an instant; `room` is what the
+    /// document holds until then.
+    pub(crate) fn push(
+        &mut self,
+        answer: Answering<impl Future<Output = Answer> + Send + 'static>,
+        since: Instant,
+        room: Vec<Held>,
+    ) {
+        let answered = move |answer| {
+            drop(room);
+            Answered { answer, since }
+        };
+        match answer {
+            Answering::Now(answer) if self.pending.is_empty() => self.ready.push_back(answered(answer)),
+            Answering::Now(answer) => self.pending.push_back(Box::pin(std::future::ready(answered(answer)))),
+            Answering::Later(answer) => self.pending.push_back(Box::pin(answer.map(answered))),
+        }
+    }
+
+    /// Adds an answer to what was no document, once nothing else is pending.
+    pub(crate) fn push_last(&mut self, answer: Answer) {
+        self.ready.push_back(Answered { answer, since: Instant::now() });
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.pending.clear();
+        self.ready.clear();
+    }
+
+    /// Waits until there is an answer, and gathers all that are there. Without a document
+    /// under way there never is one.
+    pub(crate) async fn gather(&mut self) {
+        let gather = |cx: &mut Context<'_>| {
+            while let Poll::Ready(Some(answered)) = self.pending.poll_next_unpin(cx) {
+                self.ready.push_back(answered);
+            }
+            if self.ready.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        };
+        std::future::poll_fn(gather).await;
+    }
+
+    /// Writes the answers that are there, at once; true where the connection closes
+    /// after the last of them.
+    pub(crate) async fn write(&mut self, wire: &mut Wire) -> std::io::Result<bool> {
+        let (mut lines, mut count, mut closes) = (String::new(), 0, false);
+        for Answered { answer, .. } in &self.ready {
+            answer.append_to(&mut lines);
+            (count, closes) = (count + 1, answer.closes());
+            if closes {
+                break;
+            }
+        }
+        let written = wire.try_write(lines.as_bytes())?;
+        if let Some(rest) = lines.as_bytes().get(written..).filter(|rest| !rest.is_empty()) {
+            Box::pin(self.write_patiently(wire, rest)).await?;
+        }
+        for Answered { answer, since } in self.ready.drain(..count) {
+            answer.count(since.elapsed());
+        }
+        if self.is_empty() {
+            // An idle connection holds no memory for answers.
+            self.ready = VecDeque::new();
+        }
+        Ok(closes)
+    }
+
+    /// Writes to a peer that does not take all of it at once.
+    async fn write_patiently(&mut self, wire: &mut Wire, rest: &[u8]) -> std::io::Result<()> {
+        let writing = tokio::time::timeout(WRITE_TIMEOUT, async {
+            wire.write_all(rest).await?;
+            wire.flush().await
+        });
+        self.going_on(writing).await?
+    }
+
+    /// Waits for a write while documents go on: others' may wait for those of a peer
+    /// that reads no answers.
+    async fn going_on<T>(&mut self, writing: impl Future<Output = T>) -> T {
+        tokio::pin!(writing);
+        loop {
+            tokio::select! {
+                biased;
+                written = &mut writing => return written,
+                Some(next) = self.pending.next(), if !self.pending.is_empty() => self.ready.push_back(next),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::RefusalCode;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn documents_go_on_while_the_answer_to_an_earlier_one_is_being_written() {
+        let (dealt_with, written) = oneshot::channel();
+        let mut answers = Answers::default();
+        let later = Answering::Later(async move {
+            dealt_with.send(()).unwrap();
+            Answer::nack(None, RefusalCode::Unavailable, "later")
+        });
+        answers.push(later, Instant::now(), Vec::new());
+        // A peer that reads its first answer once its second document is dealt with.
+        let going_on = answers.going_on(written);
+        tokio::time::timeout(Duration::from_secs(10), going_on).await.unwrap().unwrap();
+        answers.gather().await;
+        let next = answers.ready.pop_front();
+        assert!(next.is_some_and(|next| next.answer.line().contains("later")));
+    }
+
+    #[tokio::test]
+    async fn answers_keep_the_order_of_their_documents() {
+        type Later = std::future::Ready<Answer>;
+        let ack = |readings| Answer::Ack { seq: None, readings, rejected: 0 };
+        let (first, told) = oneshot::channel();
+        let mut answers = Answers::default();
+        answers.push(Answering::<Later>::Now(ack(0)), Instant::now(), Vec::new());
+        answers.push(Answering::Later(async { told.await.unwrap() }), Instant::now(), Vec::new());
+        answers.push(Answering::<Later>::Now(ack(2)), Instant::now(), Vec::new());
+        answers.push(Answering::Later(std::future::ready(ack(3))), Instant::now(), Vec::new());
+        answers.gather().await;
+        assert_eq!((answers.ready.len(), answers.len()), (1, 4), "what is behind the second one waits for it");
+        first.send(ack(1)).unwrap();
+        answers.gather().await;
+        let order: Vec<Answer> = answers.ready.iter().map(|answered| answered.answer.clone()).collect();
+        assert_eq!(order, (0..4).map(ack).collect::<Vec<_>>());
+    }
+}
