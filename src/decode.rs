@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use heliograph_dialects::{Context, DecodeError, Decoded, Dialect, Frame, Framer, Limits, Mapping, decode};
+use heliograph_dialects::{Context, DecodeError, Decoded, Dialect, Frame, Framer, Limits, Mapping, decode, salvage_by};
 use heliograph_domain::{GatewayId, RefusalCode, Timestamp, Zone};
 
 /// Show the readings that documents yield, one JSON object a line, as their
@@ -60,8 +60,14 @@ pub(crate) fn read_mapping(file: &Path) -> anyhow::Result<Arc<Mapping>> {
     Ok(Arc::new(Mapping::parse(&text).with_context(|| format!("mapping {}", file.display()))?))
 }
 
-/// Decodes a document, and refuses it where it speaks another dialect than it should.
+/// Decodes a document, and refuses it where it speaks another dialect than it should, or
+/// where another mapping than the one that was given would read it.
 fn decode_as(insisted: Option<Dialect>, document: &[u8], context: &Context<'_>) -> Result<Decoded, DecodeError> {
+    let is_for_other = || !context.mappings.iter().any(|mapping| mapping.is_for_document(document));
+    if insisted == Some(Dialect::Mapped) && salvage_by(document, &[]).dialect == Some(Dialect::Mapped) && is_for_other() {
+        let message = "the mapping is for another root element".to_owned();
+        return Err(DecodeError { code: RefusalCode::Unsupported, message, seq: None, gateway: None });
+    }
     let decoded = decode(document, context)?;
     match insisted {
         Some(dialect) if dialect != decoded.dialect => Err(DecodeError {

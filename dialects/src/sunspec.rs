@@ -99,12 +99,12 @@ struct Model {
 
 struct Point {
     at: usize,
-    id: String,
-    index: Option<String>,
-    scale: Option<String>,
-    unit: Option<String>,
-    time: Option<String>,
-    text: String,
+    id: Box<str>,
+    index: Option<Box<str>>,
+    scale: Option<Box<str>>,
+    unit: Option<Box<str>>,
+    time: Option<Box<str>>,
+    text: Box<str>,
 }
 
 fn attribute(parser: &Parser<'_>, name: &str) -> Option<String> {
@@ -140,8 +140,8 @@ impl Device {
     /// The common model says what attributes leave out.
     fn describe(&mut self, common: &Model) {
         let point = |names: [&str; 2]| {
-            let found = common.points.iter().find(|point| names.contains(&point.id.as_str()));
-            found.map(|point| point.text.clone()).filter(|text| !text.is_empty())
+            let found = common.points.iter().find(|point| names.contains(&&*point.id));
+            found.map(|point| point.text.to_string()).filter(|text| !text.is_empty())
         };
         self.manufacturer = self.manufacturer.take().or_else(|| point(["Mn", "C_Manufacturer"]));
         self.model = self.model.take().or_else(|| point(["Md", "C_Model"]));
@@ -174,7 +174,7 @@ impl Device {
                         role: model.number.and_then(role),
                         metric: &metric,
                         unit: point.unit.as_deref().or(known.map(|known| known.unit)).unwrap_or_default(),
-                        when: When::written(point.time.as_ref().or(self.time.as_ref()).map_or("", String::as_str))?,
+                        when: When::written(point.time.as_deref().or(self.time.as_deref()).unwrap_or_default())?,
                         value: point.value(known, &scales)?,
                         meaning: models::meaning(model.number, &point.id),
                     })
@@ -194,16 +194,17 @@ impl Model {
             if !parser.is("p") {
                 return parser.skip();
             }
+            let text = |name| attribute(parser, name).map(String::into_boxed_str);
             let mut point = Point {
                 at: parser.offset(),
-                id: attribute(parser, "id").unwrap_or_default(),
-                index: attribute(parser, "x"),
-                scale: attribute(parser, "sf"),
-                unit: attribute(parser, "u"),
-                time: attribute(parser, "t"),
-                text: String::new(),
+                id: text("id").unwrap_or_default(),
+                index: text("x"),
+                scale: text("sf"),
+                unit: text("u"),
+                time: text("t"),
+                text: Box::default(),
             };
-            point.text = bounded(&parser.text_of_element()?).into_owned();
+            point.text = bounded(&parser.text_of_element()?).into();
             // What was left empty is kept nowhere.
             if !point.text.is_empty() {
                 model.points.push(point);
@@ -215,7 +216,7 @@ impl Model {
 
     /// The scale factors that stand beside the points.
     fn scales(&self) -> HashMap<&str, &str> {
-        self.points.iter().filter(|point| point.is_scale()).map(|point| (point.id.as_str(), point.text.as_str())).collect()
+        self.points.iter().filter(|point| point.is_scale()).map(|point| (&*point.id, &*point.text)).collect()
     }
 }
 
@@ -234,7 +235,7 @@ impl Point {
 
     fn metric(&self, model: &Model) -> String {
         let mut metric = model.id.clone();
-        for (separator, text) in [('.', model.index.as_ref()), ('/', Some(&self.id)), ('.', self.index.as_ref())] {
+        for (separator, text) in [('.', model.index.as_deref()), ('/', Some(&*self.id)), ('.', self.index.as_deref())] {
             if let Some(text) = text {
                 metric.push(separator);
                 metric.push_str(text);

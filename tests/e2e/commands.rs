@@ -100,6 +100,25 @@ fn decode_shows_what_a_document_yields() {
 }
 
 #[test]
+fn a_mapping_that_is_given_reads_instead_of_those_of_the_product() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    file("display.xml", "<msg><ch1><watts>00345</watts></ch1></msg>");
+    let own = "name = 'own'\nroot = 'msg'\n[[reading]]\neach = '/msg/ch1'\nsensor = 's'\nmetric = 'own'\nvalue = '{watts}'\n";
+    file("own.toml", own);
+    file("other.toml", &own.replace("msg", "station"));
+    let metric = |arguments: &[&str]| {
+        let output = run(&[&["decode"][..], arguments, &["display.xml"]].concat(), folder.path());
+        let shown = serde_json::from_slice::<serde_json::Value>(&output.stdout).ok();
+        shown.map(|shown| shown["metric"].clone()).ok_or(String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(metric(&[]).unwrap(), "ch1.power");
+    assert_eq!(metric(&["--mapping", "own.toml"]).unwrap(), "own");
+    let refused = metric(&["--mapping", "other.toml"]).unwrap_err();
+    assert!(refused.contains("unsupported: the mapping is for another root element"), "{refused}");
+}
+
+#[test]
 fn roles_answer_health_checks_and_count_what_they_do() {
     let folder = tempfile::tempdir().unwrap();
     let (listen, ops) = (free_address().to_string(), free_address());

@@ -6,6 +6,7 @@
 //! it, and what ends there belongs to the element from which the path began.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::path::{Selector, Step, Take};
 use crate::xml::{Event, Parser, XmlError};
@@ -44,8 +45,9 @@ pub(super) struct Record {
     pub(super) rule: usize,
     /// The byte at which it begins.
     pub(super) at: usize,
-    /// The element's number and those of the elements around it, the document first.
-    chain: Box<[u32]>,
+    /// The element's number and those of the elements around it, the document first;
+    /// shared by all that it is a record of.
+    chain: Rc<[u32]>,
     /// How many of its kind stand before it in the same element.
     pub(super) before: usize,
 }
@@ -162,6 +164,7 @@ impl Pass<'_> {
 
     fn begin_records(&mut self, element: &Open, at: usize) {
         let depth = self.open.len();
+        let mut chain: Option<Rc<[u32]>> = None;
         for rule in &element.records {
             if self.paths.records.get(*rule).is_none_or(|steps| steps.len() != depth + 1) {
                 continue;
@@ -171,11 +174,9 @@ impl Pass<'_> {
                 *count += 1;
                 *count - 1
             });
-            let mut chain = Vec::with_capacity(depth + 2);
-            chain.push(0);
-            chain.extend(self.open.iter().map(|open| open.number));
-            chain.push(element.number);
-            self.captured.records.push(Record { rule: *rule, at, chain: chain.into_boxed_slice(), before });
+            let around = self.open.iter().map(|open| open.number);
+            let chain = chain.get_or_insert_with(|| std::iter::once(0).chain(around).chain([element.number]).collect());
+            self.captured.records.push(Record { rule: *rule, at, chain: Rc::clone(chain), before });
         }
     }
 

@@ -9,5 +9,6 @@ mod invariants;
 mod local_times;
 mod packs;
 mod protocol;
+mod recognition;
 mod robustness;
 mod schema;
