@@ -10,9 +10,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use heliograph_domain::ProviderId;
-use heliograph_store::{ArchiveSummary, archive_verify};
+use heliograph_store::{ArchiveSummary, AuditPolicy, archive_verify};
 
-use crate::role;
+use crate::{output, role};
 
 use progress::Shown;
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 enum Action {
     /// Write an archive of a provider as of now, while its roles go on.
     Create(Create),
-    /// Read an archive to its end and check every byte.
+    /// Read an archive to its end and check every byte, and its audit trail.
     Verify(Verify),
     /// Fill the empty store of a provider from an archive, all of it or nothing.
     Restore(Restore),
@@ -60,7 +60,14 @@ struct Restore {
     /// The provider to fill, if it is another one.
     #[arg(long = "as", value_name = "ID")]
     target: Option<ProviderId>,
+    /// Restore an archive whose audit trail is not as it was written. The trail comes
+    /// in as it is, and says for ever after what was wrong with it.
+    #[arg(long)]
+    despite_audit_fault: bool,
 }
+
+/// The archive is whole, and its audit trail is not as it was written.
+const AUDIT_FAULT: u8 = 3;
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
@@ -95,7 +102,7 @@ async fn create(args: Create) -> anyhow::Result<ExitCode> {
     store.close().await;
     shown.end(&summary);
     tell(&summary)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(warn(&summary, &format!("{} is written, but the audit trail of {}", args.file.display(), store.provider())))
 }
 
 fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
@@ -104,21 +111,41 @@ fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
         require(&summary, provider)?;
     }
     tell(&summary)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(warn(&summary, &format!("{} is whole, but its audit trail", args.file.display())))
+}
+
+/// Says what is wrong with the trail, if anything is, and how that ends.
+fn warn(summary: &ArchiveSummary, whose: &str) -> ExitCode {
+    let Some(problem) = summary.audit.problem() else { return ExitCode::SUCCESS };
+    output::complain(&format!(
+        "{whose} is not as it was written: {problem}. Find out who did that; the archive can be restored with --despite-audit-fault"
+    ));
+    ExitCode::from(AUDIT_FAULT)
 }
 
 async fn restore(args: Restore) -> anyhow::Result<ExitCode> {
     // Nothing is opened, and so nothing made, for an archive that is broken.
-    require(&check(&args.file)?, &args.place.provider)?;
+    let found = check(&args.file)?;
+    require(&found, &args.place.provider)?;
+    let policy = if args.despite_audit_fault { AuditPolicy::DespiteFault } else { AuditPolicy::Sound };
+    if let (AuditPolicy::Sound, Some(problem)) = (policy, found.audit.problem()) {
+        bail!(
+            "the audit trail of {} is not as it was written: {problem}; to restore it all the same, and have the trail say so, add --despite-audit-fault",
+            args.file.display()
+        );
+    }
     let target = args.target.unwrap_or_else(|| args.place.provider.clone());
     let store = args.place.open_as(&target)?;
     let (file, bytes) = open(&args.file)?;
     let shown = Shown::begin(format!("restoring {target}"), bytes);
     let archive = BufReader::new(shown.counted(file));
-    let summary = store.archive_restore(archive, shown.steps()).await.with_context(|| format!("restore {target}"))?;
+    let summary = store.archive_restore(archive, policy, shown.steps()).await.with_context(|| format!("restore {target}"))?;
     store.close().await;
     shown.end(&summary);
     tell(&summary)?;
+    if let Some(problem) = summary.audit.problem() {
+        output::complain(&format!("restored with an audit trail that is not as it was written: {problem}; the trail says so"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -57,8 +57,8 @@ async fn verify(args: Verify) -> anyhow::Result<ExitCode> {
     let store = args.place.open()?;
     let verdict = store.audit_verify(args.noted).await?;
     store.close().await;
-    if let Some(fault) = verdict.fault {
-        anyhow::bail!("audit trail of {}: {fault}; up to entry {} it is as it was written", store.provider(), verdict.head.seq);
+    if let Some(problem) = verdict.problem() {
+        anyhow::bail!("audit trail of {}: {problem}", store.provider());
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} entries, all as they were written", verdict.head.seq)?;

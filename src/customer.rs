@@ -1,6 +1,9 @@
 //! `heliograph customer`: everything of one customer out, or its personal data
 //! gone.
 
+mod figures;
+mod surroundings;
+
 use std::fs::DirBuilder;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -13,7 +16,7 @@ use heliograph_store::{OutboxRow, ProviderStore, StoreError, UserRecord};
 use serde_json::json;
 
 use crate::readings::{Format, write_all};
-use crate::role;
+use crate::{output, role};
 
 /// Hand over what is kept of a customer, or erase what is personal of it.
 #[derive(Debug, clap::Args)]
@@ -25,7 +28,8 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Write everything of a customer into a new folder: master data, people,
-    /// commissions, mails, and the readings of its gateways within its windows.
+    /// commissions with sites, sensors and corrections, mails, and the readings and
+    /// figures of its gateways within its windows.
     Export(Export),
     /// Erase names and addresses of a customer, its people with their sessions,
     /// and the mails to them. Its running commissions end. What was measured stays.
@@ -81,20 +85,25 @@ async fn export(args: Export) -> anyhow::Result<ExitCode> {
     DirBuilder::new().mode(0o700).create(&folder).with_context(|| format!("make folder {}", folder.display()))?;
     let people = people_of(&store, customer.id).await?;
     let commissions = store.commission_list_by_customer(customer.id).await?;
-    write_json(
-        &folder.join("customer.json"),
-        &json!({ "customer": customer, "commissions": described(&store, &commissions).await?,
-        "people": people.iter().map(person).collect::<Vec<_>>() }),
-    )?;
+    let mut all = surroundings::of(&store, &commissions).await?;
+    all.insert("customer".to_owned(), json!(customer));
+    all.insert("commissions".to_owned(), described(&store, &commissions).await?.into());
+    all.insert("people".to_owned(), people.iter().map(person).collect());
+    write_json(&folder.join("customer.json"), &all.into())?;
     let mails = write_mails(&store, &folder, &customer, &people).await?;
     let zone = store.settings_fetch().await?.zone;
+    let mut rollups = 0;
+    for name in ["readings", "rollups"] {
+        make_folder(&folder.join(name))?;
+    }
     for commission in &commissions {
         write_readings(&store, &folder, commission, &zone).await?;
+        rollups += write_rollups(&store, &folder, commission, &zone).await?;
     }
     store.close().await;
     writeln!(
         std::io::stdout(),
-        "{}: {} people, {} commissions, {mails} mails",
+        "{}: {} people, {} commissions, {rollups} windows of 15 minutes, {mails} mails",
         folder.display(),
         people.len(),
         commissions.len()
@@ -122,6 +131,7 @@ async fn described(store: &ProviderStore, commissions: &[Commission]) -> anyhow:
             "from": commission.window.from.to_string(),
             "until": commission.window.until.map(|until| until.to_string()),
             "readings": format!("readings/{}.csv", commission.id),
+            "rollups": format!("rollups/{}.csv", commission.id),
         })
     };
     Ok(commissions.iter().map(describe).collect())
@@ -148,14 +158,23 @@ async fn write_mails(store: &ProviderStore, folder: &Path, customer: &Customer, 
 }
 
 async fn write_readings(store: &ProviderStore, folder: &Path, commission: &Commission, zone: &Zone) -> anyhow::Result<()> {
-    let readings = folder.join("readings");
-    if !readings.exists() {
-        make_folder(&readings)?;
-    }
-    let path = readings.join(format!("{}.csv", commission.id));
-    let mut file = BufWriter::new(create(&path)?);
+    let (path, mut file) = csv(folder, "readings", commission)?;
     write_all(store, &commission.gateway, commission.window, None, zone, Format::Csv, &mut file).await?;
     file.flush().with_context(|| format!("write {}", path.display()))
+}
+
+async fn write_rollups(store: &ProviderStore, folder: &Path, commission: &Commission, zone: &Zone) -> anyhow::Result<u64> {
+    let (path, mut file) = csv(folder, "rollups", commission)?;
+    let written = figures::write(store, commission, zone, &mut file).await?;
+    file.flush().with_context(|| format!("write {}", path.display()))?;
+    Ok(written)
+}
+
+/// A commission's file of a kind.
+fn csv(folder: &Path, kind: &str, commission: &Commission) -> anyhow::Result<(PathBuf, BufWriter<std::fs::File>)> {
+    let path = folder.join(kind).join(format!("{}.csv", commission.id));
+    let file = BufWriter::new(create(&path)?);
+    Ok((path, file))
 }
 
 fn make_folder(path: &Path) -> anyhow::Result<()> {
@@ -183,6 +202,12 @@ async fn erase(args: &Erase) -> anyhow::Result<ExitCode> {
     }
     let erased = store.customer_erase(customer.id, (role::clock())()).await?;
     store.close().await;
+    if erased.left_in_log {
+        output::complain(
+            "somebody read the store all the time: its log (the file ending in -wal) may still hold what was erased; run this \
+             once more",
+        );
+    }
     writeln!(out, "erased: {} people, {} mails; {} commissions ended", erased.people, erased.mails, erased.commissions_ended)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use heliograph_dialects::Limits;
 use heliograph_domain::{Actor, ProviderId, ProviderSettings, UnknownGateways};
 use heliograph_ingest::{ClientCertificates, Ingest, IngestSettings, Rates, Tls, TlsSettings};
-use heliograph_store::{ProviderStore, Store, StoreError, StoreUrl};
+use heliograph_store::{AckCheck, ProviderStore, Store, StoreError, StoreUrl};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -105,11 +105,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// should.
 async fn warn_of_shortfall(store: ProviderStore, provider: ProviderId) {
     loop {
-        match store.ack_shortfall().await {
-            Ok(None) => return,
-            Ok(Some(problem)) => {
+        match store.ack_check().await {
+            Ok(AckCheck { shortfall: Some(problem), .. }) => {
                 return tracing::error!(%provider, %problem, level = store.ack_level().as_str(), "acks survive less than they should");
             }
+            // One that is away now may turn out to be the one that falls short.
+            Ok(AckCheck { silent: Some(nodes), .. }) => {
+                tracing::debug!(%provider, %nodes, "some nodes do not say what acks survive");
+            }
+            Ok(_) => return,
             Err(error) => tracing::debug!(%provider, %error, "the store does not say what acks survive"),
         }
         tokio::time::sleep(SHORTFALL_RETRY).await;

@@ -26,6 +26,7 @@ mod provider;
 mod quarantine;
 mod readings;
 mod role;
+mod rollup;
 mod settings;
 mod show_config;
 mod simulate;
@@ -67,6 +68,8 @@ enum Cli {
     Audit(audit::Args),
     /// Print the stored readings of a gateway in time order.
     Readings(readings::Args),
+    /// Compute the rollups that are due, as ingest does all the time.
+    Rollup(rollup::Args),
     /// Say which sensors stand for which place of a site, and when.
     Point(point::Args),
     /// Say what modules are installed at a location.
@@ -125,6 +128,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Cli::Customer(args) => customer::run(args).await,
         Cli::Audit(args) => audit::run(args).await,
         Cli::Readings(args) => readings::run(args).await,
+        Cli::Rollup(args) => rollup::run(args).await,
         Cli::Point(args) => point::run(args).await,
         Cli::Array(args) => array::run(args).await,
         Cli::Correction(args) => correction::run(args).await,

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use heliograph_domain::ProviderId;
 use heliograph_ingest::{IngestStatus, Readiness};
-use heliograph_store::{ProviderStore, StoreError};
+use heliograph_store::{AckCheck, ProviderStore, StoreError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -74,11 +74,15 @@ async fn ready(store: &ProviderStore, ingest: Option<&IngestStatus>, draining: &
     }
     match ingest.map(IngestStatus::readiness) {
         Some(Readiness::Refusing(reason)) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-        Some(Readiness::Spooling(level)) => return (StatusCode::OK, format!("ready, acks come from the spool: {level}\n")),
+        Some(Readiness::Spooling(level)) => {
+            return (StatusCode::OK, format!("ready, acks come from the spool: {level}{}\n", known(store)));
+        }
         Some(Readiness::Straight) | None => {}
     }
     let away = |reason: String| match ingest {
-        Some(ingest) if ingest.spools() => (StatusCode::OK, format!("ready, acks will come from the spool: {reason}\n")),
+        Some(ingest) if ingest.spools() => {
+            (StatusCode::OK, format!("ready, acks will come from the spool: {reason}{}\n", known(store)))
+        }
         _ => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     };
     match tokio::time::timeout(READY_TIMEOUT, readiness(store)).await {
@@ -92,8 +96,22 @@ async fn ready(store: &ProviderStore, ingest: Option<&IngestStatus>, draining: &
 /// they should is ready all the same: without it nothing would be stored at all.
 async fn readiness(store: &ProviderStore) -> Result<String, StoreError> {
     store.ping().await?;
-    Ok(match store.ack_shortfall().await? {
-        None => format!("ready, acks survive {}\n", store.ack_level().as_str()),
-        Some(problem) => format!("ready, but acks do not survive {}: {problem}\n", store.ack_level().as_str()),
+    let AckCheck { shortfall, silent } = store.ack_check().await?;
+    let level = store.ack_level().as_str();
+    let ready = match shortfall {
+        None => format!("ready, acks survive {level}\n"),
+        Some(problem) => format!("ready, but acks do not survive {level}: {problem}\n"),
+    };
+    Ok(match silent {
+        None => ready,
+        Some(nodes) => format!("{ready}nodes that are away acknowledge nothing: {nodes}\n"),
     })
+}
+
+/// What is known of a store that cannot be asked now: what drains into it survives no
+/// more than it did.
+fn known(store: &ProviderStore) -> String {
+    let shortfall = store.ack_known().and_then(|check| check.shortfall);
+    let level = store.ack_level().as_str();
+    shortfall.map_or_else(String::new, |problem| format!("; what the store acknowledged last did not survive {level}: {problem}"))
 }

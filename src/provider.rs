@@ -112,7 +112,7 @@ pub(crate) async fn run(args: ProviderArgs) -> anyhow::Result<ExitCode> {
     }
     .or_else(|failure| match failure {
         Failure::Settings(message) => {
-            complain(&message);
+            crate::output::complain(&message);
             Ok(ExitCode::from(USAGE))
         }
         Failure::Other(error) => Err(error),
@@ -409,8 +409,4 @@ impl Output {
         }
         Ok(())
     }
-}
-
-fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "heliograph: {message}");
 }

@@ -165,13 +165,13 @@ fn write_row(out: &mut impl Write, row: &ReadingRow, zone: &Zone, format: Format
 }
 
 /// A name as a cell: no formula, and quoted where it has to be.
-fn cell(name: &str) -> String {
+pub(crate) fn cell(name: &str) -> String {
     let name = neutral(name);
     if name.contains([',', '"', '\r', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name }
 }
 
 /// RFC 3339 with the zone's offset at that instant, `Z` for UTC.
-fn local_time(time: Timestamp, zone: &Zone) -> String {
+pub(crate) fn local_time(time: Timestamp, zone: &Zone) -> String {
     if *zone == Zone::utc() {
         return time.to_string();
     }

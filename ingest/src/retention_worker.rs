@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use heliograph_domain::{GatewayState, Timestamp};
 use heliograph_store::{ProviderStore, RetentionPlan, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,9 @@ const LEASE_MS: i64 = 60_000;
 /// How long an end may wait for the lease to be given back.
 const RELEASE: Duration = Duration::from_secs(2);
 const LEASE: &str = "retention";
+/// For how long a clock has to go on without a jump to be believed that all gateways
+/// have been silent for longer than readings are kept.
+const STEADY_MS: i64 = 2 * 86_400_000;
 
 /// Deletes what is older than the provider keeps, while it holds the lease, until
 /// told to stop.
@@ -44,9 +48,19 @@ async fn turn(store: &ProviderStore, holder: &str, clock: &Clock) -> Result<(), 
     }
     let Some(days) = days else { return Ok(()) };
     let plan = RetentionPlan::of(days, clock());
-    if !store.reading_exists_since(plan.sealed).await? {
-        tracing::debug!(days, "no reading is young enough to stay: nothing is deleted, the clock may be wrong");
+    if !leased(store, holder, clock).await? {
         return Ok(());
+    }
+    let steady_since = store.clock_steady_since(clock()).await?;
+    if !store.reading_exists_since(plan.sealed).await? {
+        match doubt(store, plan, clock().millis_since(steady_since)).await? {
+            Doubt::Nothing => return Ok(()),
+            Doubt::Clock(reason) => {
+                tracing::warn!(days, reason, "no reading is young enough to stay: nothing is deleted");
+                return Ok(());
+            }
+            Doubt::No => tracing::info!(days, "all gateways have been silent for as long as readings are kept"),
+        }
     }
     let mut deleted = 0;
     while leased(store, holder, clock).await? {
@@ -62,6 +76,35 @@ async fn turn(store: &ProviderStore, holder: &str, clock: &Clock) -> Result<(), 
         tracing::info!(days, readings = deleted, before = %plan.delete_before, "old readings deleted");
     }
     Ok(())
+}
+
+/// Whether it is the clock that is wrong where no reading is young enough to stay.
+enum Doubt {
+    /// There is nothing to delete.
+    Nothing,
+    /// It may be, for a reason.
+    Clock(&'static str),
+    /// Gateways are silent.
+    No,
+}
+
+/// A clock that has jumped shows by gateways that are heard by it and measure nothing
+/// of its time; where none is heard, by not having gone on steadily.
+async fn doubt(store: &ProviderStore, plan: RetentionPlan, steady_ms: i64) -> Result<Doubt, StoreError> {
+    if !store.reading_exists_since(Timestamp::MIN).await? {
+        return Ok(Doubt::Nothing);
+    }
+    let gateways = store.gateway_list().await?;
+    let theirs = gateways.iter().filter(|gateway| gateway.documents > 0 && gateway.state != GatewayState::Retired);
+    if theirs.filter_map(|gateway| gateway.last_seen).any(|seen| seen >= plan.sealed) {
+        return Ok(Doubt::Clock(
+            "gateways push, but nothing of this time: the clock of this machine may be wrong, or all of theirs",
+        ));
+    }
+    if steady_ms >= STEADY_MS {
+        return Ok(Doubt::No);
+    }
+    Ok(Doubt::Clock("the clock of this machine has not gone on steadily for two days yet"))
 }
 
 async fn leased(store: &ProviderStore, holder: &str, clock: &Clock) -> Result<bool, StoreError> {

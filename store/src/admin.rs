@@ -1,6 +1,8 @@
 //! What is done with an administrator's credentials, once for each provider: the
 //! processes that run for one sign in as a role that reaches its keyspace alone.
 
+use std::collections::BTreeMap;
+
 use heliograph_domain::{ProviderId, Secret};
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
@@ -14,6 +16,39 @@ use crate::url::{Cluster, Place, StoreUrl};
 pub struct ClusterAdmin {
     session: Session,
     cluster: Cluster,
+}
+
+/// A keyspace with another replication than was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replication {
+    keyspace: String,
+    datacenter: String,
+    /// How many copies were asked for.
+    pub wanted: u8,
+    /// What the cluster says of it.
+    found: BTreeMap<String, String>,
+}
+
+impl Replication {
+    /// Copies of a row in the data centre that was asked for; 0 where there are none.
+    #[must_use]
+    pub fn copies(&self) -> u8 {
+        self.found.get(&self.datacenter).and_then(|copies| copies.parse().ok()).unwrap_or(0)
+    }
+
+    /// The statement that gives the keyspace as many copies as were asked for, and
+    /// leaves other data centres as they are.
+    #[must_use]
+    pub fn statement(&self) -> String {
+        let Self { keyspace, datacenter, wanted, found } = self;
+        // Another strategy has no data centres to keep.
+        let options = ["class", "replication_factor", datacenter];
+        let others = found.iter().filter(|(name, _)| !options.contains(&name.as_str()));
+        let others: String = others.map(|(name, copies)| format!(", '{name}': {copies}")).collect();
+        format!(
+            "ALTER KEYSPACE {keyspace} WITH replication = {{'class': 'NetworkTopologyStrategy', '{datacenter}': {wanted}{others}}}"
+        )
+    }
 }
 
 /// What has become of a role.
@@ -48,6 +83,27 @@ impl ClusterAdmin {
     /// [`StoreError::Unavailable`] when the cluster does not do it.
     pub async fn keyspace_make(&self, provider: &ProviderId) -> Result<(), StoreError> {
         schema::migrate(&self.session, &self.cluster, provider).await
+    }
+
+    /// How the keyspace of a provider is replicated otherwise than the URL asks;
+    /// `None` where it is as asked. One that is there is left as it is: what changes
+    /// it takes a repair of every node.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the cluster cannot be asked.
+    pub async fn replication_differs(&self, provider: &ProviderId) -> Result<Option<Replication>, StoreError> {
+        let keyspace = schema::keyspace(provider);
+        let cql = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
+        let rows = self.session.query_unpaged(cql, (&keyspace,)).await?.into_rows_result();
+        let rows = rows.map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let row = rows.maybe_first_row::<(BTreeMap<String, String>,)>();
+        let Some((found,)) = row.map_err(|error| StoreError::Damaged(error.to_string()))? else { return Ok(None) };
+        let Cluster { datacenter, replicas, .. } = &self.cluster;
+        let wanted = replicas.to_string();
+        if found.get(datacenter) == Some(&wanted) {
+            return Ok(None);
+        }
+        Ok(Some(Replication { keyspace, datacenter: datacenter.clone(), wanted: *replicas, found }))
     }
 
     /// Makes the role that a provider's processes sign in as, and grants it the

@@ -10,14 +10,17 @@ mod parts;
 pub(crate) mod read;
 pub(crate) mod tables;
 mod tar;
+pub(crate) mod trail;
 pub(crate) mod write;
 
 use std::io::{Read, Write};
 
 use heliograph_domain::{ProviderId, Timestamp};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::audit::{AuditHead, AuditVerdict, RESTORE, note_restored};
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -63,6 +66,31 @@ pub struct ArchiveSummary {
     pub header: ArchiveHeader,
     /// Its members, in their order.
     pub members: Vec<ArchiveMember>,
+    /// What its audit trail looks like; where an archive was created, the store's own
+    /// if that of the archive does not show what is wrong with it.
+    pub audit: AuditVerdict,
+}
+
+/// What a restore does with an archive whose audit trail is not as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditPolicy {
+    /// Refuses it.
+    Sound,
+    /// Restores it with its trail as it is; the entry of the restore says for ever
+    /// after what was wrong with it.
+    DespiteFault,
+}
+
+impl AuditPolicy {
+    /// Refuses what it does not take; else the fault, in words, if there is one.
+    pub(crate) fn judge(self, verdict: &AuditVerdict) -> Result<Option<String>, StoreError> {
+        match (self, verdict.problem()) {
+            (Self::Sound, Some(problem)) => {
+                Err(StoreError::Archive(format!("its audit trail is not as it was written: {problem}")))
+            }
+            (_, problem) => Ok(problem),
+        }
+    }
 }
 
 impl ArchiveSummary {
@@ -144,21 +172,28 @@ impl ProviderStore {
             provider: self.provider().clone(),
             created: self.clock.now(),
         };
-        let event = self.event("archive.create", "archive", json!({}));
-        let db = match &self.backend {
-            Backend::Sqlite(db) => db,
+        let found = self.audit_verify(None).await?;
+        let problem = found.problem();
+        let event = self.event("archive.create", "archive", problem.map_or_else(|| json!({}), |it| json!({ "audit_fault": it })));
+        let mut summary = match &self.backend {
             Backend::Cassandra(db) => {
                 db.audit(event).await?;
-                return Box::pin(parts::create(db, self.clock.now(), out, header, progress)).await;
+                Box::pin(parts::create(db, self.clock.now(), out, header, progress)).await?
+            }
+            Backend::Sqlite(db) => {
+                db.change(event, |_| Ok(())).await?;
+                let dump = move |connection: &Connection| {
+                    let mut writer = ArchiveWriter::new(out, header, progress)?;
+                    sqlite::archive::dump(connection, &mut writer)?;
+                    writer.finish()
+                };
+                db.read(dump).await?
             }
         };
-        db.change(event, |_| Ok(())).await?;
-        db.read(move |connection| {
-            let mut writer = ArchiveWriter::new(out, header, progress)?;
-            sqlite::archive::dump(connection, &mut writer)?;
-            writer.finish()
-        })
-        .await
+        if summary.audit.fault.is_none() && found.fault.is_some() {
+            summary.audit = found;
+        }
+        Ok(summary)
     }
 
     /// Fills an empty store with what an archive holds, all of it or nothing. The
@@ -167,21 +202,24 @@ impl ProviderStore {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] where the provider has data; [`StoreError::Archive`]
-    /// where the archive is broken.
+    /// where the archive is broken, or its audit trail is not as `policy` asks.
     pub async fn archive_restore(
         &self,
         archive: impl Read + Send + 'static,
+        policy: AuditPolicy,
         mut progress: Progress,
     ) -> Result<ArchiveSummary, StoreError> {
-        let event = |summary: &ArchiveSummary, store: &Self| {
-            let detail = json!({ "provider": summary.header.provider, "created": summary.header.created.to_string() });
-            store.event("archive.restore", "archive", detail)
-        };
         let store = self.clone();
+        let event = move |summary: &ArchiveSummary, after: AuditHead| {
+            let mut detail = json!({ "provider": summary.header.provider, "created": summary.header.created.to_string() });
+            if let Some(problem) = policy.judge(&summary.audit)? {
+                note_restored(&mut detail, &problem, after);
+            }
+            Ok(store.event(RESTORE, "archive", detail))
+        };
         let db = match &self.backend {
             Backend::Sqlite(db) => db,
             Backend::Cassandra(db) => {
-                let event = |summary: &ArchiveSummary| event(summary, &store);
                 return Box::pin(parts::restore(db, self.clock.now(), archive, progress, event)).await;
             }
         };
@@ -194,7 +232,8 @@ impl ProviderStore {
             })?;
             let summary = reader.finish()?;
             sqlite::archive::complete(batch)?;
-            sqlite::audit::append(batch, event(&summary, &store))?;
+            let after = sqlite::audit::last(batch.connection)?;
+            sqlite::audit::append(batch, event(&summary, after)?)?;
             Ok(summary)
         })
         .await

@@ -10,6 +10,8 @@
 //! everything can still compute a whole new chain with a new head; that shows only
 //! against a head that was noted elsewhere, see [`ProviderStore::audit_verify`].
 
+mod walk;
+
 use std::fmt;
 
 use heliograph_domain::Timestamp;
@@ -19,6 +21,8 @@ use sha2::{Digest as _, Sha256};
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
+pub use walk::{AuditRestored, AuditVerdict};
+pub(crate) use walk::{AuditWalk, RESTORE, note_restored};
 
 /// SHA-256 over an entry and the hash of the entry before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,89 +174,9 @@ pub enum AuditFault {
     /// The trail is another one than when its head was noted.
     #[error("entry {0} is another one than was noted: the trail has been written anew")]
     Rewritten(u64),
-}
-
-/// What a trail looks like when it was walked from end to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AuditVerdict {
-    /// The newest entry, as far as the trail is as it was written.
-    pub head: AuditHead,
-    /// The first thing that is wrong, if anything is.
-    pub fault: Option<AuditFault>,
-    /// How many of the newest entries do not stand in the trail's table yet: in a
-    /// cluster the next change copies them there. They are part of the chain, and
-    /// no fault.
-    pub waiting: u64,
-}
-
-/// Walks a trail in the order of its numbers.
-#[derive(Debug)]
-pub(crate) struct AuditWalk {
-    reached: AuditHead,
-    noted: Option<AuditHead>,
-    waiting: u64,
-}
-
-impl AuditWalk {
-    /// From the beginning, with a head noted elsewhere if there is one.
-    pub(crate) const fn new(noted: Option<AuditHead>) -> Self {
-        Self { reached: AuditHead::NONE, noted, waiting: 0 }
-    }
-
-    /// The number of the entry that is checked next.
-    pub(crate) const fn next_seq(&self) -> u64 {
-        self.reached.seq + 1
-    }
-
-    /// Checks the next entry.
-    pub(crate) fn step(&mut self, row: &AuditRow) -> Result<(), AuditFault> {
-        self.step_with(row, None)
-    }
-
-    /// Checks the next entry, of which more may be kept beside the trail.
-    pub(crate) fn step_with(&mut self, row: &AuditRow, kept: Option<&AuditRow>) -> Result<(), AuditFault> {
-        let expected = self.next_seq();
-        if row.seq > expected {
-            return Err(AuditFault::Missing { from: expected, to: row.seq - 1 });
-        }
-        if kept.is_some_and(|kept| kept != row) {
-            return Err(AuditFault::Differs(row.seq));
-        }
-        if row.seq < expected || row.hash_after(self.reached.hash) != row.hash {
-            return Err(AuditFault::Changed(row.seq));
-        }
-        self.reached = row.head();
-        match self.noted.filter(|noted| noted.seq == row.seq) {
-            Some(noted) if noted.hash != row.hash => Err(AuditFault::Rewritten(row.seq)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Checks the next entry, which is kept beside the trail alone as yet.
-    pub(crate) fn step_waiting(&mut self, row: &AuditRow) -> Result<(), AuditFault> {
-        self.step(row)?;
-        self.waiting += 1;
-        Ok(())
-    }
-
-    /// The verdict once all entries were seen, or the first fault.
-    pub(crate) fn end(self, outcome: Result<(), AuditFault>, stored: Option<AuditHead>) -> AuditVerdict {
-        let fault = outcome.err().or_else(|| self.fault_of_head(stored));
-        AuditVerdict { head: self.reached, fault, waiting: self.waiting }
-    }
-
-    fn fault_of_head(&self, stored: Option<AuditHead>) -> Option<AuditFault> {
-        let reached = self.reached;
-        let missing = |until: AuditHead| AuditFault::Missing { from: reached.seq + 1, to: until.seq };
-        match stored {
-            None if reached.seq > 0 => return Some(AuditFault::NoHead),
-            Some(head) if head.seq > reached.seq => return Some(missing(head)),
-            Some(head) if head.seq < reached.seq => return Some(AuditFault::BeyondHead(head.seq + 1)),
-            Some(head) if head.hash != reached.hash => return Some(AuditFault::Head(head.seq)),
-            _ => {}
-        }
-        self.noted.filter(|noted| noted.seq > reached.seq).map(missing)
-    }
+    /// Nothing else is wrong up to an entry which says that the trail had a fault.
+    #[error("entry {0} says that the trail had a fault when it was restored")]
+    Restored(u64),
 }
 
 impl ProviderStore {
@@ -298,114 +222,9 @@ impl ProviderStore {
 mod tests {
     use super::*;
 
-    fn event(object: &str) -> AuditEvent {
-        AuditEvent {
-            at: Timestamp::clamped(1_700_000_000_000),
-            actor: "operator".to_owned(),
-            action: "gateway.retire".to_owned(),
-            object: object.to_owned(),
-            detail: "{}".to_owned(),
-        }
-    }
-
-    fn trail() -> Vec<AuditRow> {
-        let mut head = AuditHead::NONE;
-        (1..=6)
-            .map(|number| {
-                let row = head.follow(event(&format!("gateway:gw-{number}")));
-                head = row.head();
-                row
-            })
-            .collect()
-    }
-
-    fn walk(rows: &[AuditRow], stored: Option<AuditHead>, noted: Option<AuditHead>) -> Option<AuditFault> {
-        let mut walk = AuditWalk::new(noted);
-        let outcome = rows.iter().try_for_each(|row| walk.step(row));
-        walk.end(outcome, stored).fault
-    }
-
-    #[test]
-    fn a_trail_as_it_was_written_has_no_fault() {
-        let rows = trail();
-        let head = rows.last().map(AuditRow::head);
-        assert_eq!(walk(&rows, head, None), None);
-        assert_eq!(walk(&rows, head, Some(rows[2].head())), None);
-        assert_eq!(walk(&[], None, None), None);
-    }
-
-    #[test]
-    fn every_field_is_part_of_the_hash() {
-        let rows = trail();
-        let head = rows.last().map(AuditRow::head);
-        let changes: [fn(&mut AuditRow); 6] = [
-            |row| row.at = row.at.plus_millis(1),
-            |row| row.actor.push('x'),
-            |row| row.action.push('x'),
-            |row| row.object.push('x'),
-            |row| row.detail.push('x'),
-            // One text's end as the next one's beginning.
-            |row| {
-                row.object = format!("{}{}", row.action.pop().unwrap(), row.object);
-            },
-        ];
-        for change in changes {
-            let mut changed = rows.clone();
-            change(&mut changed[3]);
-            assert_eq!(walk(&changed, head, None), Some(AuditFault::Changed(4)));
-        }
-    }
-
-    #[test]
-    fn removed_swapped_and_cut_entries_are_named() {
-        let rows = trail();
-        let head = rows.last().map(AuditRow::head);
-        let mut removed = rows.clone();
-        removed.remove(2);
-        assert_eq!(walk(&removed, head, None), Some(AuditFault::Missing { from: 3, to: 3 }));
-        let mut swapped = rows.clone();
-        swapped.swap(1, 4);
-        (swapped[1].seq, swapped[4].seq) = (2, 5);
-        assert_eq!(walk(&swapped, head, None), Some(AuditFault::Changed(2)));
-        assert_eq!(walk(&rows[..4], head, None), Some(AuditFault::Missing { from: 5, to: 6 }));
-        assert_eq!(walk(&rows, Some(rows[3].head()), None), Some(AuditFault::BeyondHead(5)));
-        assert_eq!(walk(&rows, None, None), Some(AuditFault::NoHead));
-    }
-
-    #[test]
-    fn a_trail_written_anew_does_not_fit_a_noted_head() {
-        let rows = trail();
-        let noted = rows[3].head();
-        let mut head = AuditHead::NONE;
-        let anew: Vec<AuditRow> = (1..=6)
-            .map(|number| {
-                let row = head.follow(event(&format!("gateway:other-{number}")));
-                head = row.head();
-                row
-            })
-            .collect();
-        assert_eq!(walk(&anew, Some(head), None), None);
-        assert_eq!(walk(&anew, Some(head), Some(noted)), Some(AuditFault::Rewritten(4)));
-        let older = &rows[..2];
-        assert_eq!(walk(older, Some(rows[1].head()), Some(noted)), Some(AuditFault::Missing { from: 3, to: 4 }));
-    }
-
-    #[test]
-    fn an_entry_is_held_against_what_is_kept_of_it() {
-        let rows = trail();
-        let (mut forged, mut walk) = (AuditHead::NONE.follow(event("gateway:other")), AuditWalk::new(None));
-        assert_eq!(walk.step_with(&forged, Some(&rows[0])), Err(AuditFault::Differs(1)));
-        forged.seq = 3;
-        assert_eq!(walk.step_with(&forged, Some(&rows[2])), Err(AuditFault::Missing { from: 1, to: 2 }));
-        assert_eq!(walk.step_with(&rows[0], Some(&rows[0])), Ok(()));
-        assert_eq!(walk.step_waiting(&rows[1]), Ok(()));
-        let verdict = walk.end(Ok(()), Some(rows[1].head()));
-        assert_eq!(verdict, AuditVerdict { head: rows[1].head(), fault: None, waiting: 1 });
-    }
-
     #[test]
     fn heads_read_as_they_print() {
-        let head = trail()[5].head();
+        let head = AuditHead { seq: 6, hash: AuditHash([0xa5; 32]) };
         assert_eq!(AuditHead::parse(&head.to_string()).unwrap(), head);
         for bad in ["", "1", "1:ab", "x:00", &format!("1:{}é", "0".repeat(62))] {
             assert!(AuditHead::parse(bad).is_err(), "{bad}");

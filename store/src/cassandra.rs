@@ -63,6 +63,7 @@ use scylla::value::CqlTimestamp;
 use crate::clock::Clock;
 use crate::error::StoreError;
 use crate::stamp::Stamps;
+use crate::store::AckCheck;
 use crate::url::Cluster;
 pub(crate) use catalog::Entry;
 use document::Writing;
@@ -101,6 +102,8 @@ struct Inner {
     told: stamping::Told,
     closed: AtomicBool,
     writing: Writing,
+    /// What the nodes said last of what acks survive.
+    ack_known: Mutex<Option<AckCheck>>,
 }
 
 impl Database {
@@ -126,6 +129,7 @@ impl Database {
             told: stamping::Told::default(),
             closed: AtomicBool::new(false),
             writing: Writing::new(timing),
+            ack_known: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -17,6 +17,10 @@ pub struct CustomerErasure {
     pub mails: usize,
     /// Commissions that ran or were planned.
     pub commissions_ended: usize,
+    /// Whether a file's log may still hold what was erased, because somebody read the
+    /// file all the time: erasing once more takes it out, or the last one who closes
+    /// the file.
+    pub left_in_log: bool,
 }
 
 impl ProviderStore {
@@ -32,7 +36,10 @@ impl ProviderStore {
     pub async fn customer_erase(&self, customer: CustomerId, now: Timestamp) -> Result<CustomerErasure, StoreError> {
         let event = self.event("customer.erase", format_args!("customer:{customer}"), json!({}));
         match &self.backend {
-            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::customer::erase(batch, customer, now)).await,
+            Backend::Sqlite(db) => {
+                let erased = db.change(event, move |batch| sqlite::customer::erase(batch, customer, now)).await?;
+                Ok(CustomerErasure { left_in_log: !db.empty_log().await?, ..erased })
+            }
             Backend::Cassandra(db) => db.customer_erase(event, customer, now).await,
         }
     }

@@ -42,9 +42,9 @@ mod store;
 mod url;
 mod user;
 
-pub use admin::{ClusterAdmin, RoleMade};
-pub use archive::{ArchiveHeader, ArchiveMember, ArchiveStep, ArchiveSummary, Progress, archive_verify};
-pub use audit::{AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict};
+pub use admin::{ClusterAdmin, Replication, RoleMade};
+pub use archive::{ArchiveHeader, ArchiveMember, ArchiveStep, ArchiveSummary, AuditPolicy, Progress, archive_verify};
+pub use audit::{AuditFault, AuditHash, AuditHead, AuditRestored, AuditRow, AuditVerdict};
 pub use change::Versions;
 pub use check::Damage;
 pub use correction::CorrectionNew;
@@ -62,6 +62,6 @@ pub use retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionSt
 pub use rollup::{SeriesChoice, SeriesRollups, SeriesSpans, SpanRollup, WindowRollup};
 pub use sensor::{SensorRecord, SensorUpdate, SeriesRecord};
 pub use stamp::{Stamps, WriteStamp};
-pub use store::{ProviderStore, Store};
+pub use store::{AckCheck, ProviderStore, Store};
 pub use url::{AckLevel, StoreUrl};
 pub use user::{SessionRow, UserRecord};

@@ -92,6 +92,17 @@ impl RetentionPreview {
     }
 }
 
+/// What is between two notes of a clock that has not jumped, at most.
+const STEP_MS: i64 = 86_400_000;
+
+/// Since when a clock has been steady that says `now`, after it was noted `last`.
+pub(crate) fn steady_since(noted: Option<(Timestamp, Timestamp)>, now: Timestamp) -> Timestamp {
+    match noted {
+        Some((since, last)) if now.millis_since(last).saturating_abs() <= STEP_MS => since.min(now),
+        _ => now,
+    }
+}
+
 /// What one piece of work has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionStep {
@@ -122,6 +133,19 @@ impl ProviderStore {
         match &self.backend {
             Backend::Sqlite(db) => db.read(move |connection| sqlite::retention::exists_since(connection, time)).await,
             Backend::Cassandra(db) => db.reading_exists_since(time).await,
+        }
+    }
+
+    /// Since when a clock has gone on without a jump, as far as calls have noted: each
+    /// notes what the clock says, so whoever wants to know asks again and again. A day
+    /// between two calls is no jump, and neither is the end of a process.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn clock_steady_since(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::retention::note_clock(batch.connection, now)).await,
+            Backend::Cassandra(db) => db.note_clock(now).await,
         }
     }
 

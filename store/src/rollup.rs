@@ -159,6 +159,19 @@ impl ProviderStore {
             settled => Ok(settled),
         }
     }
+
+    /// How many marks [`Self::rollup_settle`] leaves for a while although it answers 0:
+    /// on a cluster one goes only once it was seen unchanged for long enough. A file
+    /// has none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn rollup_waiting(&self) -> Result<usize, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(0),
+            Backend::Cassandra(db) => cassandra::rollup::waiting(db).await,
+        }
+    }
 }
 
 async fn settle_gateway(db: &sqlite::Database, gateway: &GatewayId) -> Result<(), StoreError> {

@@ -56,6 +56,11 @@ use writer::{CallReply, DocumentJob, Job};
 
 /// Writers of several processes take turns; one may wait this long for its own.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often and how long it is tried to empty the log while others read, and the
+/// pause in which they write.
+const LOG_ATTEMPTS: usize = 10;
+const LOG_TIMEOUT: Duration = Duration::from_millis(100);
+const LOG_PAUSE: Duration = Duration::from_millis(200);
 /// Jobs that may wait for the writer thread before callers have to wait.
 const QUEUE: usize = 4096;
 /// Connections for reading, each with a page cache of its own.
@@ -155,6 +160,30 @@ impl Database {
         })
         .await
         .unwrap_or_else(|error| Err(StoreError::Unavailable(format!("read task ended early: {error}"))))
+    }
+
+    /// Moves all of the log into the file and leaves nothing of it, also while others
+    /// have the file open; whoever reads the file is waited for a while. Answers
+    /// whether that was done.
+    pub(crate) async fn empty_log(&self) -> Result<bool, StoreError> {
+        for attempt in 0..LOG_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(LOG_PAUSE).await;
+            }
+            let emptied = self.read(|connection| {
+                // While it waits nobody else writes.
+                connection.busy_timeout(LOG_TIMEOUT)?;
+                let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+                connection.busy_timeout(BUSY_TIMEOUT)?;
+                Ok(!busy?)
+            });
+            match emptied.await {
+                Ok(false) => {}
+                Err(error) if attempt + 1 < LOG_ATTEMPTS => tracing::debug!(%error, "the log is not emptied yet"),
+                emptied => return emptied,
+            }
+        }
+        Ok(false)
     }
 
     pub(crate) async fn close(&self) {

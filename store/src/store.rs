@@ -80,6 +80,15 @@ fn file(directory: &Path, provider: &ProviderId) -> PathBuf {
     directory.join(format!("{provider}.db"))
 }
 
+/// What the nodes of a store say of what acks survive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AckCheck {
+    /// Why acks survive less than they should, and what to do about it.
+    pub shortfall: Option<String>,
+    /// Nodes that could not be asked, and why. They acknowledge no write either.
+    pub silent: Option<String>,
+}
+
 impl ProviderStore {
     /// The handle to the data of a provider that cannot be opened now: calls fail
     /// until it can, and then it is opened by itself.
@@ -135,15 +144,25 @@ impl ProviderStore {
         }
     }
 
-    /// Why acks fall short of [`Self::ack_level`], where the store itself cannot give
-    /// it: on a cluster whose nodes answer before a write is on the disk.
+    /// Whether acks fall short of [`Self::ack_level`] because the store itself cannot
+    /// give it: on a cluster whose nodes answer before a write is on the disk.
     ///
     /// # Errors
     /// When the store cannot be asked.
-    pub async fn ack_shortfall(&self) -> Result<Option<String>, StoreError> {
+    pub async fn ack_check(&self) -> Result<AckCheck, StoreError> {
         match (&self.backend, self.ack) {
-            (Backend::Cassandra(db), AckLevel::PowerLoss) => db.power_loss_shortfall().await,
-            (Backend::Sqlite(_), _) | (_, AckLevel::ProcessCrash) => Ok(None),
+            (Backend::Cassandra(db), AckLevel::PowerLoss) => db.power_loss_check().await,
+            (Backend::Sqlite(_), _) | (_, AckLevel::ProcessCrash) => Ok(AckCheck::default()),
+        }
+    }
+
+    /// What [`Self::ack_check`] found when this process could ask last; `None` where
+    /// it never could.
+    #[must_use]
+    pub fn ack_known(&self) -> Option<AckCheck> {
+        match (&self.backend, self.ack) {
+            (Backend::Cassandra(db), AckLevel::PowerLoss) => db.ack_known(),
+            (Backend::Sqlite(_), _) | (_, AckLevel::ProcessCrash) => Some(AckCheck::default()),
         }
     }
 

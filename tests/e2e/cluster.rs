@@ -25,6 +25,8 @@ async fn a_provider_on_a_cluster_takes_readings_under_tls_shows_and_mails_them()
     let provider = Tenant::set_up(&store);
     let again = provider.command(&["store", "init", "--admin-url", &store, "--config", "admin.toml"]);
     assert!(again.contains("keeps its password") && !again.contains("shown this once"), "{again}");
+    let more = ["store", "init", "--admin-url", &store.replace("rf=1", "rf=3"), "--config", "admin.toml"];
+    assert!(provider.command(&more).contains("with rf=1 and not rf=3"));
     let add =
         ["user", "add", "--provider", &provider.id, "--email", "owner@sunrise.example", "--role", "owner", "--password-stdin"];
     run_with_input(&add, provider.path(), &format!("{PASSWORD}\n"));

@@ -4,7 +4,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, GatewayId, TimeWindow, Timestamp};
+use heliograph_domain::{
+    ArrayId, Binding, Commission, CommissionId, CorrectionId, CorrectionKind, Customer, CustomerId, GatewayId, InstalledArray,
+    Location, LocationId, MetricName, Point, PointId, SensorId, SensorRole, SeriesKey, TimeWindow, Timestamp, Unit, Zone,
+};
+use heliograph_store::CorrectionNew;
 use uuid::Uuid;
 
 use crate::binary::{HELIOGRAPH, Process, run, run_with_input};
@@ -53,6 +57,55 @@ async fn an_archive_moves_a_provider_to_another_name_or_changes_nothing() {
     assert_eq!(readings("dawn"), readings("sunrise"));
     assert_eq!(readings("dawn").lines().count(), 241);
     run_with_input(&["audit", "verify", "--provider", "dawn"], folder.path(), "");
+}
+
+#[tokio::test]
+async fn an_archive_of_a_tampered_trail_is_written_and_comes_in_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), "gw-1").await;
+    for name in ["o", "p", "q"] {
+        let address = format!("{name}@sunrise.example");
+        let add = ["user", "add", "--provider", "sunrise", "--role", "owner", "--email", &address, "--password-stdin"];
+        run_with_input(&add, folder.path(), "a long enough phrase\n");
+    }
+    let file = rusqlite::Connection::open(folder.path().join("data/sunrise.db")).unwrap();
+    file.execute("UPDATE audit SET actor = 'nobody' WHERE seq = 2", []).unwrap();
+    drop(file);
+    let fault = "entry 2 is not what was written there";
+    let told = |arguments: &[&str], code: i32, words: &[&str]| {
+        let output = run(arguments, folder.path());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && words.iter().all(|word| said.contains(word)), "{arguments:?}: {said}");
+    };
+    let flag = "--despite-audit-fault";
+    told(&["archive", "create", "--provider", "sunrise", "a.archive"], 3, &[fault, "is written", flag]);
+    told(&["archive", "verify", "a.archive"], 3, &[fault, "is whole", flag]);
+    let restore = ["archive", "restore", "--provider", "sunrise", "--as", "dawn", "a.archive"];
+    told(&restore, 1, &[fault, flag]);
+    assert!(!folder.path().join("data/dawn.db").exists());
+    told(&[&restore[..], &[flag]].concat(), 0, &[fault]);
+    told(&["audit", "verify", "--provider", "dawn"], 1, &[fault, "restored despite", "from there on it is as it was written"]);
+    let readings = run_with_input(&["readings", "--provider", "dawn", "--gateway", "gw-1", "--csv"], folder.path(), "");
+    assert_eq!(readings.lines().count(), 241);
+}
+
+#[tokio::test]
+async fn what_is_due_is_rolled_up_by_hand_where_no_ingest_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), "gw-1").await;
+    let count = || {
+        let file = rusqlite::Connection::open(folder.path().join("data/sunrise.db")).unwrap();
+        let query = "SELECT (SELECT count(*) FROM rollup), (SELECT count(*) FROM dirty)";
+        file.query_row(query, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).unwrap()
+    };
+    let (rollups, marks) = count();
+    assert!(rollups == 0 && marks > 0);
+    let rollup = ["rollup", "--provider", "sunrise", "--once"];
+    assert!(run_with_input(&rollup, folder.path(), "").contains("marks settled in"));
+    let (rollups, marks) = count();
+    assert!(rollups >= 240 && marks == 0, "{rollups} {marks}");
+    assert_eq!(run_with_input(&rollup, folder.path(), ""), "nothing was due\n");
+    assert_eq!(run(&rollup[..3], folder.path()).status.code(), Some(64));
 }
 
 #[tokio::test]
@@ -149,6 +202,8 @@ async fn a_customer_gets_what_is_theirs_and_then_is_forgotten() {
     );
     assert!(!read("customer.json").contains("argon2"), "no hash of a password");
     assert_eq!(read(&format!("readings/{}.csv", commission.id)).lines().count(), 25, "its own day and no other");
+    assert_eq!(read(&format!("rollups/{}.csv", commission.id)).lines().count(), 25);
+    assert_eq!((&json["sensors"][0]["id"], &json["sensors"][0]["gateway"]), (&"s".into(), &"gw/1".into()));
 
     let unsure = run_with_input(&[&["customer", "erase"], &which[..]].concat(), folder.path(), "");
     assert!(unsure.contains("--yes"), "{unsure}");
@@ -161,4 +216,77 @@ async fn a_customer_gets_what_is_theirs_and_then_is_forgotten() {
     let unknown =
         run(&["customer", "export", "--provider", "sunrise", "--customer", &Uuid::from_u128(9).to_string()], folder.path());
     assert_eq!(unknown.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn figures_that_outlive_their_readings_come_out_within_what_the_customer_may_see() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), "sunrise");
+    let now: Timestamp = jiff::Timestamp::now().into();
+    // A reading each ten minutes, for 30 days, from a whole day on.
+    let begin = Timestamp::clamped((now.as_millis() / DAY_MS - 30) * DAY_MS);
+    let values = (0..30 * 144).map(|step| (begin.plus_millis(step * 600_000), if step < 20 * 144 { 100.0 } else { 900.0 }));
+    store.document_write(document("gw-1", ("s", "power", "W"), now, values)).await.unwrap();
+    let (roof, array) = (LocationId::new(Uuid::from_u128(1)), ArrayId::new(Uuid::from_u128(2)));
+    let location = Location { id: roof, name: "Roof".into(), zone: Zone::utc(), position: None, installed_kwp: Some(9.5) };
+    store.location_save(location).await.unwrap();
+    let gateway = GatewayId::parse("gw-1").unwrap();
+    store.gateway_move(&gateway, roof, begin).await.unwrap();
+    let always = TimeWindow { from: begin, until: None };
+    let installed = InstalledArray { id: array, location: roof, kwp: 9.5, tilt: 30.0, azimuth: 180.0, window: always };
+    store.array_save(installed).await.unwrap();
+    let (sensor, point) = (SensorId::parse("s").unwrap(), PointId::new(Uuid::from_u128(3)));
+    store.point_save(Point { id: point, location: roof, name: "South".into(), role: SensorRole::Production }).await.unwrap();
+    store.binding_create(Binding { point, gateway: gateway.clone(), sensor: sensor.clone(), window: always }).await.unwrap();
+    let correction = CorrectionNew {
+        id: CorrectionId::new(Uuid::from_u128(4)),
+        series: SeriesKey {
+            gateway: gateway.clone(),
+            sensor,
+            metric: MetricName::parse("power").unwrap(),
+            unit: Unit::parse("W").unwrap(),
+        },
+        window: TimeWindow::between(begin, begin.plus_millis(40 * DAY_MS)),
+        kind: CorrectionKind::Scale { factor: 2.0 },
+        reason: "a wrong transformer".into(),
+    };
+    store.correction_create(correction).await.unwrap();
+    let customer = Customer { id: CustomerId::new(Uuid::from_u128(5)), name: "Ana".to_owned(), email: None };
+    store.customer_save(customer.clone()).await.unwrap();
+    // Up to the middle of a window, behind which another one owns it.
+    let window = TimeWindow::between(begin.plus_millis(DAY_MS), begin.plus_millis(20 * DAY_MS - 5 * 60_000));
+    let commission = Commission { id: CommissionId::new(Uuid::from_u128(6)), customer: customer.id, gateway, window };
+    store.commission_create(commission.clone()).await.unwrap();
+    store.close().await;
+    let retention = ["store", "retention", "--provider", "sunrise", "--days", "14", "--run"];
+    assert!(!run_with_input(&retention, folder.path(), "").starts_with("0 readings"));
+
+    let export = ["customer", "export", "--provider", "sunrise", "--customer", &customer.id.to_string(), "--out", "ana"];
+    run_with_input(&export, folder.path(), "");
+    let read = |name: &str| std::fs::read_to_string(folder.path().join("ana").join(name)).unwrap();
+    let csv = |kind: &str| -> Vec<Vec<String>> {
+        let text = read(&format!("{kind}/{}.csv", commission.id));
+        text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    };
+    let (readings, rollups) = (csv("readings"), csv("rollups"));
+    assert!(readings.len() < 6 * 144, "retention has left {} readings", readings.len());
+    let time = |row: &Vec<String>| Timestamp::parse_rfc3339(&row[0]).unwrap();
+    assert!(rollups.len() > 18 * 96 && rollups.is_sorted_by_key(time), "{} windows", rollups.len());
+    assert!(rollups.iter().all(|row| window.contains(time(row)) && row[1..4] == ["s", "power", "W"]), "{rollups:?}");
+    // As the correction has it, and nothing of the next owner's 900 W.
+    assert!(rollups.iter().all(|row| row[6] == "200" && row[10].parse::<f64>().unwrap() <= 50.001), "{:?}", rollups.last());
+
+    let json: serde_json::Value = serde_json::from_str(&read("customer.json")).unwrap();
+    let until = window.end().to_string();
+    for (what, field, is) in [
+        ("locations", "name", "Roof"),
+        ("placements", "until", until.as_str()),
+        ("arrays", "until", until.as_str()),
+        ("sensors", "id", "s"),
+        ("points", "name", "South"),
+        ("bindings", "until", until.as_str()),
+        ("corrections", "reason", "a wrong transformer"),
+    ] {
+        assert_eq!((json[what].as_array().unwrap().len(), json[what][0][field].as_str()), (1, Some(is)), "{what}");
+    }
 }

@@ -36,6 +36,9 @@ async fn a_node_that_syncs_its_log_later_is_named_at_the_start_and_until_that_is
     }
 
     nodes.tell(NODE, "stop");
+    let known = format!("what the store acknowledged last did not survive power-loss: {problem}");
+    let said = ingest.await_ready(&known, PATIENCE);
+    assert!(said.contains(" 200 ") && said.contains("from the spool"), "{said}");
     nodes.tell(NODE, "start");
     ingest.await_ready("ready, acks survive power-loss", PATIENCE);
     assert!(ingest.runs());

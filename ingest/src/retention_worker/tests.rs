@@ -92,6 +92,40 @@ async fn a_clock_by_which_no_reading_would_stay_is_taken_for_wrong() {
 }
 
 #[tokio::test]
+async fn readings_of_gateways_that_have_gone_silent_go_too() {
+    let world = World::of(Some(4)).await;
+    for now in 10..=15 {
+        world.time.store(day(now).as_millis(), Ordering::Relaxed);
+        world.turn().await;
+    }
+    assert_eq!((world.days().await, world.deletions().await.len()), (vec![], 6));
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_while_gateways_are_silent_is_believed_once_it_has_gone_on_for_two_days() {
+    let world = World::of(Some(4)).await;
+    for (now, left) in [(10, 5), (400, 5), (401, 5), (402, 0)] {
+        world.time.store(day(now).as_millis(), Ordering::Relaxed);
+        world.turn().await;
+        assert_eq!(world.days().await.len(), left, "day {now}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_by_which_gateways_push_nothing_of_its_time_is_never_believed() {
+    let world = World::of(Some(4)).await;
+    for now in [10, 400, 401, 402, 403, 404] {
+        world.time.store(day(now).as_millis(), Ordering::Relaxed);
+        if now >= 400 {
+            // What is refused as too old is not there, that it came is.
+            world.store.document_write(power("gw-1", day(now), [(day(9), 9.0)].into_iter())).await.unwrap();
+        }
+        world.turn().await;
+        assert_eq!(world.days().await.len(), 5, "day {now}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_has_no_lease_deletes_nothing() {
     let world = World::of(Some(4)).await;
     assert!(world.store.lease_take(LEASE, "another", day(10), day(11)).await.unwrap());

@@ -10,7 +10,7 @@ use super::read::ArchiveReader;
 use super::tables::{Cell, Table};
 use super::write::ArchiveWriter;
 use super::{ArchiveHeader, ArchiveStep, ArchiveSummary, Progress, failed};
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, AuditHead};
 use crate::cassandra;
 use crate::cassandra::archive::{ROWS_AT_ONCE, dump, restore};
 use crate::error::StoreError;
@@ -85,7 +85,7 @@ pub(super) async fn restore(
     now: Timestamp,
     archive: impl Read + Send + 'static,
     progress: Progress,
-    event: impl Fn(&ArchiveSummary) -> AuditEvent,
+    event: impl Fn(&ArchiveSummary, AuditHead) -> Result<AuditEvent, StoreError>,
 ) -> Result<ArchiveSummary, StoreError> {
     let (sender, parts) = mpsc::channel(WAITING);
     let (done, read) = oneshot::channel();

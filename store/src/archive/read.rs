@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 use sha2::{Digest as _, Sha256};
 
 use super::tables::{Cell, Table, to_hex};
+use super::trail::ArchivedTrail;
 use super::{ArchiveHeader, ArchiveMember, ArchiveSummary, FORMAT, VERSION, failed, tar};
 use crate::error::StoreError;
 
@@ -22,6 +23,7 @@ pub(crate) struct ArchiveReader<R> {
     members: Vec<ArchiveMember>,
     /// Whether the list of members came and was right.
     listed: bool,
+    trail: ArchivedTrail,
 }
 
 fn broken(problem: &str) -> StoreError {
@@ -33,7 +35,8 @@ impl<R: Read> ArchiveReader<R> {
     pub(super) fn open(archive: R) -> Result<Self, StoreError> {
         let (format, nobody) = (FORMAT.to_owned(), heliograph_domain::ProviderId::parse("0")?);
         let header = ArchiveHeader { format, version: VERSION, provider: nobody, created: heliograph_domain::Timestamp::MIN };
-        let mut reader = Self { archive, digest: Sha256::new(), header, members: Vec::new(), listed: false };
+        let mut reader =
+            Self { archive, digest: Sha256::new(), header, members: Vec::new(), listed: false, trail: ArchivedTrail::default() };
         let (name, bytes) = reader.member().map_err(|_| StoreError::Archive("it is not an archive of this kind".to_owned()))?;
         let version = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok()?.get("version")?.as_u64();
         if name != "heliograph.json" {
@@ -71,6 +74,7 @@ impl<R: Read> ArchiveReader<R> {
             let before = rows.1;
             lines(table, &bytes, |cells| {
                 rows.1 += 1;
+                self.trail.take(table, &cells);
                 take(table, rows.1, cells)
             })?;
             let sha256 = to_hex(&Sha256::digest(&bytes));
@@ -91,7 +95,7 @@ impl<R: Read> ArchiveReader<R> {
         if end.len() != 2 * tar::BLOCK || end.iter().any(|byte| *byte != 0) {
             return Err(broken("it has no proper end"));
         }
-        Ok(ArchiveSummary { header: self.header, members: self.members })
+        Ok(ArchiveSummary { header: self.header, members: self.members, audit: self.trail.end() })
     }
 
     fn member(&mut self) -> Result<(String, Vec<u8>), StoreError> {

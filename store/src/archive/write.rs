@@ -5,6 +5,7 @@ use std::io::Write;
 use sha2::{Digest as _, Sha256};
 
 use super::tables::{Cell, Table, to_hex};
+use super::trail::ArchivedTrail;
 use super::{ArchiveHeader, ArchiveMember, ArchiveStep, ArchiveSummary, Progress, failed, tar};
 use crate::error::StoreError;
 
@@ -20,7 +21,9 @@ const LEVEL: i32 = 3;
 /// An archive as it is written.
 pub(crate) struct ArchiveWriter {
     out: Hashed,
-    summary: ArchiveSummary,
+    header: ArchiveHeader,
+    members: Vec<ArchiveMember>,
+    trail: ArchivedTrail,
     open: Option<OpenMember>,
     progress: Progress,
     step: ArchiveStep,
@@ -56,9 +59,8 @@ impl ArchiveWriter {
         let mut out = Hashed { out: Box::new(out), digest: Sha256::new() };
         let text = serde_json::to_string(&header).map_err(|error| failed("write header", &error))?;
         out.member("heliograph.json", text.as_bytes())?;
-        let summary = ArchiveSummary { header, members: Vec::new() };
         let step = ArchiveStep { table: "heliograph.json", rows: 1, gateways: None };
-        Ok(Self { out, summary, open: None, progress, step })
+        Ok(Self { out, header, members: Vec::new(), trail: ArchivedTrail::default(), open: None, progress, step })
     }
 
     /// Begins a table; its rows follow.
@@ -82,6 +84,7 @@ impl ArchiveWriter {
             self.close_member()?;
             self.open_member(table)?;
         }
+        self.trail.take(table, cells);
         let values: Vec<serde_json::Value> = cells.iter().map(Cell::to_json).collect();
         self.line(&serde_json::Value::from(values))?;
         self.step.rows += 1;
@@ -100,7 +103,7 @@ impl ArchiveWriter {
     }
 
     fn open_member(&mut self, table: &Table) -> Result<(), StoreError> {
-        let earlier = self.summary.members.iter().filter(|member| member.name.split('/').next() == Some(table.name)).count();
+        let earlier = self.members.iter().filter(|member| member.name.split('/').next() == Some(table.name)).count();
         let name = format!("{}/{:05}.jsonl.zst", table.name, earlier + 1);
         let encoder = zstd::Encoder::new(Vec::new(), LEVEL).map_err(|error| failed("compress", &error))?;
         self.open = Some(OpenMember { name, rows: 0, encoder });
@@ -113,19 +116,19 @@ impl ArchiveWriter {
         let bytes = encoder.finish().map_err(|error| failed("compress", &error))?;
         self.out.member(&name, &bytes)?;
         let sha256 = to_hex(&Sha256::digest(&bytes));
-        self.summary.members.push(ArchiveMember { name, bytes: bytes.len() as u64, sha256, rows });
+        self.members.push(ArchiveMember { name, bytes: bytes.len() as u64, sha256, rows });
         Ok(())
     }
 
     /// Writes the list of members and the digest of all before it.
     pub(super) fn finish(mut self) -> Result<ArchiveSummary, StoreError> {
         self.close_member()?;
-        let manifest = serde_json::to_vec(&self.summary.members).map_err(|error| failed("write manifest", &error))?;
+        let manifest = serde_json::to_vec(&self.members).map_err(|error| failed("write manifest", &error))?;
         self.out.member("manifest.json", &manifest)?;
         let digest = format!("{}\n", to_hex(&self.out.digest.clone().finalize()));
         self.out.member("digest.sha256", digest.as_bytes())?;
         self.out.write(&[0; 2 * tar::BLOCK])?;
         self.out.out.flush().map_err(|error| failed("write", &error))?;
-        Ok(self.summary)
+        Ok(ArchiveSummary { header: self.header, members: self.members, audit: self.trail.end() })
     }
 }

@@ -68,6 +68,28 @@ impl Database {
         Ok(entries)
     }
 
+    /// The months that entries stand in with the numbers to look for there, also
+    /// where somebody took a month away from the catalog.
+    pub(crate) async fn trail_months(&self, catalog: &Catalog) -> Result<Vec<(String, Range<u64>)>, StoreError> {
+        let extents = self.trail_extents().await?;
+        let mut begins: Vec<(u64, String)> = Vec::new();
+        for extent in &extents {
+            let known = catalog.trail_months.get(&extent.month).copied();
+            let inside = |other: &Extent| other.month != extent.month && (other.first..=other.last).contains(&extent.first);
+            let first = if extents.iter().any(inside) { known } else { Some(known.unwrap_or(u64::MAX).min(extent.first)) };
+            begins.extend(first.map(|first| (first, extent.month.clone())));
+        }
+        begins.sort();
+        let ends: Vec<u64> = begins.iter().skip(1).map(|(first, _)| *first).chain([u64::MAX]).collect();
+        Ok(begins.into_iter().zip(ends).map(|((first, month), end)| (month, first..end)).collect())
+    }
+
+    /// Entries of a month in the order of their numbers; what somebody took out of
+    /// one is empty.
+    pub(crate) async fn trail_found(&self, month: &str, numbers: Range<u64>, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        Ok(self.trail_rows(month, numbers, limit).await?.into_iter().map(as_found).collect())
+    }
+
     /// Walks the trail as it stands, and changes nothing of it.
     pub(crate) async fn audit_verify(&self, noted: Option<AuditHead>) -> Result<AuditVerdict, StoreError> {
         // An entry is in the catalog before it is here: those of all rows that stand
@@ -75,30 +97,28 @@ impl Database {
         let extents = self.trail_extents().await?;
         let catalog = self.stored_catalog().await?;
         let mut walk = AuditWalk::new(noted);
-        let mut outcome = self.walk_trail(&catalog, &mut walk).await?;
+        self.walk_trail(&catalog, &mut walk).await?;
         if catalog.trail_to_copy().is_some() {
-            let waiting = catalog.trail.range(walk.next_seq()..);
-            outcome = outcome.and_then(|()| waiting.map(|(_, row)| row).try_for_each(|row| walk.step_waiting(row)));
+            catalog.trail.range(walk.next_seq()..).for_each(|(_, row)| walk.step_waiting(row));
         }
-        outcome = outcome.and_then(|()| belong(&extents, &catalog));
-        Ok(walk.end(outcome, catalog.trail_head()))
+        if let Err(fault) = belong(&extents, &catalog) {
+            walk.fail(fault);
+        }
+        Ok(walk.end(catalog.trail_head()))
     }
 
     /// Walks what stands here up to the head in the catalog.
-    async fn walk_trail(&self, catalog: &Catalog, walk: &mut AuditWalk) -> Result<Result<(), AuditFault>, StoreError> {
+    async fn walk_trail(&self, catalog: &Catalog, walk: &mut AuditWalk) -> Result<(), StoreError> {
         for (month, numbers) in of_head(catalog) {
             let mut from = numbers.start;
             while from < numbers.end {
                 let rows = self.trail_rows(month, from..numbers.end, PAGE).await?;
                 let Some(last) = rows.last() else { break };
                 from = unsigned(last.0) + 1;
-                let outcome = rows.into_iter().try_for_each(|row| check(row, catalog, walk));
-                if outcome.is_err() {
-                    return Ok(outcome);
-                }
+                rows.into_iter().for_each(|row| check(row, catalog, walk));
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Rows of a month in the order of their numbers, as they stand there.
@@ -149,11 +169,13 @@ fn month_of_entry(catalog: &Catalog, row: &AuditRow) -> String {
 }
 
 /// Checks a row after the one before, and against what the catalog keeps of it.
-fn check(row: Columns, catalog: &Catalog, walk: &mut AuditWalk) -> Result<(), AuditFault> {
+fn check(row: Columns, catalog: &Catalog, walk: &mut AuditWalk) {
     let seq = unsigned(row.0);
-    // What is not there, or of another length, was not written so.
-    let row = entry(row).map_err(|_| AuditFault::Changed(seq))?;
-    walk.step_with(&row, catalog.trail.get(&seq))
+    match entry(row) {
+        Ok(row) => walk.step_with(&row, catalog.trail.get(&seq)),
+        // What is not there, or of another length, was not written so.
+        Err(_) => walk.unreadable(seq),
+    }
 }
 
 /// Finds a row that stands where no entry does.
@@ -178,6 +200,19 @@ fn number(seq: u64) -> i64 {
 /// The number in a column; no entry has one below 1.
 fn unsigned(seq: i64) -> u64 {
     u64::try_from(seq).unwrap_or(0)
+}
+
+/// An entry, however much of it is there: of what is not, the hash does not fit.
+fn as_found((seq, when, actor, action, object, detail, hash): Columns) -> AuditRow {
+    AuditRow {
+        seq: unsigned(seq),
+        at: Timestamp::clamped(when.map_or(0, |at| at.0)),
+        actor: actor.unwrap_or_default(),
+        action: action.unwrap_or_default(),
+        object: object.unwrap_or_default(),
+        detail: detail.unwrap_or_default(),
+        hash: hash.and_then(|hash| hash.try_into().ok()).map_or(AuditHash::NONE, AuditHash),
+    }
 }
 
 fn entry((seq, when, actor, action, object, detail, hash): Columns) -> Result<AuditRow, StoreError> {

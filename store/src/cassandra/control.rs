@@ -18,6 +18,10 @@ pub(super) const LIFETIME_OF: &str = "lifetime:";
 pub(super) const SHORTENED: &str = "shortened";
 /// Up to when readings of a gateway were deleted, `retained:GATEWAY`.
 pub(super) const RETAINED: &str = "retained:";
+/// When the clock of the retention worker began to go on without a jump, and what it
+/// said last.
+pub(super) const CLOCK_SINCE: &str = "clock:since";
+pub(super) const CLOCK_LAST: &str = "clock:last";
 /// As many days as there are.
 pub(super) const FOR_EVER: i64 = i64::MAX;
 

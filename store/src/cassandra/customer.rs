@@ -34,6 +34,6 @@ impl Database {
         let people = decided.iter().filter(|change| matches!(change, Change::Remove(Record::Person(_)))).count();
         let of_commission =
             |change: &&Change| matches!(change, Change::Put(Record::Commission(_)) | Change::Remove(Record::Commission(_)));
-        Ok(CustomerErasure { people, mails, commissions_ended: decided.iter().filter(of_commission).count() })
+        Ok(CustomerErasure { people, mails, commissions_ended: decided.iter().filter(of_commission).count(), left_in_log: false })
     }
 }

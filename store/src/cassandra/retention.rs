@@ -9,11 +9,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use heliograph_domain::{GatewayId, TimeWindow, Timestamp};
 use scylla::value::CqlTimestamp;
 
-use super::control::{KEPT, RETAINED, SEALED};
+use super::control::{CLOCK_LAST, CLOCK_SINCE, KEPT, RETAINED, SEALED};
 use super::slicing::{DAY_MS, Partition};
 use super::{Database, mark, rollup, series};
 use crate::error::StoreError;
-use crate::retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionStep};
+use crate::retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionStep, steady_since};
 use crate::rollup::gather::{Order, Walk};
 
 /// Partitions looked at in one step.
@@ -27,6 +27,16 @@ impl Database {
     pub(crate) async fn reading_exists_since(&self, time: Timestamp) -> Result<bool, StoreError> {
         let latest: Vec<(Option<CqlTimestamp>,)> = self.all("SELECT latest_time FROM @.series", ()).await?;
         Ok(latest.into_iter().any(|(latest,)| latest.is_some_and(|latest| latest.0 >= time.as_millis())))
+    }
+
+    /// Notes what a clock says; answers since when it is steady.
+    pub(crate) async fn note_clock(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        let (since, last) = (self.control(CLOCK_SINCE).await?, self.control(CLOCK_LAST).await?);
+        let noted = since.map(Timestamp::clamped).zip(last.map(Timestamp::clamped));
+        let since = steady_since(noted, now);
+        self.set_control(CLOCK_SINCE, since.as_millis()).await?;
+        self.set_control(CLOCK_LAST, now.as_millis()).await?;
+        Ok(since)
     }
 
     pub(crate) async fn retention_preview(&self, plan: RetentionPlan) -> Result<RetentionPreview, StoreError> {

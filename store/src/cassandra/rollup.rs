@@ -70,6 +70,15 @@ pub(crate) async fn settle(db: &Database, now: Timestamp) -> Result<usize, Store
     Ok(settled)
 }
 
+/// How many marks there are.
+pub(crate) async fn waiting(db: &Database) -> Result<usize, StoreError> {
+    let mut waiting = 0;
+    for shard in 0..mark::SHARDS {
+        waiting += mark::of_shard(db, shard).await?.marks.len();
+    }
+    Ok(waiting)
+}
+
 /// Settles the marks of a gateway that lie near a period, for somebody who is about
 /// to read its rollups, and clears those of them that are complete.
 async fn settle_near(db: &Database, gateway: &GatewayId, period: TimeWindow, now: Timestamp) -> Result<(), StoreError> {

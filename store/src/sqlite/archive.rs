@@ -8,7 +8,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
 use super::frame::Extent;
-use super::{Batch, audit, frame, gateway, quarter};
+use super::{Batch, frame, gateway, quarter};
 use crate::archive::tables::{Cell, Table, Type};
 use crate::archive::write::ArchiveWriter;
 use crate::error::StoreError;
@@ -233,7 +233,9 @@ pub(super) fn cells(row: &Row<'_>, table: &Table) -> Result<Vec<Cell>, StoreErro
     let found = row.as_ref().column_count();
     let mut cells = Vec::with_capacity(table.columns.len());
     for (index, (_, kind)) in table.columns.iter().take(found).enumerate() {
-        cells.push(cell(row, index, *kind)?);
+        // What somebody did to the trail keeps nobody from an archive, which says so.
+        let of_trail = table.name.starts_with("audit");
+        cells.push(if of_trail { as_found(row.get_ref(index)?, *kind) } else { cell(row, index, *kind)? });
     }
     Ok(cells)
 }
@@ -255,6 +257,19 @@ fn cell(row: &Row<'_>, index: usize, kind: Type) -> Result<Cell, StoreError> {
         Type::Bytes => Cell::Bytes(row.get(index)?),
         Type::Values => return Err(StoreError::Damaged("values stand in frames only".to_owned())),
     })
+}
+
+/// A value of the audit trail; of another type than any release has written, it is
+/// given as one that its hash does not fit.
+fn as_found(value: ValueRef<'_>, kind: Type) -> Cell {
+    match (kind, value) {
+        (Type::Int, ValueRef::Integer(number)) => Cell::Int(number),
+        (Type::Int, _) => Cell::Int(0),
+        (Type::Bytes, ValueRef::Blob(bytes)) => Cell::Bytes(bytes.to_owned()),
+        (Type::Bytes, _) => Cell::Bytes(Vec::new()),
+        (_, ValueRef::Text(text)) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
+        _ => Cell::Text(String::new()),
+    }
 }
 
 /// What is first, last and latest of the series of the gateway under way.
@@ -387,11 +402,6 @@ pub(crate) fn complete(batch: &mut Batch<'_>) -> Result<(), StoreError> {
         }
     }
     quarter::restart_all(batch.connection)?;
-    // A head in an archive that is not the one of its entries would hide in a new
-    // chain.
-    if let Some(fault) = audit::verify_within(batch.connection)?.fault {
-        return Err(StoreError::Archive(format!("its audit trail is not as it was written: {fault}")));
-    }
     batch.gateways.clear();
     batch.config_changed();
     batch.data_changed();

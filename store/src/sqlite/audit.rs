@@ -4,7 +4,7 @@ use heliograph_domain::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Batch, Database};
-use crate::audit::{AuditEvent, AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict, AuditWalk};
+use crate::audit::{AuditEvent, AuditHash, AuditHead, AuditRow, AuditVerdict, AuditWalk};
 use crate::error::StoreError;
 
 impl Database {
@@ -24,15 +24,19 @@ impl Database {
     }
 }
 
-/// Adds an entry after the head. Where somebody has taken the head away, the
-/// entry is chained to nothing, so that the gap can be seen for ever after.
+/// Adds an entry after the head.
 pub(crate) fn append(batch: &Batch<'_>, event: AuditEvent) -> Result<(), StoreError> {
-    let newest: u64 =
-        batch.connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM audit")?.query_row([], |row| row.get(0))?;
-    let head = head(batch.connection)?.unwrap_or(AuditHead::NONE);
-    let row = AuditHead { seq: head.seq.max(newest), hash: head.hash }.follow(event);
+    let row = last(batch.connection)?.follow(event);
     insert(batch.connection, &row)?;
     set_head(batch.connection, row.head())
+}
+
+/// What the next entry follows after. Where somebody has taken the head away, it is
+/// chained to nothing, so that the gap can be seen for ever after.
+pub(crate) fn last(connection: &Connection) -> Result<AuditHead, StoreError> {
+    let newest: u64 = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM audit")?.query_row([], |row| row.get(0))?;
+    let head = head(connection)?.unwrap_or(AuditHead::NONE);
+    Ok(AuditHead { seq: head.seq.max(newest), hash: head.hash })
 }
 
 pub(crate) fn insert(connection: &Connection, row: &AuditRow) -> Result<(), StoreError> {
@@ -42,11 +46,12 @@ pub(crate) fn insert(connection: &Connection, row: &AuditRow) -> Result<(), Stor
     Ok(())
 }
 
+/// The head; one that cannot be read is as good as none, and keeps nobody from
+/// changing something.
 pub(crate) fn head(connection: &Connection) -> Result<Option<AuditHead>, StoreError> {
     let mut query = connection.prepare_cached("SELECT value FROM setting WHERE name = 'audit_head'")?;
-    let text: Option<String> = query.query_row([], |row| row.get(0)).optional()?;
-    text.map(|text| AuditHead::parse(&text).map_err(|problem| StoreError::Damaged(format!("the audit trail's head {problem}"))))
-        .transpose()
+    let read = |row: &Row<'_>| Ok(row.get_ref(0)?.as_str().ok().and_then(|text| AuditHead::parse(text).ok()));
+    Ok(query.query_row([], read).optional()?.flatten())
 }
 
 pub(crate) fn set_head(connection: &Connection, head: AuditHead) -> Result<(), StoreError> {
@@ -95,14 +100,12 @@ fn walk(connection: &Connection, noted: Option<AuditHead>) -> Result<AuditVerdic
     let mut query = connection.prepare("SELECT seq, at, actor, action, object, detail, hash FROM audit ORDER BY seq")?;
     let mut rows = query.query([])?;
     let mut walk = AuditWalk::new(noted);
-    let mut outcome = Ok(());
-    while outcome.is_ok()
-        && let Some(row) = rows.next()?
-    {
+    while let Some(row) = rows.next()? {
         // A column of another type was not written by any release.
-        let seq: u64 = row.get(0).unwrap_or(0);
-        outcome = entry(row).map_err(|_| AuditFault::Changed(seq)).and_then(|row| walk.step(&row));
+        match entry(row) {
+            Ok(row) => walk.step(&row),
+            Err(_) => walk.unreadable(row.get(0).unwrap_or(0)),
+        }
     }
-    // A head that cannot be read is as good as none.
-    Ok(walk.end(outcome, head(connection).ok().flatten()))
+    Ok(walk.end(head(connection)?))
 }

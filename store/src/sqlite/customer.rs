@@ -136,5 +136,5 @@ fn erase_rows(connection: &Connection, customer: CustomerId, now: Timestamp) -> 
         params![id, now.as_millis()],
     )?;
     connection.execute("UPDATE customer SET name = 'erased', email = NULL WHERE id = ?1", [&id])?;
-    Ok(CustomerErasure { people, mails, commissions_ended: planned + running })
+    Ok(CustomerErasure { people, mails, commissions_ended: planned + running, left_in_log: true })
 }

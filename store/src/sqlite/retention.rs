@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Batch, frame, rollup};
 use crate::error::StoreError;
-use crate::retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionStep};
+use crate::retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionStep, steady_since};
 
 /// Frames deleted in one transaction.
 const FRAMES_AT_ONCE: usize = 1_000;
@@ -15,6 +15,10 @@ const PAGES_AT_ONCE: i64 = 500;
 const SPARE_PAGES: i64 = 1_000;
 /// What a row takes besides its packed values.
 const BYTES_A_FRAME: u64 = 16;
+
+/// When the worker's clock began to go on without a jump, and what it said last.
+const CLOCK_SINCE: &str = "clock_since";
+const CLOCK_LAST: &str = "clock_last";
 
 /// The first window that is not sealed.
 pub(crate) fn sealed(connection: &Connection) -> Result<Timestamp, StoreError> {
@@ -29,6 +33,21 @@ pub(crate) fn set_sealed(connection: &Connection, sealed: Timestamp) -> Result<(
         [sealed.as_millis()],
     )?;
     Ok(())
+}
+
+/// Notes what a clock says; answers since when it is steady. Counters are no data: a
+/// provider of which nothing else is noted is empty.
+pub(crate) fn note_clock(connection: &Connection, now: Timestamp) -> Result<Timestamp, StoreError> {
+    let noted = |name: &str| -> Result<Option<Timestamp>, StoreError> {
+        let mut query = connection.prepare_cached("SELECT value FROM counter WHERE name = ?1")?;
+        Ok(query.query_row([name], |row| row.get(0)).optional()?.map(Timestamp::clamped))
+    };
+    let since = steady_since(noted(CLOCK_SINCE)?.zip(noted(CLOCK_LAST)?), now);
+    let mut note = connection
+        .prepare_cached("INSERT INTO counter (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value")?;
+    note.execute(params![CLOCK_SINCE, since.as_millis()])?;
+    note.execute(params![CLOCK_LAST, now.as_millis()])?;
+    Ok(since)
 }
 
 pub(crate) fn exists_since(connection: &Connection, time: Timestamp) -> Result<bool, StoreError> {

@@ -11,8 +11,8 @@ use heliograph_domain::{
     UserId, UserRole, Zone,
 };
 use heliograph_store::{
-    ArchiveStep, ArchiveSummary, CorrectionNew, Credential, CredentialNew, GatewayCommissioning, OutboxKey, OutboxNew, Progress,
-    ProviderStore, QuarantineNew, RetentionPlan, SensorUpdate, StoreError, UserRecord, archive_verify,
+    ArchiveStep, ArchiveSummary, AuditPolicy, CorrectionNew, Credential, CredentialNew, GatewayCommissioning, OutboxKey,
+    OutboxNew, Progress, ProviderStore, QuarantineNew, RetentionPlan, SensorUpdate, StoreError, UserRecord, archive_verify,
 };
 use uuid::Uuid;
 
@@ -160,7 +160,7 @@ fn verify(archive: &[u8]) -> Result<ArchiveSummary, StoreError> {
 }
 
 pub(crate) async fn restore(store: &ProviderStore, archive: Vec<u8>) -> Result<ArchiveSummary, StoreError> {
-    clocked(store).archive_restore(std::io::Cursor::new(archive), Box::new(|_| {})).await
+    clocked(store).archive_restore(std::io::Cursor::new(archive), AuditPolicy::Sound, Box::new(|_| {})).await
 }
 
 /// The digests of all members but those that grow with each archive.
@@ -260,7 +260,7 @@ async fn how_far_an_archive_is_is_told_by_gateways_and_rows() {
         };
         every_row(&steps.lock().unwrap());
         let (progress, steps) = heard();
-        clocked(&store.neighbour()).archive_restore(std::io::Cursor::new(archive), progress).await.unwrap();
+        clocked(&store.neighbour()).archive_restore(std::io::Cursor::new(archive), AuditPolicy::Sound, progress).await.unwrap();
         every_row(&steps.lock().unwrap());
     })
     .await;
@@ -334,7 +334,7 @@ async fn figures_of_readings_that_are_kept_no_longer_come_in_as_they_were() {
         assert!(summary.rows("marks") > 0);
         // By then a cluster leaves out the first readings of a window that is marked.
         let later = store.neighbour().with_clock(|| minute(10 * 1440 + 5)).acting_as(Actor::Operator);
-        later.archive_restore(std::io::Cursor::new(archive), Box::new(|_| {})).await.unwrap();
+        later.archive_restore(std::io::Cursor::new(archive), AuditPolicy::Sound, Box::new(|_| {})).await.unwrap();
         assert_eq!(later.rollup_list(&gateway("gw-1"), all, all).await.unwrap(), figures);
     })
     .await;

@@ -53,6 +53,12 @@ pub(crate) fn url_of(user: &str, password: &str) -> StoreUrl {
     url_at(NODE, "").signed_in(user, Secret::new(password))
 }
 
+/// The node, for keyspaces with so many copies of a row.
+pub(crate) fn url_with_copies(copies: u8) -> StoreUrl {
+    let url = StoreUrl::parse(&format!("cassandra://{NODE}/?dc=datacenter1&rf={copies}")).unwrap();
+    url.signed_in("cassandra", Secret::new("cassandra"))
+}
+
 /// The node by another address, with further options of the URL.
 pub(crate) fn url_at(address: &str, options: &str) -> StoreUrl {
     let url = StoreUrl::parse(&format!("cassandra://{address}/?dc=datacenter1&rf=1{options}")).unwrap();

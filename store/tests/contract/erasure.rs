@@ -1,5 +1,7 @@
 //! A customer's personal data goes, and nothing else.
 
+use std::path::Path;
+
 use heliograph_domain::{
     Commission, CommissionId, Customer, CustomerId, EmailAddress, KeyDigest, OutboxId, ProviderId, TimeWindow, UserId, UserRole,
 };
@@ -28,11 +30,11 @@ async fn mail(store: &ProviderStore, number: u128, to: &str) {
     assert!(store.outbox_put(mail).await.unwrap());
 }
 
-async fn person(store: &ProviderStore, number: u128, email: &str, customer: Option<CustomerId>) {
+async fn person(store: &ProviderStore, number: u128, (name, email): (&str, &str), customer: Option<CustomerId>) {
     let user = UserRecord {
         id: UserId::new(Uuid::from_u128(number)),
         email: address(email),
-        name: "Frieda Niemand".into(),
+        name: name.into(),
         role: if customer.is_some() { UserRole::Customer } else { UserRole::Operator },
         customer,
         password_hash: None,
@@ -59,8 +61,8 @@ async fn fill(store: &ProviderStore) -> CustomerId {
         let id = CommissionId::new(Uuid::from_u128(number));
         store.commission_create(Commission { id, customer: customer.id, gateway: gateway("gw-1"), window }).await.unwrap();
     }
-    person(store, 11, "frieda@niemand.example", Some(customer.id)).await;
-    person(store, 12, "shared@x.example", None).await;
+    person(store, 11, ("Frieda Niemand", "frieda@niemand.example"), Some(customer.id)).await;
+    person(store, 12, ("Karl", "shared@x.example"), None).await;
     mail(store, 1, "frieda@niemand.example").await;
     mail(store, 2, "frieda@niemand.example").await;
     mail(store, 3, "shared@x.example").await;
@@ -72,7 +74,7 @@ async fn what_is_personal_is_erased_and_what_was_measured_stays() {
     on_every_backend(|store| async move {
         let customer = fill(&store).await;
         let erased = store.customer_erase(customer, minute(100)).await.unwrap();
-        assert_eq!(erased, CustomerErasure { people: 1, mails: 2, commissions_ended: 1 });
+        assert_eq!(erased, CustomerErasure { people: 1, mails: 2, commissions_ended: 1, left_in_log: false });
 
         let left = store.customer_fetch(customer).await.unwrap();
         assert_eq!((left.name.as_str(), left.email), ("erased", None));
@@ -113,14 +115,42 @@ async fn no_byte_of_an_erased_name_stays_in_the_file() {
     let store = root.provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
     let customer = fill(&store).await;
     store.user_delete(UserId::new(Uuid::from_u128(12))).await.unwrap();
-    store.customer_erase(customer, minute(100)).await.unwrap();
+    // Another role, which has read and goes on.
+    let role = Store::open(StoreUrl::sqlite(folder.path())).unwrap().provider(store.provider()).unwrap();
+    assert_eq!(role.customer_list().await.unwrap().len(), 1);
+    assert_eq!(held(folder.path()), [true; 3]);
+    let erased = store.customer_erase(customer, minute(100)).await.unwrap();
+    assert!(!erased.left_in_log);
+    assert_eq!(held(folder.path()), [false; 3], "while both have the file open");
+    role.document_write(power("gw-1", &[(501, 2.0)])).await.unwrap();
+    role.close().await;
     store.close().await;
-    for file in std::fs::read_dir(folder.path()).unwrap() {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
-        let found = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
-        assert!(!found("frieda@niemand"), "the address is still there");
-        assert!(!found("Dear Frieda"), "a mail is still there");
-    }
+    assert_eq!(held(folder.path()), [false; 3]);
+}
+
+/// Whether address, name and a mail are in some file of a folder.
+fn held(folder: &Path) -> [bool; 3] {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    let files: Vec<Vec<u8>> = files.collect();
+    ["frieda@niemand", "Frieda Niemand", "Dear Frieda"]
+        .map(|text| files.iter().any(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes())))
+}
+
+#[tokio::test]
+async fn what_is_left_in_the_log_because_somebody_reads_is_said_and_goes_with_the_next_attempt() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let root = Store::open(StoreUrl::sqlite(folder.path())).unwrap();
+    let store = root.provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
+    let customer = fill(&store).await;
+    store.user_delete(UserId::new(Uuid::from_u128(12))).await.unwrap();
+    let reader = rusqlite::Connection::open(folder.path().join("sunrise.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM customer").unwrap();
+    assert!(store.customer_erase(customer, minute(100)).await.unwrap().left_in_log);
+    reader.execute_batch("COMMIT").unwrap();
+    let again = store.customer_erase(customer, minute(101)).await.unwrap();
+    assert_eq!(again, CustomerErasure { people: 0, mails: 0, commissions_ended: 0, left_in_log: false });
+    assert_eq!(held(folder.path()), [false; 3]);
+    store.close().await;
 }
 
 #[tokio::test]

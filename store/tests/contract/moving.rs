@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use heliograph_domain::{QuarantineId, SpanStep, TimeWindow};
-use heliograph_store::{ProviderStore, StoreError, WindowRollup};
+use heliograph_store::{AuditPolicy, ProviderStore, StoreError, WindowRollup};
 use uuid::Uuid;
 
 use crate::archive::{GATEWAYS, clocked, create, fill, restore};
@@ -167,7 +167,7 @@ async fn a_restore_that_was_broken_off_lets_nobody_in_until_it_is_done_again() {
     let (release, stuck) = mpsc::channel();
     let bytes = Cursor::new(archive[..archive.len() - 2000].to_vec());
     let begun = clocked(&target);
-    let restoring = begun.archive_restore(Stuck { bytes, stuck }, Box::new(|_| {}));
+    let restoring = begun.archive_restore(Stuck { bytes, stuck }, AuditPolicy::Sound, Box::new(|_| {}));
     let cut = tokio::time::timeout(std::time::Duration::from_secs(5), restoring).await;
     assert!(cut.is_err(), "it waits for the rest: {cut:?}");
     drop(release);
@@ -184,7 +184,7 @@ async fn a_restore_that_was_broken_off_lets_nobody_in_until_it_is_done_again() {
     let twice = restore(&opened, archive.clone()).await;
     assert!(matches!(twice, Err(StoreError::Conflict(_))), "for two minutes it may still be at work: {twice:?}");
     let later = opened.with_clock(|| minute(5 * 1440 + 3));
-    later.archive_restore(Cursor::new(archive), Box::new(|_| {})).await.unwrap();
+    later.archive_restore(Cursor::new(archive), AuditPolicy::Sound, Box::new(|_| {})).await.unwrap();
     for (before, after) in told(&store).await.iter().zip(&told(&opened).await) {
         assert_eq!(before, after);
     }

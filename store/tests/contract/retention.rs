@@ -149,3 +149,19 @@ async fn on_a_cluster_a_reading_is_gone_when_its_time_is_over() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
+
+#[tokio::test]
+async fn a_clock_is_steady_since_its_last_jump() {
+    on_every_backend(|store| async move {
+        let hours = [(0, 0), (10, 0), (34, 0), (33, 0), (60, 60), (70, 60), (8000, 8000), (8024, 8000), (60, 60)];
+        for (now, since) in hours {
+            assert_eq!(store.clock_steady_since(minute(now * 60)).await.unwrap(), minute(since * 60), "hour {now}");
+        }
+        // What is noted of a clock is no data of the provider.
+        let source = store.neighbour();
+        source.document_write(power("gw-1", &[(1, 1.0)])).await.unwrap();
+        let (_, archive) = crate::archive::create(&source).await;
+        crate::archive::restore(&store, archive).await.unwrap();
+    })
+    .await;
+}

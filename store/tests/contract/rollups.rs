@@ -401,3 +401,16 @@ async fn an_owner_sees_a_cut_window_in_part() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_settling_leaves_for_a_while_is_counted() {
+    on_every_backend(|store| async move {
+        assert_eq!(store.rollup_waiting().await.unwrap(), 0);
+        store.document_write(power("gw-1", &[(0, 100.0), (20, 100.0)])).await.unwrap();
+        while store.rollup_settle().await.unwrap() > 0 {}
+        // A mark of a cluster is not old enough yet; a file has none left.
+        let waiting = store.rollup_waiting().await.unwrap();
+        assert_eq!(waiting > 0, store.url.folder().is_none(), "{waiting}");
+    })
+    .await;
+}

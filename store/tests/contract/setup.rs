@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use heliograph_domain::{Location, LocationId, ProviderId, Secret, Zone};
-use heliograph_store::{ClusterAdmin, ProviderStore, RoleMade, Store, StoreError};
+use heliograph_store::{AckCheck, ClusterAdmin, ProviderStore, RoleMade, Store, StoreError};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::value::CqlTimestamp;
@@ -85,6 +85,25 @@ async fn several_that_set_a_provider_up_at_once_make_it_once() {
 }
 
 #[tokio::test]
+async fn a_keyspace_with_other_copies_than_are_asked_for_is_told_and_stays() {
+    let newcomer = Newcomer::new();
+    set_up(&newcomer.0, "hush").await;
+    let admin = ClusterAdmin::connect(&cluster::url()).await.unwrap();
+    assert_eq!(admin.replication_differs(&newcomer.0).await.unwrap(), None);
+
+    let more = ClusterAdmin::connect(&cluster::url_with_copies(3)).await.unwrap();
+    more.keyspace_make(&newcomer.0).await.unwrap();
+    let differs = more.replication_differs(&newcomer.0).await.unwrap().unwrap();
+    assert_eq!((differs.copies(), differs.wanted), (1, 3));
+    assert_eq!(admin.replication_differs(&newcomer.0).await.unwrap(), None, "nothing was changed");
+    // What it advises does it.
+    administer(differs.statement());
+    assert_eq!(more.replication_differs(&newcomer.0).await.unwrap(), None);
+    let back = admin.replication_differs(&newcomer.0).await.unwrap().unwrap();
+    assert_eq!((back.copies(), back.wanted), (3, 1));
+}
+
+#[tokio::test]
 async fn a_starter_that_died_with_the_lock_holds_up_the_next_one_only_for_a_while() {
     let newcomer = Newcomer::new();
     set_up(&newcomer.0, "hush").await;
@@ -154,7 +173,9 @@ async fn the_schema_of_the_next_release_is_fine_and_the_one_after_is_refused() {
     let store = newcomer.store("hush");
     store.location_save(location(1)).await.unwrap();
     // Its role may ask each node what acks survive, and the node has what it takes.
-    assert_eq!(store.ack_shortfall().await.unwrap(), None);
+    assert_eq!(store.ack_known(), None, "nobody has asked");
+    assert_eq!(store.ack_check().await.unwrap(), AckCheck::default());
+    assert_eq!(store.ack_known(), Some(AckCheck::default()));
     // Nor does a release that was taken back trip over what the next one has set up.
     set_up(&newcomer.0, "hush").await;
     version(3);

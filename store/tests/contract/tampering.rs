@@ -1,5 +1,6 @@
 //! What somebody does to a store's audit trail behind its back.
 
+mod archived;
 mod clustered;
 
 use heliograph_domain::{Actor, GatewayId, ProviderId, Timestamp};

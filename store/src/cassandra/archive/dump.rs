@@ -30,6 +30,7 @@ use super::super::{Database, mark, pulse, reading, rollup, series, span};
 use super::{ROWS_AT_ONCE, Registered, SeriesRow};
 use crate::archive::Part;
 use crate::archive::tables::{Cell, Table, to_hex};
+use crate::audit::AuditRow;
 use crate::catalog::Catalog;
 use crate::catalog::archive::{self as cells, flag, or_null, text, time};
 use crate::credential::{CREDENTIAL_USE, Use};
@@ -281,25 +282,30 @@ impl Dump<'_> {
     async fn trail(&mut self) -> Result<(), StoreError> {
         self.begin("audit").await?;
         let head = self.catalog.trail_head();
-        let (mut next, last) = (1, head.map_or(0, |head| head.seq));
-        while next <= last {
-            let entries = self.db.audit_list(next, ENTRIES_AT_ONCE).await?;
-            let Some(reached) = entries.last().map(|entry| entry.seq) else { break };
-            for entry in entries.into_iter().filter(|entry| entry.seq <= last) {
-                self.row(vec![
-                    Cell::Int(i64::try_from(entry.seq).unwrap_or(i64::MAX)),
-                    time(entry.at),
-                    text(entry.actor),
-                    text(entry.action),
-                    text(entry.object),
-                    text(entry.detail),
-                    Cell::Bytes(entry.hash.0.to_vec()),
-                ])
-                .await?;
+        let end = head.map_or(0, |head| head.seq) + 1;
+        let mut next = 1;
+        for (month, numbers) in self.db.trail_months(&self.catalog).await? {
+            next = next.max(numbers.start);
+            loop {
+                let entries = self.db.trail_found(&month, next..numbers.end.min(end), ENTRIES_AT_ONCE).await?;
+                let Some(reached) = entries.last().map(|entry| entry.seq) else { break };
+                for entry in entries {
+                    self.entry(entry).await?;
+                }
+                next = reached + 1;
             }
-            next = reached + 1;
+        }
+        let catalog = Arc::clone(&self.catalog);
+        for entry in catalog.trail.range(next..).map(|(_, entry)| entry.clone()) {
+            self.entry(entry).await?;
         }
         self.rows("audit_head", head.iter().map(|head| vec![text(head)]).collect()).await
+    }
+
+    async fn entry(&mut self, AuditRow { seq, at, actor, action, object, detail, hash }: AuditRow) -> Result<(), StoreError> {
+        let seq = Cell::Int(i64::try_from(seq).unwrap_or(i64::MAX));
+        let texts = [actor, action, object, detail].map(Cell::Text);
+        self.row([seq, time(at)].into_iter().chain(texts).chain([Cell::Bytes(hash.0.to_vec())]).collect()).await
     }
 
     async fn readings(&mut self) -> Result<(), StoreError> {

@@ -9,8 +9,8 @@ use crate::backend::{Backend, Fresh, at, gateway};
 use crate::cluster::{administer, rows, rows_of};
 
 /// A trail of six entries, the first three in May and the others in June.
-struct Trail {
-    store: Fresh,
+pub(super) struct Trail {
+    pub(super) store: Fresh,
     /// What of it stands in its table, as JSON.
     rows: Vec<String>,
 }
@@ -34,7 +34,7 @@ impl Trail {
     }
 
     /// One that stands in its table as a whole.
-    async fn copied() -> Self {
+    pub(super) async fn copied() -> Self {
         let mut trail = Self::fresh().await;
         trail.follow().await;
         trail.rows = rows(trail.of_keyspace("SELECT JSON * FROM @.audit"));
@@ -50,7 +50,7 @@ impl Trail {
         cql.replace("@.", &format!("provider_{}.", self.store.provider()))
     }
 
-    fn run(&self, cql: &str) {
+    pub(super) fn run(&self, cql: &str) {
         administer(self.of_keyspace(cql));
     }
 
@@ -67,7 +67,7 @@ impl Trail {
         self.run(&format!("INSERT INTO @.audit JSON '{}'", row.replace('\'', "''")));
     }
 
-    fn put_back(&self) {
+    pub(super) fn put_back(&self) {
         for month in ["2026-05", "2026-06", "2031-01"] {
             self.run(&format!("DELETE FROM @.audit WHERE year_month = '{month}'"));
         }

@@ -8,9 +8,9 @@ use scylla::value::CqlTimestamp;
 
 use super::super::super::series::{extent_timestamps, latest_timestamp};
 use super::super::super::{Database, mark, pulse};
-use super::{FIRST, Known, Restore, broken_trail};
+use super::{FIRST, Known, Restore};
 use crate::archive::tables::{Cell, Table};
-use crate::audit::{AuditHash, AuditRow};
+use crate::archive::trail;
 use crate::catalog::archive::{Cells, RESPAN, read_heard, read_mail, read_refused};
 use crate::catalog::{Change, Record};
 use crate::credential::{CREDENTIAL_USE, Use};
@@ -125,14 +125,8 @@ impl Restore<'_> {
         self.db.quarantine_add(&entry, None).await
     }
 
-    pub(super) async fn entry(&mut self, table: &'static Table, row: Vec<Cell>) -> Result<(), StoreError> {
-        let mut cells = Cells::of(table, row);
-        let (seq, at, actor, action) = (cells.small()?, cells.time()?, cells.text()?, cells.text()?);
-        let (object, detail, hash) = (cells.text()?, cells.text()?, AuditHash(cells.digest()?));
-        let entry = AuditRow { seq, at, actor, action, object, detail, hash };
-        if let Some(walk) = &mut self.walk {
-            walk.step(&entry).map_err(broken_trail)?;
-        }
+    pub(super) async fn entry(&mut self, row: &[Cell]) -> Result<(), StoreError> {
+        let entry = trail::readable(row);
         if let Some(opening) = self.catalog.trail_month(&entry) {
             self.catalog.apply(opening);
         }

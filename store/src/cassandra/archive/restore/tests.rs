@@ -47,7 +47,7 @@ async fn what_a_restore_in_vain_has_noted_of_readings_is_forgotten() {
     remove(&db).await;
 }
 
-fn event(_: &ArchiveSummary) -> AuditEvent {
+fn event(_: &ArchiveSummary, _: AuditHead) -> Result<AuditEvent, StoreError> {
     unreachable!("no archive of this test is whole")
 }
 
