@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use uuid::Uuid;
 
-use crate::binary::{NO_SPOOL, Process, connect, free_address, spawn_with, terminate};
+use crate::binary::{NO_SPOOL, Process, connect, free_address, run_with_input, spawn_with, terminate};
 use crate::load::{KEY, Plan};
 use crate::oracle::{self, Sending};
 use crate::simulation::{Pushing, Simulation};
@@ -140,6 +140,10 @@ async fn check_kills(rounds: u32) {
         let file = folder.path().join(format!("{}.db", site.simulation.provider));
         assert_eq!(oracle::sqlite::integrity(&file), Vec::<String>::new());
     }
+    // Kills came while windows were rolled up, too: what is left of that is due.
+    let store = format!("sqlite:{}", folder.path().display());
+    run_with_input(&["rollup", "--provider", "sunrise", "--once", "--store", &store], folder.path(), "");
+    oracle::rollups::check(&folder.path().join("sunrise.db"));
 }
 
 /// Starts the ingest of a provider and waits until it listens. It has no spool:

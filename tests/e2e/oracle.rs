@@ -3,6 +3,7 @@
 //! held against the journals of the load generator.
 
 pub(crate) mod cassandra;
+pub(crate) mod rollups;
 pub(crate) mod sqlite;
 
 use std::collections::HashMap;

@@ -8,7 +8,8 @@ use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{frame, schema};
+use super::schema;
+use crate::archive::tables::from_hex;
 use crate::sample::power;
 use crate::{DocumentWrite, OutboxKey, ProviderStore, SensorSeen, Stamps, Store, StoreUrl};
 
@@ -26,6 +27,35 @@ fn gateway(name: &str) -> GatewayId {
 /// How the release before writes a frame.
 const FRAME: &str = "INSERT INTO frame (gateway, time, data, crc) VALUES (?1, ?2, ?3, ?4)
      ON CONFLICT DO UPDATE SET data = excluded.data, crc = excluded.crc";
+
+/// What the release before packs, byte by byte, so that a change of our own packing is
+/// not tested against itself: 60 W in the series of slot 0, 2.5 W and 1 W.
+const SIXTY: &str = "000000000000004e40";
+const TWO_AND_A_HALF: &str = "000000000000000440";
+const ONE: &str = "00000000000000f03f";
+/// The checksums of 60 W in each of 30 minutes, of the gateways number 1 and 2.
+const CHECKSUMS: [[u32; 30]; 2] = [
+    [
+        0x9ced6f4a, 0x9785f60f, 0x0fe7838f, 0x524eedb4, 0x48274298, 0x7dde52b9, 0xa9c8f3b8, 0x466188f1, 0xd749bf28, 0xb35a3dc1,
+        0x7d02de6a, 0x4a7b5432, 0x0e5e9a29, 0x27ccd79e, 0x43011564, 0xfe6165c1, 0xf0726e5f, 0xfcc92a8c, 0x62e806db, 0x1e9bfc43,
+        0x895deb9a, 0x5a801c50, 0x1166be2a, 0x73607d96, 0x0c1983cd, 0x6b2a4175, 0xf34834f5, 0x912b68d7, 0xb954b5e2, 0x6e7adfef,
+    ],
+    [
+        0xa900d919, 0xa268405c, 0x3a0a35dc, 0x67a35be7, 0x7dcaf4cb, 0x4833e4ea, 0x9c2545eb, 0x738c3ea2, 0xe2a4097b, 0x86b78b92,
+        0x48ef6839, 0x7f96e261, 0x3bb32c7a, 0x122161cd, 0x76eca337, 0xcb8cd392, 0xc59fd80c, 0xc9249cdf, 0x5705b088, 0x2b764a10,
+        0xbcb05dc9, 0x6f6daa03, 0x248b0879, 0x468dcbc5, 0x39f4359e, 0x5ec7f726, 0xc6a582a6, 0xa4c6de84, 0x8cb903b1, 0x5b9769bc,
+    ],
+];
+/// Those of the other two values of gateway number 2 in minute 40.
+const TWO_AND_A_HALF_CHECKSUM: u32 = 0x311f9304;
+const ONE_CHECKSUM: u32 = 0x8175db10;
+/// What it keeps of a series whose first reading is of minute 0 and whose last and
+/// latest one, of 60 W, is of minute 29.
+const EXTENT: &str = "00000000e080aec89e0100000000000000004e4000f493c89e010000e080aec89e010000";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    from_hex(hex).unwrap()
+}
 
 /// The file as the release before has made it.
 fn make_file(folder: &TempDir) -> Connection {
@@ -66,22 +96,21 @@ fn write_as_the_release_before(connection: &Connection, name: &str, number: u128
         "INSERT INTO series (gateway, slot, sensor, metric, unit, kind, quantity, chosen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)",
         &[&row, &0, &"inverter-1", &"power", &"W", &"gauge", &"ac-power"],
     );
-    for minute in 0..30 {
-        let (time, data) = (at(minute).as_millis(), frame::pack(&[(0, 60.0)]));
-        run(FRAME, &[&row, &time, &data, &frame::checksum(row, time, &data)]);
+    let checksums = CHECKSUMS[usize::try_from(row).unwrap() - 1];
+    for (minute, checksum) in (0..).zip(checksums) {
+        run(FRAME, &[&row, &at(minute).as_millis(), &bytes(SIXTY), &checksum]);
         run(
             "INSERT INTO dirty (gateway, start) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             &[&row, &heliograph_domain::window_of(at(minute)).as_millis()],
         );
     }
-    let extent = frame::Extent { slot: 0, latest: Some((at(29), 60.0)), first: at(0), last: at(29) };
     for _ in 0..2 {
         run(
             "INSERT INTO latest (gateway, seen, address, documents, data, stamp) VALUES (?1, ?2, ?3, 1, ?4, ?5)
              ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen),
              address = CASE WHEN excluded.seen >= seen THEN excluded.address ELSE address END, documents = documents + 1,
              stamp = max(stamp, excluded.stamp), data = excluded.data",
-            &[&row, &at(30).as_millis(), &"192.0.2.1:5", &frame::pack_extents(&[extent]), &(at(30).as_millis() * 1000)],
+            &[&row, &at(30).as_millis(), &"192.0.2.1:5", &bytes(EXTENT), &(at(30).as_millis() * 1000)],
         );
     }
     run(
@@ -195,9 +224,12 @@ async fn the_release_before_goes_on_with_a_file_that_this_one_has_migrated() {
     // It rewrites a frame of this release, which then holds what it wrote.
     store.document_write(document("gw-2", 40, 1.0)).await.unwrap();
     let number: i64 = connection.query_row("SELECT number FROM gateway WHERE id = 'gw-2'", [], |row| row.get(0)).unwrap();
-    let (time, rewritten) = (at(40).as_millis(), frame::pack(&[(0, 2.5)]));
-    let checksum = frame::checksum(number, time, &rewritten);
-    connection.execute(FRAME, params![number, time, rewritten, checksum]).unwrap();
+    let time = at(40).as_millis();
+    let written = "SELECT data, crc FROM frame WHERE gateway = ?1 AND time = ?2";
+    let written: (Vec<u8>, u32) =
+        connection.query_row(written, params![number, time], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!((number, written), (2, (bytes(ONE), ONE_CHECKSUM)), "it reads what this release writes");
+    connection.execute(FRAME, params![number, time, bytes(TWO_AND_A_HALF), TWO_AND_A_HALF_CHECKSUM]).unwrap();
     let page = store.reading_page(&gateway("gw-2"), TimeWindow::between(at(40), at(41)), 9).await.unwrap();
     assert_eq!(page.rows[0].value, 2.5);
     // What it reads of this release's rows is what it knows.
@@ -208,7 +240,7 @@ async fn the_release_before_goes_on_with_a_file_that_this_one_has_migrated() {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .unwrap();
-    assert_eq!((documents, frame::unpack_extents(&data).unwrap().len()), (3, 1));
+    assert_eq!((documents, data), (3, bytes(EXTENT)));
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub(crate) fn damaged_logs(path: &Path) -> Vec<PathBuf> {
     files.filter(|file| file.file_name().unwrap().to_str().unwrap().starts_with(&begin)).collect()
 }
 
-fn open(path: &Path) -> Connection {
+pub(super) fn open(path: &Path) -> Connection {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
     connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
     connection
