@@ -60,7 +60,11 @@ impl Gateway {
         let mut waiting: VecDeque<Waiting> = again.into_iter().map(|document| Waiting { document, due, sent: true }).collect();
         let (mut made, mut pause) = (0, PAUSE);
         let closes = self.fleet.kind.http().is_some_and(|http| http.closes());
-        while !waiting.is_empty() || self.goes_on(made) {
+        loop {
+            self.give_up_unsent(&mut waiting);
+            if waiting.is_empty() && !self.goes_on(made) {
+                break;
+            }
             if closes && waiting.is_empty() {
                 // Such a device connects once it has something to say.
                 self.broken_off.run_until_cancelled(tokio::time::sleep_until(self.due(made))).await;
@@ -98,6 +102,13 @@ impl Gateway {
         self.progress.unanswered.fetch_add(waiting.len() as u64, Ordering::Relaxed);
     }
 
+    /// Once the run is broken off, what was never sent is not sent any more.
+    fn give_up_unsent(&self, waiting: &mut VecDeque<Waiting>) {
+        if self.broken_off.is_cancelled() {
+            waiting.retain(|waiting| waiting.sent);
+        }
+    }
+
     /// Whether a document is still to come after so many.
     fn goes_on(&self, made: u64) -> bool {
         self.due(made) < self.until && !self.broken_off.is_cancelled()
@@ -120,6 +131,7 @@ impl Gateway {
         let most = if http.is_some() { 1 } else { IN_FLIGHT };
         let (mut under_way, mut failure) = (0, None);
         loop {
+            self.give_up_unsent(waiting);
             while failure.is_none() && under_way < most && under_way < waiting.len() {
                 match self.send(documents, waiting.get_mut(under_way)).await {
                     Ok(()) => under_way += 1,

@@ -40,7 +40,7 @@ impl Simulation {
             dialect: "native",
             prefix,
             gateways: 10,
-            rate: 50,
+            rate: 20,
             readings: 5,
             key: None,
             journal: folder.join(format!("{provider}.{prefix}.journal")),
