@@ -82,7 +82,7 @@ impl Info {
     fn when(&self, written: &str) -> Result<When, Fault> {
         let (When::Local(local), Some(offset)) = (When::written(written)?, &self.offset) else { return When::written(written) };
         let bad = || (RefusalCode::BadTime, format!("UtcOffset {} cannot be read", shown(offset)));
-        let minutes = offset.parse::<i64>().ok().filter(|minutes| minutes.abs() <= 24 * 60).ok_or_else(bad)?;
+        let minutes = offset.parse::<i64>().ok().filter(|minutes| (-24 * 60..=24 * 60).contains(minutes)).ok_or_else(bad)?;
         let daylight = match self.daylight.as_str() {
             "1" | "true" | "True" | "yes" => 60,
             other => other.parse::<i64>().ok().filter(|minutes| (2..=120).contains(minutes)).unwrap_or(0),

@@ -252,7 +252,7 @@ impl Point {
             None => scales.get(format!("{}_SF", self.id).as_str()).copied(),
         };
         let Some(text) = self.scale.as_deref().or_else(beside) else { return Ok(number) };
-        let scale = text.parse::<i32>().ok().filter(|scale| scale.abs() <= MAX_SCALE);
+        let scale = text.parse::<i32>().ok().filter(|scale| (-MAX_SCALE..=MAX_SCALE).contains(scale));
         let scale = scale.ok_or_else(|| {
             (RefusalCode::BadValue, format!("scale factor {} is no whole number of at most {MAX_SCALE}", shown(text)))
         })?;

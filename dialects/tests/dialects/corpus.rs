@@ -9,7 +9,7 @@ use crate::fixtures::{fixtures, root};
 use crate::invariants::{decoding, framing, mapping};
 
 /// The files of a target's corpus.
-fn corpus(target: &str) -> Vec<Vec<u8>> {
+pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = root().join("fuzz/corpus").join(target);
     let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
     assert!(!files.is_empty(), "no corpus in {}", folder.display());

@@ -7,7 +7,6 @@ mod fixtures;
 mod framing;
 mod invariants;
 mod local_times;
-mod packs;
 mod protocol;
 mod recognition;
 mod robustness;

@@ -173,10 +173,14 @@ fn floods_take_time_in_proportion_to_their_bytes() {
             format!("{before}{}{after}", units.collect::<String>())
         };
         let (small, large) = (flood(64 << 10), flood(1 << 20));
-        let small = (0..3).map(|_| time(&small)).min().unwrap().max(Duration::from_micros(100));
-        let large = (0..3).map(|_| time(&large)).min().unwrap();
-        // 16 times the bytes: linear is 16 times as long, quadratic 256 times.
-        assert!(large < small * 80, "{what}: {small:?} for 64 KiB, {large:?} for 1 MiB");
+        // 16 times the bytes: linear is 16 times as long, quadratic 256 times, however
+        // often it is tried; on a busy machine a single time may be anything.
+        let mut shortest = [Duration::MAX; 2];
+        let is_linear = (0..20).any(|_| {
+            shortest = [shortest[0].min(time(&small)), shortest[1].min(time(&large))];
+            shortest[1] < shortest[0].max(Duration::from_micros(100)) * 80
+        });
+        assert!(is_linear, "{what}: {shortest:?} for 64 KiB and for 1 MiB");
     }
 }
 
@@ -333,6 +337,23 @@ fn a_backlog_of_two_weeks_by_the_minute_is_taken_whole() {
     assert_eq!(end, document.len());
     let decoded = decode(document.as_bytes(), &context).unwrap();
     assert_eq!((decoded.readings.len(), decoded.refused.len()), (16 * 20_500, 0));
+}
+
+#[test]
+fn the_least_of_all_whole_numbers_is_a_refused_offset_and_a_refused_scale() {
+    let zone = Zone::utc();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
+    let offset = format!(
+        "<WebBox><Info><UtcOffset>{}</UtcOffset></Info><MeanPublic><Key>a:1:Pac</Key><Mean>1</Mean>\
+         <TimeStamp>2026-11-20T12:00:00</TimeStamp></MeanPublic></WebBox>",
+        i64::MIN
+    );
+    let scale = format!("<sunSpecData><d id='a'><m id='103'><p id='W' sf='{}'>1</p></m></d></sunSpecData>", i32::MIN);
+    for (document, code) in [(offset, "bad-time"), (scale, "bad-value")] {
+        let decoded = decode(document.as_bytes(), &context).unwrap();
+        let codes: Vec<_> = decoded.refused.iter().map(|refused| refused.code.as_str()).collect();
+        assert_eq!((decoded.readings.len(), codes), (0, vec![code]), "{document}");
+    }
 }
 
 #[test]

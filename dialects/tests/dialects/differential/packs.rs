@@ -3,9 +3,10 @@
 use heliograph_dialects::{Decoded, DecodedReading};
 use heliograph_domain::Timestamp;
 use proptest::prelude::*;
-use roxmltree::{Document, Node};
+use roxmltree::Node;
 
-use crate::differential::{attribute, is_plain, one_of, plain_number, trimmed};
+use super::one_of;
+use super::said::{attribute, is_plain, plain_number, trimmed};
 
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:senml";
 
@@ -122,8 +123,8 @@ fn records(root: Node<'_, '_>, received: Timestamp) -> Vec<Said> {
 }
 
 /// What was decoded is what the tree says, but for records that were refused.
-pub(crate) fn same(decoded: &Decoded, tree: &Document<'_>, received: Timestamp, text: &str) {
-    let said = records(tree.root_element(), received);
+pub(crate) fn same(decoded: &Decoded, root: Node<'_, '_>, received: Timestamp, text: &str) {
+    let said = records(root, received);
     let (taken, refused) = (decoded.readings.len(), decoded.refused.len());
     assert!(taken + refused >= said.len(), "{taken} and {refused} of {}: {text}", said.len());
     let mut left = decoded.readings.iter().peekable();
