@@ -112,9 +112,10 @@ fn recognise(root: Node<'_, '_>) -> Option<Dialect> {
     }
 }
 
-/// What a document says that is neither native nor SenML.
+/// What a document says that is not native.
 fn told(root: Node<'_, '_>) -> Option<Told> {
     match recognise(root)? {
+        Dialect::SenMl => Some(packs::told(root)),
         Dialect::SunSpec => Some(sunspec::told(root)),
         Dialect::AcquiSuite => Some(acquisuite::told(root)),
         Dialect::EGauge => Some(egauge::told(root)),
@@ -132,7 +133,6 @@ fn same(decoded: &Decoded, root: Node<'_, '_>, text: &str) {
     }
     match decoded.dialect {
         Dialect::Native => native::same(decoded, root, text),
-        Dialect::SenMl => packs::same(decoded, root, received(), text),
         _ => said::same(decoded, &told(root).unwrap_or_default(), text),
     }
     // Other clusters have no readings.
