@@ -128,7 +128,7 @@ fn told(root: Node<'_, '_>) -> Option<Told> {
 }
 
 fn same(decoded: &Decoded, root: Node<'_, '_>, text: &str) {
-    if sunspec::has_other_models(root) || egauge::has_other_types(root) {
+    if sunspec::has_other_models(root) || egauge::has_other_types(root) || profiles::has_broken_units(root) {
         return;
     }
     match decoded.dialect {
@@ -163,9 +163,9 @@ fn names_another_encoding(text: &str) -> bool {
 }
 
 /// What the other parser takes although XML 1.0 forbids it: a namespace declared twice
-/// in a tag (section 3.1), references to what is no character (4.1), anything but
-/// white space behind the name of an instruction (2.6); and although Namespaces in
-/// XML 1.0 forbids it: a colon in the name of an instruction or at an end of another
+/// in a tag (section 3.1), references to what is no character (4.1), an instruction
+/// whose name is `xml`, or is not followed by white space (2.6); and although Namespaces
+/// in XML 1.0 forbids it: a colon in the name of an instruction or at an end of another
 /// (section 7), a prefix for no namespace (2.2), `xmlns` behind a prefix that is not
 /// declared (5.1).
 fn passes_too_much(error: &DecodeError, text: &str) -> bool {
@@ -174,6 +174,7 @@ fn passes_too_much(error: &DecodeError, text: &str) -> bool {
         || says("reference is neither to a character", "&#")
         || says("where a name should is none", "<?")
         || says("where a name should is none", ":")
+        || says("XML declaration inside the document", "<?xml")
         || says("a processing instruction must not have this name", "<?")
         || says("cannot be declared so", "xmlns:")
         || says("is not declared", ":xmlns")

@@ -13,7 +13,8 @@ pub(crate) fn told(root: Node<'_, '_>) -> Told {
     told
 }
 
-/// Sum and momentary unit of a register; all but power count thousandths.
+/// Sum and momentary unit of a register, and its quantum: power, resistance and mass flow
+/// are whole, others count thousandths.
 fn measure(kind: &str) -> (&'static str, &'static str, f64) {
     match kind {
         "P" => ("Ws", "W", 1.0),
@@ -23,19 +24,19 @@ fn measure(kind: &str) -> (&'static str, &'static str, f64) {
         "F" => ("Hz*s", "Hz", 1e3),
         "T" => ("C*s", "C", 1e3),
         "h" | "%" | "THD" => ("%*s", "%", 1e3),
-        "Q" => ("g", "g/s", 1e3),
+        "Q" => ("g", "g/s", 1.0),
         "v" => ("m", "m/s", 1e3),
         "m" => ("g*s", "g", 1e3),
         "a" => ("deg*s", "deg", 1e3),
-        "R" => ("Ohm*s", "Ohm", 1e3),
-        "$" => ("$*s", "$", 1e3),
+        "R" => ("Ohm*s", "Ohm", 1.0),
+        "var" => ("var*s", "var", 1.0),
         _ => ("", "", 1e3),
     }
 }
 
 /// Types that are not listed here.
 pub(crate) fn has_other_types(root: Node<'_, '_>) -> bool {
-    const OTHERS: [&str; 7] = ["Ee", "Pa", "var", "Qe", "Qv", "aq", "ppm"];
+    const OTHERS: [&str; 10] = ["Ee", "Pa", "Qe", "Qv", "aq", "ppm", "$", "#", "#3", "d"];
     root.descendants().any(|node| OTHERS.contains(&label(node, "t")))
 }
 
@@ -55,7 +56,7 @@ fn kind<'a>(node: Node<'a, '_>) -> &'a str {
 }
 
 /// Blocks inherit columns and whether rows are differences. Those go on from block to
-/// block, until there are other columns.
+/// block, until there are other columns than before.
 fn rows(root: Node<'_, '_>, readings: &mut Vec<Said>) {
     let (mut columns, mut is_delta, mut before) = (Vec::new(), false, None);
     for block in children(root, "data") {
@@ -68,14 +69,15 @@ fn rows(root: Node<'_, '_>, readings: &mut Vec<Said>) {
                 fresh.push((text(child), kind(child)));
             }
             if is_named(child, "r") {
-                if !fresh.is_empty() {
-                    (columns, before) = (std::mem::take(&mut fresh), None);
+                if !fresh.is_empty() && fresh != columns {
+                    (columns, before) = (fresh, None);
                 }
+                fresh = Vec::new();
                 row(child, &columns, time(block, index), is_delta, &mut before, readings);
                 index += 1;
             }
         }
-        if !fresh.is_empty() {
+        if !fresh.is_empty() && fresh != columns {
             (columns, before) = (fresh, None);
         }
     }

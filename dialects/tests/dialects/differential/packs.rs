@@ -87,11 +87,7 @@ pub(crate) fn told(root: Node<'_, '_>) -> Told {
         let sum = sum.map(|sum| raised(base.sum, plain_number(sum))).or(of_base);
         if let Some(sum) = sum {
             let unit = if unit.is_empty() { "s".to_owned() } else { format!("{unit}*s") };
-<<<<<<< HEAD
             said.push(base.said(node, "sum", unit, sum));
-=======
-            said.push(base.said(node, "sum", unit, raised(base.sum, plain_number(sum))));
->>>>>>> 7d9fdb9 (Match SenML packs as all other dialects are matched)
         }
     }
     Told { gateway: String::new(), readings: said }

@@ -20,6 +20,7 @@ pub(crate) fn reader(root: Node<'_, '_>) -> Option<fn(Node<'_, '_>) -> Told> {
         "report" => Some(xsenso),
         "n" => Some(nexsens),
         "feed" if namespace == "http://www.w3.org/2005/Atom" => Some(espi),
+        "idigi_data" => Some(idigi),
         "eventmessage" if namespace == "http://iec.ch/TC57/2011/schema/message" => Some(cim),
         _ => None,
     }
@@ -29,10 +30,11 @@ fn name<'a>(node: Node<'a, '_>) -> &'a str {
     node.tag_name().name()
 }
 
-/// The elements at the end of a path, which begins at the root; names in their case.
+/// The elements at the end of a path, which begins at the root; names in their case, but
+/// for the root's.
 fn at<'a, 'i>(root: Node<'a, 'i>, path: &str) -> Vec<Node<'a, 'i>> {
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-    if name(root) == first { under(root, rest) } else { Vec::new() }
+    if name(root).eq_ignore_ascii_case(first) { under(root, rest) } else { Vec::new() }
 }
 
 fn under<'a, 'i>(node: Node<'a, 'i>, path: &str) -> Vec<Node<'a, 'i>> {
@@ -72,21 +74,25 @@ fn is_counted(name: &str, letters: &[&str]) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Displays know no date.
+/// Displays know no date. A Classic has its id in `src`, and its history as a whole.
 fn currentcost(root: Node<'_, '_>) -> Told {
-    let id = Some(first(root, "id")).filter(|id| !id.is_empty()).map_or_else(String::new, |id| format!("/{id}"));
-    let sensor = format!("{}{id}", or(&first(root, "sensor"), "0"));
+    let classic = first(root, "src/id");
+    let numbered = |sensor: String, id: &str| {
+        let id = if id.is_empty() { String::new() } else { format!("/{id}") };
+        format!("{}{id}", or(&sensor, "0"))
+    };
+    let sensor = numbered(first(root, "sensor"), or(&first(root, "id"), &classic));
     let now = when("");
     let mut readings = Vec::new();
-    for child in root.children().filter(|child| child.is_element() && name(root) == "msg") {
+    for child in root.children().filter(Node::is_element) {
         match name(child) {
             "tmpr" => readings.extend(said("display", "temperature", "C", now, &text(child))),
             "tmprF" => readings.extend(said("display", "temperature", "F", now, &text(child))),
             "imp" => readings.extend(said(&sensor, "impulses", "", now, &text(child))),
             "hist" => {
-                for sum in under(child, "data").into_iter().flat_map(|data| data.children()).filter(Node::is_element) {
-                    let of = first(sum.parent().unwrap(), "sensor");
-                    let is_sum = is_counted(name(sum), &["h", "d", "m"]);
+                for sum in child.children().flat_map(|data| data.children()).filter(Node::is_element) {
+                    let of = numbered(first(sum.parent().unwrap(), "sensor"), &classic);
+                    let is_sum = is_counted(name(sum), &["h", "d", "m", "y"]);
                     let metric = format!("hist.{}", name(sum));
                     readings.extend(said(&of, &metric, "kWh", now, &text(sum)).filter(|_| is_sum));
                 }
@@ -100,45 +106,69 @@ fn currentcost(root: Node<'_, '_>) -> Told {
     Told { gateway: String::new(), readings }
 }
 
-/// A unit with what multiplies it: `(m m^3)` at the end, or `1e-1  V` alone. Name,
-/// prefix, unit.
-fn raw(unit: &str) -> Option<(String, String, String)> {
-    let words: Vec<&str> = unit.split(' ').filter(|word| !word.is_empty()).collect();
-    if let [factor, unit] = words[..] {
-        let is_factor = factor.chars().all(|c| "-+0123456789.e".contains(c));
-        if is_factor && !unit.contains(['(', ')']) {
-            return Some((String::new(), factor.to_owned(), unit.to_owned()));
-        }
+/// What a record without a quantity has as its unit: `Volume (m m^3)`, `1e-1  V`, or a
+/// name. Name, what multiplies it, unit; the name of a bare unit is `None`.
+fn raw(unit: &str) -> (Option<&str>, String, String) {
+    if let Some((name, inside)) =
+        unit.strip_suffix(')').and_then(|unit| unit.split_once('(')).filter(|(_, inside)| !inside.is_empty())
+    {
+        let inside = inside.trim_end_matches(' ');
+        let last = if inside.ends_with("deg C") { "deg C" } else { inside.rsplit([' ', '(', ')']).next().unwrap_or_default() };
+        let factor = if last.is_empty() { "" } else { inside.strip_suffix(last).unwrap_or_default() };
+        return (Some(name.trim_end_matches(' ')), factor.to_owned(), last.to_owned());
     }
-    let line = unit.rsplit('\n').next().unwrap_or_default().strip_suffix(')')?;
-    line.find('(').filter(|open| open + 1 < line.len())?;
-    let before = unit.split('(').next().unwrap_or_default();
-    let name = if before.contains('\n') { "" } else { before.trim_end_matches(' ') };
-    let inside = unit.strip_suffix(')')?.rsplit('(').next()?;
-    let words: Vec<&str> = inside.split(' ').filter(|word| !word.is_empty()).collect();
-    let is_bare = !inside.contains(')') && !inside.starts_with(' ') && !inside.ends_with(' ');
-    let (prefix, unit) = match words[..] {
-        [unit] if is_bare => ("", unit),
-        [prefix, unit] if is_bare => (prefix, unit),
-        _ => ("", ""),
+    let words: Vec<&str> = unit.split(' ').filter(|word| !word.is_empty()).collect();
+    let is_prefix = |word: &str| word == "my" || ["n", "u", "m", "c", "d", "h", "k", "M", "G", "µ"].contains(&word);
+    let (factor, last) = (&words[..words.len() - 1], words[words.len() - 1]);
+    let is_factor = match factor {
+        [] => last.chars().any(|c| !c.is_ascii_digit()),
+        [one] => is_prefix(one) || is_factor(one) || factor_of(one).is_some_and(is_prefix),
+        [one, other] => is_factor(one) && is_prefix(other),
+        _ => false,
     };
-    Some((name.to_owned(), prefix.to_owned(), unit.to_owned()))
+    let is_unit = !last.contains(['(', ')']) && (factor.is_empty() || !last.starts_with(|c: char| c.is_ascii_digit()));
+    match is_factor && is_unit {
+        true => (None, factor.join(" "), last.to_owned()),
+        false => (Some(unit), String::new(), String::new()),
+    }
 }
 
-fn prefix(text: &str) -> Option<f64> {
-    Some(match text {
-        "" => 1.0,
-        "n" => 1e-9,
-        "my" | "u" | "µ" | "μ" => 1e-6,
-        "m" => 1e-3,
-        "c" => 1e-2,
-        "d" => 1e-1,
-        "h" => 1e2,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        text => return plain_number(text),
+/// Digits with what a number may have else.
+fn is_factor(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    digits.starts_with(|c: char| c.is_ascii_digit()) && digits.chars().all(|c| "-+0123456789.eE".contains(c))
+}
+
+/// What stands right behind such digits.
+fn factor_of(text: &str) -> Option<&str> {
+    (1..text.len()).filter(|at| text.is_char_boundary(*at)).map(|at| text.split_at(at)).find_map(|(factor, rest)| {
+        let is_last = !rest.starts_with(|c: char| "-+0123456789.eE".contains(c));
+        (is_factor(factor) && is_last).then_some(rest)
     })
+}
+
+/// A number, a prefix, or both.
+fn prefix(text: &str) -> Option<f64> {
+    text.split_ascii_whitespace().try_fold(1.0, |product, word| {
+        let one = match word {
+            "n" => 1e-9,
+            "my" | "u" | "µ" | "μ" => 1e-6,
+            "m" => 1e-3,
+            "c" => 1e-2,
+            "d" => 1e-1,
+            "h" => 1e2,
+            "k" => 1e3,
+            "M" => 1e6,
+            "G" => 1e9,
+            number => plain_number(number)?,
+        };
+        Some(product * one)
+    })
+}
+
+/// Units that are written over several lines.
+pub(crate) fn has_broken_units(root: Node<'_, '_>) -> bool {
+    root.descendants().any(|node| name(node) == "Unit" && text(node).contains(['\n', '\t', '\r']))
 }
 
 fn mbus(root: Node<'_, '_>) -> Told {
@@ -149,17 +179,24 @@ fn mbus(root: Node<'_, '_>) -> Told {
         let field = |name: &str| first(record, name);
         let (function, unit, value, written) = (field("Function"), field("Unit"), field("Value"), field("Timestamp"));
         let tail = |word: &str, text: &str| if matches!(text, "" | "0") { String::new() } else { format!(".{word}{text}") };
-        let form = function.strip_suffix(" value").filter(|word| word.chars().all(|c| c.is_alphanumeric() || c == '_'));
-        let form = form.map(str::to_lowercase).filter(|form| form != "instantaneous").unwrap_or_default();
+        let form = function.strip_prefix("Value during ").unwrap_or(&function);
+        let form = form.strip_suffix(" value").or(form.strip_suffix(" state")).unwrap_or_default();
+        let is_form = form.chars().all(|c| c.is_alphanumeric() || c == '_') && !form.eq_ignore_ascii_case("instantaneous");
+        let form = if is_form { form.to_lowercase() } else { String::new() };
         let tails = tail("storage", &field("StorageNumber")) + &tail("tariff", &field("Tariff")) + &tail("", &form);
-        let raw = if field("Quantity").is_empty() { raw(&unit) } else { Some((field("Quantity"), String::new(), unit)) };
-        let Some((quantity, factor, unit)) = raw.filter(|_| function != "Manufacturer specific" && !value.is_empty()) else {
-            continue;
+        let quantity = field("Quantity");
+        let (named, factor, unit) = match (quantity.as_str(), unit.as_str()) {
+            ("", "") => (None, String::new(), String::new()),
+            ("", unit) => raw(unit),
+            (quantity, unit) => (Some(quantity), String::new(), unit.to_owned()),
         };
-        let is_unnamed = quantity.is_empty() && !field("Unit").contains('(');
+        let says_nothing = quantity.is_empty() && field("Unit").is_empty() && function == "More records follow";
+        if function == "Manufacturer specific" || value.is_empty() || says_nothing {
+            continue;
+        }
         let id = label(record, "id");
-        let mut metric = if is_unnamed { format!("record {id}") } else { trimmed(&(quantity + &tails)).to_owned() };
-        if !is_unnamed && !seen.insert((metric.clone(), unit.clone(), written.clone())) {
+        let mut metric = named.map_or_else(|| format!("record {id}"), |named| trimmed(&format!("{named}{tails}")).to_owned());
+        if named.is_some() && !seen.insert((metric.clone(), unit.clone(), written.clone())) {
             metric = format!("{metric} ({id})");
         }
         let mut reading = said(&sensor, &metric, &unit, when(&written), &value);
@@ -175,9 +212,10 @@ fn eeml(root: Node<'_, '_>) -> Told {
     let places = at(root, "eeml/environment");
     let mut readings = Vec::new();
     for data in places.iter().flat_map(|place| under(*place, "data")) {
-        let (sensor, unit) = (label(data, "id"), first(data, "unit"));
+        let sensor = or(label(data, "id"), "0");
+        let unit = or(&first(data, "unit"), first_label(&under(data, "unit"), "symbol")).to_owned();
         for child in data.children().filter(Node::is_element) {
-            if name(child) == "current_value" {
+            if matches!(name(child), "current_value" | "value") {
                 let time = or(label(child, "at"), label(data.parent().unwrap(), "updated"));
                 readings.extend(said(sensor, "current_value", &unit, when(time), &text(child)));
             }
@@ -195,7 +233,7 @@ fn eeml(root: Node<'_, '_>) -> Told {
 /// A sensor that is away has the state 0 or says -999.9.
 fn hwgroup(root: Node<'_, '_>) -> Told {
     let entries = at(root, "Root/SenSet/Entry");
-    let away = |entry: &Node<'_, '_>| first(*entry, "State") == "0" || first(*entry, "Value") == "-999.9";
+    let away = |entry: &Node<'_, '_>| first(*entry, "State") == "0" || number(&first(*entry, "Value")) == Some(-999.9);
     let said = |entry: Node<'_, '_>| {
         said(&first(entry, "ID"), &first(entry, "Name"), &first(entry, "Units"), when(""), &first(entry, "Value"))
     };
@@ -249,6 +287,21 @@ fn nexsens(root: Node<'_, '_>) -> Told {
     };
     let readings = at(root, "N/L/P/A/D").into_iter().filter_map(said).collect();
     Told { gateway: of_first(&at(root, "N/U")), readings }
+}
+
+/// Fields are elements, or attributes in the compact form. A name is that of a device, a
+/// point and that of its channel.
+fn idigi(root: Node<'_, '_>) -> Told {
+    let said = |sample: Node<'_, '_>| {
+        let field = |name: &str| or(label(sample, name), &first(sample, name)).to_owned();
+        let (name, written) = (field("name"), field("timestamp"));
+        let parts = name.rsplit_once('.').filter(|(_, channel)| !channel.is_empty());
+        let sensor = parts.map_or(name.as_str(), |(device, _)| or(device, &name));
+        let is_unix = !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let time = if is_unix { seconds(&written) } else { when(&written) };
+        said(sensor, parts.map_or("value", |(_, channel)| channel), &field("unit"), time, &field("value"))
+    };
+    Told { gateway: String::new(), readings: at(root, "idigi_data/sample").into_iter().filter_map(said).collect() }
 }
 
 /// A reading type's last three numbers: multiplier, unit, currency.

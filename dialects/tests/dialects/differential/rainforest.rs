@@ -74,12 +74,12 @@ fn bits(text: &str) -> Option<i128> {
     whole(text).filter(|number| is_short && !is_signed && u64::try_from(*number).is_ok())
 }
 
-/// A two's complement, as wide as it is written; in decimal digits with its sign.
+/// A two's complement where it has 24 or 32 bits; in decimal digits with its sign.
 fn signed(text: &str) -> Option<i128> {
     match text.get(2..).filter(|_| text.starts_with("0x") || text.starts_with("0X")) {
         Some(digits) => bits(text).map(|number| {
             let is_negative = matches!(digits.as_bytes().first(), Some(b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F'));
-            if is_negative { number - (1 << (4 * digits.len())) } else { number }
+            if is_negative && matches!(digits.len(), 6 | 8) { number - (1 << (4 * digits.len())) } else { number }
         }),
         None => text.parse::<i64>().ok().map(i128::from),
     }

@@ -79,6 +79,9 @@ pub(crate) fn has_other_models(root: Node<'_, '_>) -> bool {
 
 /// Unit and scale factor of a point, as the published models have them.
 fn known(model: u32, id: &str) -> Option<(&'static str, &'static str)> {
+    if (model, id) == (307, "WndSpd") {
+        return Some(("mps", ""));
+    }
     let row = points(model).iter().find(|(ids, _, _)| ids.split(' ').any(|known| known == id));
     row.map(|(_, unit, scale)| (*unit, *scale))
 }
@@ -118,6 +121,7 @@ fn points(model: u32) -> &'static [(&'static str, &'static str, &'static str)] {
             ("TotWhExp TotWhExpPhA TotWhExpPhB TotWhExpPhC", "Wh", "TotWh_SF"),
             ("TotWhImp TotWhImpPhA TotWhImpPhB TotWhImpPhC", "Wh", "TotWh_SF"),
         ],
+        306 => &[("GHI", "W/m2", ""), ("A", "A", ""), ("V", "V", ""), ("Tmp", "C", "")],
         302..=308 => &[
             ("GHI POAI DFI DNI OTI", "W/m2", ""),
             ("TmpBOM TmpAmb", "C", ""),
