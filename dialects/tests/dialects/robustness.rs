@@ -141,7 +141,7 @@ proptest! {
 }
 
 /// How long this thread has run: what else the machine has to do is not in it.
-fn ran() -> Duration {
+pub(crate) fn ran() -> Duration {
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(told.split(' ').next().unwrap().parse().unwrap())
 }
