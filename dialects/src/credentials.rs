@@ -1,14 +1,17 @@
 //! Takes credentials out of bytes that will be kept or shown.
 
 mod element;
+mod requests;
 mod runs;
 mod values;
 mod words;
 
 use std::ops::Range;
 
-use crate::decode::{DecodeError, Decoded};
+use crate::decode::{DecodeError, Decoded, salvage};
+use crate::dialect::Dialect;
 use crate::xml;
+use requests::requests;
 use runs::runs;
 use values::values;
 use words::words;
@@ -28,11 +31,13 @@ struct Span {
 /// The bytes with keys masked, for quarantine and logs. Linear in the bytes.
 ///
 /// Whatever looks like a generated key is masked everywhere. In native documents,
-/// and in whatever can't be told not to be one, so is every value of a name that
-/// is or ends in `key`: of attributes, behind a colon, and the text of elements,
-/// also where the bytes are cut, broken or UTF-16. In other documents only those
-/// up to the root's start tag are: elsewhere they may be data. What is named as a
-/// password, a token, or the link key or install code of a radio is no data anywhere.
+/// in whatever can't be told not to be one, and in dialects whose documents measure
+/// nothing that is called so, every value of a name that is or ends in `key` is, too: of
+/// attributes, behind a colon, and the text of elements, also where the bytes are cut,
+/// broken or UTF-16. In other documents only those up to the root's start tag are:
+/// elsewhere they may be data. What is named as a password, a token, or the link key or
+/// install code of a radio is no data anywhere, nor is what a request's head holds of
+/// credentials.
 #[must_use]
 pub fn mask_credentials(bytes: &[u8]) -> Vec<u8> {
     if bytes.contains(&0) {
@@ -41,7 +46,8 @@ pub fn mask_credentials(bytes: &[u8]) -> Vec<u8> {
         // Wide characters: better to lose their other halves than to keep a key.
         return if masked == narrow { bytes.to_vec() } else { masked };
     }
-    let until = if may_be_native(bytes) { bytes.len() } else { xml::end_of_root_tag(bytes).unwrap_or(bytes.len()) };
+    let is_all = may_be_native(bytes) || names_no_data_key(bytes);
+    let until = if is_all { bytes.len() } else { xml::end_of_root_tag(bytes).unwrap_or(bytes.len()) };
     mask_keys(bytes, until)
 }
 
@@ -90,10 +96,28 @@ fn may_be_native(bytes: &[u8]) -> bool {
     holds(*b"pP", b"push") || holds(*b"hH", b"hello")
 }
 
+/// Whether a document is of a dialect that reads nothing from what is named `key`: SMA's
+/// channels are, and what mappings read may be.
+fn names_no_data_key(bytes: &[u8]) -> bool {
+    match salvage(bytes).dialect {
+        Some(
+            Dialect::Native
+            | Dialect::SenMl
+            | Dialect::SunSpec
+            | Dialect::AcquiSuite
+            | Dialect::EGauge
+            | Dialect::Rainforest
+            | Dialect::Mii,
+        ) => true,
+        Some(Dialect::Sma | Dialect::Mapped) | None => false,
+    }
+}
+
 fn mask_keys(bytes: &[u8], until: usize) -> Vec<u8> {
     let mut spans = values(bytes, until);
     spans.extend(spans_of_runs(bytes));
     spans.extend(words(bytes));
+    spans.extend(requests(bytes));
     spans.sort_by_key(|span| span.range.start);
     without(bytes, spans.into_iter())
 }
@@ -170,6 +194,40 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_no_data_where_a_dialect_measures_nothing_called_so() {
+        check(
+            "<DAS><serial>1</serial><config key='S' url='u'/></DAS>",
+            "<DAS><serial>1</serial><config key='***' url='u'/></DAS>",
+        );
+        check(
+            "<rainforest macId='0x1'><a><Key>S</Key></a></rainforest>",
+            "<rainforest macId='0x1'><a><Key>***</Key></a></rainforest>",
+        );
+        check("<mii xmlns='http://api.sspcdn.com/mii'><a key='S'", "<mii xmlns='http://api.sspcdn.com/mii'><a key='***'");
+        let channels = "<WebBox><MeanPublic><Key>A:1:Pac</Key></MeanPublic></WebBox>";
+        check(channels, channels);
+    }
+
+    #[test]
+    fn credentials_of_requests_are_masked_wherever_these_stand() {
+        check(
+            "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nPOST /push/g1/S HTTP/1.1\r\nHost: a\r\nauthorization:Basic S S\r\nX: y\r\n\r\n<DAS/>",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nPOST /push/g1/*** HTTP/1.1\r\nHost: a\r\nauthorization:***\r\nX: y\r\n\r\n<DAS/>",
+        );
+        check(" PUT /push/g%201/S\"'S/ HTTP/1.0\n", " PUT /push/g%201/*** HTTP/1.0\n");
+        check("</DAS>\nPROXY-Authorization :\tBasic S\r\n\tS\nX: y", "</DAS>\nPROXY-Authorization :\t***\nX: y");
+        check("Authorization: Digest username=\"<S\", response=\"S\"\n", "Authorization: *****\n");
+        check("Authorization: Bearer S", "Authorization: ***");
+        check("<a>authorization: S</a>", "<a>authorization: ***</a>");
+        check("<a b='http://h/push/g1/S' c='1'/>", "<a b='http://h/push/g1/***' c='1'/>");
+        for harmless in
+            ["POST /push/g1 HTTP/1.1", "GET /push/ HTTP/1.1", "<a>authorization</a>", "Authorization:\r\nX: y", "/push"]
+        {
+            check(harmless, harmless);
+        }
+    }
+
+    #[test]
     fn what_is_named_as_a_secret_is_masked_in_any_dialect() {
         check(
             "<rainforest macId='0x1'><DeviceInfo><InstallCode>0x12</InstallCode><LinkKey>0xab\n</LinkKey></DeviceInfo></rainforest>",
@@ -198,6 +256,14 @@ mod tests {
         check("<!-- see <token> -->", "<!-- see <token>***-->");
         check("<msg><psk/><secret>cut", "<msg><psk/><secret>***");
         check("<msg auth_token='cut", "<msg auth_token='***");
+        check(
+            "<DAS><ftp Passwort='p' userPwd=\"p\"/><Kennwort>p</Kennwort></DAS>",
+            "<DAS><ftp Passwort='***' userPwd=\"***\"/><Kennwort>***</Kennwort></DAS>",
+        );
+        check(
+            "<a><login user='u' pass='p'/><Authorization>Basic p</Authorization></a>",
+            "<a><login user='u' pass='***'/><Authorization>***</Authorization></a>",
+        );
         let data = "<msg tokens='3' secretary='x' pin='4'><passwords>2</passwords><v key='P'>1</v></msg>";
         check(data, data);
     }
@@ -310,12 +376,20 @@ mod tests {
             "pwd='",
             "=",
             "<",
+            "/push/",
+            "/push/g",
+            "authorization:",
+            "authorization: <",
+            "\nAuthorization: a\n ",
         ];
         for unit in floods {
-            let small = (0..3).map(|_| time(unit, 64 << 10)).min().unwrap().max(Duration::from_micros(100));
-            let large = (0..3).map(|_| time(unit, 1 << 20)).min().unwrap();
-            // 16 times the bytes: linear is 16 times as long, quadratic 256 times.
-            assert!(large < small * 80, "{unit}: {small:?} for 64 KiB, {large:?} for 1 MiB");
+            // 16 times the bytes: linear is 16 times as long, quadratic 256 times, however
+            // often it is tried; a busy machine makes one of both longer now and then.
+            let is_linear = |_| {
+                let (small, large) = (time(unit, 64 << 10).max(Duration::from_micros(100)), time(unit, 1 << 20));
+                large < small * 80
+            };
+            assert!((0..10).any(is_linear), "{unit}");
         }
     }
 }

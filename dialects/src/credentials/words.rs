@@ -8,21 +8,28 @@ use super::element::content;
 const ENDS: &[&[u8]] = &[
     b"password",
     b"passwd",
+    b"passwort",
+    b"kennwort",
+    b"passcode",
+    b"pwd",
     b"passphrase",
     b"secret",
     b"apikey",
     b"accesskey",
     b"authkey",
+    b"privatekey",
+    b"secretkey",
     b"linkkey",
     b"networkkey",
     b"installcode",
     b"accesstoken",
     b"authtoken",
+    b"authorization",
 ];
 /// Longer than each of them.
-const LONGEST_END: usize = 12;
+const LONGEST_END: usize = 14;
 /// Whole names.
-const WHOLE: &[&[u8]] = &[b"pwd", b"psk", b"token"];
+const WHOLE: &[&[u8]] = &[b"pass", b"psk", b"token"];
 /// Longer names are looked at by their ends.
 const LONGEST: usize = 32;
 
