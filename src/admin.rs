@@ -34,7 +34,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ("admin.public_url", args.public_url.clone()),
     ];
     let mut settings = Settings::load(&args.sources, &flags)?;
-    logging::init(&mut settings);
+    logging::init(&mut settings, Some(&args.role.provider));
     let panel = panel_settings(&mut settings);
     let listen: SocketAddr = settings.required("admin.listen", SocketAddr::from(([0, 0, 0, 0], 0)));
     let ops_address = settings.optional("ops.listen");

@@ -60,7 +60,7 @@ struct Tenant {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::load(&args.sources, &[("log.filter", Some("warn".to_owned()))])?;
-    logging::init(&mut settings);
+    logging::init(&mut settings, None);
     settings.finish()?;
     let began = Instant::now();
     let shutdown = role::shutdown_on_signals()?;

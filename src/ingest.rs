@@ -11,6 +11,7 @@ use heliograph_domain::{Actor, ProviderId, ProviderSettings, UnknownGateways};
 use heliograph_ingest::{ClientCertificates, Ingest, IngestSettings, Rates, Tls, TlsSettings};
 use heliograph_store::{AckCheck, ProviderStore, Store, StoreError, StoreUrl};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{self, Settings, Sources};
@@ -20,8 +21,9 @@ use crate::{bind, logging, notify, ops, role};
 const OPENING: Duration = Duration::from_secs(3);
 /// Between two attempts to lay down the policy of a flag.
 const SEEDING: Duration = Duration::from_secs(5);
-/// How long a store may take to close.
-const CLOSING: Duration = Duration::from_secs(5);
+/// How long a store may take to close, of the time for a drain: as much of it at most.
+const CLOSING: Duration = Duration::from_millis(1500);
+const CLOSING_PART: u32 = 4;
 /// How soon a store that did not answer is asked again what acks survive.
 const SHORTFALL_RETRY: Duration = Duration::from_secs(5);
 
@@ -64,7 +66,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ("ingest.client_certificates", args.client_certificates.clone()),
     ];
     let mut settings = Settings::load(&args.sources, &flags)?;
-    logging::init(&mut settings);
+    logging::init(&mut settings, Some(&args.role.provider));
     let tls_listen: Option<SocketAddr> = settings.optional("ingest.tls_listen");
     let tls = tls(&mut settings);
     role::raise_file_limit();
@@ -84,6 +86,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let listener = bind::listen(listen, "--listen")?;
     let tls_listener = tls_listen.map(|address| bind::listen(address, "--tls-listen")).transpose()?;
+    // All of it: connections, spool, store, and what blocks the end of the process.
+    let drain = ingest_settings.drain.saturating_sub(crate::ENDING);
+    let ingest_settings = IngestSettings { drain: drain - CLOSING.min(drain / CLOSING_PART), ..ingest_settings };
     let mut ingest = Ingest::open(store.clone(), ingest_settings, &spool, role::clock()).await.context("start ingest")?;
     reload_on_hangup(tls.clone())?;
     if let Some(tls) = tls {
@@ -93,8 +98,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(warn_of_shortfall(store.clone(), args.role.provider.clone())));
     tracing::info!(provider = %args.role.provider, address = %listen, acks_survive = store.ack_level().as_str(), "ingest listens");
     notify::running(&shutdown);
+    let told = shutdown.clone();
+    let told = tokio::spawn(async move {
+        told.cancelled_owned().await;
+        Instant::now()
+    });
     ingest.run(listener, role::holder(), shutdown).await;
-    if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
+    let until = told.await.context("be told to end")? + drain;
+    if tokio::time::timeout_at(until, store.close()).await.is_err() {
         tracing::warn!("the store does not close, what was acked is in it or in the spool");
     }
     tracing::info!(provider = %args.role.provider, "ingest has drained");

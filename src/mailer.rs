@@ -24,7 +24,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::load(&args.sources, &[args.role.store_flag(), args.role.ops_flag()])?;
-    logging::init(&mut settings);
+    logging::init(&mut settings, Some(&args.role.provider));
     let mail = mail_settings(&mut settings);
     let ops_address = settings.optional("ops.listen");
     let store = role::open(&args.role.provider, &mut settings)?.acting_as(Actor::System("mailer"));

@@ -34,6 +34,7 @@ mod store;
 mod user;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -92,6 +93,9 @@ enum Cli {
     Healthcheck(healthcheck::Args),
 }
 
+/// How long what blocks may go on once a command has ended.
+pub(crate) const ENDING: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -109,10 +113,13 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("start the runtime")),
     };
-    match runtime.block_on(run(cli)) {
+    let code = match runtime.block_on(run(cli)) {
         Ok(code) => code,
         Err(error) => fail(&error),
-    }
+    };
+    // A disk or a store that does not answer is not waited for.
+    runtime.shutdown_timeout(ENDING);
+    code
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -66,7 +66,7 @@ impl StoreArgs {
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         let flags = [("store.url", self.store.clone()), ("log.filter", Some("warn".to_owned()))];
         let mut settings = Settings::load(&self.sources, &flags)?;
-        logging::init(&mut settings);
+        logging::init(&mut settings, Some(&self.provider));
         Ok(settings)
     }
 

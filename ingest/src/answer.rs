@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use heliograph_dialects::Dialect;
 use heliograph_domain::RefusalCode;
 
 /// What a gateway is told about a document.
@@ -40,6 +41,14 @@ impl Answer {
         }
     }
 
+    /// Readings of the document, accepted or refused; of a document that was refused, none.
+    pub(crate) fn readings(&self) -> usize {
+        match self {
+            Self::Ack { readings, rejected, .. } => readings + rejected,
+            Self::Nack { .. } => 0,
+        }
+    }
+
     /// Whether the connection closes after this answer.
     pub(crate) fn closes(&self) -> bool {
         matches!(self, Self::Nack { code, .. } if code.closes())
@@ -54,9 +63,11 @@ impl Answer {
         }
     }
 
-    /// Counts it, and how long it took where it is an ack.
-    pub(crate) fn count(&self, took: Duration) {
-        metrics::counter!("heliograph_ingest_documents_total", "outcome" => self.outcome()).increment(1);
+    /// Counts it by the dialect of its document, as far as that can be told, and how long
+    /// it took where it is an ack.
+    pub(crate) fn count(&self, dialect: Option<Dialect>, took: Duration) {
+        let dialect = dialect.map_or("unknown", Dialect::as_str);
+        metrics::counter!("heliograph_ingest_documents_total", "dialect" => dialect, "outcome" => self.outcome()).increment(1);
         if let Self::Ack { readings, rejected, .. } = self {
             metrics::counter!("heliograph_ingest_readings_total").increment(*readings as u64);
             metrics::counter!("heliograph_ingest_rejected_total").increment(*rejected as u64);

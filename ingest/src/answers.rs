@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
+use heliograph_dialects::Dialect;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
@@ -22,6 +23,8 @@ type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 struct Answered {
     answer: Answer,
+    /// What its document speaks, as far as that can be told.
+    dialect: Option<Dialect>,
     since: Instant,
 }
 
@@ -48,12 +51,13 @@ impl Answers {
     pub(crate) fn push(
         &mut self,
         answer: Answering<impl Future<Output = Answer> + Send + 'static>,
+        dialect: Option<Dialect>,
         since: Instant,
         room: Vec<Held>,
     ) {
         let answered = move |answer| {
             drop(room);
-            Answered { answer, since }
+            Answered { answer, dialect, since }
         };
         match answer {
             Answering::Now(answer) if self.pending.is_empty() => self.ready.push_back(answered(answer)),
@@ -63,8 +67,8 @@ impl Answers {
     }
 
     /// Adds an answer to what was no document, once nothing else is pending.
-    pub(crate) fn push_last(&mut self, answer: Answer) {
-        self.ready.push_back(Answered { answer, since: Instant::now() });
+    pub(crate) fn push_last(&mut self, answer: Answer, dialect: Option<Dialect>) {
+        self.ready.push_back(Answered { answer, dialect, since: Instant::now() });
     }
 
     pub(crate) fn clear(&mut self) {
@@ -99,8 +103,8 @@ impl Answers {
         if let Some(rest) = lines.as_bytes().get(written..).filter(|rest| !rest.is_empty()) {
             Box::pin(self.write_patiently(wire, rest)).await?;
         }
-        for Answered { answer, since } in self.ready.drain(..count) {
-            answer.count(since.elapsed());
+        for Answered { answer, dialect, since } in self.ready.drain(..count) {
+            answer.count(dialect, since.elapsed());
         }
         if self.is_empty() {
             // An idle connection holds no memory for answers.
@@ -147,7 +151,7 @@ mod tests {
             dealt_with.send(()).unwrap();
             Answer::nack(None, RefusalCode::Unavailable, "later")
         });
-        answers.push(later, Instant::now(), Vec::new());
+        answers.push(later, None, Instant::now(), Vec::new());
         // A peer that reads its first answer once its second document is dealt with.
         let going_on = answers.going_on(written);
         tokio::time::timeout(Duration::from_secs(10), going_on).await.unwrap().unwrap();
@@ -162,10 +166,10 @@ mod tests {
         let ack = |readings| Answer::Ack { seq: None, readings, rejected: 0 };
         let (first, told) = oneshot::channel();
         let mut answers = Answers::default();
-        answers.push(Answering::<Later>::Now(ack(0)), Instant::now(), Vec::new());
-        answers.push(Answering::Later(async { told.await.unwrap() }), Instant::now(), Vec::new());
-        answers.push(Answering::<Later>::Now(ack(2)), Instant::now(), Vec::new());
-        answers.push(Answering::Later(std::future::ready(ack(3))), Instant::now(), Vec::new());
+        answers.push(Answering::<Later>::Now(ack(0)), None, Instant::now(), Vec::new());
+        answers.push(Answering::Later(async { told.await.unwrap() }), None, Instant::now(), Vec::new());
+        answers.push(Answering::<Later>::Now(ack(2)), None, Instant::now(), Vec::new());
+        answers.push(Answering::Later(std::future::ready(ack(3))), None, Instant::now(), Vec::new());
         answers.gather().await;
         assert_eq!((answers.ready.len(), answers.len()), (1, 4), "what is behind the second one waits for it");
         first.send(ack(1)).unwrap();

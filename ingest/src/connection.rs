@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use heliograph_dialects::{Frame, FrameError, Framer};
+use heliograph_dialects::{Dialect, Frame, FrameError, Framer};
 use heliograph_domain::RefusalCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
 use crate::answers::Answers;
+use crate::http::Beginning;
 use crate::intake::Intake;
 use crate::minimum_rate::MinimumRate;
 use crate::peer::Peer;
@@ -107,6 +108,13 @@ enum Stop {
     NoRoom,
 }
 
+/// What the first bytes of a connection begin.
+enum Begun {
+    As(Stop),
+    /// More of them are needed to tell.
+    Unclear,
+}
+
 impl Connection {
     /// Of a peer that has just come.
     pub(crate) fn accepted(stream: TcpStream, address: SocketAddr, door: Door, shared: Arc<Shared>) -> Box<Self> {
@@ -186,8 +194,8 @@ impl Connection {
 
     async fn answer_the_rest(&mut self, stop: Stop) -> std::io::Result<()> {
         self.answer_pending().await?;
-        if let Some(answer) = self.last_answer(stop).await.filter(|_| !self.closing) {
-            self.answers.push_last(answer);
+        if let Some((answer, dialect)) = self.last_answer(stop).await.filter(|_| !self.closing) {
+            self.answers.push_last(answer, dialect);
             self.answers.write(&mut self.wire).await?;
         }
         Ok(())
@@ -219,6 +227,8 @@ impl Connection {
     /// Reads what is there and frames it; `Some` where reading has to stop.
     fn read(&mut self) -> std::io::Result<Option<Stop>> {
         let read = match self.wire.try_read(&mut self.buffer) {
+            // Bytes that may have been those of a request are none.
+            Ok(0) if !std::mem::replace(&mut self.begun, true) => return Ok(self.frame().or(Some(Stop::EndOfStream))),
             Ok(0) => return Ok(Some(Stop::EndOfStream)),
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
@@ -228,10 +238,15 @@ impl Connection {
         if let Some(rate) = &mut self.rate {
             rate.note(read, Instant::now());
         }
-        if !self.begun
-            && let Some(stop) = self.begin()
-        {
-            return Ok(Some(stop));
+        if !self.begun {
+            match self.begin() {
+                Some(Begun::As(stop)) => return Ok(Some(stop)),
+                Some(Begun::Unclear) => {
+                    self.note_bytes();
+                    return Ok(None);
+                }
+                None => {}
+            }
         }
         let stop = self.frame();
         if self.buffer.is_empty() {
@@ -244,22 +259,28 @@ impl Connection {
         Ok(stop)
     }
 
-    /// Looks what is spoken. Empty lines before a request mean nothing (RFC 9112
-    /// section 2.2), nor do they before a document.
-    fn begin(&mut self) -> Option<Stop> {
+    /// Looks what is spoken; XML, where it says nothing. Empty lines before a request
+    /// mean nothing (RFC 9112 section 2.2), nor do they before a document.
+    fn begin(&mut self) -> Option<Begun> {
         let blank = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let first = *self.buffer.get(blank)?;
-        self.begun = true;
         if self.door.tls.is_some() && blank == 0 && first == tls::HELLO {
-            return Some(Stop::Tls);
+            return Some(Begun::As(Stop::Tls));
         }
         if self.door.only_tls {
-            return Some(Stop::NoTls);
+            return Some(Begun::As(Stop::NoTls));
         }
-        http::begins(self.buffer.get(blank..).unwrap_or_default()).then(|| {
-            self.buffer.advance(blank);
-            Stop::Http
-        })
+        match http::begins(self.buffer.get(blank..).unwrap_or_default()) {
+            Beginning::Request => {
+                self.buffer.advance(blank);
+                Some(Begun::As(Stop::Http))
+            }
+            Beginning::Unclear => Some(Begun::Unclear),
+            Beginning::Other => {
+                self.begun = true;
+                None
+            }
+        }
     }
 
     fn may_take(&self) -> bool {
@@ -291,12 +312,17 @@ impl Connection {
     /// White space between documents is no sign of life.
     fn note_progress(&mut self) {
         if self.framer.in_document() {
-            self.last_byte = Instant::now();
-            let (settings, bytes) = (&self.shared.settings, self.buffer.len());
-            self.rate.get_or_insert_with(|| MinimumRate::begun_with(bytes, settings));
+            self.note_bytes();
         } else {
             self.rate = None;
         }
+    }
+
+    /// Something is under way, at no less than the minimum rate.
+    fn note_bytes(&mut self) {
+        self.last_byte = Instant::now();
+        let (settings, bytes) = (&self.shared.settings, self.buffer.len());
+        self.rate.get_or_insert_with(|| MinimumRate::begun_with(bytes, settings));
     }
 
     fn take(&mut self, document: &Bytes) {
@@ -311,7 +337,7 @@ impl Connection {
         self.slowed_until = taken.resume;
         // A large document keeps its room until it is answered.
         let room = self.room.hand_over(document.len());
-        self.answers.push(taken.answer, since, room);
+        self.answers.push(taken.answer, taken.dialect, since, room);
     }
 
     /// Reads on. The time in which nothing was read is not the peer's.
@@ -337,18 +363,19 @@ impl Connection {
         if self.rate.is_some() { Stop::TooSlow } else { Stop::Idle }
     }
 
-    async fn last_answer(&mut self, stop: Stop) -> Option<Answer> {
+    /// The answer to what is no document, and the dialect of that, where it can be told.
+    async fn last_answer(&mut self, stop: Stop) -> Option<(Answer, Option<Dialect>)> {
         match stop {
             Stop::Bytes(error) => {
                 Some(self.shared.intake.refuse_bytes(&self.peer, &self.buffer, error.code, error.message).await)
             }
             Stop::TooSlow => {
                 let text = format!("the document came slower than {} bytes a second", self.shared.settings.minimum_rate);
-                Some(Answer::nack(None, RefusalCode::RateLimited, text))
+                Some((Answer::nack(None, RefusalCode::RateLimited, text), None))
             }
             Stop::NoRoom => {
                 let text = "too many large documents are on their way, try again later";
-                Some(Answer::nack(None, RefusalCode::RateLimited, text))
+                Some((Answer::nack(None, RefusalCode::RateLimited, text), None))
             }
             Stop::EndOfStream if !self.framer.at_boundary() => {
                 let text = "the stream ended inside a document".to_owned();

@@ -39,10 +39,43 @@ const HEAD: usize = 16 * 1024;
 /// The methods of HTTP (RFC 9110 section 9, RFC 5789), with the space behind them.
 const METHODS: [&[u8]; 9] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"TRACE ", b"PATCH "];
 
-/// Whether the first bytes of a connection are those of a request. XML begins with
-/// none of these letters, so the first of them tells.
-pub(crate) fn begins(bytes: &[u8]) -> bool {
-    METHODS.iter().any(|method| bytes.iter().zip(*method).all(|(found, wanted)| found == wanted)) && !bytes.is_empty()
+/// Letters of a method that is none of these, at most.
+const METHOD: usize = 32;
+/// Bytes of the line of a request with such a method, at most.
+const LINE: usize = 8 * 1024;
+const VERSION: &[u8] = b"HTTP/1.";
+
+/// What the first bytes of a connection are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    Request,
+    Other,
+    /// The bytes behind them tell.
+    Unclear,
+}
+
+/// Whether the first bytes of a connection are those of a request. XML begins with no
+/// letter, so that those of the usual methods tell at once. Of others (RFC 9110 section
+/// 16.1) the whole line does, up to the version: something else may begin with letters.
+pub(crate) fn begins(bytes: &[u8]) -> Beginning {
+    let is_usual = |method: &&[u8]| bytes.iter().zip(*method).all(|(found, wanted)| found == wanted);
+    if !bytes.is_empty() && METHODS.iter().any(is_usual) {
+        return Beginning::Request;
+    }
+    let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+    let line = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let is_method = |part: &[u8]| {
+        let is_letter = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
+        (1..=METHOD).contains(&part.len()) && part.iter().all(is_letter)
+    };
+    let fits = parts.next().is_some_and(is_method) && parts.next().is_none_or(|_| line.len() <= LINE);
+    match parts.next() {
+        Some(version) if fits && version.starts_with(VERSION) => Beginning::Request,
+        Some(version) if !VERSION.starts_with(version) => Beginning::Other,
+        _ if fits && end.is_none() => Beginning::Unclear,
+        _ => Beginning::Other,
+    }
 }
 
 /// Serves the requests of a connection whose first bytes are read already.
@@ -90,17 +123,17 @@ async fn handle(request: Request<Incoming>, Requests { peer, shared }: &Requests
     let is_known = match shared.intake.vouch(&mut peer) {
         Ok(is_known) => is_known,
         Err(answer) => {
-            answer.count(since.elapsed());
+            answer.count(None, since.elapsed());
             return reply::last(reply::to(&answer, None, false), request.body().is_end_stream());
         }
     };
     let mut room = Room::of(shared.room.clone(), peer.address.ip());
-    let (read, is_whole) = body::read(request, &shared.settings, &mut room).await;
-    let (answer, dialect) = match read.and_then(|bytes| one_document(&bytes, &shared.settings)) {
+    let (read, is_whole) = body::read(request, &shared.settings, &mut room, is_known).await;
+    let (answer, dialect, is_final) = match read.and_then(|bytes| one_document(&bytes, &shared.settings)) {
         Ok(document) => {
-            let (dialect, taken) = match document.len() >= LARGE {
-                true => apart(|| (shared.intake.salvage(&document).dialect, shared.intake.take(&mut peer, &document))),
-                false => (shared.intake.salvage(&document).dialect, shared.intake.take(&mut peer, &document)),
+            let taken = match document.len() >= LARGE {
+                true => apart(|| shared.intake.take(&mut peer, &document)),
+                false => shared.intake.take(&mut peer, &document),
             };
             let held = room.hand_over(document.len());
             let answer = taken.answer.wait().await;
@@ -109,15 +142,15 @@ async fn handle(request: Request<Incoming>, Requests { peer, shared }: &Requests
             if let Some(until) = taken.resume {
                 shared.intake.hold_back(until).await;
             }
-            (answer, dialect)
+            (answer, taken.dialect, true)
         }
-        Err(Refused { code, text, bytes }) => {
-            let dialect = shared.intake.salvage(&bytes).dialect;
-            (shared.intake.refuse_bytes(&peer, &bytes, code, text).await, dialect)
+        Err(Refused { code, text, bytes, is_final }) => {
+            let (answer, dialect) = shared.intake.refuse_bytes(&peer, &bytes, code, text).await;
+            (answer, dialect, is_final)
         }
     };
-    answer.count(since.elapsed());
-    reply::last(reply::to(&answer, dialect, is_known), is_whole)
+    answer.count(dialect, since.elapsed());
+    reply::last(reply::to(&answer, dialect, is_known && is_final), is_whole)
 }
 
 /// Does what takes long where it does not hold up others.
@@ -131,12 +164,14 @@ pub(crate) struct Refused {
     text: String,
     /// What there was of it.
     bytes: Bytes,
+    /// Whether the same request would be refused again.
+    is_final: bool,
 }
 
 /// The one document of a body; beside it only white space and NUL.
 fn one_document(body: &Bytes, settings: &IngestSettings) -> Result<Bytes, Refused> {
     let mut framer = Framer::new(settings.limits);
-    let refused = |code, text: String| Refused { code, text, bytes: body.clone() };
+    let refused = |code, text: String| Refused { code, text, bytes: body.clone(), is_final: true };
     let (start, end) = match framer.next(body) {
         Ok(Frame::Document { start, end }) => (start, end),
         Ok(Frame::Incomplete { .. }) => {
@@ -156,11 +191,38 @@ mod tests {
 
     #[test]
     fn a_request_is_told_from_xml_by_its_first_bytes() {
-        for request in ["P", "PO", "POST / HTTP/1.0", "PUT /a", "GET / HTTP/1.1", "OPTIONS *"] {
-            assert!(begins(request.as_bytes()), "{request}");
+        let requests = [
+            "P",
+            "PO",
+            "POST / HTTP/1.0",
+            "PUT /a",
+            "GET / HTTP/1.1",
+            "OPTIONS *",
+            "PROPFIND / HTTP/1.1\r\n",
+            "M-SEARCH * HTTP/1.",
+        ];
+        for request in requests {
+            assert_eq!(begins(request.as_bytes()), Beginning::Request, "{request}");
         }
-        for other in ["", "<push/>", " <push/>", "\u{FEFF}<push/>", "POSTAL", "post /", "GETS", "X"] {
-            assert!(!begins(other.as_bytes()), "{other:?}");
+        let long = format!("PROPFIND /{}", "a".repeat(LINE));
+        for other in [
+            "",
+            "<push/>",
+            " <push/>",
+            "\u{FEFF}<push/>",
+            "POSTAL\r",
+            "post /",
+            "GETS /\n",
+            "X \n",
+            "X  HTTP/2",
+            "hello",
+            "PROPFIND / HTTQ",
+            &long,
+        ] {
+            assert_eq!(begins(other.as_bytes()), Beginning::Other, "{other:?}");
+        }
+        for unclear in ["POSTAL", "GETS", "X", "PROPFIND ", "PROPFIND /a", "PROPFIND /a ", "PROPFIND /a HTTP/1"] {
+            assert_eq!(begins(unclear.as_bytes()), Beginning::Unclear, "{unclear:?}");
         }
     }
 }

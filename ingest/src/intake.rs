@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heliograph_dialects::{DecodeError, Decoded, Salvaged, mask_credentials, salvage, salvage_by};
+use heliograph_dialects::{DecodeError, Decoded, Dialect, Salvaged, mask_credentials, salvage, salvage_by};
 use heliograph_domain::{GatewayId, KeyDigest, RefusalCode};
 use heliograph_store::{DocumentWrite, QuarantineNew, Stamps, StoreError};
 use tokio::time::Instant;
@@ -21,8 +21,10 @@ use crate::directory::{Directory, DirectoryFeed, Standing, certificate_digest};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
 use crate::peer::{Hello, Peer, Witness};
+use crate::quarantine;
 use crate::rate::{Hold, Pace, Who};
 use crate::spool::{NotKept, Record, Spool};
+use crate::turn::Place;
 use crate::usage::Usage;
 
 /// What all connections of a server share.
@@ -52,8 +54,12 @@ pub(crate) struct Intake {
     pub(crate) draining: CancellationToken,
 }
 
-/// How long an answer to a gateway ahead of its rate may be held back: devices take a
-/// request as failed after half a minute or more.
+/// Bytes of what is refused that count as one reading.
+const REFUSED: usize = 256;
+
+/// How long the answer to a document that is stored may be held back, so that a gateway
+/// ahead of its rate sends the next one later: devices take a request as failed after half
+/// a minute or more.
 const ANSWER_HELD: Duration = Duration::from_secs(20);
 
 const TOO_MANY_KEYS: &str = "too many wrong keys from this address, try again in a minute";
@@ -82,6 +88,15 @@ struct Kept {
 }
 
 impl Verdict {
+    /// The token of its document.
+    fn into_seq(self) -> Option<String> {
+        match self {
+            Self::Answer(answer) | Self::Keep(_, answer) | Self::Knock(_, _, answer) | Self::Store(_, _, answer) => {
+                answer.into_seq()
+            }
+        }
+    }
+
     /// Whether nothing further may be taken from the connection.
     fn closes(&self) -> bool {
         match self {
@@ -95,6 +110,8 @@ impl Verdict {
 pub(crate) struct Taken<F> {
     /// Whether the connection closes after the answer.
     pub(crate) closes: bool,
+    /// What it speaks, as far as that can be told.
+    pub(crate) dialect: Option<Dialect>,
     /// When to read on, where its gateway is ahead of a rate.
     pub(crate) resume: Option<Instant>,
     pub(crate) answer: Answering<F>,
@@ -122,28 +139,34 @@ impl Intake {
     /// Judges a document at once; the answer comes when what has to be written
     /// is safe. Judging stays in the order of the connection, writing overlaps.
     pub(crate) fn take(self: &Arc<Self>, peer: &mut Peer, bytes: &Bytes) -> Taken<impl Future<Output = Answer> + Send + use<>> {
-        let verdict = self.judge(peer, bytes, self.arrival());
-        let (closes, hold) = (verdict.closes(), self.hold(&verdict, peer, bytes.len()));
+        let (dialect, verdict) = self.judge(peer, bytes, self.arrival());
+        let (verdict, hold) = match self.hold(&verdict, peer, bytes.len()) {
+            Some(hold) => (verdict, hold),
+            None => (Verdict::Answer(too_much_waits(verdict.into_seq())), Hold::none(Instant::now())),
+        };
+        let (closes, Hold { turn, read, place }) = (verdict.closes(), hold);
         let answer = match verdict {
             Verdict::Answer(answer) => Answering::Now(answer),
-            verdict => Answering::Later(Arc::clone(self).carry_out(verdict, peer.witness(), hold.answer)),
+            verdict => Answering::Later(Arc::clone(self).carry_out(verdict, peer.witness(), turn, place)),
         };
         // What is over already is no reason to wait: a timer takes a millisecond.
-        let resume = (hold.read > Instant::now()).then_some(hold.read);
+        let resume = (read > Instant::now()).then_some(read);
         if resume.is_some() {
             metrics::counter!("heliograph_ingest_slowed_total").increment(1);
         }
-        Taken { closes, resume, answer }
+        Taken { closes, dialect, resume, answer }
     }
 
-    /// Waits for as long as an answer may be held back, and no longer than the server
-    /// takes documents.
-    pub(crate) async fn hold_back(&self, until: Instant) {
-        let now = Instant::now();
-        if until > now {
-            let until = until.min(now + ANSWER_HELD);
-            self.draining.run_until_cancelled(tokio::time::sleep_until(until)).await;
+    /// Waits until a document has its turn, or the server takes no further ones.
+    async fn await_turn(&self, turn: Instant) {
+        if turn > Instant::now() {
+            Box::pin(self.draining.run_until_cancelled(tokio::time::sleep_until(turn))).await;
         }
+    }
+
+    /// Waits for as long as an answer may be held back.
+    pub(crate) async fn hold_back(&self, until: Instant) {
+        self.await_turn(until.min(Instant::now() + ANSWER_HELD)).await;
     }
 
     /// Something has come now.
@@ -152,18 +175,23 @@ impl Intake {
         Arrival { at, stamp: self.stamps.next(at) }
     }
 
-    /// How long a gateway has to wait after a document; only what is stored counts,
-    /// since anybody can name anybody's gateway in what is refused.
-    fn hold(&self, verdict: &Verdict, peer: &Peer, bytes: usize) -> Hold {
-        let now = Instant::now();
-        match verdict {
-            Verdict::Store(document, ..) => {
-                let is_proven = self.directory.now().is_some_and(|directory| directory.is_commissioned(&document.gateway));
-                let who = if is_proven { Who::Gateway(&document.gateway) } else { Who::Stranger(peer.address.ip()) };
-                self.pace.note(who, document.values.len(), bytes, now)
-            }
-            Verdict::Answer(_) | Verdict::Keep(..) | Verdict::Knock(..) => Hold { answer: now, read: now },
-        }
+    /// How long a gateway has to wait for a document and after it; `None` where too much
+    /// waits already. What is refused counts by its bytes.
+    fn hold(&self, verdict: &Verdict, peer: &Peer, bytes: usize) -> Option<Hold> {
+        let (gateway, readings) = match verdict {
+            Verdict::Store(document, _, answer) => (Some(&document.gateway), answer.readings()),
+            Verdict::Keep(..) | Verdict::Knock(..) => (peer.proven.as_ref(), bytes.div_ceil(REFUSED)),
+            Verdict::Answer(_) => return Some(Hold::none(Instant::now())),
+        };
+        self.note(gateway, peer, readings, bytes)
+    }
+
+    /// Notes what has come from a gateway that has proved itself or is adopted. Anybody
+    /// can name anybody's gateway in what is refused: that counts as a stranger's.
+    fn note(&self, gateway: Option<&GatewayId>, peer: &Peer, readings: usize, bytes: usize) -> Option<Hold> {
+        let is_commissioned = |gateway: &&GatewayId| self.directory.now().is_some_and(|now| now.is_commissioned(gateway));
+        let who = gateway.filter(is_commissioned).map_or(Who::Stranger(peer.address.ip()), Who::Gateway);
+        self.pace.note(who, readings, bytes, Instant::now())
     }
 
     /// Whether what a peer has said beside its documents is right; then they are
@@ -180,6 +208,7 @@ impl Intake {
             _ if self.wrong_keys.holds(address, now) => Err(Answer::nack(None, RefusalCode::RateLimited, TOO_MANY_KEYS)),
             Standing::Trusted(_) => {
                 peer.trusted = true;
+                peer.proven = peer.gateway().cloned();
                 Ok(true)
             }
             Standing::Imposter => {
@@ -196,39 +225,63 @@ impl Intake {
         }
     }
 
-    /// The answer to bytes that are no document.
-    pub(crate) async fn refuse_bytes(&self, peer: &Peer, bytes: &[u8], code: RefusalCode, message: String) -> Answer {
+    /// The answer to bytes that are no document, and what they speak, as far as that can
+    /// be told.
+    pub(crate) async fn refuse_bytes(
+        &self,
+        peer: &Peer,
+        bytes: &[u8],
+        code: RefusalCode,
+        message: String,
+    ) -> (Answer, Option<Dialect>) {
         let arrival = self.arrival();
-        let found = salvage(bytes);
+        let found = self.salvage(bytes);
+        let Some(Hold { turn, place, .. }) = self.note(peer.proven.as_ref(), peer, bytes.len().div_ceil(REFUSED), bytes.len())
+        else {
+            return (too_much_waits(found.seq), found.dialect);
+        };
+        self.await_turn(turn).await;
+        drop(place);
         let gateway = found.gateway.or_else(|| peer.gateway().cloned());
         let witness = peer.witness();
         let kept = kept(&witness, gateway, arrival, code, message.clone(), bytes);
-        self.keep(&witness, None, *kept, Answer::nack(found.seq, code, message)).await
+        (self.keep(&witness, None, *kept, Answer::nack(found.seq, code, message)).await, found.dialect)
     }
 
     /// What can be told of a document without decoding it.
-    pub(crate) fn salvage(&self, bytes: &[u8]) -> Salvaged {
+    fn salvage(&self, bytes: &[u8]) -> Salvaged {
         match self.directory.now() {
             Some(directory) => salvage_by(bytes, directory.mappings.list()),
             None => salvage(bytes),
         }
     }
 
-    fn judge(&self, peer: &mut Peer, bytes: &Bytes, arrival: Arrival) -> Verdict {
-        let received = arrival.at;
+    /// What is to be done with a document, and what it speaks.
+    fn judge(&self, peer: &mut Peer, bytes: &Bytes, arrival: Arrival) -> (Option<Dialect>, Verdict) {
         let Some(directory) = self.directory.now() else {
-            let text = "gateways are not known yet, send it again";
-            return Verdict::Answer(Answer::nack(salvage(bytes).seq, RefusalCode::Unavailable, text));
+            let (text, found) = ("gateways are not known yet, send it again", salvage(bytes));
+            return (found.dialect, Verdict::Answer(Answer::nack(found.seq, RefusalCode::Unavailable, text)));
         };
         peer.look_up(&directory);
-        let decoded = match decode_for(&directory, peer.gateway(), directory.mappings.list(), bytes, received) {
-            Ok(decoded) => decoded,
+        match decode_for(&directory, peer.gateway(), directory.mappings.list(), bytes, arrival.at) {
+            Ok(decoded) => (Some(decoded.dialect), self.judge_decoded(&directory, peer, decoded, bytes, arrival)),
             Err(DecodeError { code, message, seq, gateway }) => {
                 let gateway = gateway.or_else(|| peer.gateway().cloned());
                 let kept = kept(&peer.witness(), gateway, arrival, code, message.clone(), bytes);
-                return Verdict::Keep(kept, Answer::nack(seq, code, message));
+                (self.salvage(bytes).dialect, Verdict::Keep(kept, Answer::nack(seq, code, message)))
             }
-        };
+        }
+    }
+
+    fn judge_decoded(
+        &self,
+        directory: &Directory,
+        peer: &mut Peer,
+        decoded: Decoded,
+        bytes: &Bytes,
+        arrival: Arrival,
+    ) -> Verdict {
+        let received = arrival.at;
         let Some(gateway) = decoded.gateway.clone() else {
             let text = "the document names no gateway and no hello came before it";
             let kept = kept(&peer.witness(), None, arrival, RefusalCode::UnknownGateway, text.to_owned(), bytes);
@@ -246,7 +299,7 @@ impl Intake {
         }
         let key = decoded.key.as_ref().map(|key| KeyDigest::of(key.reveal())).or_else(|| peer.key());
         let standing = directory.standing(&gateway, &peer.proof(key), received);
-        let refusal = if standing == Standing::Unknown { self.adoptions.refusal(&directory, &gateway) } else { None };
+        let refusal = if standing == Standing::Unknown { self.adoptions.refusal(directory, &gateway) } else { None };
         if let Some(text) = refusal {
             if decoded.is_hello {
                 peer.knocked = Some(Hello { gateway: gateway.clone(), key });
@@ -270,7 +323,7 @@ impl Intake {
             }
             standing @ (Standing::Unknown | Standing::Trusted(_)) => {
                 if let Standing::Trusted(credential) = standing {
-                    peer.trusted = true;
+                    peer.prove(&gateway);
                     credential.into_iter().for_each(|credential| self.usage.note(credential, received));
                     self.device_clocks.note(&gateway, &decoded, received);
                 }
@@ -278,7 +331,7 @@ impl Intake {
                     peer.hello = Some(Hello { gateway, key });
                     return Verdict::Answer(Answer::Ack { seq: decoded.seq, readings: 0, rejected: 0 });
                 }
-                accept(&directory, peer, decoded, gateway, arrival, bytes)
+                accept(directory, peer, decoded, gateway, arrival, bytes)
             }
         }
     }
@@ -301,19 +354,17 @@ impl Intake {
         Verdict::Keep(kept, Answer::nack(decoded.seq.clone(), RefusalCode::BadKey, text))
     }
 
-    /// Writes what has to be written, and holds the answer back that long. Every document
-    /// has one of these for a moment: what few of them need is boxed, so that it is small.
-    async fn carry_out(self: Arc<Self>, verdict: Verdict, witness: Witness, until: Instant) -> Answer {
-        let answer = match verdict {
+    /// Writes what has to be written, once it has its turn. Every document has one of these
+    /// for a moment: what few of them need is boxed, so that it is small.
+    async fn carry_out(self: Arc<Self>, verdict: Verdict, witness: Witness, turn: Instant, place: Option<Box<Place>>) -> Answer {
+        self.await_turn(turn).await;
+        drop(place);
+        match verdict {
             Verdict::Answer(answer) => answer,
             Verdict::Keep(kept, answer) => Box::pin(self.keep(&witness, None, *kept, answer)).await,
             Verdict::Knock(gateway, kept, answer) => Box::pin(self.keep(&witness, Some(gateway), *kept, answer)).await,
             Verdict::Store(document, bytes, answer) => self.store(&witness, document, bytes, answer).await,
-        };
-        if until > Instant::now() {
-            Box::pin(self.hold_back(until)).await;
         }
-        answer
     }
 
     async fn store(&self, witness: &Witness, document: Arc<DocumentWrite>, bytes: Bytes, answer: Answer) -> Answer {
@@ -323,7 +374,10 @@ impl Intake {
             None => self.spool.write(record).await,
         };
         match written {
-            Ok(()) => answer,
+            Ok(()) => {
+                document.quarantine.iter().for_each(|entry| quarantine::count(entry.code));
+                answer
+            }
             Err(error) => Box::pin(self.not_stored(witness, &document, &bytes, answer, error)).await,
         }
     }
@@ -367,8 +421,10 @@ impl Intake {
             }
             self.strangers.note(address, received);
         }
+        let code = entry.code;
         match self.spool.write(record(knocking, entry, key)).await {
             Ok(()) => {
+                quarantine::count(code);
                 if let Some(mark) = mark {
                     self.knocks.note(mark, received);
                 }
@@ -450,6 +506,13 @@ fn quarantined(
         raw: mask_credentials(bytes),
         trusted: witness.trusted,
     }
+}
+
+/// The answer where documents of a gateway that is ahead of its rate wait on too many
+/// connections: this one has to be sent again.
+fn too_much_waits(seq: Option<String>) -> Answer {
+    let text = "too many documents of this gateway wait already for its rate, send it again later";
+    Answer::nack(seq, RefusalCode::RateLimited, text)
 }
 
 /// Says what could not be written. That the spool is full, or cannot be written,

@@ -24,6 +24,7 @@ mod lockout;
 mod mappings;
 mod minimum_rate;
 mod peer;
+mod quarantine;
 mod rate;
 mod replay;
 mod replay_worker;
@@ -38,6 +39,7 @@ mod snapshot;
 mod spool;
 mod status;
 mod tls;
+mod turn;
 mod usage;
 mod wire;
 

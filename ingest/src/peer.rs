@@ -24,6 +24,8 @@ pub(crate) struct Peer {
     pub(crate) owner: Option<GatewayId>,
     /// Whether a right key was seen on this connection.
     pub(crate) trusted: bool,
+    /// The gateway that it last proved to be.
+    pub(crate) proven: Option<GatewayId>,
     /// Whether its documents are requests, answered one by one.
     pub(crate) by_http: bool,
 }
@@ -63,6 +65,7 @@ impl Peer {
             needs_certificate: false,
             owner: None,
             trusted: false,
+            proven: None,
             by_http: false,
         }
     }
@@ -91,6 +94,14 @@ impl Peer {
             needs_certificate: self.needs_certificate,
             trusted: self.trusted,
             by_http: self.by_http,
+        }
+    }
+
+    /// Says that it has proved to be a gateway.
+    pub(crate) fn prove(&mut self, gateway: &GatewayId) {
+        self.trusted = true;
+        if self.proven.as_ref() != Some(gateway) {
+            self.proven = Some(gateway.clone());
         }
     }
 

@@ -1,13 +1,13 @@
 //! How fast gateways may push: readings a second of each, readings a second and
 //! bytes a day of all.
 //!
-//! Nothing is dropped: who is ahead of its rate is read again only once it is not, or
-//! after a minute: a device that waits for longer takes its connection for dead and
-//! opens another one.
+//! Nothing is dropped: who is ahead of its rate is read again only once it is not. What
+//! came by another connection meanwhile waits unwritten for its turn, so that all the
+//! connections of a gateway are one queue. What may wait is bounded (`turn.rs`).
 //! Each rate is a generic cell rate algorithm (ITU-T I.371): what was taken moves a
-//! clock ahead of the real one, and the lead may be as long as the burst. Where all
-//! together are ahead, only those wait who are ahead of an equal share as well, so
-//! that what one gateway pushes costs the others nothing.
+//! clock ahead of the real one, and the lead may be as long as the burst before anybody
+//! waits. Where all together are ahead, only those wait who are ahead of an equal share
+//! as well, so that what one gateway pushes costs the others nothing.
 //!
 //! Anybody can make up ids where unknown gateways are adopted. So a stranger is an
 //! address, whatever it calls itself: it has one rate and one share, and all strangers
@@ -22,6 +22,8 @@ use std::time::Duration;
 use heliograph_domain::{GatewayId, block_of};
 use tokio::time::Instant;
 
+use crate::turn::{Place, Places, Waiting};
+
 /// Gateways remembered at once; beyond it those that are not ahead are forgotten. More
 /// than this are remembered only where more have proved themselves.
 const GATEWAYS: usize = 20_000;
@@ -35,8 +37,9 @@ const ACTIVE: Duration = Duration::from_mins(1);
 /// How often the active ones are counted.
 const COUNT: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
-/// The longest that anybody waits.
-const LONGEST: Duration = Duration::from_mins(1);
+/// How far a clock may run ahead beyond its burst; whatever was pushed is paid for after
+/// this.
+const FURTHEST: Duration = Duration::from_hours(24 * 365);
 
 /// What gateways may push. None of it is a limit on what is stored in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,13 +72,22 @@ pub(crate) enum Who<'a> {
 }
 
 /// How long a gateway has to wait.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Hold {
-    /// For the answer to its document: it was ahead before that came, so that a new
-    /// connection for each document is of no use.
-    pub(crate) answer: Instant,
-    /// Until its connection is read on.
+    /// For its document to be written: it was ahead before that came, so that many
+    /// connections, or a new one for each document, are of no use.
+    pub(crate) turn: Instant,
+    /// For its connection to be read on.
     pub(crate) read: Instant,
+    /// The place of a document that waits, which it has until its turn.
+    pub(crate) place: Option<Box<Place>>,
+}
+
+impl Hold {
+    /// Nobody waits.
+    pub(crate) const fn none(now: Instant) -> Self {
+        Self { turn: now, read: now, place: None }
+    }
 }
 
 /// A clock that runs ahead with what is taken.
@@ -89,7 +101,7 @@ impl Cell {
         if rate <= 0.0 {
             return now;
         }
-        let most = burst + LONGEST;
+        let most = burst + FURTHEST;
         let cost = Duration::from_secs_f64((amount as f64 / rate).min(most.as_secs_f64()));
         self.0 = (self.0.max(now) + cost).min(now + most);
         self.is_due(burst, now)
@@ -105,6 +117,10 @@ impl Cell {
 #[derive(Debug)]
 pub(crate) struct Pace {
     rates: Rates,
+    /// Of gateways that have proved themselves.
+    places: Places,
+    /// Of strangers: however many addresses they have, they take none of the others'.
+    of_strangers: Places,
     state: Mutex<State>,
 }
 
@@ -147,11 +163,13 @@ struct Pusher {
     own: Cell,
     /// Beside an equal share of what all may push: readings, bytes.
     shares: [Cell; 2],
+    /// Those of its documents that wait, once one does.
+    waiting: Option<Waiting>,
 }
 
 impl Pusher {
     fn new(now: Instant) -> Self {
-        Self { seen: now, own: Cell(now), shares: [Cell(now); 2] }
+        Self { seen: now, own: Cell(now), shares: [Cell(now); 2], waiting: None }
     }
 
     fn is_active(&self, now: Instant) -> bool {
@@ -209,18 +227,21 @@ fn count<K: Eq + Hash>(pushers: &mut HashMap<K, Pusher>, most: usize, now: Insta
 }
 
 impl Pace {
-    pub(crate) fn new(rates: Rates, now: Instant) -> Self {
+    /// With so many places for documents that wait for their turn, half of them for those of
+    /// strangers.
+    pub(crate) fn new(rates: Rates, places: usize, now: Instant) -> Self {
         let active = Active { gateways: 0, strangers: 0, counted: now };
         let (gateways, strangers) = (HashMap::new(), HashMap::new());
         let state = State { gateways, strangers, readings: Cell(now), bytes: Cell(now), active };
-        Self { rates, state: Mutex::new(state) }
+        Self { rates, places: Places::new(places / 2), of_strangers: Places::new(places / 2), state: Mutex::new(state) }
     }
 
-    /// Notes what somebody has pushed; answers for how long they have to wait.
-    pub(crate) fn note(&self, who: Who<'_>, readings: usize, bytes: usize, now: Instant) -> Hold {
+    /// Notes what somebody has pushed; answers for how long they have to wait. `None`
+    /// where too much waits already: then nothing of it counts, and it cannot be taken.
+    pub(crate) fn note(&self, who: Who<'_>, readings: usize, bytes: usize, now: Instant) -> Option<Hold> {
         let Rates { gateway_readings, readings: all_readings, bytes_a_day, burst } = self.rates;
         if gateway_readings == 0 && all_readings == 0 && bytes_a_day == 0 {
-            return Hold { answer: now, read: now };
+            return Some(Hold::none(now));
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.count(now);
@@ -235,10 +256,13 @@ impl Pace {
             Who::Gateway(gateway) => gateways.get_mut(gateway),
             Who::Stranger(place) => strangers.get_mut(&place),
         };
-        let Some(pusher) = pusher else { return Hold { answer: now, read: now } };
+        let Some(pusher) = pusher else { return Some(Hold::none(now)) };
         pusher.seen = now;
         let before = [pusher.own.is_due(burst, now), all.is_due(burst, now).min(pusher.shares[0].is_due(burst, now))];
         let before_today = volume.is_due(DAY, now).min(pusher.shares[1].is_due(DAY, now));
+        let turn = before.into_iter().fold(before_today, Instant::max);
+        let places = if matches!(who, Who::Gateway(_)) { &self.places } else { &self.of_strangers };
+        let place = if turn > now { Some(Box::new(places.take(&mut pusher.waiting, bytes)?)) } else { None };
         // A document without readings costs something too.
         let (readings, bytes) = (readings.max(1) as u64, bytes as u64);
         let own = pusher.own.take(readings, f64::from(gateway_readings), burst, now);
@@ -248,170 +272,10 @@ impl Pace {
         let rate = bytes_a_day as f64 / DAY.as_secs_f64();
         let day = volume.take(bytes, rate, DAY, now);
         let share_of_day = pusher.shares[1].take(bytes, rate * part, DAY, now);
-        Hold {
-            answer: before.into_iter().fold(before_today, Instant::max),
-            read: own.max(together.min(share)).max(day.min(share_of_day)),
-        }
+        let read = own.max(together.min(share)).max(day.min(share_of_day));
+        Some(Hold { turn, read, place })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gateway(number: usize) -> GatewayId {
-        GatewayId::parse(&format!("gw-{number}")).unwrap()
-    }
-
-    fn rates() -> Rates {
-        Rates { gateway_readings: 100, readings: 0, bytes_a_day: 0, burst: Duration::from_secs(2) }
-    }
-
-    /// Pushes documents of 10 readings and 1,000 bytes as fast as it is let, until
-    /// an end; answers how many.
-    fn push(pace: &Pace, number: usize, from: Instant, until: Instant) -> u32 {
-        let (mut now, mut documents) = (from, 0);
-        while now < until {
-            now = pace.note(Who::Gateway(&gateway(number)), 10, 1000, now).read;
-            documents += 1;
-        }
-        documents
-    }
-
-    #[test]
-    fn a_gateway_ahead_of_its_rate_waits_and_loses_nothing() {
-        let now = Instant::now();
-        let pace = Pace::new(rates(), now);
-        // 2 s in advance and 60 s at 100 readings a second: 620 documents of 10.
-        let documents = push(&pace, 1, now, now + Duration::from_mins(1));
-        assert!((619..=622).contains(&documents), "{documents}");
-        // Another one is not concerned.
-        assert_eq!(pace.note(Who::Gateway(&gateway(2)), 200, 0, now).read, now);
-        // After a pause it may push a burst again.
-        let later = now + Duration::from_mins(2);
-        assert_eq!(pace.note(Who::Gateway(&gateway(1)), 200, 0, later).read, later);
-        let ahead = pace.note(Who::Gateway(&gateway(1)), 100, 0, later);
-        assert_eq!((ahead.answer, ahead.read), (later, later + Duration::from_secs(1)));
-        // By another connection it waits for its answer instead.
-        assert_eq!(pace.note(Who::Gateway(&gateway(1)), 1, 0, later).answer, later + Duration::from_secs(1));
-        // However much it was, it is heard of again within a minute.
-        let hold = pace.note(Who::Gateway(&gateway(1)), usize::MAX >> 12, 0, later);
-        assert_eq!(hold.read, later + LONGEST);
-    }
-
-    #[test]
-    fn without_a_rate_nobody_waits() {
-        let now = Instant::now();
-        let pace = Pace::new(Rates { gateway_readings: 0, ..rates() }, now);
-        for _ in 0..1000 {
-            assert_eq!(pace.note(Who::Gateway(&gateway(1)), usize::MAX >> 12, 0, now).read, now);
-        }
-    }
-
-    #[test]
-    fn where_all_are_ahead_only_those_wait_who_take_more_than_their_share() {
-        let now = Instant::now();
-        let pace = Pace::new(Rates { gateway_readings: 0, readings: 1000, ..rates() }, now);
-        // Nine take 50 readings a second each, one takes what it gets.
-        let (mut noisy, mut taken) = (now, 0);
-        for tick in 0..600 {
-            let at = now + Duration::from_millis(tick * 100);
-            for quiet in 1..10 {
-                assert_eq!(pace.note(Who::Gateway(&gateway(quiet)), 5, 0, at).read, at, "gateway {quiet} waits at {tick}");
-            }
-            while noisy <= at {
-                noisy = pace.note(Who::Gateway(&gateway(0)), 10, 0, at).read;
-                taken += 10;
-            }
-        }
-        // 450 of 1,000 a second go to the others: what they leave is the noisy one's,
-        // with what may come at once.
-        assert!((30_000..=550 * 60 + 2100).contains(&taken), "{taken}");
-    }
-
-    #[test]
-    fn a_days_bytes_may_come_at_once_and_then_evenly() {
-        let now = Instant::now();
-        let day = 86_400_000;
-        let pace = Pace::new(Rates { gateway_readings: 0, bytes_a_day: day, ..rates() }, now);
-        let documents = push(&pace, 1, now, now + Duration::from_hours(1));
-        // A day's worth at 1,000 bytes a document, and 1,000 bytes a second for an hour.
-        assert!((89_990..=90_010).contains(&documents), "{documents}");
-    }
-
-    /// Whoever makes ids up has one share of what all may push, and the others keep theirs.
-    #[test]
-    fn made_up_ids_at_an_address_are_one_pusher() {
-        let now = Instant::now();
-        let pace = Pace::new(Rates { gateway_readings: 0, readings: 1000, ..rates() }, now);
-        let stranger = IpAddr::from([192, 0, 2, 7]);
-        let (mut noisy, mut taken) = (now, 0);
-        for tick in 0..600 {
-            let at = now + Duration::from_millis(tick * 100);
-            // Nine gateways take 90 of 1,000 readings a second each.
-            for quiet in 1..10 {
-                assert_eq!(pace.note(Who::Gateway(&gateway(quiet)), 9, 0, at).read, at, "gateway {quiet} waits at {tick}");
-            }
-            while noisy <= at {
-                // Whatever it calls itself, it is one connection after the other.
-                noisy = pace.note(Who::Stranger(stranger), 10, 0, at).read;
-                taken += 10;
-            }
-        }
-        assert!((10_000..=190 * 60 + 2100).contains(&taken), "{taken}");
-        assert_eq!(pace.state.lock().unwrap().strangers.len(), 1);
-    }
-
-    #[test]
-    fn however_many_strangers_there_are_half_of_the_shares_stay_with_the_gateways() {
-        let now = Instant::now();
-        let pace = Pace::new(Rates { gateway_readings: 0, readings: 1000, ..rates() }, now);
-        let stranger = |number: u32| Who::Stranger(IpAddr::from((0x0a00_0000_u32 + number).to_be_bytes()));
-        for tick in 0..100 {
-            let at = now + Duration::from_millis(tick * 100);
-            for number in 0..500 {
-                pace.note(stranger(number), 10, 0, at);
-            }
-            // Two gateways take 240 of 1,000 a second each.
-            for quiet in 1..3 {
-                assert_eq!(pace.note(Who::Gateway(&gateway(quiet)), 24, 0, at).read, at, "gateway {quiet} waits at {tick}");
-            }
-        }
-        let shares = pace.state.lock().unwrap().active;
-        let all = 500.0 * shares.share(stranger(1)) + 2.0 * shares.share(Who::Gateway(&gateway(1)));
-        assert!((all - 1.0).abs() < 1e-9, "{shares:?}");
-    }
-
-    #[test]
-    fn strangers_are_bounded_and_those_beyond_count_as_one() {
-        let now = Instant::now();
-        let pace = Pace::new(rates(), now);
-        let stranger = |number: u32| Who::Stranger(IpAddr::from((0x0a00_0000_u32 + number).to_be_bytes()));
-        for number in 0..3 * STRANGERS as u32 {
-            pace.note(stranger(number), 1, 0, now);
-        }
-        assert_eq!(pace.state.lock().unwrap().strangers.len(), STRANGERS + 1);
-        // Two of those that are not remembered have one rate: 100 a second, 2 s at once.
-        let [one, other] = [2 * STRANGERS as u32, 2 * STRANGERS as u32 + 1].map(stranger);
-        assert!(pace.note(one, 400, 0, now).read > now);
-        assert!(pace.note(other, 1, 0, now).answer > now);
-        // One that is remembered is not concerned, nor is a gateway.
-        assert_eq!(pace.note(stranger(1), 1, 0, now).read, now);
-        assert_eq!(pace.note(Who::Gateway(&gateway(1)), 1, 0, now).read, now);
-        let later = now + 10 * ACTIVE;
-        pace.note(one, 1, 0, later);
-        assert_eq!(pace.state.lock().unwrap().strangers.len(), 1);
-    }
-
-    #[test]
-    fn gateways_that_are_gone_are_forgotten() {
-        let now = Instant::now();
-        let pace = Pace::new(rates(), now);
-        for number in 0..GATEWAYS + 10 {
-            pace.note(Who::Gateway(&gateway(number)), 1, 0, now);
-        }
-        let later = now + 2 * ACTIVE;
-        pace.note(Who::Gateway(&gateway(GATEWAYS + 11)), 1, 0, later);
-        assert_eq!(pace.state.lock().unwrap().gateways.len(), 1);
-    }
-}
+mod tests;

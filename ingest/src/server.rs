@@ -23,6 +23,7 @@ use crate::directory::{DirectoryFeed, DirectoryKeeper};
 use crate::intake::{self, Intake};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
+use crate::quarantine;
 use crate::rate::Pace;
 use crate::replay_worker;
 use crate::retention_worker;
@@ -38,8 +39,10 @@ use crate::usage;
 /// Peers beyond the limit that are being told so at once; further ones are
 /// dropped without a word.
 const TURNED_AWAY: usize = 256;
-/// How long the spool may take to close its files.
-const CLOSING: Duration = Duration::from_secs(2);
+/// How long the spool may take to close its files, of the time for a drain: as much of it
+/// at most.
+const CLOSING: Duration = Duration::from_secs(1);
+const CLOSING_PART: u32 = 4;
 /// How long to wait after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -85,7 +88,7 @@ impl Ingest {
             clock,
             stamps: Stamps::new(),
             adoptions: Adoptions::default(),
-            pace: Pace::new(settings.rates, Instant::now()),
+            pace: Pace::new(settings.rates, settings.places(), Instant::now()),
             backfill: Backfill::default(),
             draining: CancellationToken::new(),
         });
@@ -144,6 +147,7 @@ impl Ingest {
         let clocks = Arc::clone(&self.intake.device_clocks);
         tasks.spawn(device_clocks::run(clocks, store.clone(), clock.clone(), shutdown.clone()));
         tasks.spawn(retention_worker::run(store.clone(), holder.clone(), clock.clone(), shutdown.clone()));
+        tasks.spawn(quarantine::run(store.clone(), shutdown.clone()));
         tasks.spawn(rollup_worker::run(store.clone(), holder, clock, shutdown.clone()));
         if let Some(tls) = self.tls.clone() {
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(tls.watch()));
@@ -158,13 +162,14 @@ impl Ingest {
         accept(&doors, &shared, &tasks).await;
         drop(doors);
         self.intake.draining.cancel();
-        let begun = Instant::now();
-        let until = begun + self.settings.drain;
+        let (begun, drain) = (Instant::now(), self.settings.drain);
+        let end = begun + drain;
+        let until = end - CLOSING.min(drain / CLOSING_PART);
         tasks.close();
         tracing::info!(open = tasks.len(), "draining");
         // A peer that reads none of its answers does not take the time of what is still
         // to be written down.
-        if tokio::time::timeout_at(begun + self.settings.drain * 4 / 5, tasks.wait()).await.is_err() {
+        if tokio::time::timeout_at(begun + (until - begun) * 4 / 5, tasks.wait()).await.is_err() {
             tracing::warn!(open = tasks.len(), "drain took too long, the rest is cut");
         }
         let seen = async {
@@ -173,7 +178,7 @@ impl Ingest {
         };
         drop(tokio::time::timeout_at(until, seen).await);
         let left = until.saturating_duration_since(Instant::now());
-        if finish.send(left).is_ok() && tokio::time::timeout(left + CLOSING, spooling).await.is_err() {
+        if finish.send(left).is_ok() && tokio::time::timeout_at(end, spooling).await.is_err() {
             tracing::warn!("spool cannot be closed, what it holds stays for the next start");
         }
     }

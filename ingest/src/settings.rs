@@ -5,6 +5,7 @@ use std::time::Duration;
 use heliograph_dialects::Limits;
 
 use crate::rate::Rates;
+use crate::turn;
 
 /// Limits of an ingest server; the defaults suit a fleet of thousands.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +34,7 @@ pub struct IngestSettings {
     pub handshake: Duration,
     /// Documents of a connection that may wait for the store before reading stops.
     pub in_flight: usize,
-    /// How long a drain may take.
+    /// How long a drain may take, until the spool has closed its files.
     pub drain: Duration,
     /// A write that the store has not finished after this goes to the spool.
     pub store_deadline: Duration,
@@ -41,6 +42,14 @@ pub struct IngestSettings {
     pub spool_bytes: u64,
     /// How fast gateways may push before they are read slower.
     pub rates: Rates,
+}
+
+impl IngestSettings {
+    /// Places for documents that wait for their turn: they never hold more than half of
+    /// the connections, or of the room.
+    pub(crate) fn places(&self) -> usize {
+        (self.connections / 2).min(self.room / turn::PLACE / 2)
+    }
 }
 
 impl Default for IngestSettings {

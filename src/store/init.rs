@@ -25,7 +25,7 @@ pub(super) struct Init {
 pub(super) async fn init(args: Init) -> anyhow::Result<ExitCode> {
     let flags = [("store.admin_url", args.admin_url.clone()), ("log.filter", Some("warn,scylla=error".to_owned()))];
     let mut settings = Settings::load(&args.sources, &flags)?;
-    logging::init(&mut settings);
+    logging::init(&mut settings, Some(&args.provider));
     if settings.text("store.admin_url").is_empty() {
         settings.problem("store.admin_url", "is needed: --admin-url cassandra://HOST,HOST/?dc=NAME&rf=3");
     }

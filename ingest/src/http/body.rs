@@ -24,43 +24,55 @@ enum Packing {
     Deflate,
 }
 
-/// Reads and unpacks a request's body; says, too, whether it was read to its end.
+/// Reads and unpacks a request's body; says, too, whether it was read to its end. Of a
+/// body that is too large for a document, the part that is kept is read where its sender
+/// `is_known`.
 pub(super) async fn read(
     request: Request<Incoming>,
     settings: &IngestSettings,
     room: &mut Room,
+    is_known: bool,
 ) -> (Result<Bytes, Refused>, bool) {
     let packing = match packing(&request) {
         Ok(packing) => packing,
         Err(refused) => return (Err(refused), request.body().is_end_stream()),
     };
     let mut body = request.into_body();
+    let most = settings.limits.document_bytes;
+    if body.size_hint().lower() > most as u64 && !is_known {
+        return (Err(too_large(most, Bytes::new())), false);
+    }
     let collected = collect(&mut body, settings, room).await;
     let is_whole = collected.is_ok();
-    (collected_unpacked(collected, packing, settings, room), is_whole)
+    (unpacked(collected, packing, settings, room), is_whole)
 }
 
-fn collected_unpacked(
+/// What came, unpacked; of what cannot be taken, as far as it can be: packed bytes are
+/// kept nowhere, since what is secret in them could not be masked.
+fn unpacked(
     collected: Result<Bytes, Refused>,
     packing: Packing,
     settings: &IngestSettings,
     room: &mut Room,
 ) -> Result<Bytes, Refused> {
-    // Some devices pack without saying so.
-    let is_plain = |bytes: &Bytes| packing == Packing::Plain && !bytes.starts_with(&[0x1F, 0x8B]);
-    let collected = collected.map_err(|refused| match is_plain(&refused.bytes) {
-        true => refused,
-        false => Refused { bytes: Bytes::new(), ..refused },
-    })?;
-    match packing {
-        Packing::Plain if is_plain(&collected) => Ok(collected),
-        Packing::Deflate => apart(|| unpack(&collected, Packing::Deflate, settings.limits.document_bytes, room)),
-        _ => apart(|| unpack(&collected, Packing::Gzip, settings.limits.document_bytes, room)),
+    let came = match &collected {
+        Ok(bytes) | Err(Refused { bytes, .. }) => bytes.clone(),
+    };
+    let packing = match packing {
+        // Some devices pack without saying so.
+        Packing::Plain if !came.starts_with(&[0x1F, 0x8B]) => return collected,
+        Packing::Deflate => Packing::Deflate,
+        Packing::Plain | Packing::Gzip => Packing::Gzip,
+    };
+    let unpacked = apart(|| unpack(&came, packing, settings.limits.document_bytes, room));
+    match (collected, unpacked) {
+        (Ok(_), unpacked) => unpacked,
+        (Err(refused), Ok(bytes) | Err(Refused { bytes, .. })) => Err(Refused { bytes, ..refused }),
     }
 }
 
 fn refused(code: RefusalCode, text: impl Into<String>, bytes: Bytes) -> Refused {
-    Refused { code, text: text.into(), bytes }
+    Refused { code, text: text.into(), bytes, is_final: true }
 }
 
 fn packing(request: &Request<Incoming>) -> Result<Packing, Refused> {
@@ -69,15 +81,16 @@ fn packing(request: &Request<Incoming>) -> Result<Packing, Refused> {
         "" | "identity" => Ok(Packing::Plain),
         "gzip" | "x-gzip" => Ok(Packing::Gzip),
         "deflate" => Ok(Packing::Deflate),
-        _ => Err(refused(RefusalCode::Encoding, "the content encoding is not one of gzip, deflate and identity", Bytes::new())),
+        // Nothing of it can be kept: its sender has to know.
+        _ => {
+            let text = "the content encoding is not one of gzip, deflate and identity";
+            Err(Refused { is_final: false, ..refused(RefusalCode::Encoding, text, Bytes::new()) })
+        }
     }
 }
 
 async fn collect(body: &mut Incoming, settings: &IngestSettings, room: &mut Room) -> Result<Bytes, Refused> {
     let most = settings.limits.document_bytes;
-    if body.size_hint().lower() > most as u64 {
-        return Err(too_large(most, Bytes::new()));
-    }
     let mut rate = MinimumRate::begun_with(0, settings);
     let mut bytes = BytesMut::new();
     loop {
@@ -85,7 +98,8 @@ async fn collect(body: &mut Incoming, settings: &IngestSettings, room: &mut Room
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => return Ok(bytes.freeze()),
             Ok(Some(Err(error))) => {
-                return Err(refused(RefusalCode::Malformed, format!("the body is cut: {error}"), bytes.freeze()));
+                let text = format!("the body is cut: {error}");
+                return Err(Refused { is_final: false, ..refused(RefusalCode::Malformed, text, bytes.freeze()) });
             }
             Err(_) => {
                 let text = format!("the document came slower than {} bytes a second", settings.minimum_rate);
@@ -96,6 +110,7 @@ async fn collect(body: &mut Incoming, settings: &IngestSettings, room: &mut Room
         metrics::counter!("heliograph_ingest_bytes_total").increment(data.len() as u64);
         rate.note(data.len(), Instant::now());
         if bytes.len() + data.len() > most {
+            bytes.extend_from_slice(data.get(..most - bytes.len()).unwrap_or_default());
             return Err(too_large(most, bytes.freeze()));
         }
         bytes.extend_from_slice(data);
@@ -110,20 +125,21 @@ fn too_large(most: usize, bytes: Bytes) -> Refused {
     refused(RefusalCode::TooLarge, format!("the document is larger than {most} bytes"), bytes)
 }
 
-/// Unpacks a body as far as a document may be large.
-/// Packed bytes are kept nowhere: what is secret in them could not be masked.
+/// Unpacks a body as far as a document may be large; where that ends in a fault, what
+/// came before it is there.
 fn unpack(packed: &Bytes, packing: Packing, most: usize, room: &mut Room) -> Result<Bytes, Refused> {
     let unpacked = match packing {
         Packing::Gzip => take(MultiGzDecoder::new(packed.as_ref()), most, packed.len(), room),
         // Some devices send the bare stream, without the frame that HTTP asks for.
-        _ => take(ZlibDecoder::new(packed.as_ref()), most, packed.len(), room).or_else(|fault| match fault {
-            Fault::Damaged(_) => take(DeflateDecoder::new(packed.as_ref()), most, packed.len(), room),
-            fault => Err(fault),
+        _ => take(ZlibDecoder::new(packed.as_ref()), most, packed.len(), room).or_else(|(fault, before)| match fault {
+            Fault::Damaged(_) => take(DeflateDecoder::new(packed.as_ref()), most, packed.len(), room)
+                .map_err(|other| if other.1.len() > before.len() { other } else { (fault, before) }),
+            fault => Err((fault, before)),
         }),
     };
-    unpacked.map_err(|fault| match fault {
-        Fault::Damaged(error) => refused(RefusalCode::Malformed, format!("the body cannot be unpacked: {error}"), Bytes::new()),
-        Fault::TooLarge => too_large(most, Bytes::new()),
+    unpacked.map_err(|(fault, before)| match fault {
+        Fault::Damaged(error) => refused(RefusalCode::Malformed, format!("the body cannot be unpacked: {error}"), before),
+        Fault::TooLarge => too_large(most, before),
         Fault::NoRoom => {
             refused(RefusalCode::RateLimited, "too many large documents are on their way, try again later", Bytes::new())
         }
@@ -136,17 +152,22 @@ enum Fault {
     NoRoom,
 }
 
-fn take(mut unpacked: impl Read, most: usize, packed: usize, room: &mut Room) -> Result<Bytes, Fault> {
+fn take(mut unpacked: impl Read, most: usize, packed: usize, room: &mut Room) -> Result<Bytes, (Fault, Bytes)> {
     let mut piece = vec![0; 64 * 1024];
     let mut bytes = BytesMut::new();
     loop {
-        let read = unpacked.read(&mut piece).map_err(Fault::Damaged)?;
+        let read = match unpacked.read(&mut piece) {
+            Ok(0) => return Ok(bytes.freeze()),
+            Ok(read) => read,
+            Err(error) => return Err((Fault::Damaged(error), bytes.freeze())),
+        };
         bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
-        match read {
-            0 => return Ok(bytes.freeze()),
-            _ if bytes.len() > most => return Err(Fault::TooLarge),
-            _ if !room.make_for(packed + bytes.len()) => return Err(Fault::NoRoom),
-            _ => {}
+        if bytes.len() > most {
+            bytes.truncate(most);
+            return Err((Fault::TooLarge, bytes.freeze()));
+        }
+        if !room.make_for(packed + bytes.len()) {
+            return Err((Fault::NoRoom, Bytes::new()));
         }
     }
 }

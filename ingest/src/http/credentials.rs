@@ -20,12 +20,12 @@ pub(super) fn offer<B>(request: &Request<B>, peer: &mut Peer) {
     }
 }
 
-/// `/push/<gateway>` or `/push/<gateway>/<key>`.
+/// `/push/<gateway>` or `/push/<gateway>/<key>`, with or without a slash behind it.
 fn in_path(path: &str) -> Option<(GatewayId, Option<KeyDigest>)> {
     let mut parts = path.strip_prefix("/push/")?.splitn(2, '/');
     let decoded = |part: &str| percent_decode_str(part).decode_utf8().ok().map(std::borrow::Cow::into_owned);
     let gateway = GatewayId::parse(&decoded(parts.next()?)?).ok()?;
-    let key = parts.next().and_then(decoded).filter(|key| !key.is_empty());
+    let key = parts.next().map(|key| key.strip_suffix('/').unwrap_or(key)).and_then(decoded).filter(|key| !key.is_empty());
     Some((gateway, key.map(|key| KeyDigest::of(&key))))
 }
 
@@ -49,6 +49,8 @@ mod tests {
         let gateway = |id: &str| GatewayId::parse(id).unwrap();
         assert_eq!(in_path("/push/gw-1/secret"), Some((gateway("gw-1"), Some(KeyDigest::of("secret")))));
         assert_eq!(in_path("/push/VENDOR%20123%2FDL1/a%2Fb"), Some((gateway("VENDOR 123/DL1"), Some(KeyDigest::of("a/b")))));
+        assert_eq!(in_path("/push/gw-1/secret/"), in_path("/push/gw-1/secret"));
+        assert_eq!(in_path("/push/gw-1/secret%2F"), Some((gateway("gw-1"), Some(KeyDigest::of("secret/")))));
         assert_eq!(in_path("/push/gw-1"), Some((gateway("gw-1"), None)));
         assert_eq!(in_path("/push/gw-1/"), Some((gateway("gw-1"), None)));
         for path in ["/", "/push", "/push/", "/push/%FF/k", "/other/gw-1/k"] {

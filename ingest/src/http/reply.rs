@@ -13,13 +13,13 @@ use crate::answer::Answer;
 /// Seconds after which a device may try again.
 const AGAIN: &str = "30";
 
-/// The response to a document of this dialect, as far as that can be told, from
-/// somebody whose credentials are right, or not known to be.
-pub(super) fn to(answer: &Answer, dialect: Option<Dialect>, is_known: bool) -> Response<Full<Bytes>> {
+/// The response to a document of this dialect, as far as that can be told. `is_done`:
+/// its sender's credentials are right, and the same request would end in the same way.
+pub(super) fn to(answer: &Answer, dialect: Option<Dialect>, is_done: bool) -> Response<Full<Bytes>> {
     match answer {
         Answer::Ack { .. } => success(answer, dialect),
         // A logger would send for ever what is in quarantine already.
-        Answer::Nack { code, .. } if is_known && would_repeat(dialect, *code) => success(answer, dialect),
+        Answer::Nack { code, .. } if is_done && would_repeat(dialect, *code) => success(answer, dialect),
         Answer::Nack { code, .. } => failure(answer, *code),
     }
 }
@@ -40,15 +40,10 @@ pub(super) fn method_not_allowed() -> Response<Full<Bytes>> {
     response
 }
 
-/// Whether a device would go on sending what is in quarantine: those that speak the
-/// native dialect know refusals; of one whose XML nobody knows yet, only a whole
-/// document counts.
+/// Whether a device would go on sending what is in quarantine: only those that speak the
+/// native dialect know refusals.
 fn would_repeat(dialect: Option<Dialect>, code: RefusalCode) -> bool {
-    match dialect {
-        Some(Dialect::Native) => false,
-        Some(_) => is_kept(code),
-        None => code == RefusalCode::Unsupported,
-    }
+    dialect != Some(Dialect::Native) && is_kept(code)
 }
 
 /// Whether what was refused so is in quarantine and will not be taken by being sent
@@ -57,6 +52,7 @@ const fn is_kept(code: RefusalCode) -> bool {
     matches!(
         code,
         RefusalCode::Malformed
+            | RefusalCode::TooLarge
             | RefusalCode::TooDeep
             | RefusalCode::Doctype
             | RefusalCode::Encoding

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
-use heliograph_domain::UnknownGateways;
+use heliograph_domain::{RefusalCode, UnknownGateways};
 use heliograph_ingest::IngestSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -302,18 +302,73 @@ async fn what_a_known_logger_sends_is_kept_however_many_strangers_push() {
     assert!(server.quarantine().await[0].entry.trusted);
 }
 
-#[tokio::test]
-async fn packed_bytes_that_cannot_be_read_are_kept_nowhere() {
-    let server = Server::start().await;
+fn packed(document: &str) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    gzip.write_all(format!("<push gateway='gw-0001' key='{KEY}'/>").as_bytes()).unwrap();
-    let mut bytes = gzip.finish().unwrap();
+    gzip.write_all(document.as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[tokio::test]
+async fn packed_bytes_that_are_damaged_are_kept_as_far_as_they_can_be_unpacked() {
+    let server = Server::start().await;
+    let mut bytes = packed(&format!("<push gateway='gw-0001' key='{KEY}'/>"));
     let last = bytes.len() - 1;
     bytes[last - 5] ^= 1;
     for head in ["POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip", "POST / HTTP/1.1\r\nHost: a"] {
         assert_eq!(send(&server, head, &bytes).await.status, 400, "{head}");
     }
-    assert!(server.quarantine().await.iter().all(|row| row.entry.raw.is_empty()));
+    let kept = server.quarantine().await;
+    assert_eq!(kept.len(), 2);
+    assert!(kept.iter().all(|row| row.entry.raw == b"<push gateway='gw-0001' key='***'/>"));
+}
+
+#[tokio::test]
+async fn a_known_logger_is_done_with_whatever_can_never_be_taken() {
+    let settings = IngestSettings::default();
+    let limits = heliograph_dialects::Limits { document_bytes: 64 * 1024, ..settings.limits };
+    let server = Server::with(IngestSettings { limits, ..settings }, UnknownGateways::Refused).await;
+    commission(&server.store, "00A0C9", "UTC", 2).await;
+    // The directory is renewed within a second or two.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let success = "<DAS><result>SUCCESS</result></DAS>\n";
+    let log = LOG.replace("<devices>", &format!("<Password>hush</Password><!--{}--><devices>", "a b".repeat(9000)));
+    let (mut cut, mut checked, mut more) = (packed(&log), packed(&log), packed(&log));
+    cut.truncate(cut.len() - 20);
+    let last = checked.len() - 1;
+    checked[last - 5] ^= 1;
+    more.extend_from_slice(b"garbage");
+    let large = LOG.replace("<devices>", &format!("<!--{}--><devices>", " ".repeat(70_000)));
+    let many = LOG.replace("<devices>", &format!("<devices {}>", (0..80).map(|n| format!("a{n}='1' ")).collect::<String>()));
+    let known = format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("00A0C9", KEY));
+    for (name, body, answer, begins, code) in [
+        ("cut", cut, success, "<DAS>", RefusalCode::Malformed),
+        ("checked", checked, success, "<DAS>", RefusalCode::Malformed),
+        ("more", more, success, "<DAS>", RefusalCode::Malformed),
+        ("large", large.clone().into_bytes(), success, "<DAS>", RefusalCode::TooLarge),
+        ("large, packed", packed(&large), success, "<DAS>", RefusalCode::TooLarge),
+        ("many", many.into_bytes(), success, "<DAS>", RefusalCode::TooLarge),
+        ("empty", Vec::new(), "<nack code=\"malformed\"", "", RefusalCode::Malformed),
+        ("hello", b"hello".to_vec(), "<nack code=\"malformed\"", "hello", RefusalCode::Malformed),
+    ] {
+        let reply = send(&server, &known, &body).await;
+        assert_eq!(reply.status, 200, "{name}: {}", reply.body);
+        assert!(reply.body.starts_with(answer), "{name}: {}", reply.body);
+        let kept = &server.quarantine().await[0].entry;
+        let raw = String::from_utf8_lossy(&kept.raw);
+        assert!(kept.trusted && kept.code == code && raw.starts_with(begins) && !raw.contains("hush"), "{name}: {kept:?}");
+        assert!(raw.len() <= 64 * 1024 && raw.is_empty() == begins.is_empty(), "{name}");
+    }
+    assert_eq!(server.quarantine().await.len(), 8);
+    // Who is not known hears what is wrong, and so does who speaks the native dialect.
+    assert_eq!(send(&server, "POST / HTTP/1.1\r\nHost: a", large.as_bytes()).await.status, 413);
+    let native = push("1", 0, &[1.0]).replace("<sensor", &format!("<!--{}--><sensor", " ".repeat(70_000)));
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("gw-0001", KEY));
+    assert_eq!(send(&server, &head, native.as_bytes()).await.status, 413);
+    // A body whose rest may come with the next attempt is not done with.
+    let mut gateway = server.connect().await;
+    gateway.send(&format!("{known}\r\nContent-Length: {}\r\n\r\n{}", LOG.len(), &LOG[..40])).await;
+    gateway.stream.shutdown().await.unwrap();
+    assert!(!gateway.rest().await.contains("200"));
 }
 
 #[tokio::test]

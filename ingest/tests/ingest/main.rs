@@ -14,6 +14,7 @@ mod invariants;
 mod mapped;
 mod rates;
 mod refusals;
+mod requests;
 mod server;
 mod tls;
 mod wire;

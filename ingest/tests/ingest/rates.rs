@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use heliograph_domain::UnknownGateways;
+use heliograph_domain::{RefusalCode, UnknownGateways};
 use heliograph_ingest::{IngestSettings, Rates};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -108,4 +108,76 @@ async fn a_gateway_ahead_of_its_rate_waits_for_its_answer_by_http() {
     assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
     assert!(figure(&recorder, "heliograph_ingest_slowed_total") >= 2.0);
     assert_eq!(server.values().await.len(), 300);
+}
+
+#[tokio::test]
+async fn all_connections_of_a_gateway_are_one_queue_in_which_nothing_is_lost() {
+    let recorder = recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let server = server(Rates { gateway_readings: 1, ..RATES }).await;
+    let mut connections = Vec::new();
+    for part in 0..5 {
+        let mut connection = server.connect().await;
+        connection.send(&push(&part.to_string(), part * 100, &[1.5; 100])).await;
+        connections.push(connection);
+    }
+    while figure(&recorder, "heliograph_ingest_slowed_total") < 5.0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut other = server.connect().await;
+    assert!(other.ask(&of_another("1", 1)).await.starts_with("<ack"));
+    // One was within the rate; those behind it have minutes to wait, and are not written.
+    assert_eq!(server.values().await.len(), 100);
+    server.shutdown.cancel();
+    for connection in &mut connections {
+        assert!(connection.answer().await.ends_with("readings=\"100\"/>"));
+    }
+    server.running.await.unwrap();
+    assert_eq!(server.store.gateway_fetch(&"gw-0001".parse().unwrap()).await.unwrap().documents, 5);
+}
+
+#[tokio::test]
+async fn where_too_much_of_a_gateway_waits_a_further_connection_comes_again_later() {
+    let settings = IngestSettings { rates: Rates { gateway_readings: 1, ..RATES }, connections: 12, ..IngestSettings::default() };
+    let recorder = recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let server = Server::with(settings, UnknownGateways::Refused).await;
+    let mut connections = Vec::new();
+    for part in 0..4 {
+        let mut connection = server.connect().await;
+        connection.send(&push(&part.to_string(), part * 100, &[1.5; 100])).await;
+        while figure(&recorder, "heliograph_ingest_slowed_total") < (part + 1) as f64 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        connections.push(connection);
+    }
+    // A quarter of twelve connections wait.
+    let mut fifth = server.connect().await;
+    fifth.send(&push("5", 400, &[1.5; 100])).await;
+    let answer = fifth.rest().await;
+    assert!(answer.starts_with("<nack seq=\"5\" code=\"rate-limited\" retry=\"true\">"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_refused_counts_too() {
+    let recorder = recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let server = server(Rates { gateway_readings: 10, ..RATES }).await;
+    let slowed = || figure(&recorder, "heliograph_ingest_slowed_total");
+    let mut gateway = server.connect().await;
+    assert!(gateway.ask(&push("1", 0, &[f64::NAN; 100])).await.ends_with("readings=\"0\" rejected=\"100\"/>"));
+    assert_eq!(slowed(), 1.0);
+    let mut stranger = server.connect().await;
+    let large = format!("<inventory>{}</inventory>", " ".repeat(256 * 100));
+    assert!(stranger.ask(&large).await.contains("code=\"unsupported\""));
+    assert_eq!(slowed(), 2.0);
+    // What comes behind it waits, by another connection too.
+    server.connect().await.send("<inventory/>").await;
+    while slowed() < 3.0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let kept = server.quarantine().await;
+    assert_eq!(kept.iter().filter(|row| row.entry.code == RefusalCode::Unsupported).count(), 1);
+    // A gateway that has proved itself is not concerned.
+    assert!(server.connect().await.ask(&of_another("1", 1)).await.starts_with("<ack"));
 }
