@@ -16,7 +16,7 @@ pub(crate) struct Ingest {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
     ops: SocketAddr,
-    log: PathBuf,
+    pub(crate) log: PathBuf,
 }
 
 impl Ingest {

@@ -15,6 +15,7 @@ mod day;
 mod demo;
 mod ending;
 mod failing;
+mod figures;
 mod full;
 mod ingest;
 #[path = "../../src/simulate/journal.rs"]

@@ -47,8 +47,14 @@ impl World {
     }
 
     fn ingest(&self, address: SocketAddr) -> Ingest {
+        self.ingest_with(address, &[])
+    }
+
+    /// With settings beside the usual ones.
+    fn ingest_with(&self, address: SocketAddr, more: &[(&str, &str)]) -> Ingest {
         let (store, spool) = (format!("sqlite:{}", self.data().display()), self.spool.display().to_string());
-        let settings = [("HELIOGRAPH__INGEST__SPOOL_DIR", spool.as_str()), ("HELIOGRAPH__INGEST__STORE_DEADLINE_MS", "300")];
+        let usual = [("HELIOGRAPH__INGEST__SPOOL_DIR", spool.as_str()), ("HELIOGRAPH__INGEST__STORE_DEADLINE_MS", "300")];
+        let settings = [&usual[..], more].concat();
         Ingest::start("sunrise", address, &["--store", &store], &settings, self.folder.path())
     }
 
@@ -168,6 +174,26 @@ async fn a_store_that_is_locked_in_mid_load_costs_no_document_and_is_told_to_ope
     assert_eq!(ingest.metric("heliograph_spool_documents"), 0.0);
     let logged = ingest.logged();
     assert!(logged.contains("spooling begins") && logged.contains("spool has drained"), "{logged}");
+}
+
+#[tokio::test]
+async fn a_stop_ends_in_its_time_while_the_store_is_locked_and_a_request_stalls() {
+    let world = World::new().await;
+    let ingest = world.ingest_with(free_address(), &[("HELIOGRAPH__INGEST__DRAIN_SECONDS", "4")]);
+    let load = world.plan.start(ingest.address);
+    world.plan.await_acks(20, PATIENCE);
+    let lock = world.lock();
+    world.await_spooling();
+    load.stop();
+    let mut stalled = connect(ingest.address, PATIENCE);
+    stalled.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n<push").unwrap();
+    let took = ingest.terminate();
+    // Connections, spool and store each with a time of their own would take 11 s.
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    drop(lock);
+    let _ingest = world.ingest(free_address());
+    world.await_drained();
+    oracle::check(&world.data(), &[&world.plan]);
 }
 
 #[tokio::test]
