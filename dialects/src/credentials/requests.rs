@@ -96,7 +96,7 @@ fn key_in_path(bytes: &[u8], prefix: &Range<usize>) -> Option<Span> {
     let rest = bytes.get(prefix.end..)?;
     let gateway = rest.iter().position(|byte| *byte == b'/' || ends(byte)).filter(|at| rest.get(*at) == Some(&b'/'))?;
     let key = rest.get(gateway + 1..)?;
-    let length = key.iter().position(|byte| ends(byte)).unwrap_or(key.len());
+    let length = key.iter().position(ends).unwrap_or(key.len());
     let start = prefix.end + gateway + 1;
     (length > 0).then_some(Span { range: start..start + length, holds_elements: false })
 }
