@@ -142,7 +142,11 @@ fn what_is_wrong_with_a_command_is_said() {
     assert_eq!(code, Some(0), "{said}");
     assert!(heliograph(folder.path(), "mapping show kostal").1.contains("root = "));
     let profiles = run(&["mapping", "profiles"], folder.path());
-    assert_eq!(String::from_utf8(profiles.stdout).unwrap().lines().count(), 9);
+    let listed = String::from_utf8(profiles.stdout).unwrap();
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let known = heliograph_dialects::profiles().iter().map(|profile| profile.name());
+    assert_eq!(names, known.collect::<Vec<_>>());
+    assert!(names.contains(&"kostal") && names.contains(&"idigi"), "{names:?}");
 }
 
 /// Documents that are held; fewer than an address may have refused in a minute.
