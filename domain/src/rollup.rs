@@ -32,8 +32,8 @@
 //!
 //! *Locality.* Whether a counter's reading is an outlier depends on the two before
 //! it and the two after, a pair reaches over at most two outliers, and its pace is
-//! that of one reading more on either side. An interval's energy is judged by the
-//! readings next to it, a power by itself. So a window needs no more than
+//! that of one reading more on either side. An interval's energy and a power
+//! are judged by themselves. So a window needs no more than
 //! [`RollupRule::context`] readings on either side of it.
 
 mod increase;
@@ -120,11 +120,7 @@ impl RollupRule {
     /// How many readings on either side of a window decide about it.
     #[must_use]
     pub const fn context(&self) -> usize {
-        match self.kind {
-            Kind::Counter | Kind::NetCounter | Kind::DayCounter => 6,
-            Kind::IntervalEnergy => 2,
-            Kind::Gauge => 1,
-        }
+        if self.kind.accumulates() { 6 } else { 1 }
     }
 
     fn links(&self, a: Sample, b: Sample) -> bool {
@@ -305,8 +301,8 @@ pub fn roll_up_span(rule: &RollupRule, start: Timestamp, end: Timestamp, samples
 }
 
 /// The windows that readings in the window `start` have a part in: itself, those
-/// between its readings and others linked to them and, of counters and interval
-/// energies, those of its context.
+/// between its readings and others linked to them and, of counters, those of its
+/// context.
 ///
 /// `samples` as for [`roll_up`].
 #[must_use]
@@ -317,7 +313,7 @@ pub fn affected_windows(rule: &RollupRule, start: Timestamp, samples: &[Sample])
     let near = samples.get(first..last).unwrap_or_default();
 
     let mut windows = vec![start];
-    if rule.kind != Kind::Gauge {
+    if rule.kind.accumulates() {
         windows.extend(near.iter().map(|sample| window_of(sample.at)));
     }
     for (a, b) in near.iter().zip(near.iter().skip(1)) {

@@ -7,18 +7,12 @@ use crate::series::Kind;
 pub(super) fn is_outlier(rule: &RollupRule, samples: &[Sample], index: usize) -> bool {
     match rule.kind {
         Kind::Gauge => samples.get(index).is_some_and(|this| this.value.abs() > rule.max_value),
-        Kind::IntervalEnergy => is_impossible_interval(rule, samples, index),
+        Kind::IntervalEnergy => {
+            samples.get(index).is_some_and(|this| !rule.plausible(this.value.abs(), RollupRule::MAX_INTERVAL_MS))
+        }
         Kind::Counter | Kind::DayCounter => is_spike(rule, samples, index) || is_dip(rule, samples, index),
         Kind::NetCounter => is_excursion(rule, samples, index),
     }
-}
-
-/// An interval is as long as the time to a reading beside it, of two the longer one.
-fn is_impossible_interval(rule: &RollupRule, samples: &[Sample], index: usize) -> bool {
-    let [before, Some(this), after] = around(samples, index) else { return false };
-    let times = [before.map(|before| this.at.millis_since(before.at)), after.map(|after| after.at.millis_since(this.at))];
-    let longest = times.into_iter().flatten().max().unwrap_or(RollupRule::MAX_INTERVAL_MS);
-    !rule.plausible(this.value.abs(), longest.min(RollupRule::MAX_INTERVAL_MS))
 }
 
 /// An impossible rise that is gone at the next reading.
@@ -60,8 +54,9 @@ pub(super) fn is_zeroed(rule: &RollupRule, samples: &[Sample], from: usize, to: 
     const LEEWAY: f64 = 20.0;
     let (Some(a), Some(b)) = (samples.get(from), samples.get(to)) else { return false };
     let before = around(samples, from)[0].map_or(0.0, |before| pace(rule, before, a).abs());
+    let of_same_meter = resumed == to || around(samples, to)[2].is_some();
     let after = match around(samples, resumed) {
-        [_, Some(resumed), Some(after)] => pace(rule, resumed, after).abs(),
+        [_, Some(resumed), Some(after)] if of_same_meter => pace(rule, resumed, after).abs(),
         _ => 0.0,
     };
     b.value.abs() * 100.0 <= a.value.abs()

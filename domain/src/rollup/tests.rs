@@ -188,6 +188,13 @@ fn one_wrong_zero_row_of_a_net_counter_changes_nothing() {
 }
 
 #[test]
+fn what_the_next_meter_does_says_nothing_of_a_zero_row_of_the_one_before() {
+    let values = [(0, 1e6), (5, 1e6 + 16.0), (10, 0.0), (10, 7.0), (14, 100_007.0)];
+    let rollup = roll_up(&RollupRule::of(Kind::NetCounter), late_at(0), &series(&values)).unwrap();
+    assert_eq!((rollup.increase, rollup.count), (16.0 + 100_000.0, 4));
+}
+
+#[test]
 fn a_net_counter_that_begins_again_at_zero_gave_nothing_away() {
     let values = [(0, 1e6), (5, 1e6 + 16.0), (10, 8.0), (14, 20.0)];
     let rollup = roll_up(&RollupRule::of(Kind::NetCounter), late_at(0), &series(&values)).unwrap();
@@ -215,7 +222,7 @@ fn a_day_counter_that_was_away_for_a_day_has_begun_anew() {
 
 #[test]
 fn an_interval_s_energy_beyond_what_the_sensor_can_deliver_adds_nothing() {
-    // Rated 10 kW: five minutes and a quarter of an hour's allowance are 3.4 kWh.
+    // Rated 10 kW: an interval of a day may have some 267 kWh.
     let values = [(0, 100.0), (5, 150.0), (10, 9e9), (14, 3_200.0)];
     let rollup = at_minute(Kind::IntervalEnergy, 0, &values).unwrap();
     assert_eq!((rollup.increase, rollup.count, rollup.max), (3_450.0, 3, 3_200.0));

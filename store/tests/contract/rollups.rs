@@ -70,7 +70,7 @@ pub(crate) fn settled(arrivals: &[Arrival], series: usize) -> Vec<(i64, f64)> {
 /// next reading does not, unless it only undoes such a rise. Of a net counter what
 /// goes where it cannot, or to nothing at once, does not until the next reading
 /// stays there, and neither does a whole excursion. An interval's energy does not
-/// that is more than the time to the farther reading beside it allows.
+/// that is more than a day's.
 fn without_outliers(kind: Kind, all: &[(i64, f64)], most: f64) -> Vec<(i64, f64)> {
     let within = |change: f64, millis: i64| change <= most * (millis as f64 / 3.6e6 * 1.1 + 0.25);
     let possible = |a: (i64, f64), b: (i64, f64)| within(b.1 - a.1, b.0 - a.0);
@@ -96,11 +96,7 @@ fn without_outliers(kind: Kind, all: &[(i64, f64)], most: f64) -> Vec<(i64, f64)
         match kind {
             Kind::Counter | Kind::DayCounter => !spike(i) && !dip(i),
             Kind::NetCounter => i == 0 || excursion(i - 1) || !(excursion(i) || (i + 1 == all.len() && away(i))),
-            Kind::IntervalEnergy => {
-                let beside = [i.checked_sub(1), Some(i + 1)].into_iter().flatten().filter_map(|j| all.get(j));
-                let longest = beside.map(|other| (other.0 - all[i].0).abs()).max().unwrap_or(i64::MAX);
-                within(all[i].1.abs(), longest.min(86_400_000))
-            }
+            Kind::IntervalEnergy => within(all[i].1.abs(), 86_400_000),
             Kind::Gauge => true,
         }
     };
