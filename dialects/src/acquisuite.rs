@@ -5,9 +5,9 @@
 //! whose `error` is not 0 tells of a device that did not answer: what it says
 //! beside is refused. `NULL` and nothing are no readings.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use heliograph_domain::{RefusalCode, Timestamp, Zone};
+use heliograph_domain::{RefusalCode, Timestamp, Zone, canonical_unit};
 
 use crate::decode::{Context, Decoded, Fault, Refusal, named_gateway};
 use crate::dialect::Dialect;
@@ -110,7 +110,7 @@ impl Device {
         let sensor = self.sensor();
         for record in &self.records {
             let when = record.when();
-            let mut names = HashSet::new();
+            let mut names = Names::default();
             for point in &record.points {
                 let metric = point.metric(&mut names);
                 if point.is_empty() {
@@ -203,13 +203,31 @@ impl Point {
 
     /// The name. Of points named alike all but the first carry their number too,
     /// and one without a name has its number alone.
-    fn metric<'p>(&'p self, names: &mut HashSet<(&'p str, &'p str)>) -> String {
-        let is_first = names.insert((&self.name, &self.units));
+    fn metric<'p>(&'p self, names: &mut Names<'p>) -> String {
+        let is_first = names.is_new(&self.name, &self.units);
         match (self.name.as_str(), self.number.as_str()) {
             ("", number) => format!("point {number}"),
             (name, number) if !is_first && !number.is_empty() => format!("{name} ({number})"),
             (name, _) => name.to_owned(),
         }
+    }
+}
+
+/// The names of a record's points with their units, which are compared as they are
+/// kept: `kWh` and `MWh` are one series.
+#[derive(Default)]
+struct Names<'p> {
+    /// Each name with the unit that it had first.
+    first: HashMap<&'p str, &'p str>,
+    others: HashSet<(&'p str, &'p str)>,
+}
+
+impl<'p> Names<'p> {
+    fn is_new(&mut self, name: &'p str, unit: &'p str) -> bool {
+        let kept = |unit: &'p str| canonical_unit(unit).map_or(unit, |scaled| scaled.unit);
+        // Nearly every name is there once.
+        let Some(first) = self.first.get(name) else { return self.first.insert(name, unit).is_none() };
+        kept(first) != kept(unit) && self.others.insert((name, kept(unit)))
     }
 }
 

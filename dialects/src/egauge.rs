@@ -7,7 +7,9 @@
 //! absolute and the chain goes on from block to block, also through one that repeats
 //! its columns.
 
-use heliograph_domain::{Kind, Quantity, RefusalCode};
+mod meaning;
+
+use heliograph_domain::{Quantity, RefusalCode};
 
 use crate::decode::{Context, Decoded, Fault, Refusal, named_gateway};
 use crate::dialect::Dialect;
@@ -15,6 +17,7 @@ use crate::harvest::{Found, Harvest, Meaning, When, bad_value};
 use crate::number::parse_number;
 use crate::text::{bounded, shown, trim};
 use crate::xml::{Parser, XmlError};
+use meaning::{Powers, meaning};
 
 /// About as short as cells get in practice.
 const BYTES_A_CELL: usize = 10;
@@ -23,13 +26,14 @@ const BYTES_A_CELL: usize = 10;
 pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded, Refusal> {
     let gateway = named_gateway(parser.attribute("serial").unwrap_or_default())?;
     let mut harvest = Harvest::new(parser, context, BYTES_A_CELL);
+    let mut rows = Rows::default();
     if parser.is("data") {
-        read_answer(parser, &mut harvest)?;
+        read_answer(parser, &mut rows.powers, &mut harvest)?;
     } else {
-        let mut rows = Rows::default();
         parser.each_child(|parser| if parser.is("data") { rows.block(parser, &mut harvest) } else { parser.skip() })?;
     }
     let mut decoded = harvest.into_decoded(Dialect::EGauge);
+    rows.powers.settle(&mut decoded);
     decoded.gateway = gateway;
     Ok(decoded)
 }
@@ -41,12 +45,14 @@ struct Register {
     /// Where the chain of differences has come to; `None` behind a cell that could
     /// not be read.
     sum: Option<i64>,
+    meaning: Meaning,
 }
 
 /// What blocks hand on to those after them.
 #[derive(Default)]
 struct Rows {
     registers: Vec<Register>,
+    powers: Powers,
     is_delta: bool,
     /// A row has been read, so that in a chain the next one is a difference.
     begun: bool,
@@ -72,7 +78,8 @@ impl Rows {
             () if parser.is("cname") => {
                 let kind = bounded(parser.attribute("t").unwrap_or("P")).into_owned();
                 let name = bounded(&parser.text_of_element()?).into_owned();
-                fresh.push(Register { name, kind, sum: None });
+                self.powers.add(&name, &kind);
+                fresh.push(Register::new(name, kind));
                 Ok(())
             }
             () if parser.is("r") => {
@@ -124,6 +131,11 @@ impl Rows {
 }
 
 impl Register {
+    fn new(name: String, kind: String) -> Self {
+        let meaning = meaning(&name, Measure::of(&kind).cumulative);
+        Self { name, kind, sum: None, meaning }
+    }
+
     /// The register's value at the row of a cell.
     fn advance(&mut self, cell: &str, chained: bool) -> Result<i64, Fault> {
         let number = trim(cell)
@@ -148,7 +160,7 @@ impl Register {
             unit: measure.summed,
             when,
             value: measure.scaled(value),
-            meaning: meaning(&self.name, measure.cumulative),
+            meaning: self.meaning,
         }
     }
 }
@@ -222,21 +234,6 @@ const MEASURES: &[Measure] = &[
 
 const OTHER: Measure = measure("", "cumulative", "", "instant", "", 1000.0);
 
-/// What a register means. Its owner chose the name; the usual ones say what flows.
-/// One that ends in `+` counts what is positive only, others may fall.
-fn meaning(register: &str, metric: &str) -> Meaning {
-    let kind = if register.ends_with('+') { Kind::Counter } else { Kind::NetCounter };
-    let name = register.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
-    let quantity = match () {
-        () if metric != "P.cumulative" => Quantity::Other,
-        () if has(&["solar", "gen", "pv", "inverter"]) => Quantity::EnergyProduced,
-        () if has(&["grid", "mains", "utility"]) => Quantity::EnergyImported,
-        () => Quantity::EnergyConsumed,
-    };
-    Meaning::of(kind, quantity)
-}
-
 fn row_time(stamp: Option<&str>, step: Option<&str>, index: i64) -> Result<When, Fault> {
     let bad = |what: &str, text: Option<&str>| {
         (RefusalCode::BadTime, format!("{what} {} cannot be read", shown(text.unwrap_or_default())))
@@ -274,7 +271,7 @@ fn cells(parser: &mut Parser<'_>) -> Result<Vec<String>, XmlError> {
 
 /// The form in which a device answers: one time, and of each register its sum and
 /// its value of the moment.
-fn read_answer(parser: &mut Parser<'_>, harvest: &mut Harvest<'_, '_>) -> Result<(), XmlError> {
+fn read_answer(parser: &mut Parser<'_>, powers: &mut Powers, harvest: &mut Harvest<'_, '_>) -> Result<(), XmlError> {
     let mut when = Ok(When::Received);
     parser.each_child(|parser| match () {
         () if parser.is("ts") => {
@@ -285,8 +282,8 @@ fn read_answer(parser: &mut Parser<'_>, harvest: &mut Harvest<'_, '_>) -> Result
         () if parser.is("r") => {
             let at = parser.offset();
             let kind = bounded(parser.attribute("t").unwrap_or("P")).into_owned();
-            let mut register =
-                Register { name: bounded(parser.attribute("n").unwrap_or_default()).into_owned(), kind, sum: None };
+            let mut register = Register::new(bounded(parser.attribute("n").unwrap_or_default()).into_owned(), kind);
+            powers.add(&register.name, &register.kind);
             parser.each_child(|parser| {
                 let is_instant = parser.is("i");
                 if !is_instant && !parser.is("v") {

@@ -23,6 +23,8 @@ pub(crate) enum When {
     At(Timestamp),
     /// At a local time of the gateway's zone.
     Local(civil::DateTime),
+    /// So many milliseconds after a local time of the gateway's zone.
+    After(civil::DateTime, i64),
 }
 
 impl When {
@@ -150,6 +152,7 @@ impl<'a, 'c> Harvest<'a, 'c> {
             When::Received => self.received,
             When::Counted(time) | When::At(time) => time,
             When::Local(local) => self.local_times.instant(self.readings.len(), local).ok_or_else(out_of_range)?,
+            When::After(local, millis) => self.local_times.after(local, millis).ok_or_else(out_of_range)?,
         };
         let Meaning { kind, quantity, assumed_unit } = meaning;
         self.readings.push(DecodedReading {
@@ -162,7 +165,7 @@ impl<'a, 'c> Harvest<'a, 'c> {
             quantity,
             assumed_unit,
             ambiguous_time: false,
-            own_time: matches!(when, When::At(_) | When::Local(_)),
+            own_time: matches!(when, When::At(_) | When::Local(_) | When::After(..)),
         });
         Ok(())
     }

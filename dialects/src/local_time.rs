@@ -18,6 +18,8 @@ pub(crate) struct LocalTimes<'z> {
     zone: &'z Zone,
     seen: Vec<Seen>,
     ambiguous: bool,
+    /// Some instant was counted from a local time.
+    counted: bool,
 }
 
 #[derive(Debug)]
@@ -31,28 +33,41 @@ struct Seen {
 
 impl<'z> LocalTimes<'z> {
     pub(crate) fn new(zone: &'z Zone) -> Self {
-        Self { zone, seen: Vec::new(), ambiguous: false }
+        Self { zone, seen: Vec::new(), ambiguous: false, counted: false }
     }
 
     /// The instant of the reading that will stand at index `reading`; the first
     /// of two. A time that the clock skipped is moved on by what it skipped.
     /// `None`: outside the years 0 to 9999.
     pub(crate) fn instant(&mut self, reading: usize, local: civil::DateTime) -> Option<Timestamp> {
+        let (first, second) = self.instants(local)?;
+        self.ambiguous |= second.is_some();
+        self.seen.push(Seen { reading, clock: utc_millis(local), second });
+        Some(first)
+    }
+
+    /// The instant so many milliseconds after a local time, on a clock that is not set
+    /// meanwhile; of two such times after the first. `None` as above.
+    pub(crate) fn after(&mut self, local: civil::DateTime, millis: i64) -> Option<Timestamp> {
+        self.counted = true;
+        let (first, _) = self.instants(local)?;
+        first.as_millis().checked_add(millis).and_then(|millis| Timestamp::from_millis(millis).ok())
+    }
+
+    /// The one or two instants of a local time.
+    fn instants(&self, local: civil::DateTime) -> Option<(Timestamp, Option<Timestamp>)> {
         let clock = utc_millis(local);
         let at = |offset: Offset| Timestamp::from_millis(clock - i64::from(offset.seconds()) * 1000).ok();
-        let (first, second) = match self.zone.to_jiff().to_ambiguous_timestamp(local).offset() {
+        Some(match self.zone.to_jiff().to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Unambiguous { offset } => (at(offset)?, None),
             AmbiguousOffset::Gap { before, .. } => (at(before)?, None),
             AmbiguousOffset::Fold { before, after } => (at(before)?, Some(at(after)?)),
-        };
-        self.ambiguous |= second.is_some();
-        self.seen.push(Seen { reading, clock, second });
-        Some(first)
+        })
     }
 
     /// Whether any time was local.
     pub(crate) fn is_used(&self) -> bool {
-        !self.seen.is_empty()
+        self.counted || !self.seen.is_empty()
     }
 
     /// Decides the ambiguous times by the order of each series within the

@@ -8,11 +8,12 @@ mod source;
 mod template;
 mod value;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
-use heliograph_domain::{GatewayId, Kind, Quantity, RefusalCode, SensorRole, Zone};
+use heliograph_domain::{GatewayId, Kind, Quantity, RefusalCode, SensorRole, Zone, canonical_unit};
 
 use crate::decode::{Context, Decoded, Fault, Refusal, named_gateway};
 use crate::dialect::Dialect;
@@ -38,7 +39,8 @@ pub struct Mapping {
     paths: Paths,
     gateway: Template<Slot>,
     lookups: Vec<Lookup>,
-    readings: HashMap<usize, Reading>,
+    /// By record.
+    readings: Vec<Vec<Reading>>,
     tables: Tables,
 }
 
@@ -72,9 +74,17 @@ struct Reading {
     zone: Option<Zone>,
     time_step: Option<Template<Slot>>,
     falling: bool,
+    series: Option<Template<Slot>>,
     distinguish: Option<Template<Slot>>,
-    kind: Option<Kind>,
-    quantity: Option<Quantity>,
+    kind: Choice<Kind>,
+    quantity: Choice<Quantity>,
+}
+
+/// One of a closed set: the same of every record, or as each says.
+#[derive(Debug, Clone)]
+enum Choice<T> {
+    Always(Option<T>),
+    Told(Template<Slot>),
 }
 
 /// About as short as records get in practice.
@@ -126,9 +136,10 @@ impl Mapping {
         let mut seen = Seen::default();
         let mut matched = false;
         for record in &captured.records {
-            let Some(reading) = self.readings.get(&record.rule) else { continue };
             let view = View { mapping: self, captured: &captured, lookups: &lookups, record: Some(record) };
-            matched |= reading.harvest(&view, &mut seen, &mut harvest);
+            for reading in self.readings.get(record.rule).into_iter().flatten() {
+                matched |= reading.harvest(&view, matched, &mut seen, &mut harvest);
+            }
         }
         let document = View { mapping: self, captured: &captured, lookups: &lookups, record: None };
         let gateway: Option<GatewayId> = named_gateway(&self.gateway.evaluate(&document))?;
@@ -144,9 +155,10 @@ impl Mapping {
         for lookup in &self.lookups {
             let table = lookups.tables.entry(lookup.name.clone()).or_default();
             let mut only: Option<Option<String>> = None;
+            let none = Lookups::default();
             for record in captured.records.iter().filter(|record| record.rule == lookup.record) {
-                let view = View { mapping: self, captured, lookups: &Lookups::default(), record: Some(record) };
-                let (key, value) = (lookup.key.evaluate(&view), lookup.value.evaluate(&view));
+                let view = View { mapping: self, captured, lookups: &none, record: Some(record) };
+                let (key, value) = (lookup.key.evaluate(&view), lookup.value.evaluate(&view).into_owned());
                 if value.is_empty() {
                     continue;
                 }
@@ -155,7 +167,7 @@ impl Mapping {
                     Some(known) => *known = known.take().filter(|known| *known == value),
                 }
                 if !key.is_empty() {
-                    table.entry(key).or_insert(value);
+                    table.entry(key.into_owned()).or_insert(value);
                 }
             }
             lookups.only.extend(only.flatten().map(|only| (lookup.name.clone(), only)));
@@ -201,39 +213,82 @@ impl Source<Slot> for View<'_> {
     }
 }
 
-/// How often a document has stated each key so far.
-/// Keys are kept as their hashes.
-type Seen = (RandomState, HashMap<u64, usize>);
+/// What a document has stated so far, by hashes.
+#[derive(Default)]
+struct Seen {
+    hasher: RandomState,
+    /// How often each key.
+    keys: HashMap<u64, usize>,
+    /// The first text that tells apart what has the same sensor, metric and unit.
+    series: HashMap<u64, u64>,
+}
+
+impl Seen {
+    /// Whether this text is another one than the first of such a series.
+    fn is_other_series(&mut self, series: (&str, &str, &str), text: &str) -> bool {
+        let text = self.hasher.hash_one(text);
+        *self.series.entry(self.hasher.hash_one(series)).or_insert(text) != text
+    }
+
+    /// Whether such a series was stated for this time before.
+    fn again(&mut self, series: (&str, &str, &str), written: &str) -> bool {
+        let count = self.keys.entry(self.hasher.hash_one((series, written))).or_insert(0);
+        *count += 1;
+        *count > 1
+    }
+}
 
 impl Reading {
-    /// Takes or refuses the reading of a record; false where it is none of it.
-    fn harvest(&self, view: &View<'_>, seen: &mut Seen, harvest: &mut Harvest<'_, '_>) -> bool {
+    /// Takes or refuses the reading of a record; false where it is none of it, which
+    /// is not looked at where there is nothing to take and others `matched`.
+    fn harvest(&self, view: &View<'_>, matched: bool, seen: &mut Seen, harvest: &mut Harvest<'_, '_>) -> bool {
+        let text = self.value.evaluate(view);
+        let is_nothing = text.is_empty() || self.drop.has(&text, self.number);
+        if is_nothing && matched {
+            return true;
+        }
         if !self.when.iter().all(|condition| condition.holds(view)) {
             return false;
         }
-        let text = self.value.evaluate(view);
-        if text.is_empty() || self.drop.has(&text, self.number) {
+        if is_nothing {
             return true;
         }
         let (sensor, unit) = (self.sensor.evaluate(view), self.unit.evaluate(view));
-        let written = self.time.as_ref().map_or_else(String::new, |time| time.evaluate(view));
-        let mut metric = self.metric.evaluate(view);
-        if let Some(distinguish) = &self.distinguish {
-            let key = seen.0.hash_one((&sensor, &metric, &unit, &written));
-            let count = seen.1.entry(key).or_insert(0);
-            *count += 1;
-            if *count > 1 {
-                metric = format!("{metric} ({})", distinguish.evaluate(view));
-            }
-        }
+        let written = self.time.as_ref().map_or(Cow::Borrowed(""), |time| time.evaluate(view));
+        let metric = self.told_apart(view, (&sensor, &unit, &written), seen);
         let at = view.record.map_or(0, |record| record.at);
-        let meaning = Meaning { kind: self.kind, quantity: self.quantity, assumed_unit: "" };
         let found = self.when_of(view, &written).and_then(|when| {
             let value = self.number(view, &text)?;
+            let kind = self.kind.of(view, |text| Kind::parse(text).ok())?;
+            let quantity = self.quantity.of(view, |text| Quantity::parse(text).ok())?;
+            let meaning = Meaning { kind, quantity, assumed_unit: "" };
             Ok(Found { sensor: &sensor, role: self.role, metric: &metric, unit: &unit, when, value, meaning })
         });
         harvest.take(at, found);
         true
+    }
+
+    /// The metric, and behind it what tells it apart from others of that name. Units
+    /// are compared as they are kept.
+    fn told_apart<'v>(&'v self, view: &'v View<'_>, of: (&str, &str, &str), seen: &mut Seen) -> Cow<'v, str> {
+        let (sensor, unit, written) = of;
+        let mut metric = self.metric.evaluate(view);
+        if self.series.is_none() && self.distinguish.is_none() {
+            return metric;
+        }
+        let unit = canonical_unit(unit).map_or(unit, |scaled| scaled.unit);
+        if let Some(series) = &self.series {
+            let text = series.evaluate(view);
+            if !text.is_empty() && seen.is_other_series((sensor, &metric, unit), &text) {
+                metric = Cow::Owned(format!("{metric} ({text})"));
+            }
+        }
+        if let Some(distinguish) = &self.distinguish
+            && seen.again((sensor, &metric, unit), written)
+        {
+            metric = Cow::Owned(format!("{metric} ({})", distinguish.evaluate(view)));
+        }
+        metric
     }
 
     fn number(&self, view: &View<'_>, text: &str) -> Result<f64, Fault> {
@@ -275,6 +330,22 @@ impl Reading {
             return Err((RefusalCode::BadTime, "time-step leads out of the calendar".to_owned()));
         }
         later(when, millis.round() as i64)
+    }
+}
+
+impl<T: Copy> Choice<T> {
+    /// What holds of a record; nothing where it says nothing.
+    fn of(&self, view: &View<'_>, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Fault> {
+        let template = match self {
+            Self::Always(choice) => return Ok(*choice),
+            Self::Told(template) => template,
+        };
+        match template.evaluate(view).as_ref() {
+            "" => Ok(None),
+            text => {
+                parse(text).map(Some).ok_or_else(|| (RefusalCode::BadValue, format!("{} is no kind or quantity", shown(text))))
+            }
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 //! The gateway is the logger (`lid`); a sensor is a device by its id, else by
 //! manufacturer, model and serial number; the metric is model and point, each with
 //! its index. A value may carry its scale factor, or a point beside it does, named
-//! by the model's definition. Texts and the common model describe the device and
-//! are no readings.
+//! by the model's definition, in the names of either generation. Texts and the common
+//! model describe the device and are no readings.
 
 mod models;
 
@@ -168,15 +168,16 @@ impl Device {
             for point in model.points.iter().filter(|point| point.is_measured(model)) {
                 let known = model.number.and_then(|number| models::find(number, &point.id));
                 let metric = point.metric(model);
+                let unit = point.unit.as_deref().or(known.map(|known| known.unit)).unwrap_or_default();
                 let found = sensor.as_ref().map_err(Fault::clone).and_then(|sensor| {
                     Ok(Found {
                         sensor,
                         role: model.number.and_then(role),
                         metric: &metric,
-                        unit: point.unit.as_deref().or(known.map(|known| known.unit)).unwrap_or_default(),
+                        unit,
                         when: When::written(point.time.as_deref().or(self.time.as_deref()).unwrap_or_default())?,
                         value: point.value(known, &scales)?,
-                        meaning: models::meaning(model.number, &point.id),
+                        meaning: models::meaning(model.number, &point.id, unit),
                     })
                 });
                 harvest.take(point.at, found);
@@ -247,8 +248,8 @@ impl Point {
     /// The number, scaled by its own factor, else by the one beside it.
     fn value(&self, known: Option<&models::Known>, scales: &HashMap<&str, &str>) -> Result<f64, Fault> {
         let number = parse_number(&self.text).ok_or_else(|| bad_value(&self.text))?;
-        let beside = || match known {
-            Some(known) => scales.get(known.scale).copied(),
+        let beside = || match known.map(|known| known.scale).or_else(|| models::first_generation_scale(&self.id)) {
+            Some(scale) => scales.get(scale).copied(),
             None => scales.get(format!("{}_SF", self.id).as_str()).copied(),
         };
         let Some(text) = self.scale.as_deref().or_else(beside) else { return Ok(number) };

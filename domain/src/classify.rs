@@ -47,6 +47,24 @@ pub fn classify(metric: &str, unit: &Unit, role: SensorRole) -> Classification {
     }
 }
 
+/// The role that a series suggests for a sensor of which nothing else is known, by its
+/// quantity where it is stated, else by the guess. That an energy is taken for produced
+/// because nothing says what it is makes no inverter of its sensor: it may as well be
+/// a household's, or a heat meter's.
+#[must_use]
+pub fn suggested_role(metric: &str, unit: &Unit, stated: Option<Quantity>) -> Option<SensorRole> {
+    let guess = || {
+        let quantity = classify(metric, unit, SensorRole::Other).quantity;
+        (quantity != Quantity::EnergyProduced || is_called_produced(metric)).then_some(quantity)
+    };
+    stated.or_else(guess).and_then(SensorRole::suggested_by)
+}
+
+fn is_called_produced(metric: &str) -> bool {
+    let name = metric.to_ascii_lowercase();
+    ["produc", "generat", "yield", "solar"].iter().any(|word| name.contains(word))
+}
+
 fn energy_kind(name: &str) -> Kind {
     let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
     if has(&["interval", "e_int"]) {
@@ -100,5 +118,23 @@ mod tests {
         check("TmpAmb", "°C", SensorRole::Other, Kind::Gauge, Quantity::TemperatureAmbient);
         check("poa", "W/m²", SensorRole::Weather, Kind::Gauge, Quantity::IrradiancePlane);
         check("value", "", SensorRole::Other, Kind::Gauge, Quantity::Other);
+    }
+
+    #[test]
+    fn an_energy_of_which_nothing_is_said_suggests_no_role() {
+        let check = |metric: &str, unit: &str, stated, role| {
+            let unit = Unit::parse(unit).unwrap();
+            assert_eq!(suggested_role(metric, &unit, stated), role, "{metric} in {unit}, {stated:?}");
+        };
+        check("interval", "Wh", None, None);
+        check("Energy", "Wh", None, None);
+        check("power", "W", None, None);
+        check("energy_yield", "Wh", None, Some(SensorRole::Inverter));
+        check("TotalProduction", "Wh", None, Some(SensorRole::Inverter));
+        check("dc_power", "W", None, Some(SensorRole::Inverter));
+        check("energy_import", "Wh", None, Some(SensorRole::Grid));
+        check("interval", "Wh", Some(Quantity::EnergyImported), Some(SensorRole::Grid));
+        check("energy", "Wh", Some(Quantity::EnergyProduced), Some(SensorRole::Inverter));
+        check("energy_yield", "Wh", Some(Quantity::Other), None);
     }
 }

@@ -33,7 +33,7 @@ mod user;
 pub use actor::Actor;
 pub use address::block_of;
 pub use calendar::{Bucket, Period, PeriodKind, Step};
-pub use classify::{Classification, classify};
+pub use classify::{Classification, classify, suggested_role};
 pub use correction::{Correction, CorrectionKind, Reverted, SeriesCorrections};
 pub use credential::{Fingerprint, GatewayKey, KeyDigest, Secret};
 pub use customer::{Commission, Customer};

@@ -47,7 +47,11 @@ impl SensorRole {
             ("grid", SensorRole::Grid),
             ("meter", SensorRole::Grid),
         ];
-        WORDS.iter().find(|(word, _)| lower.contains(word)).map(|(_, role)| *role)
+        /// Too short to be looked for within words.
+        const WHOLE: [&str; 2] = ["inv", "wr"];
+        let is_inverter = || lower.split(|c: char| !c.is_ascii_alphabetic()).any(|word| WHOLE.contains(&word));
+        let found = WORDS.iter().find(|(word, _)| lower.contains(word)).map(|(_, role)| *role);
+        found.or_else(|| is_inverter().then_some(Self::Inverter))
     }
 
     /// The role that a quantity by itself suggests, if any.
@@ -65,6 +69,29 @@ impl SensorRole {
             | Quantity::WindSpeed
             | Quantity::Humidity => Some(Self::Weather),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn telling_words_are_recognised() {
+        for (text, role) in [
+            ("inverter", Some(SensorRole::Inverter)),
+            ("Wechselrichter 2", Some(SensorRole::Inverter)),
+            ("inv-1", Some(SensorRole::Inverter)),
+            ("WR2", Some(SensorRole::Inverter)),
+            ("PV-Meter", Some(SensorRole::Production)),
+            ("Grid meter", Some(SensorRole::Grid)),
+            ("inv meter", Some(SensorRole::Grid)),
+            ("invoice", None),
+            ("wrap", None),
+            ("s1", None),
+        ] {
+            assert_eq!(SensorRole::recognise(text), role, "{text}");
         }
     }
 }

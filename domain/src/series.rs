@@ -70,7 +70,7 @@ named_set! {
         Counter = "counter",
         /// A running total that may also fall (eGauge registers).
         NetCounter = "net-counter",
-        /// The energy of one interval (mii `E_INT`).
+        /// The energy of one interval, which begins at the time of the reading (mii `E_INT`).
         IntervalEnergy = "interval-energy",
         /// A counter that starts from zero each local day.
         DayCounter = "day-counter",

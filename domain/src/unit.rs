@@ -176,23 +176,37 @@ const TABLE: &[(&str, &str, f64, f64)] = &[
 ];
 
 /// Looks up how a device's unit goes into the canonical one: the exact spelling
-/// first, then without regard to case where that leaves only one meaning.
-/// `None`: unknown, keep it as it came.
+/// first, then without regard to case where that leaves only one meaning: not where it
+/// tells a prefix (`MV` is no millivolt) or is of one letter that stands for something
+/// else (`S` is no second). `None`: unknown, keep it as it came.
 #[must_use]
 pub fn canonical_unit(spelling: &str) -> Option<Scaled> {
     let row = TABLE.iter().find(|row| row.0 == spelling).or_else(|| loose_match(spelling))?;
     Some(Scaled { unit: row.1, factor: row.2, offset: row.3 })
 }
 
-fn loose_match(spelling: &str) -> Option<&'static (&'static str, &'static str, f64, f64)> {
-    let mut found: Option<&'static (&'static str, &'static str, f64, f64)> = None;
+type Row = (&'static str, &'static str, f64, f64);
+
+fn loose_match(spelling: &str) -> Option<&'static Row> {
+    let mut found: Option<&'static Row> = None;
     for row in TABLE.iter().filter(|row| row.0.eq_ignore_ascii_case(spelling)) {
         match found {
             Some(first) if (first.1, first.2, first.3) != (row.1, row.2, row.3) => return None,
             _ => found = Some(row),
         }
     }
-    found
+    found.filter(|row| !is_decided_by_case(row.0, spelling))
+}
+
+/// Whether a known spelling in another case may be another unit: one of milli or mega
+/// with the other of the two, or one letter but for those that mean the same in both cases.
+fn is_decided_by_case(known: &str, spelling: &str) -> bool {
+    let (first, rest) = known.split_at_checked(1).unwrap_or(("", known));
+    if rest.is_empty() {
+        return !["W", "V", "A", "J", "l"].contains(&first);
+    }
+    let is_prefixed = ["m", "M"].contains(&first) && TABLE.iter().any(|row| row.0 == rest);
+    is_prefixed && !spelling.starts_with(first)
 }
 
 #[cfg(test)]
@@ -226,7 +240,21 @@ mod tests {
     fn a_case_that_decides_is_never_guessed() {
         check("mW", 1.0, Some(("W", 0.001)));
         check("MW", 1.0, Some(("W", 1e6)));
-        check("mw", 1.0, None);
+        for unknown in ["mw", "MV", "Ma", "MHz", "MHZ", "mvar", "mVA", "mJ", "MS", "S", "H", "k", "c", "f"] {
+            check(unknown, 1.0, None);
+        }
+        check("MVAR", 1.0, Some(("var", 1e6)));
+        check("Mhz", 1.0, None);
+        check("mhz", 1.0, Some(("Hz", 0.001)));
+        check("MM", 1.0, Some(("mm", 1.0)));
+        check("MIN", 1.0, Some(("s", 60.0)));
+        check("M/S", 1.0, Some(("m/s", 1.0)));
+        check("M3", 1.0, Some(("m³", 1.0)));
+        for (spelling, unit) in [("w", "W"), ("v", "V"), ("a", "A"), ("hz", "Hz"), ("PCT", "%")] {
+            check(spelling, 1.0, Some((unit, 1.0)));
+        }
+        check("L", 1.0, Some(("m³", 0.001)));
+        check("j", 3600.0, Some(("Wh", 1.0)));
         check("furlong", 1.0, None);
         check("", 1.0, None);
     }

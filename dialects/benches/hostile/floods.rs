@@ -17,12 +17,21 @@ pub(crate) struct Flood {
 impl Flood {
     /// About so many bytes of it.
     pub(crate) fn bytes(&self, seed: &Seed, bytes: usize) -> Vec<u8> {
+        self.made(seed, bytes, self.broken)
+    }
+
+    /// The same with a right end.
+    pub(crate) fn whole(&self, seed: &Seed, bytes: usize) -> Vec<u8> {
+        self.made(seed, bytes, false)
+    }
+
+    fn made(&self, seed: &Seed, bytes: usize, broken: bool) -> Vec<u8> {
         let (before, after) = (&seed.text[..self.at.start], &seed.text[self.at.end..]);
         let times = (bytes.saturating_sub(before.len() + after.len()) / self.unit.len()).max(1);
         let flood = self.unit.repeat(times);
-        let root_end = after.rfind("</").filter(|_| self.broken).unwrap_or(0);
+        let root_end = after.rfind("</").filter(|_| broken).unwrap_or(0);
         let (after, end) = after.split_at(root_end);
-        let fault = if self.broken { " & " } else { "" };
+        let fault = if broken { " & " } else { "" };
         [before, &flood, after, fault, end].concat().into_bytes()
     }
 }

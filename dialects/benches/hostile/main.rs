@@ -27,6 +27,11 @@ const SHORT: usize = 128 << 10;
 const LONG: usize = 1 << 20;
 /// Of each folder so many are measured at length.
 const WORST: usize = 6;
+/// A document that has a reading in so few bytes is no attack but full: what it costs
+/// is that of its readings, of which rates let through only so many.
+const BYTES_A_READING: usize = 64;
+/// When all of it is received.
+const RECEIVED: Timestamp = Timestamp::clamped(1_795_176_000_000);
 /// Bytes that a connection reads at once.
 const READ: usize = 16 << 10;
 
@@ -48,25 +53,43 @@ fn main() {
 }
 
 /// Measures every flood of a folder's fixtures shortly, and the worst at length; answers
-/// the worst of all.
+/// the worst of all that are no readings.
 fn folder_worst(folder: &str) -> f64 {
     let seeds = seeds(folder);
-    let mut found: Vec<(f64, &Seed, Flood)> = Vec::new();
-    for seed in &seeds {
-        for flood in floods::of(seed) {
-            found.push((cost(&flood.bytes(seed, SHORT), &seed.mappings), seed, flood));
-        }
+    let floods: Vec<(&Seed, Flood)> =
+        seeds.iter().flat_map(|seed| floods::of(seed).into_iter().map(move |flood| (seed, flood))).collect();
+    let (full, hostile): (Vec<_>, Vec<_>) = floods
+        .into_iter()
+        .partition(|(seed, flood)| readings(&flood.whole(seed, SHORT), &seed.mappings) > SHORT / BYTES_A_READING);
+    if let Some((seed, flood)) = worst_of(full, 1).first() {
+        let took = cost(&flood.bytes(seed, LONG), &seed.mappings);
+        let readings = readings(&flood.whole(seed, LONG), &seed.mappings) as f64;
+        let what = format!("{folder}, full of readings: {}, {}", seed.name, flood.name);
+        println!("{what:<76}{took:>10.1}{:>10} {:.2} µs a reading", "-", took * 1e3 / readings);
     }
-    let count = found.len();
-    found.sort_by(|(one, ..), (other, ..)| other.total_cmp(one));
-    found.truncate(WORST);
+    let count = hostile.len();
     let mut worst: f64 = 0.0;
-    for (_, seed, flood) in &found {
+    for (seed, flood) in worst_of(hostile, WORST) {
         let took = cost(&flood.bytes(seed, LONG), &seed.mappings);
         line(&format!("{folder}, worst of {count}: {}, {}", seed.name, flood.name), took);
         worst = worst.max(took);
     }
     worst
+}
+
+/// Those that cost most, looked at shortly.
+fn worst_of(floods: Vec<(&Seed, Flood)>, count: usize) -> Vec<(&Seed, Flood)> {
+    let mut found: Vec<_> =
+        floods.into_iter().map(|(seed, flood)| (cost(&flood.bytes(seed, SHORT), &seed.mappings), (seed, flood))).collect();
+    found.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    found.into_iter().take(count).map(|(_, found)| found).collect()
+}
+
+/// How many readings a document says, if it says any.
+fn readings(document: &[u8], mappings: &[Arc<Mapping>]) -> usize {
+    let zone = Zone::parse("UTC").unwrap();
+    let context = Context { received: RECEIVED, zone: &zone, hello_gateway: None, mappings };
+    decode(document, &context).map_or(0, |decoded| decoded.readings.len() + decoded.refused.len())
 }
 
 /// Milliseconds a MiB, the least of three.
@@ -115,7 +138,7 @@ fn serve(bytes: &[u8], mappings: &[Arc<Mapping>]) -> usize {
 /// What a server does with a document before it writes.
 fn judge(document: &[u8], mappings: &[Arc<Mapping>]) {
     let zone = Zone::parse("America/St_Johns").unwrap();
-    let context = Context { received: Timestamp::clamped(1_795_176_000_000), zone: &zone, hello_gateway: None, mappings };
+    let context = Context { received: RECEIVED, zone: &zone, hello_gateway: None, mappings };
     black_box(salvage(document));
     let mut decoded = decode(document, &context);
     if decoded.as_ref().is_ok_and(|decoded| decoded.has_local_times) {

@@ -2,11 +2,9 @@
 //! mapping find. No tree is built; what is kept is what some path asks for.
 //!
 //! A path is known from the document's root on, since it begins at a record whose
-//! own path is known. So at each open element it is known which paths lead through
-//! it, and what ends there belongs to the element from which the path began.
-
-use std::collections::HashMap;
-use std::rc::Rc;
+//! own path is known. So the paths form a trie of steps: at each open element it is
+//! known at which nodes of it the element stands, and what ends there belongs to the
+//! element from which the path began, so many above.
 
 use super::path::{Selector, Step, Take};
 use crate::xml::{Event, Parser, XmlError};
@@ -19,22 +17,35 @@ const LONGEST: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
     path: usize,
-    /// How many steps from the root the element is to which it belongs; 0: the
-    /// document.
-    anchor: usize,
+    /// How many elements above the record it belongs to; `None`: to the document.
+    up: Option<usize>,
 }
 
-/// The paths of a mapping.
-#[derive(Debug, Clone, Default)]
+/// The paths of a mapping, as a trie of their steps.
+#[derive(Debug, Clone)]
 pub(super) struct Paths {
+    /// The document is the first.
+    nodes: Vec<Node>,
     records: Vec<Vec<Step>>,
     sought: Vec<Sought>,
 }
 
+/// Where some path leads to.
+#[derive(Debug, Clone, Default)]
+struct Node {
+    next: Vec<(Step, usize)>,
+    /// The record that an element here is.
+    record: Option<usize>,
+    /// The paths that end here.
+    sought: Vec<usize>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sought {
-    steps: Vec<Step>,
-    anchor: usize,
+    node: usize,
+    /// How many elements above the one at which it ends it belongs to; `None`: to the
+    /// document.
+    up: Option<usize>,
     take: Take,
 }
 
@@ -45,25 +56,58 @@ pub(super) struct Record {
     pub(super) rule: usize,
     /// The byte at which it begins.
     pub(super) at: usize,
-    /// The element's number and those of the elements around it, the document first;
-    /// shared by all that it is a record of.
-    chain: Rc<[u32]>,
     /// How many of its kind stand before it in the same element.
     pub(super) before: usize,
+    /// The element's number.
+    element: u32,
 }
 
 /// What a document holds of what was sought.
 #[derive(Debug, Default)]
 pub(super) struct Captured {
     pub(super) records: Vec<Record>,
-    found: HashMap<(u32, usize), Box<str>>,
+    /// By number; the document is the first, and its own parent.
+    elements: Vec<Element>,
+    finds: Vec<Find>,
+    texts: String,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Element {
+    parent: u32,
+    /// One more than the index of its last find; 0: it has none.
+    last: u32,
+}
+
+/// What a path found first, as in XPath's `string()`.
+#[derive(Debug)]
+struct Find {
+    path: usize,
+    /// As an element's last: the find before it of the same element.
+    before: u32,
+    start: usize,
+    end: usize,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self { nodes: vec![Node::default()], records: Vec::new(), sought: Vec::new() }
+    }
 }
 
 impl Paths {
-    /// Adds a record's path; its number.
+    /// Adds a record's path; its number, the same for the same path.
     pub(super) fn add_record(&mut self, steps: Vec<Step>) -> usize {
-        self.records.push(steps);
-        self.records.len() - 1
+        let node = self.node(&steps);
+        let known = self.nodes.get(node).and_then(|node| node.record);
+        known.unwrap_or_else(|| {
+            let record = self.records.len();
+            self.records.push(steps);
+            if let Some(node) = self.nodes.get_mut(node) {
+                node.record = Some(record);
+            }
+            record
+        })
     }
 
     /// Adds a path that begins at a record (`None`: at the document).
@@ -77,18 +121,41 @@ impl Paths {
                 .filter(|anchor| *anchor > 0 || base.is_empty())
                 .ok_or_else(|| "a path goes up beyond the root".to_owned())?,
         };
-        let steps = base.iter().take(anchor).chain(&selector.down).cloned().collect();
-        let sought = Sought { steps, anchor, take: selector.take.clone() };
+        let steps: Vec<Step> = base.iter().take(anchor).chain(&selector.down).cloned().collect();
+        let node = self.node(&steps);
+        let sought = Sought { node, up: (anchor > 0).then_some(selector.down.len()), take: selector.take.clone() };
         let path = self.sought.iter().position(|known| *known == sought).unwrap_or_else(|| {
             self.sought.push(sought);
-            self.sought.len() - 1
+            let path = self.sought.len() - 1;
+            if let Some(node) = self.nodes.get_mut(node) {
+                node.sought.push(path);
+            }
+            path
         });
-        Ok(Slot { path, anchor })
+        Ok(Slot { path, up: selector.up.filter(|_| anchor > 0) })
+    }
+
+    /// The node to which steps lead from the document.
+    fn node(&mut self, steps: &[Step]) -> usize {
+        let mut at = 0;
+        for step in steps {
+            let known = |node: &Node| node.next.iter().find(|(known, _)| known == step).map(|(_, next)| *next);
+            at = self.nodes.get(at).and_then(known).unwrap_or_else(|| {
+                let next = self.nodes.len();
+                self.nodes.push(Node::default());
+                if let Some(node) = self.nodes.get_mut(at) {
+                    node.next.push((step.clone(), next));
+                }
+                next
+            });
+        }
+        at
     }
 
     /// Reads a document whose root start tag the parser stands at.
     pub(super) fn capture(&self, parser: &mut Parser<'_>) -> Result<Captured, XmlError> {
-        let mut pass = Pass { paths: self, captured: Captured::default(), open: Vec::new(), elements: 0 };
+        let captured = Captured { elements: vec![Element::default()], ..Captured::default() };
+        let mut pass = Pass { paths: self, captured, open: Vec::new(), standing: vec![0], wanted: Vec::new() };
         pass.enter(parser);
         while !pass.open.is_empty() {
             match parser.next()? {
@@ -104,124 +171,134 @@ impl Paths {
 impl Captured {
     /// What a slot holds for a record; empty where nothing was found.
     pub(super) fn text(&self, record: &Record, slot: Slot) -> &str {
-        self.found_at(record.chain.get(slot.anchor).copied().unwrap_or(0), slot)
+        self.found(self.above(record.element, slot.up), slot.path).unwrap_or_default()
     }
 
     /// What a slot of the document holds.
     pub(super) fn of_document(&self, slot: Slot) -> &str {
-        self.found_at(0, slot)
+        self.found(0, slot.path).unwrap_or_default()
     }
 
-    fn found_at(&self, anchor: u32, slot: Slot) -> &str {
-        self.found.get(&(anchor, slot.path)).map_or("", AsRef::as_ref)
+    /// The element so many above one; `None`: the document.
+    fn above(&self, element: u32, up: Option<usize>) -> u32 {
+        let parent = |element: u32| self.elements.get(element as usize).map_or(0, |element| element.parent);
+        up.map_or(0, |up| (0..up).fold(element, |element, _| parent(element)))
+    }
+
+    fn found(&self, element: u32, path: usize) -> Option<&str> {
+        let mut last = self.elements.get(element as usize)?.last;
+        loop {
+            let find = self.finds.get((last as usize).checked_sub(1)?)?;
+            if find.path == path {
+                return self.texts.get(find.start..find.end);
+            }
+            last = find.before;
+        }
+    }
+
+    /// Keeps what a path found for an element that has nothing of it yet.
+    fn keep(&mut self, element: u32, path: usize, text: std::ops::Range<usize>) {
+        let Some(element) = self.elements.get_mut(element as usize) else { return };
+        self.finds.push(Find { path, before: element.last, start: text.start, end: text.end });
+        element.last = u32::try_from(self.finds.len()).unwrap_or(0);
+    }
+
+    /// Keeps a text; where it lies.
+    fn write(&mut self, text: &str) -> std::ops::Range<usize> {
+        let start = self.texts.len();
+        self.texts.push_str(text);
+        start..self.texts.len()
     }
 }
 
 /// An element that is open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Open {
     number: u32,
-    /// The records and paths that may lead through it.
-    records: Vec<usize>,
-    sought: Vec<usize>,
-    /// Where its text goes.
-    text_for: Vec<(u32, usize)>,
+    /// Where its nodes begin among those of all open elements.
+    standing: usize,
+    /// Where the paths that want its text begin.
+    wanted: usize,
     text: String,
     /// How many records of each kind have begun in it.
-    counts: HashMap<usize, usize>,
+    counts: Vec<(usize, usize)>,
 }
 
 struct Pass<'m> {
     paths: &'m Paths,
     captured: Captured,
     open: Vec<Open>,
-    elements: u32,
+    /// The nodes at which the open elements stand, the innermost's last.
+    standing: Vec<usize>,
+    /// Where the texts of the open elements go: to which element, by which path.
+    wanted: Vec<(u32, usize)>,
 }
 
-impl Pass<'_> {
+impl<'m> Pass<'m> {
     fn enter(&mut self, parser: &Parser<'_>) {
-        self.elements = self.elements.saturating_add(1);
-        let mut element = Open { number: self.elements, ..Open::default() };
-        let (depth, name) = (self.open.len(), parser.local_name());
-        let leads =
-            |steps: &[Step]| steps.get(depth).is_some_and(|step| step.matches(name, depth == 0, |key| parser.attribute(key)));
-        match self.open.last() {
-            None => {
-                element.records = (0..self.paths.records.len()).collect();
-                element.sought = (0..self.paths.sought.len()).collect();
-            }
-            Some(parent) => {
-                element.records.clone_from(&parent.records);
-                element.sought.clone_from(&parent.sought);
-            }
-        }
-        element.records.retain(|record| self.paths.records.get(*record).is_some_and(|steps| leads(steps)));
-        element.sought.retain(|path| self.paths.sought.get(*path).is_some_and(|sought| leads(&sought.steps)));
-        self.begin_records(&element, parser.offset());
-        self.take(&mut element, parser);
-        self.open.push(element);
-    }
-
-    fn begin_records(&mut self, element: &Open, at: usize) {
-        let depth = self.open.len();
-        let mut chain: Option<Rc<[u32]>> = None;
-        for rule in &element.records {
-            if self.paths.records.get(*rule).is_none_or(|steps| steps.len() != depth + 1) {
-                continue;
-            }
-            let before = self.open.last_mut().map_or(0, |parent| {
-                let count = parent.counts.entry(*rule).or_insert(0);
-                *count += 1;
-                *count - 1
-            });
-            let around = self.open.iter().map(|open| open.number);
-            let chain = chain.get_or_insert_with(|| std::iter::once(0).chain(around).chain([element.number]).collect());
-            self.captured.records.push(Record { rule: *rule, at, chain: Rc::clone(chain), before });
-        }
-    }
-
-    /// Takes what paths that end at an element ask for.
-    fn take(&mut self, element: &mut Open, parser: &Parser<'_>) {
-        let depth = self.open.len() + 1;
-        for path in &element.sought {
-            let Some(sought) = self.paths.sought.get(*path).filter(|sought| sought.steps.len() == depth) else { continue };
-            let anchor = match sought.anchor {
-                0 => 0,
-                anchor if anchor == depth => element.number,
-                anchor => self.open.get(anchor - 1).map_or(0, |open| open.number),
-            };
-            let key = (anchor, *path);
-            // The first of several counts, as in XPath's string().
-            if self.captured.found.contains_key(&key) {
-                continue;
-            }
-            let text = match &sought.take {
-                Take::Text => {
-                    element.text_for.push(key);
-                    continue;
+        let (parent, from) = self.open.last().map_or((0, 0), |open| (open.number, open.standing));
+        let number = u32::try_from(self.captured.elements.len()).unwrap_or(u32::MAX);
+        self.captured.elements.push(Element { parent, last: 0 });
+        let (name, is_root) = (parser.local_name(), self.open.is_empty());
+        let (standing, wanted) = (self.standing.len(), self.wanted.len());
+        for place in from..standing {
+            for (step, next) in self.node(place).map_or(&[][..], |node| &node.next) {
+                if step.matches(name, is_root, |key| parser.attribute(key)) {
+                    self.standing.push(*next);
                 }
-                Take::Position => Some(self.position(element.number, &sought.steps)),
-                Take::Name => Some(cut(parser.local_name()).to_owned()),
-                Take::Attribute(name) => parser.attribute(name).map(cut).map(str::to_owned),
-                Take::FirstAttribute => parser.attributes().next().map(|(_, value)| cut(value).to_owned()),
-                Take::FirstAttributeName => parser.attributes().next().map(|(name, _)| cut(name).to_owned()),
-            };
-            if let Some(text) = text {
-                self.captured.found.insert(key, text.into_boxed_str());
             }
         }
+        for place in standing..self.standing.len() {
+            let Some(node) = self.node(place) else { continue };
+            let before = node.record.map(|rule| self.begin(rule, number, parser.offset()));
+            for path in &node.sought {
+                self.take(*path, number, before, parser);
+            }
+        }
+        self.open.push(Open { number, standing, wanted, text: String::new(), counts: Vec::new() });
     }
 
-    /// The place of an element that has just begun among the records of its kind
-    /// beside it, from 1.
-    fn position(&self, element: u32, steps: &[Step]) -> String {
-        let mut begun = self.captured.records.iter().rev().take_while(|record| record.chain.last() == Some(&element));
-        let of_kind = begun.find(|record| self.paths.records.get(record.rule).is_some_and(|path| path.as_slice() == steps));
-        of_kind.map_or_else(String::new, |record| (record.before + 1).to_string())
+    fn node(&self, place: usize) -> Option<&'m Node> {
+        self.standing.get(place).and_then(|node| self.paths.nodes.get(*node))
+    }
+
+    /// Notes a record that begins; how many of its kind stand before it.
+    fn begin(&mut self, rule: usize, element: u32, at: usize) -> usize {
+        let before = self.open.last_mut().map_or(0, |parent| parent.count(rule));
+        self.captured.records.push(Record { rule, at, element, before });
+        before
+    }
+
+    /// Takes what a path asks for that ends at an element; `before`: how many records of
+    /// its kind stand before it, if it is one.
+    fn take(&mut self, path: usize, number: u32, before: Option<usize>, parser: &Parser<'_>) {
+        let Some(sought) = self.paths.sought.get(path) else { return };
+        let owner = self.captured.above(number, sought.up);
+        // The first of several counts, as in XPath's string().
+        if owner != number && self.captured.found(owner, path).is_some() {
+            return;
+        }
+        let text = match &sought.take {
+            Take::Text => {
+                self.wanted.push((owner, path));
+                return;
+            }
+            Take::Position => {
+                let position = before.map_or_else(String::new, |before| (before + 1).to_string());
+                Some(self.captured.write(&position))
+            }
+            Take::Name => Some(self.captured.write(cut(parser.local_name()))),
+            Take::Attribute(name) => parser.attribute(name).map(|value| self.captured.write(cut(value))),
+            Take::FirstAttribute => parser.attributes().next().map(|(_, value)| self.captured.write(cut(value))),
+            Take::FirstAttributeName => parser.attributes().next().map(|(name, _)| self.captured.write(cut(name))),
+        };
+        if let Some(text) = text {
+            self.captured.keep(owner, path, text);
+        }
     }
 
     fn text(&mut self, text: &str) {
-        if let Some(element) = self.open.last_mut().filter(|element| !element.text_for.is_empty()) {
+        if let Some(element) = self.open.last_mut().filter(|element| element.wanted < self.wanted.len()) {
             let room = LONGEST.saturating_sub(element.text.len());
             let part = text
                 .char_indices()
@@ -233,8 +310,30 @@ impl Pass<'_> {
 
     fn leave(&mut self) {
         let Some(element) = self.open.pop() else { return };
-        for key in element.text_for {
-            self.captured.found.entry(key).or_insert_with(|| element.text.as_str().into());
+        self.standing.truncate(element.standing);
+        if element.wanted == self.wanted.len() {
+            return;
+        }
+        let text = self.captured.write(&element.text);
+        for (owner, path) in self.wanted.drain(element.wanted..) {
+            // What is the element's own is sought nowhere else.
+            let is_nothing = text.is_empty() && owner == element.number;
+            if !is_nothing && self.captured.found(owner, path).is_none() {
+                self.captured.keep(owner, path, text.clone());
+            }
+        }
+    }
+}
+
+impl Open {
+    /// Counts a record that begins in it; how many of its kind have before.
+    fn count(&mut self, rule: usize) -> usize {
+        match self.counts.iter_mut().find(|(known, _)| *known == rule) {
+            Some((_, count)) => std::mem::replace(count, *count + 1),
+            None => {
+                self.counts.push((rule, 1));
+                0
+            }
         }
     }
 }

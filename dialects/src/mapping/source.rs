@@ -1,7 +1,7 @@
 //! A mapping as it is written, and its compilation: every text, path and table is
 //! checked here, so that a mapping that compiles can only find or not find.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use heliograph_domain::{Kind, Quantity, SensorRole, Zone};
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use super::capture::{Paths, Slot};
 use super::path::{Selector, absolute};
 use super::template::{Condition, Tables, Template};
 use super::value::{Drop, NumberForm, TimeForm};
-use super::{Lookup, Mapping, Reading};
+use super::{Choice, Lookup, Mapping, Reading};
 
 /// More records of different kinds than any device has.
 const MOST_RULES: usize = 64;
@@ -26,7 +26,7 @@ struct Written {
     #[serde(default)]
     map: Tables,
     #[serde(default)]
-    lookup: HashMap<String, WrittenLookup>,
+    lookup: BTreeMap<String, WrittenLookup>,
     reading: Vec<WrittenReading>,
 }
 
@@ -67,6 +67,7 @@ struct WrittenReading {
     time_step: Option<String>,
     #[serde(default)]
     time_falls: bool,
+    series: Option<String>,
     distinguish: Option<String>,
     kind: Option<String>,
     quantity: Option<String>,
@@ -101,10 +102,13 @@ pub(super) fn compile(toml: &str) -> Result<Mapping, String> {
     for (name, lookup) in &written.lookup {
         lookups.push(compiler.lookup(name, lookup)?);
     }
-    let mut readings = HashMap::new();
+    let mut readings: Vec<Vec<Reading>> = Vec::new();
     for (index, reading) in written.reading.iter().enumerate() {
         let (record, reading) = compiler.reading(reading).map_err(|what| format!("reading {}: {what}", index + 1))?;
-        readings.insert(record, reading);
+        readings.resize_with(readings.len().max(record + 1), Vec::new);
+        if let Some(of_record) = readings.get_mut(record) {
+            of_record.push(reading);
+        }
     }
     let paths = compiler.paths;
     Ok(Mapping {
@@ -159,15 +163,30 @@ impl Compiler<'_> {
             zone: named("zone", written.zone.as_deref(), |text| Zone::parse(text).ok())?,
             time_step: self.optional("time-step", record, written.time_step.as_deref())?,
             falling: written.time_falls,
+            series: self.optional("series", record, written.series.as_deref())?,
             distinguish: self.optional("distinguish", record, written.distinguish.as_deref())?,
-            kind: named("kind", written.kind.as_deref(), |text| Kind::parse(text).ok())?,
-            quantity: named("quantity", written.quantity.as_deref(), |text| Quantity::parse(text).ok())?,
+            kind: self.choice("kind", record, written.kind.as_deref(), |text| Kind::parse(text).ok())?,
+            quantity: self.choice("quantity", record, written.quantity.as_deref(), |text| Quantity::parse(text).ok())?,
         };
         Ok((record, reading))
     }
 
     fn optional(&mut self, what: &str, record: usize, text: Option<&str>) -> Result<Option<Template<Slot>>, String> {
         text.map(|text| self.template(what, Some(record), text)).transpose()
+    }
+
+    /// A name of a closed set, or a text in which the document says it.
+    fn choice<T>(
+        &mut self,
+        what: &str,
+        record: usize,
+        text: Option<&str>,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Choice<T>, String> {
+        match text {
+            Some(text) if text.contains('{') => self.template(what, Some(record), text).map(Choice::Told),
+            text => named(what, text, parse).map(Choice::Always),
+        }
     }
 
     fn template(&mut self, what: &str, record: Option<usize>, text: &str) -> Result<Template<Slot>, String> {

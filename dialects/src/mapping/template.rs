@@ -2,11 +2,13 @@
 //! a path finds, with filters behind `|`; what stands in `[ ]` is left out where a
 //! path in it finds nothing. A backslash takes the next character as it is.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use regex::Regex;
 
 use super::path::Selector;
+use crate::text::trim;
 
 /// A compiled text; `S` stands for a path.
 #[derive(Debug, Clone)]
@@ -17,8 +19,15 @@ pub(super) struct Template<S> {
 #[derive(Debug, Clone)]
 enum Piece<S> {
     Plain(String),
-    Found { paths: Vec<S>, filters: Vec<Filter> },
+    Found(Found<S>),
     Optional(Vec<Piece<S>>),
+}
+
+/// What the first of some paths finds that finds anything, filtered.
+#[derive(Debug, Clone)]
+struct Found<S> {
+    paths: Vec<S>,
+    filters: Vec<Filter>,
 }
 
 /// What changes a text on its way.
@@ -71,13 +80,20 @@ impl<S> Template<S> {
         tables
     }
 
-    /// The text, trimmed.
-    pub(super) fn evaluate(&self, source: &impl Source<S>) -> String {
-        let mut text = String::new();
-        for piece in &self.pieces {
-            piece.append(source, &mut text);
+    /// The text, trimmed; lent where one piece says all.
+    pub(super) fn evaluate<'t>(&'t self, source: &'t impl Source<S>) -> Cow<'t, str> {
+        match self.pieces.as_slice() {
+            [] => Cow::Borrowed(""),
+            [Piece::Plain(plain)] => Cow::Borrowed(trim(plain)),
+            [Piece::Found(found)] => part(found.text(source), |text| trim(text)),
+            pieces => {
+                let mut text = String::new();
+                for piece in pieces {
+                    piece.append(source, &mut text);
+                }
+                part(Cow::Owned(text), |text| trim(text))
+            }
         }
-        crate::text::trim(&text).to_owned()
     }
 }
 
@@ -87,8 +103,8 @@ fn convert<S, T, E>(pieces: Vec<Piece<S>>, each: &mut impl FnMut(S) -> Result<T,
         converted.push(match piece {
             Piece::Plain(text) => Piece::Plain(text),
             Piece::Optional(pieces) => Piece::Optional(convert(pieces, each)?),
-            Piece::Found { paths, filters } => {
-                Piece::Found { paths: paths.into_iter().map(&mut *each).collect::<Result<_, E>>()?, filters }
+            Piece::Found(Found { paths, filters }) => {
+                Piece::Found(Found { paths: paths.into_iter().map(&mut *each).collect::<Result<_, E>>()?, filters })
             }
         });
     }
@@ -104,8 +120,8 @@ fn collect<'t, S>(pieces: &'t [Piece<S>], (maps, lookups): &mut (Vec<&'t str>, V
                 collect(pieces, &mut inner);
                 (*maps, *lookups) = inner;
             }
-            Piece::Found { filters, .. } => {
-                for filter in filters {
+            Piece::Found(found) => {
+                for filter in &found.filters {
                     match filter {
                         Filter::Map(table) => maps.push(table),
                         Filter::Lookup(table) | Filter::Only(table) => lookups.push(table),
@@ -125,10 +141,8 @@ impl<S> Piece<S> {
                 text.push_str(plain);
                 true
             }
-            Self::Found { paths, filters } => {
-                let found = paths.iter().map(|path| crate::text::trim(source.found(path))).find(|found| !found.is_empty());
-                let found =
-                    filters.iter().fold(found.unwrap_or_default().to_owned(), |found, filter| filter.apply(source, found));
+            Self::Found(found) => {
+                let found = found.text(source);
                 text.push_str(&found);
                 !found.is_empty()
             }
@@ -144,21 +158,26 @@ impl<S> Piece<S> {
     }
 }
 
+impl<S> Found<S> {
+    fn text<'t>(&'t self, source: &'t impl Source<S>) -> Cow<'t, str> {
+        let found = self.paths.iter().map(|path| trim(source.found(path))).find(|found| !found.is_empty());
+        let found = Cow::Borrowed(found.unwrap_or_default());
+        self.filters.iter().fold(found, |found, filter| filter.apply(source, found))
+    }
+}
+
 impl Filter {
-    fn apply<S>(&self, source: &impl Source<S>, text: String) -> String {
+    fn apply<'t, S>(&'t self, source: &'t impl Source<S>, text: Cow<'t, str>) -> Cow<'t, str> {
+        let said = |entry: Option<&'t str>| Cow::Borrowed(entry.unwrap_or_default());
         match self {
-            Self::Match(regex) => {
-                let wanted = usize::from(regex.captures_len() > 1);
-                let group = regex.captures(&text).and_then(|groups| groups.get(wanted));
-                group.map_or_else(String::new, |group| group.as_str().to_owned())
-            }
-            Self::Map(table) => source.map(table, &text).unwrap_or_default().to_owned(),
-            Self::Lookup(table) => source.lookup(table, &text).unwrap_or_default().to_owned(),
-            Self::Only(table) if text.is_empty() => source.only(table).unwrap_or_default().to_owned(),
-            Self::Not(unwanted) if text == *unwanted => String::new(),
-            Self::Default(default) if text.is_empty() => default.clone(),
-            Self::Lower => text.to_lowercase(),
-            Self::Pad(length) if !text.is_empty() => format!("{text:0>length$}"),
+            Self::Match(regex) => part(text, |text| matched(regex, text)),
+            Self::Map(table) => said(source.map(table, &text)),
+            Self::Lookup(table) => said(source.lookup(table, &text)),
+            Self::Only(table) if text.is_empty() => said(source.only(table)),
+            Self::Not(unwanted) if text == *unwanted => said(None),
+            Self::Default(default) if text.is_empty() => said(Some(default.as_str())),
+            Self::Lower => Cow::Owned(text.to_lowercase()),
+            Self::Pad(length) if !text.is_empty() => Cow::Owned(format!("{text:0>length$}")),
             Self::Only(_) | Self::Not(_) | Self::Default(_) | Self::Pad(_) => text,
         }
     }
@@ -183,6 +202,26 @@ impl Filter {
                 _ => Err(format!("filter {text:?} wants a length of up to 64")),
             },
             _ => Err(format!("filter {text:?} is not known")),
+        }
+    }
+}
+
+/// The first group of a match, else the whole of it; nothing where there is none.
+fn matched<'t>(regex: &Regex, text: &'t str) -> &'t str {
+    let found = match regex.captures_len() {
+        1 => regex.find(text),
+        _ => regex.captures(text).and_then(|groups| groups.get(1)),
+    };
+    found.map_or("", |found| found.as_str())
+}
+
+/// A part of a text, copied only where the text is not lent.
+fn part<'t>(text: Cow<'t, str>, of: impl FnOnce(&str) -> &str) -> Cow<'t, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(of(text)),
+        Cow::Owned(text) => {
+            let part = of(&text);
+            if part.len() == text.len() { Cow::Owned(text) } else { Cow::Owned(part.to_owned()) }
         }
     }
 }
@@ -253,7 +292,7 @@ impl Scanner<'_> {
         let paths = parts.next().unwrap_or_default().split(" or ").map(|path| Selector::parse(path.trim()));
         let paths = paths.collect::<Result<_, _>>()?;
         let filters = parts.map(Filter::parse).collect::<Result<_, _>>()?;
-        Ok(Piece::Found { paths, filters })
+        Ok(Piece::Found(Found { paths, filters }))
     }
 }
 
@@ -309,8 +348,8 @@ impl<S> Condition<S> {
     pub(super) fn holds(&self, source: &impl Source<S>) -> bool {
         let left = self.left.evaluate(source);
         match &self.test {
-            Test::Is(wanted) => left == *wanted,
-            Test::IsNot(unwanted) => left != *unwanted,
+            Test::Is(wanted) => left == wanted.as_str(),
+            Test::IsNot(unwanted) => left != unwanted.as_str(),
             Test::Matches(regex) => regex.is_match(&left),
             Test::MatchesNot(regex) => !regex.is_match(&left),
         }

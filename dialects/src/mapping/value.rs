@@ -1,5 +1,7 @@
 //! Numbers and times as mappings have them written.
 
+use std::borrow::Cow;
+
 use heliograph_domain::{RefusalCode, Timestamp, Zone};
 use jiff::civil;
 use jiff::fmt::strtime::BrokenDownTime;
@@ -28,7 +30,8 @@ impl NumberForm {
     /// A number; `None` where it is written otherwise. White space in it, such as a
     /// line break of a device's, is left out.
     pub(super) fn parse(self, text: &str) -> Option<f64> {
-        let joined: String = text.split([' ', '\t', '\r', '\n']).collect();
+        const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+        let joined = if text.contains(SPACE) { Cow::Owned(text.split(SPACE).collect()) } else { Cow::Borrowed(text) };
         match self {
             Self::Decimal => parse_number(&joined),
             Self::DecimalComma if joined.contains('.') => None,
@@ -190,9 +193,10 @@ pub(super) fn later(when: When, millis: i64) -> Result<When, Fault> {
         When::Received => Ok(When::Received),
         When::Counted(time) => moved(time).map(When::Counted),
         When::At(time) => moved(time).map(When::At),
-        When::Local(local) => {
-            let moved = local.checked_add(jiff::SignedDuration::from_millis(millis));
-            moved.map(When::Local).map_err(|_| out_of_range())
+        // The gateway's zone is known where it is taken; what follows runs on no clock that is set.
+        When::Local(local) => Ok(When::After(local, millis)),
+        When::After(local, before) => {
+            before.checked_add(millis).map(|millis| When::After(local, millis)).ok_or_else(out_of_range)
         }
     }
 }

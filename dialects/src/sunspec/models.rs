@@ -138,18 +138,67 @@ const PANEL: &[Row] = &[
     row(&["Tmp"], "C", ""),
 ];
 
+/// The point that carries the scale factor of one by its name of version 1.0, where
+/// several share it; alone, it is called as its point is, with `_SF` behind it.
+pub(super) fn first_generation_scale(point: &str) -> Option<&'static str> {
+    FIRST_GENERATION.iter().find(|(points, _)| points.contains(&point)).map(|(_, scale)| *scale)
+}
+
+/// Those of inverters, meters, string combiners and panels. Environmental points have none.
+const FIRST_GENERATION: &[(&[&str], &str)] = &[
+    (&["I_AC_CurrentA", "I_AC_CurrentB", "I_AC_CurrentC"], "I_AC_Current_SF"),
+    (&["I_AC_VoltageAB", "I_AC_VoltageBC", "I_AC_VoltageCA"], "I_AC_Voltage_SF"),
+    (&["I_AC_VoltageAN", "I_AC_VoltageBN", "I_AC_VoltageCN"], "I_AC_Voltage_SF"),
+    (&["I_Temp_Cab", "I_Temp_Sink", "I_Temp_Trans", "I_Temp_Other"], "I_Temp_SF"),
+    (&["M_AC_Current_A", "M_AC_Current_B", "M_AC_Current_C"], "M_AC_Current_SF"),
+    (&["M_AC_Voltage_LN", "M_AC_Voltage_AN", "M_AC_Voltage_BN", "M_AC_Voltage_CN"], "M_AC_Voltage_SF"),
+    (&["M_AC_Voltage_LL", "M_AC_Voltage_AB", "M_AC_Voltage_BC", "M_AC_Voltage_CA"], "M_AC_Voltage_SF"),
+    (&["M_AC_Power_A", "M_AC_Power_B", "M_AC_Power_C"], "M_AC_Power_SF"),
+    (&["M_AC_VA_A", "M_AC_VA_B", "M_AC_VA_C"], "M_AC_VA_SF"),
+    (&["M_AC_VAR_A", "M_AC_VAR_B", "M_AC_VAR_C"], "M_AC_VAR_SF"),
+    (&["M_AC_PF_A", "M_AC_PF_B", "M_AC_PF_C"], "M_AC_PF_SF"),
+    (&["M_Exported", "M_Exported_A", "M_Exported_B", "M_Exported_C"], "M_Energy_W_SF"),
+    (&["M_Imported", "M_Imported_A", "M_Imported_B", "M_Imported_C"], "M_Energy_W_SF"),
+    (&["M_Exported_VA", "M_Exported_VA_A", "M_Exported_VA_B", "M_Exported_VA_C"], "M_Energy_VA_SF"),
+    (&["M_Imported_VA", "M_Imported_VA_A", "M_Imported_VA_B", "M_Imported_VA_C"], "M_Energy_VA_SF"),
+    (&["M_Import_VARh_Q1", "M_Import_VARh_Q1A", "M_Import_VARh_Q1B", "M_Import_VARh_Q1C"], "M_Energy_VAR_SF"),
+    (&["M_Import_VARh_Q2", "M_Import_VARh_Q2A", "M_Import_VARh_Q2B", "M_Import_VARh_Q2C"], "M_Energy_VAR_SF"),
+    (&["M_Export_VARh_Q3", "M_Export_VARh_Q3A", "M_Export_VARh_Q3B", "M_Export_VARh_Q3C"], "M_Energy_VAR_SF"),
+    (&["M_Export_VARh_Q4", "M_Export_VARh_Q4A", "M_Export_VARh_Q4B", "M_Export_VARh_Q4C"], "M_Energy_VAR_SF"),
+    (&["SC_DC_Current_Max", "SC_Input_DC_Current"], "SC_DC_Current_SF"),
+    (&["SC_DC_AmpHour", "SC_Input_DC_AmpHour"], "SC_DC_AH_SF"),
+    (&["SC_Input_DC_Voltage"], "SC_DC_Voltage_SF"),
+    (&["SC_Input_DC_Power"], "SC_DC_Power_SF"),
+    (&["SC_Input_DC_Energy"], "SC_DC_Energy_SF"),
+    (&["P_DC_Output_Current", "P_DC_Input_Current"], "P_DC_Current_SF"),
+    (&["P_DC_Output_Voltage", "P_DC_Input_Voltage"], "P_DC_Voltage_SF"),
+    (&["P_DC_Output_Power", "P_DC_Input_Power"], "P_DC_Power_SF"),
+    (&["P_DC_Output_Energy", "P_DC_Input_Energy"], "P_DC_Energy_SF"),
+];
+
 /// What a point means, by its name of either generation. What is only a part of a
-/// whole (a phase, a string, the input of a panel) has no meaning for a site.
-pub(super) fn meaning(model: Option<u32>, point: &str) -> Meaning {
+/// whole (a phase, a string, the input of a panel) has no meaning for a site; where its
+/// unit is one of sums over time, it is a counter all the same.
+pub(super) fn meaning(model: Option<u32>, point: &str, unit: &str) -> Meaning {
     let Some(model) = model else { return Meaning::UNKNOWN };
     let rows = match model {
         101..=103 | 111..=113 => INVERTER_MEANINGS,
         201..=204 | 211..=214 => METER_MEANINGS,
         302..=308 => WEATHER_MEANINGS,
-        _ => return Meaning::gauge(Quantity::Other),
+        _ => &[],
     };
-    let found = rows.iter().find(|(names, _)| names.contains(&point));
-    found.map_or(Meaning::gauge(Quantity::Other), |(_, meaning)| *meaning)
+    let found = rows.iter().chain(FIRST_GENERATION_SUMS).find(|(names, _)| names.contains(&point));
+    let kind = if is_of_sums(unit) { Kind::Counter } else { Kind::Gauge };
+    found.map_or(Meaning::of(kind, Quantity::Other), |(_, meaning)| *meaning)
+}
+
+/// Wh, VAh, varh, Ah, with whatever prefix.
+fn is_of_sums(unit: &str) -> bool {
+    let ends_with = |end: &str| {
+        let start = unit.len().checked_sub(end.len());
+        start.and_then(|start| unit.get(start..)).is_some_and(|found| found.eq_ignore_ascii_case(end))
+    };
+    ["Wh", "Ah", "varh"].into_iter().any(ends_with)
 }
 
 type MeaningRow = (&'static [&'static str], Meaning);
@@ -183,13 +232,27 @@ const METER_MEANINGS: &[MeaningRow] = &[
     gauge(&["W", "M_AC_Power"], Quantity::AcPower, "W"),
     counter(&["TotWhImp", "M_Imported"], Quantity::EnergyImported, "Wh"),
     counter(&["TotWhExp", "M_Exported"], Quantity::EnergyExported, "Wh"),
-    counter(&["TotVAhExp", "TotVAhImp"], Quantity::Other, "VAh"),
     gauge(&["A", "M_AC_Current"], Quantity::Current, "A"),
     gauge(&["PhV", "M_AC_Voltage_LN"], Quantity::Voltage, "V"),
     gauge(&["Hz", "M_AC_Freq"], Quantity::Frequency, "Hz"),
     gauge(&["VA", "M_AC_VA"], Quantity::ApparentPower, "VA"),
     gauge(&["VAR", "M_AC_VAR"], Quantity::ReactivePower, "var"),
     gauge(&["PF", "M_AC_PF"], Quantity::PowerFactor, ""),
+];
+
+/// Points of version 1.0, of which no unit is listed.
+const FIRST_GENERATION_SUMS: &[MeaningRow] = &[
+    counter(&["M_Exported_A", "M_Exported_B", "M_Exported_C"], Quantity::Other, "Wh"),
+    counter(&["M_Imported_A", "M_Imported_B", "M_Imported_C"], Quantity::Other, "Wh"),
+    counter(&["M_Exported_VA", "M_Exported_VA_A", "M_Exported_VA_B", "M_Exported_VA_C"], Quantity::Other, "VAh"),
+    counter(&["M_Imported_VA", "M_Imported_VA_A", "M_Imported_VA_B", "M_Imported_VA_C"], Quantity::Other, "VAh"),
+    counter(&["M_Import_VARh_Q1", "M_Import_VARh_Q1A", "M_Import_VARh_Q1B", "M_Import_VARh_Q1C"], Quantity::Other, "varh"),
+    counter(&["M_Import_VARh_Q2", "M_Import_VARh_Q2A", "M_Import_VARh_Q2B", "M_Import_VARh_Q2C"], Quantity::Other, "varh"),
+    counter(&["M_Export_VARh_Q3", "M_Export_VARh_Q3A", "M_Export_VARh_Q3B", "M_Export_VARh_Q3C"], Quantity::Other, "varh"),
+    counter(&["M_Export_VARh_Q4", "M_Export_VARh_Q4A", "M_Export_VARh_Q4B", "M_Export_VARh_Q4C"], Quantity::Other, "varh"),
+    counter(&["SC_DC_AmpHour", "SC_Input_DC_AmpHour"], Quantity::Other, "Ah"),
+    counter(&["SC_DC_Energy", "SC_Input_DC_Energy"], Quantity::Other, "Wh"),
+    counter(&["P_DC_Output_Energy", "P_DC_Input_Energy"], Quantity::Other, "Wh"),
 ];
 
 const WEATHER_MEANINGS: &[MeaningRow] = &[

@@ -3,7 +3,7 @@
 use jiff::tz::{Offset, TimeZone};
 use roxmltree::Node;
 
-use super::said::{Said, Told, below, children, instant, label, last, plain_number, text};
+use super::said::{Said, Told, below, children, instant, kept, label, last, plain_number, text};
 
 /// Only uploads of logs have readings.
 pub(crate) fn told(root: Node<'_, '_>) -> Told {
@@ -37,7 +37,8 @@ fn read(device: Node<'_, '_>, record: Node<'_, '_>, readings: &mut Vec<Said>) {
         let (name, number, unit) = (label(*point, "name"), label(*point, "number"), label(*point, "units"));
         let written = label(*point, "value");
         // Points that are named alike and have one unit are told apart by their number.
-        let alike = points[..index].iter().any(|other| label(*other, "name") == name && label(*other, "units") == unit);
+        let alike =
+            points[..index].iter().any(|other| label(*other, "name") == name && kept(label(*other, "units")) == kept(unit));
         let metric = match (name, number) {
             ("", number) => format!("point {number}"),
             (name, number) if alike && !number.is_empty() => format!("{name} ({number})"),

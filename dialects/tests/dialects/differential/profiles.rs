@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use regex::Regex;
 use roxmltree::Node;
 
-use super::said::{Said, Told, attribute, label, or, plain_number, text, trimmed, when};
+use super::said::{Said, Told, attribute, kept, label, or, plain_number, text, trimmed, when};
 
 /// The reader of a root element.
 pub(crate) fn reader(root: Node<'_, '_>) -> Option<fn(Node<'_, '_>) -> Told> {
@@ -196,7 +196,7 @@ fn mbus(root: Node<'_, '_>) -> Told {
         }
         let id = label(record, "id");
         let mut metric = named.map_or_else(|| format!("record {id}"), |named| trimmed(&format!("{named}{tails}")).to_owned());
-        if named.is_some() && !seen.insert((metric.clone(), unit.clone(), written.clone())) {
+        if named.is_some() && !seen.insert((metric.clone(), kept(&unit), written.clone())) {
             metric = format!("{metric} ({id})");
         }
         let mut reading = said(&sensor, &metric, &unit, when(&written), &value);
@@ -387,6 +387,7 @@ fn espi(root: Node<'_, '_>) -> Told {
     };
     let somewhere = entries.iter().flat_map(|entry| links(*entry, "self")).next().unwrap_or_default();
     let (mut seen, mut told) = (HashSet::new(), Told::default());
+    let mut firsts: Vec<((String, &str), String)> = Vec::new();
     for entry in &entries {
         let place = or(&own(*entry), &links(*entry, "up").into_iter().next().unwrap_or_default()).to_owned();
         let kind = find(&types, &matched("(?:UsagePoint/[^/]+/)?MeterReading/[^/]+", &place));
@@ -398,8 +399,16 @@ fn espi(root: Node<'_, '_>) -> Told {
             let written = first(value, "timePeriod/start");
             let reading = said(or(&point, "meter"), "interval", unit, seconds(&written), &first(value, "value"));
             let Some(mut reading) = reading else { continue };
-            if !seen.insert((reading.sensor.clone(), unit, written)) {
-                reading.metric = format!("interval ({})", or(&matched("MeterReading/([^/]+)", &place), "further"));
+            // The first meter reading has the name to itself.
+            let (meter, series) = (matched("MeterReading/([^/]+)", &place), (reading.sensor.clone(), unit));
+            let first = firsts.iter().find(|(known, _)| *known == series).map(|(_, first)| first.clone());
+            if first.as_ref().is_some_and(|first| !meter.is_empty() && *first != meter) {
+                reading.metric = format!("interval ({meter})");
+            } else if first.is_none() && !meter.is_empty() {
+                firsts.push((series, meter.clone()));
+            }
+            if !seen.insert((reading.sensor.clone(), reading.metric.clone(), unit, written)) {
+                reading.metric = format!("{} ({})", reading.metric, or(&meter, "further"));
             }
             let power = power.filter(|power| power.fract() == 0.0 && power.abs() <= 30.0);
             reading.value = reading.value.zip(power).map(|(value, power)| value * 10_f64.powi(power as i32));

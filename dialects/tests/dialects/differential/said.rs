@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use heliograph_dialects::{Decoded, DecodedReading};
-use heliograph_domain::GatewayId;
+use heliograph_domain::{GatewayId, canonical_unit};
 use jiff::civil;
 use jiff::tz::TimeZone;
 use regex::Regex;
@@ -118,6 +118,11 @@ pub(crate) fn last(node: Node<'_, '_>, name: &str) -> String {
 /// The first of two texts that says something.
 pub(crate) fn or<'t>(first: &'t str, second: &'t str) -> &'t str {
     if first.is_empty() { second } else { first }
+}
+
+/// The unit in which values are kept that are written in another.
+pub(crate) fn kept(unit: &str) -> String {
+    canonical_unit(unit).map_or(unit, |scaled| scaled.unit).to_owned()
 }
 
 /// A finite number in digits.

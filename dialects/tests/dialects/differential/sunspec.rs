@@ -56,7 +56,7 @@ fn said(device: Node<'_, '_>, block: Node<'_, '_>, point: Node<'_, '_>, sensor: 
     }
     let index =
         |node| attribute(node, "x").map(str::trim).filter(|x| !x.is_empty()).map_or_else(String::new, |x| format!(".{x}"));
-    let name = known.map_or_else(|| format!("{id}_SF"), |(_, scale)| scale.to_owned());
+    let name = known.map_or_else(|| first_generation(id), |(_, scale)| scale.to_owned());
     let beside = children(block, "p").into_iter().filter(|other| label(*other, "id") == name && name.ends_with("_SF"));
     let beside = beside.map(text).rfind(|scale| !scale.is_empty()).unwrap_or_default();
     let scale = or(or(label(point, "sf"), &beside), "0").parse::<i32>().ok().filter(|scale| (-10..=10).contains(scale));
@@ -67,6 +67,41 @@ fn said(device: Node<'_, '_>, block: Node<'_, '_>, point: Node<'_, '_>, sensor: 
         time: when(or(label(point, "t"), label(device, "t"))),
         value: plain_number(&written).zip(scale).map(|(number, scale)| number * 10_f64.powi(scale)),
     })
+}
+
+/// The scale factor of a point by its name of version 1.0: phases and sums of a kind have
+/// one together.
+fn first_generation(id: &str) -> String {
+    let shared = [
+        ("I_AC_Current A B C", "I_AC_Current_SF"),
+        ("I_AC_Voltage AB BC CA AN BN CN", "I_AC_Voltage_SF"),
+        ("I_Temp_ Cab Sink Trans Other", "I_Temp_SF"),
+        ("M_AC_Current_ A B C", "M_AC_Current_SF"),
+        ("M_AC_Voltage_ LN AN BN CN LL AB BC CA", "M_AC_Voltage_SF"),
+        ("M_AC_Power_ A B C", "M_AC_Power_SF"),
+        ("M_AC_VA_ A B C", "M_AC_VA_SF"),
+        ("M_AC_VAR_ A B C", "M_AC_VAR_SF"),
+        ("M_AC_PF_ A B C", "M_AC_PF_SF"),
+        ("M_ Exported Exported_A Exported_B Exported_C Imported Imported_A Imported_B Imported_C", "M_Energy_W_SF"),
+        ("M_Exported_ VA VA_A VA_B VA_C", "M_Energy_VA_SF"),
+        ("M_Imported_ VA VA_A VA_B VA_C", "M_Energy_VA_SF"),
+        ("M_Import_VARh_ Q1 Q1A Q1B Q1C Q2 Q2A Q2B Q2C", "M_Energy_VAR_SF"),
+        ("M_Export_VARh_ Q3 Q3A Q3B Q3C Q4 Q4A Q4B Q4C", "M_Energy_VAR_SF"),
+        ("SC_ DC_Current DC_Current_Max Input_DC_Current", "SC_DC_Current_SF"),
+        ("SC_ DC_AmpHour Input_DC_AmpHour", "SC_DC_AH_SF"),
+        ("SC_ DC_Voltage Input_DC_Voltage", "SC_DC_Voltage_SF"),
+        ("SC_ DC_Power Input_DC_Power", "SC_DC_Power_SF"),
+        ("SC_ DC_Energy Input_DC_Energy", "SC_DC_Energy_SF"),
+        ("P_DC_ Output_Current Input_Current", "P_DC_Current_SF"),
+        ("P_DC_ Output_Voltage Input_Voltage", "P_DC_Voltage_SF"),
+        ("P_DC_ Output_Power Input_Power", "P_DC_Power_SF"),
+        ("P_DC_ Output_Energy Input_Energy", "P_DC_Energy_SF"),
+    ];
+    let is_of = |names: &str| {
+        let (first, rest) = names.split_once(' ').unwrap();
+        id.strip_prefix(first).is_some_and(|end| rest.split(' ').any(|known| known == end))
+    };
+    shared.iter().find(|(names, _)| is_of(names)).map_or_else(|| format!("{id}_SF"), |(_, scale)| (*scale).to_owned())
 }
 
 /// Models whose points are not listed here.
@@ -102,6 +137,15 @@ fn points(model: u32) -> &'static [(&'static str, &'static str, &'static str)] {
             ("DCW", "W", "DCW_SF"),
             ("TmpCab TmpSnk TmpTrns TmpOt", "C", "Tmp_SF"),
         ],
+        122 => &[
+            ("ActWh", "Wh", ""),
+            ("ActVAh", "VAh", ""),
+            ("ActVArhQ1 ActVArhQ2 ActVArhQ3 ActVArhQ4", "varh", ""),
+            ("VArAval", "var", "VArAval_SF"),
+            ("WAval", "var", "WAval_SF"),
+            ("Tms", "Secs", ""),
+            ("Ris", "ohms", "Ris_SF"),
+        ],
         160 => &[
             ("DCA", "A", "DCA_SF"),
             ("DCV", "V", "DCV_SF"),
@@ -120,6 +164,12 @@ fn points(model: u32) -> &'static [(&'static str, &'static str, &'static str)] {
             ("PF PFphA PFphB PFphC", "Pct", "PF_SF"),
             ("TotWhExp TotWhExpPhA TotWhExpPhB TotWhExpPhC", "Wh", "TotWh_SF"),
             ("TotWhImp TotWhImpPhA TotWhImpPhB TotWhImpPhC", "Wh", "TotWh_SF"),
+            ("TotVAhExp TotVAhExpPhA TotVAhExpPhB TotVAhExpPhC", "VAh", "TotVAh_SF"),
+            ("TotVAhImp TotVAhImpPhA TotVAhImpPhB TotVAhImpPhC", "VAh", "TotVAh_SF"),
+            ("TotVArhImpQ1 TotVArhImpQ1PhA TotVArhImpQ1PhB TotVArhImpQ1PhC", "varh", "TotVArh_SF"),
+            ("TotVArhImpQ2 TotVArhImpQ2PhA TotVArhImpQ2PhB TotVArhImpQ2PhC", "varh", "TotVArh_SF"),
+            ("TotVArhExpQ3 TotVArhExpQ3PhA TotVArhExpQ3PhB TotVArhExpQ3PhC", "varh", "TotVArh_SF"),
+            ("TotVArhExpQ4 TotVArhExpQ4PhA TotVArhExpQ4PhB TotVArhExpQ4PhC", "varh", "TotVArh_SF"),
         ],
         306 => &[("GHI", "W/m2", ""), ("A", "A", ""), ("V", "V", ""), ("Tmp", "C", "")],
         302..=308 => &[
@@ -132,6 +182,29 @@ fn points(model: u32) -> &'static [(&'static str, &'static str, &'static str)] {
             ("WndSpd", "m/s", ""),
             ("WndDir", "deg", ""),
             ("Rain Snw", "mm", ""),
+            ("ElecFld", "Vm", ""),
+            ("SurWet", "kO", ""),
+        ],
+        401..=404 => &[
+            ("DCAMax DCA", "A", "DCA_SF"),
+            ("DCAhr InDCAhr", "Ah", "DCAhr_SF"),
+            ("DCV", "V", "DCV_SF"),
+            ("Tmp", "C", ""),
+            ("DCW", "W", "DCW_SF"),
+            ("DCWh", "Wh", "DCWh_SF"),
+            ("DCPR InDCPR", "Pct", ""),
+            ("InDCA", "A", "InDCA_SF"),
+            ("InDCV", "V", "InDCV_SF"),
+            ("InDCW", "W", "InDCW_SF"),
+            ("InDCWh", "Wh", "InDCWh_SF"),
+        ],
+        501 | 502 => &[
+            ("Tms", "Secs", ""),
+            ("OutA InA", "A", "A_SF"),
+            ("OutV InV", "V", "V_SF"),
+            ("OutWh InWh", "Wh", "Wh_SF"),
+            ("OutW OutPw InW", "W", "W_SF"),
+            ("Tmp", "C", ""),
         ],
         _ => &[],
     }
