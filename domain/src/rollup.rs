@@ -22,9 +22,10 @@
 //! wrong by no more than some minutes of what the sensor gives anyway. A fall to
 //! at most half is a *reset*: it began again at zero. A smaller fall is neither:
 //! it adds nothing, is flagged, and asks for a correction. A day counter only
-//! resets; one that was away for a day and more has begun anew, also where it
-//! stands higher. A net counter may fall; it has been reset where it fell to a
-//! hundredth, many times faster than it moves just before and just after.
+//! resets, over a night by one lower reading; one that was away for a day and more
+//! has begun anew, also where it stands higher. A net counter may fall; it has been
+//! reset where it fell to a hundredth, many times faster than it moves just before and
+//! just after.
 //!
 //! *Joints.* Two samples of the same instant end one meter and begin the next
 //! (see [`SeriesCorrections`](crate::SeriesCorrections)): nothing is compared,
@@ -86,6 +87,9 @@ impl RollupRule {
     /// the highest rate at once.
     const STEP_ALLOWANCE_H: f64 = 0.25;
     const TOLERANCE: f64 = 1.1;
+    /// Plants are dark for longer even in the shortest nights of those places in which
+    /// there is one; a device that only went silent for a while has not begun a new day.
+    const SHORTEST_NIGHT_MS: i64 = 3 * 3_600_000;
     /// No interval that energy is sent for is longer.
     const MAX_INTERVAL_MS: i64 = 24 * 3_600_000;
     /// Power goes over its rating for moments, but not to twice of it.

@@ -66,8 +66,8 @@ pub(crate) struct Flow {
     pub(crate) since: Timestamp,
     /// The end of the quarter of the last reading ever that may be seen.
     until: Timestamp,
-    /// From when on a counter gives it, which makes up for gaps later.
-    counter_since: Option<Timestamp>,
+    /// When a counter gives it, which makes up for gaps later.
+    counted: Vec<TimeWindow>,
     pub(crate) points: Vec<FlowPoint>,
 }
 
@@ -208,14 +208,15 @@ impl SensorInput {
                 })
                 .collect();
             let since = self.since(record);
-            let counter_since = (source == EnergySource::Counter).then_some(since);
-            Flow { direction, since, until: self.until(record, &points, lasts_ms), counter_since, points }
+            let is_counter = source == EnergySource::Counter;
+            let counted = is_counter.then_some(TimeWindow { from: since, until: self.visible.until }).into_iter().collect();
+            Flow { direction, since, until: self.until(record, &points, lasts_ms), counted, points }
         });
         flows.collect()
     }
 
     fn power_flow(&self, direction: Direction) -> Option<Flow> {
-        let (record, windows) = self.power_gauge()?;
+        let (record, windows) = self.power_gauge().filter(|(record, _)| record.first.is_some())?;
         let points = windows.iter().filter(|window| window.rollup.covered_ms > 0).map(|window| FlowPoint {
             start: window.start,
             energy: Energy {
@@ -229,7 +230,7 @@ impl SensorInput {
         });
         let points: Vec<FlowPoint> = points.collect();
         let (since, until) = (self.since(record), self.until(record, &points, WINDOW_MS));
-        Flow { direction, since, until, counter_since: None, points }.with_data()
+        Some(Flow { direction, since, until, counted: Vec::new(), points })
     }
 }
 
@@ -241,12 +242,12 @@ impl Flow {
     /// With what another source knows of the time before its first reading and
     /// after its last one.
     fn completed_by(mut self, mut other: Self) -> Self {
+        self.counted = self.counted_beside(&other);
         other.points.retain(|point| point.start < self.since || point.start >= self.until);
         let after = other.points.partition_point(|point| point.start < self.since);
         let mut later = other.points.split_off(after);
         if !other.points.is_empty() {
             self.since = self.since.min(other.since);
-            self.counter_since = [self.counter_since, other.counter_since].into_iter().flatten().min();
             other.points.append(&mut self.points);
             self.points = other.points;
         }
@@ -268,13 +269,31 @@ impl Flow {
                 sum.covered_ms += point.covered_ms;
             },
         );
-        self.counter_since = self.counter_since.or(later.counter_since);
+        self.counted.extend(&later.counted);
         self
+    }
+
+    /// When a counter gives this or what another source knows before and after it.
+    /// Where the other one goes on, this one's counter will say nothing any more.
+    fn counted_beside(&self, other: &Self) -> Vec<TimeWindow> {
+        let goes_on = self.until < other.until;
+        let own = TimeWindow { from: self.since, until: goes_on.then_some(self.until) };
+        let before = TimeWindow { from: Timestamp::MIN, until: Some(self.since) };
+        let after = TimeWindow { from: self.until, until: None };
+        let within = |windows: &[TimeWindow], time: TimeWindow| -> Vec<TimeWindow> {
+            windows.iter().filter_map(|window| window.intersect(&time)).collect()
+        };
+        let mut counted = within(&other.counted, before);
+        counted.extend(within(&self.counted, own));
+        if goes_on {
+            counted.extend(within(&other.counted, after));
+        }
+        counted
     }
 
     /// Whether a counter gives it at an instant.
     pub(crate) fn is_counted(&self, start: Timestamp) -> bool {
-        self.counter_since.is_some_and(|since| since <= start)
+        self.counted.iter().any(|window| window.contains(start))
     }
 
     /// Whether a point speaks of the quarter that begins then.

@@ -23,10 +23,12 @@ fn is_spike(rule: &RollupRule, samples: &[Sample], index: usize) -> bool {
         && rule.plausible(after.value - before.value, after.at.millis_since(before.at))
 }
 
-/// A fall that does not last, or is not confirmed yet.
+/// A fall that does not last, or is not confirmed yet. A day counter that was dark for a
+/// night has begun anew, however soon it is back where it was.
 fn is_dip(rule: &RollupRule, samples: &[Sample], index: usize) -> bool {
     let [Some(before), Some(this), after] = around(samples, index) else { return false };
-    let falls = this.value < before.value;
+    let is_new_day = rule.kind == Kind::DayCounter && this.at.millis_since(before.at) >= RollupRule::SHORTEST_NIGHT_MS;
+    let falls = this.value < before.value && !is_new_day;
     falls && after.is_none_or(|after| after.value >= before.value) && !is_spike(rule, samples, index - 1)
 }
 

@@ -221,6 +221,23 @@ fn a_day_counter_that_was_away_for_a_day_has_begun_anew() {
 }
 
 #[test]
+fn a_day_counter_that_was_dark_has_begun_anew_where_its_first_reading_is_lower() {
+    // Dark from 17 to 8 h, and higher at 8:15 than the evening before.
+    let values = [(1005, 280.0), (1020, 300.0), (1920, 100.0), (1935, 350.0)];
+    let rollup = at_minute(Kind::DayCounter, 1920, &values).unwrap();
+    assert_eq!((rollup.increase, rollup.count), (350.0, 1));
+    assert_eq!(rollup.flags, RollupFlags { estimated: true, reset: true, implausible: false });
+    // One wrong zero row between others is none of a new day.
+    let values = [(0, 100.0), (5, 0.0), (10, 110.0), (14, 120.0)];
+    let rollup = at_minute(Kind::DayCounter, 0, &values).unwrap();
+    assert_eq!((rollup.increase, rollup.count), (20.0, 3));
+    // Nor is one after an hour of silence.
+    let values = [(0, 100.0), (60, 0.0), (65, 110.0), (74, 120.0)];
+    let rollup = at_minute(Kind::DayCounter, 60, &values).unwrap();
+    assert_eq!((rollup.increase, rollup.count), (20.0, 2));
+}
+
+#[test]
 fn an_interval_s_energy_beyond_what_the_sensor_can_deliver_adds_nothing() {
     // Rated 10 kW: an interval of a day may have some 267 kWh.
     let values = [(0, 100.0), (5, 150.0), (10, 9e9), (14, 3_200.0)];

@@ -89,7 +89,7 @@ async fn a_counter_without_data_in_the_period_falls_to_interval_energy_then_powe
     site.write("gw-1", &series).await;
     let report = site.report("gw-1", day(2026, 6, 10)).await;
     let of = |sensor: &str| report.sensors.iter().find(|s| s.id.as_str() == sensor).unwrap().main_energy().unwrap().1;
-    // The interval that ends at midnight carries the stamp of the next day.
+    // An interval begins at its stamp; none was sent for the first quarter of the day.
     assert_close(Some(of("inv-1").watt_hours), 95.0 * 50.0);
     assert_eq!(of("inv-1").source, EnergySource::Interval);
     assert_close(Some(of("inv-2").watt_hours), trapezoids(&sunny(QUARTER)));

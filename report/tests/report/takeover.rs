@@ -165,3 +165,31 @@ async fn consumption_is_known_within_the_hourly_intervals_of_a_grid_meter() {
     let site = utc_site(&[steady("inv", INVERTER, PRODUCED, "2026-06-09T00:00:00Z", 100.0), grid]).await;
     assert_close(june(&site).await.consumed.map(|energy| energy.watt_hours), 72.0 * 80.0 + 288.0 * 100.0);
 }
+
+#[tokio::test]
+async fn consumption_is_not_known_while_what_stands_in_for_an_ended_counter_of_the_grid_is_silent() {
+    let mut powers: Vec<_> = from("2026-06-10T12:00:00Z").into_iter().map(|time| (time, 120.0)).collect();
+    powers.retain(|(time, _)| *time <= at("2026-06-10T18:00:00Z") || at("2026-06-11T06:00:00Z") <= *time);
+    let mut ended = steady("grid", SensorRole::Grid, IMPORTED, "2026-06-09T00:00:00Z", 30.0);
+    ended.values.retain(|(time, _)| *time <= at("2026-06-10T12:00:00Z"));
+    let site = utc_site(&[
+        steady("inv", INVERTER, PRODUCED, "2026-06-09T00:00:00Z", 100.0),
+        ended,
+        power("grid", SensorRole::Grid, powers),
+    ])
+    .await;
+    assert_close(june(&site).await.consumed.map(|energy| energy.watt_hours), (3.0 * 96.0 - 48.0) * 130.0);
+}
+
+#[tokio::test]
+async fn consumption_is_not_known_between_a_counter_of_the_grid_and_the_power_that_follows_another_day() {
+    let powers = from("2026-06-11T00:00:00Z").into_iter().map(|time| (time, 120.0)).collect();
+    let mut ended = steady("grid", SensorRole::Grid, IMPORTED, "2026-06-09T00:00:00Z", 30.0);
+    ended.values.retain(|(time, _)| *time <= at("2026-06-10T12:00:00Z"));
+    let series =
+        [steady("inv", INVERTER, PRODUCED, "2026-06-09T00:00:00Z", 100.0), ended, power("grid", SensorRole::Grid, powers)];
+    let site = utc_site(&series).await;
+    let consumed = site.report("gw-1", day(2026, 6, 10)).await.figures.consumed.unwrap();
+    assert_close(Some(consumed.watt_hours), 48.0 * 130.0);
+    assert_close(june(&site).await.consumed.map(|energy| energy.watt_hours), (3.0 * 96.0 - 48.0) * 130.0);
+}
