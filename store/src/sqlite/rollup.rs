@@ -14,7 +14,9 @@ use crate::rollup::settle::SettledSeries;
 use crate::rollup::{SeriesChoice, SeriesRollups, WindowRollup, settle, view};
 
 /// Windows of series settled in one transaction: other writers wait meanwhile.
-const WORK_AT_ONCE: usize = 8_000;
+const WORK_AT_ONCE: usize = 2_000;
+/// Values that are read in the time in which a window is written.
+const VALUES_A_WINDOW: usize = 8;
 /// Gateways settled in one transaction.
 const GATEWAYS_AT_ONCE: usize = 200;
 
@@ -60,7 +62,7 @@ pub(crate) fn settle_number(batch: &mut Batch<'_>, number: i64) -> Result<usize,
 }
 
 /// Settles marks of a gateway, at least one and beyond that as many as `work`
-/// windows of its series allow; answers how many, and what they cost.
+/// windows of its series allow; answers how many, and what they cost in windows.
 fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(usize, usize), StoreError> {
     let series = sensor::series(batch.connection, number)?;
     let limit = (work / series.len().max(1)).max(1);
@@ -72,9 +74,11 @@ fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(us
     let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok((0, 0)) };
     let sealed = retention::sealed(batch.connection)?;
     let open = marks.get(marks.partition_point(|mark| *mark < sealed)..).unwrap_or_default();
-    let mut settled = Vec::new();
+    let (mut settled, mut values) = (Vec::new(), 0);
     for run in settle::runs(&series, open) {
-        settled.extend(settle_run(batch.connection, number, &series, &run, sealed)?);
+        let (of_run, read) = settle_run(batch.connection, number, &series, &run, sealed)?;
+        settled.extend(of_run);
+        values += read;
     }
     span::follow(batch.connection, number, &settled)?;
     batch.connection.prepare_cached("DELETE FROM dirty WHERE gateway = ?1 AND start BETWEEN ?2 AND ?3")?.execute(params![
@@ -83,19 +87,20 @@ fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(us
         last.as_millis()
     ])?;
     batch.data_changed();
-    Ok((marks.len(), marks.len() * series.len().max(1)))
+    Ok((marks.len(), marks.len() * series.len().max(1) + values / VALUES_A_WINDOW))
 }
 
 /// Settles a run of marks; sealed windows that follow from it too stay as they are.
+/// Answers how many values were read for it, too.
 fn settle_run(
     connection: &Connection,
     number: i64,
     series: &[StoredSeries],
     run: &[Timestamp],
     sealed: Timestamp,
-) -> Result<Vec<SettledSeries>, StoreError> {
+) -> Result<(Vec<SettledSeries>, usize), StoreError> {
     let mut gathering = settle::gathering(series, run);
-    gather(connection, number, &mut gathering)?;
+    let values = gather(connection, number, &mut gathering)?;
     let all = settle::settle(series, run, &gathering.finish());
     for settled in &all {
         for (start, rollup) in settled.windows.iter().filter(|(start, _)| *start >= sealed) {
@@ -106,16 +111,20 @@ fn settle_run(
         }
     }
     quarter::lay_over(connection, number, &all, sealed)?;
-    Ok(all)
+    Ok((all, values))
 }
 
-/// Walks for as long as something is wanted.
-fn gather(connection: &Connection, number: i64, gathering: &mut impl Walked) -> Result<(), StoreError> {
+/// Walks for as long as something is wanted; answers how many values it met.
+fn gather(connection: &Connection, number: i64, gathering: &mut impl Walked) -> Result<usize, StoreError> {
+    let mut met = 0;
     while let Some(next) = gathering.need() {
-        walk(connection, number, next, |at, values| gathering.take(at, values))?;
+        walk(connection, number, next, |at, values| {
+            met += values.len();
+            gathering.take(at, values)
+        })?;
         gathering.walked();
     }
-    Ok(())
+    Ok(met)
 }
 
 /// Shows the frames of a walk to `take`, until it wants no more.

@@ -11,6 +11,7 @@ use crate::backend::{ALL, Backend, STAMPS, gateway, minute, on_every_backend, po
 
 pub(crate) const QUARTER: i64 = 15 * 60_000;
 const MAX_GAP: i64 = 40 * 60_000;
+const NIGHT: i64 = 3 * 3_600_000;
 /// What the store takes for a sensor's most where no rating is known, W.
 pub(crate) const MOST: f64 = 1e7;
 
@@ -67,7 +68,8 @@ pub(crate) fn settled(arrivals: &[Arrival], series: usize) -> Vec<(i64, f64)> {
 
 /// All readings that count, by the rule in words: of a counter an impossible rise
 /// that is gone at the next reading does not; a fall that is not borne out by the
-/// next reading does not, unless it only undoes such a rise. Of a net counter what
+/// next reading does not, unless it only undoes such a rise or, of a day counter,
+/// nothing was heard of it for a night. Of a net counter what
 /// goes where it cannot, or to nothing at once, does not until the next reading
 /// stays there, and neither does a whole excursion. An interval's energy does not
 /// that is more than a day's.
@@ -82,8 +84,10 @@ fn without_outliers(kind: Kind, all: &[(i64, f64)], most: f64) -> Vec<(i64, f64)
             && all[i + 1].1 < all[i].1
             && possible(all[i - 1], all[i + 1])
     };
-    let dip =
-        |i: usize| i > 0 && all[i].1 < all[i - 1].1 && (i + 1 == all.len() || all[i + 1].1 >= all[i - 1].1) && !spike(i - 1);
+    let new_day = |i: usize| kind == Kind::DayCounter && all[i].0 - all[i - 1].0 >= NIGHT;
+    let dip = |i: usize| {
+        i > 0 && all[i].1 < all[i - 1].1 && (i + 1 == all.len() || all[i + 1].1 >= all[i - 1].1) && !spike(i - 1) && !new_day(i)
+    };
     let away = |i: usize| {
         let way = (all[i].1 - all[i - 1].1).abs();
         !within(way, all[i].0 - all[i - 1].0) || zeroed(all, i - 1, i, i + 1, most)
