@@ -26,6 +26,8 @@ struct Answered {
     /// What its document speaks, as far as that can be told.
     dialect: Option<Dialect>,
     since: Instant,
+    /// What its document took of [`Answers::bytes`].
+    bytes: usize,
 }
 
 /// Answers that are to be written.
@@ -34,6 +36,8 @@ pub(crate) struct Answers {
     pending: FuturesOrdered<Pending>,
     /// Those that are there, before those that are pending.
     ready: VecDeque<Answered>,
+    /// Of documents that are being dealt with.
+    bytes: usize,
 }
 
 impl Answers {
@@ -46,18 +50,27 @@ impl Answers {
         self.len() == 0
     }
 
-    /// Takes the answer to a document that came at an instant; `room` is what the
-    /// document holds until then.
+    /// Bytes of documents that are not dealt with yet.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes the answer to a document of so many bytes that came at an instant; `room` is
+    /// what the document holds until then.
     pub(crate) fn push(
         &mut self,
         answer: Answering<impl Future<Output = Answer> + Send + 'static>,
         dialect: Option<Dialect>,
         since: Instant,
+        bytes: usize,
         room: Vec<Held>,
     ) {
+        // Of a document that is answered nothing is held.
+        let bytes = if matches!(answer, Answering::Now(_)) { 0 } else { bytes };
+        self.bytes += bytes;
         let answered = move |answer| {
             drop(room);
-            Answered { answer, dialect, since }
+            Answered { answer, dialect, since, bytes }
         };
         match answer {
             Answering::Now(answer) if self.pending.is_empty() => self.ready.push_back(answered(answer)),
@@ -66,14 +79,19 @@ impl Answers {
         }
     }
 
+    /// A document is dealt with.
+    fn add_ready(&mut self, answered: Answered) {
+        self.bytes -= answered.bytes;
+        self.ready.push_back(answered);
+    }
+
     /// Adds an answer to what was no document, once nothing else is pending.
     pub(crate) fn push_last(&mut self, answer: Answer, dialect: Option<Dialect>) {
-        self.ready.push_back(Answered { answer, dialect, since: Instant::now() });
+        self.ready.push_back(Answered { answer, dialect, since: Instant::now(), bytes: 0 });
     }
 
     pub(crate) fn clear(&mut self) {
-        self.pending.clear();
-        self.ready.clear();
+        *self = Self::default();
     }
 
     /// Waits until there is an answer, and gathers all that are there. Without a document
@@ -81,7 +99,7 @@ impl Answers {
     pub(crate) async fn gather(&mut self) {
         let gather = |cx: &mut Context<'_>| {
             while let Poll::Ready(Some(answered)) = self.pending.poll_next_unpin(cx) {
-                self.ready.push_back(answered);
+                self.add_ready(answered);
             }
             if self.ready.is_empty() { Poll::Pending } else { Poll::Ready(()) }
         };
@@ -91,20 +109,16 @@ impl Answers {
     /// Writes the answers that are there, at once; true where the connection closes
     /// after the last of them.
     pub(crate) async fn write(&mut self, wire: &mut Wire) -> std::io::Result<bool> {
-        let (mut lines, mut count, mut closes) = (String::new(), 0, false);
-        for Answered { answer, .. } in &self.ready {
+        let (mut lines, mut closes) = (String::new(), false);
+        // What is dealt with counts, whether or not its peer is still there to hear of it.
+        while let Some(Answered { answer, dialect, since, .. }) = self.ready.pop_front_if(|_| !closes) {
             answer.append_to(&mut lines);
-            (count, closes) = (count + 1, answer.closes());
-            if closes {
-                break;
-            }
+            answer.count(dialect, since.elapsed());
+            closes = answer.closes();
         }
         let written = wire.try_write(lines.as_bytes())?;
         if let Some(rest) = lines.as_bytes().get(written..).filter(|rest| !rest.is_empty()) {
             Box::pin(self.write_patiently(wire, rest)).await?;
-        }
-        for Answered { answer, dialect, since } in self.ready.drain(..count) {
-            answer.count(dialect, since.elapsed());
         }
         if self.is_empty() {
             // An idle connection holds no memory for answers.
@@ -130,7 +144,7 @@ impl Answers {
             tokio::select! {
                 biased;
                 written = &mut writing => return written,
-                Some(next) = self.pending.next(), if !self.pending.is_empty() => self.ready.push_back(next),
+                Some(next) = self.pending.next(), if !self.pending.is_empty() => self.add_ready(next),
             }
         }
     }
@@ -139,6 +153,8 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use heliograph_domain::RefusalCode;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
 
     use super::*;
@@ -151,7 +167,7 @@ mod tests {
             dealt_with.send(()).unwrap();
             Answer::nack(None, RefusalCode::Unavailable, "later")
         });
-        answers.push(later, None, Instant::now(), Vec::new());
+        answers.push(later, None, Instant::now(), 0, Vec::new());
         // A peer that reads its first answer once its second document is dealt with.
         let going_on = answers.going_on(written);
         tokio::time::timeout(Duration::from_secs(10), going_on).await.unwrap().unwrap();
@@ -161,15 +177,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_dealt_with_counts_though_its_peer_is_gone() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let _counting = metrics::set_default_local_recorder(&recorder);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut wire = Wire::Plain(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+        wire.shutdown().await.unwrap();
+        let mut answers = Answers::default();
+        answers.push_last(Answer::Ack { seq: None, readings: 20, rejected: 0 }, None);
+        assert!(answers.write(&mut wire).await.is_err(), "nothing can be written any more");
+        let figures = recorder.handle().render();
+        assert!(figures.contains("\nheliograph_ingest_readings_total 20\n"), "{figures}");
+    }
+
+    #[tokio::test]
     async fn answers_keep_the_order_of_their_documents() {
         type Later = std::future::Ready<Answer>;
         let ack = |readings| Answer::Ack { seq: None, readings, rejected: 0 };
         let (first, told) = oneshot::channel();
         let mut answers = Answers::default();
-        answers.push(Answering::<Later>::Now(ack(0)), None, Instant::now(), Vec::new());
-        answers.push(Answering::Later(async { told.await.unwrap() }), None, Instant::now(), Vec::new());
-        answers.push(Answering::<Later>::Now(ack(2)), None, Instant::now(), Vec::new());
-        answers.push(Answering::Later(std::future::ready(ack(3))), None, Instant::now(), Vec::new());
+        answers.push(Answering::<Later>::Now(ack(0)), None, Instant::now(), 0, Vec::new());
+        answers.push(Answering::Later(async { told.await.unwrap() }), None, Instant::now(), 0, Vec::new());
+        answers.push(Answering::<Later>::Now(ack(2)), None, Instant::now(), 0, Vec::new());
+        answers.push(Answering::Later(std::future::ready(ack(3))), None, Instant::now(), 0, Vec::new());
         answers.gather().await;
         assert_eq!((answers.ready.len(), answers.len()), (1, 4), "what is behind the second one waits for it");
         first.send(ack(1)).unwrap();

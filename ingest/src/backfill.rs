@@ -7,13 +7,13 @@
 //! order of the store.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 
 use heliograph_domain::GatewayId;
 use heliograph_store::DocumentWrite;
 use tokio::sync::{Mutex as FairMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+
+use crate::turn::until_polled;
 
 /// A document with a reading that is older than this when it comes is history.
 const LIVE_MS: i64 = 3_600_000;
@@ -54,13 +54,7 @@ impl Turn {
     /// polled. The next document of the gateway has its turn from then on, the next
     /// history once the write has ended.
     pub(crate) async fn run<T>(mut self, write: impl Future<Output = T>) -> T {
-        let mut write = pin!(write);
-        let first = std::future::poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await;
-        self.order = None;
-        match first {
-            Poll::Ready(written) => written,
-            Poll::Pending => write.await,
-        }
+        until_polled(self.order.take(), write).await
     }
 }
 

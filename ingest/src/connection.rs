@@ -9,23 +9,23 @@ use heliograph_dialects::{Dialect, Frame, FrameError, Framer};
 use heliograph_domain::RefusalCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
 use crate::answers::Answers;
+use crate::apart::apart;
 use crate::http::Beginning;
 use crate::intake::Intake;
 use crate::minimum_rate::MinimumRate;
 use crate::peer::Peer;
-use crate::room::{Room, RoomForDocuments};
+use crate::room::{self, Room, RoomForDocuments};
 use crate::settings::IngestSettings;
 use crate::tls::{self, Door};
 use crate::wire::Wire;
 use crate::{http, linger};
 
-/// Documents of at least this size are decoded where they don't hold up others.
-pub(crate) const LARGE: usize = 256 * 1024;
 /// Bytes that are read of what a peer that is turned away has sent.
 const TURNED_AWAY: usize = 64 * 1024;
 
@@ -144,6 +144,9 @@ impl Connection {
     }
 
     /// Runs to the last answer, or to where it turns out that something else is spoken.
+    ///
+    /// Of a peer that sends and reads as fast as it is served nothing here ever waits: that
+    /// others get their turn has to be asked for.
     async fn run(&mut self) -> std::io::Result<Spoken> {
         let shared = Arc::clone(&self.shared);
         let mut draining = pin!(shared.shutdown.cancelled());
@@ -160,6 +163,7 @@ impl Connection {
                     if self.answers.write(&mut self.wire).await? {
                         return Ok(Spoken::Xml);
                     }
+                    consume_budget().await;
                     if let Some(stop) = self.frame() {
                         break stop;
                     }
@@ -170,6 +174,7 @@ impl Connection {
                     if let Some(stop) = self.read()? {
                         break stop;
                     }
+                    consume_budget().await;
                 }
                 () = &mut timer, if due.is_some() => match due {
                     Some(due) if due > Instant::now() => timer.as_mut().reset(due),
@@ -283,8 +288,13 @@ impl Connection {
         }
     }
 
+    /// Whether a further document may be taken. Those under way are bounded by their bytes
+    /// too: a small one asks for no room, however many there are.
     fn may_take(&self) -> bool {
-        !self.closing && self.slowed_until.is_none() && self.answers.len() < self.shared.settings.in_flight
+        !self.closing
+            && self.slowed_until.is_none()
+            && self.answers.len() < self.shared.settings.in_flight
+            && self.answers.bytes() < room::FREE
     }
 
     /// Takes documents from the buffer, as many as may be under way at once.
@@ -328,16 +338,12 @@ impl Connection {
     fn take(&mut self, document: &Bytes) {
         let since = Instant::now();
         let (intake, peer) = (&self.shared.intake, &mut self.peer);
-        let taken = if document.len() >= LARGE && is_multi_threaded() {
-            tokio::task::block_in_place(|| intake.take(peer, document))
-        } else {
-            intake.take(peer, document)
-        };
+        let taken = apart(document.len(), || intake.take(peer, document));
         self.closing |= taken.closes;
         self.slowed_until = taken.resume;
         // A large document keeps its room until it is answered.
         let room = self.room.hand_over(document.len());
-        self.answers.push(taken.answer, taken.dialect, since, room);
+        self.answers.push(taken.answer, taken.dialect, since, document.len(), room);
     }
 
     /// Reads on. The time in which nothing was read is not the peer's.
@@ -401,6 +407,5 @@ impl Connection {
     }
 }
 
-pub(crate) fn is_multi_threaded() -> bool {
-    tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread
-}
+#[cfg(test)]
+mod tests;

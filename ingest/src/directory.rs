@@ -205,7 +205,7 @@ impl DirectoryFeed {
         deadline: Duration,
     ) -> Result<(Self, DirectoryKeeper), StoreError> {
         let (sender, receiver) = watch::channel(None);
-        let mut keeper = DirectoryKeeper { store: store.clone(), snapshot, versions: None, sender };
+        let mut keeper = DirectoryKeeper { store: store.clone(), snapshot, versions: None, clock_is_wrong: false, sender };
         // Without a snapshot there is nothing to do but to wait.
         let deadline = if keeper.snapshot.is_there() { deadline } else { deadline.max(FIRST) };
         let failure = match tokio::time::timeout(deadline, keeper.renew()).await {
@@ -246,6 +246,7 @@ pub(crate) struct DirectoryKeeper {
     snapshot: Snapshot,
     /// Of what is in force; none where that did not come from the store.
     versions: Option<Versions>,
+    clock_is_wrong: bool,
     sender: watch::Sender<Option<Arc<Directory>>>,
 }
 
@@ -264,6 +265,7 @@ impl DirectoryKeeper {
     }
 
     async fn renew(&mut self) -> Result<(), StoreError> {
+        self.compare_clocks().await?;
         let versions = self.store.versions().await?;
         if self.versions.is_some_and(|known| known.config == versions.config) {
             return Ok(());
@@ -278,6 +280,19 @@ impl DirectoryKeeper {
             Ok(Ok(())) | Err(_) => {}
             Ok(Err(error)) => tracing::warn!(%error, "gateways cannot be kept for a start without the store"),
         }
+        Ok(())
+    }
+
+    /// Sees whether this machine's clock may say in which order documents came, and
+    /// tells of it where that has changed.
+    async fn compare_clocks(&mut self) -> Result<(), StoreError> {
+        let fault = self.store.clock_check().await?;
+        match &fault {
+            Some(problem) if !self.clock_is_wrong => tracing::error!(problem, "no document is taken by a clock that is wrong"),
+            None if self.clock_is_wrong => tracing::info!("clocks go together again, documents are taken"),
+            _ => {}
+        }
+        self.clock_is_wrong = fault.is_some();
         Ok(())
     }
 }

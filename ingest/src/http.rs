@@ -12,9 +12,10 @@ mod reply;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use heliograph_dialects::{Frame, Framer};
+use heliograph_dialects::{Dialect, Frame, Framer};
 use heliograph_domain::RefusalCode;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
@@ -25,8 +26,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use patient::Patient;
 use tokio::time::Instant;
 
+use crate::answer::Answer;
 use crate::answers::WRITE_TIMEOUT;
-use crate::connection::{Connection, LARGE, Shared, is_multi_threaded};
+use crate::apart::apart;
+use crate::connection::{Connection, Shared};
+use crate::intake::Taken;
 use crate::linger;
 use crate::peer::Peer;
 use crate::room::Room;
@@ -114,7 +118,6 @@ struct Requests {
 }
 
 async fn handle(request: Request<Incoming>, Requests { peer, shared }: &Requests) -> Response<Full<Bytes>> {
-    let since = Instant::now();
     if !matches!(*request.method(), Method::POST | Method::PUT) {
         return reply::last(reply::method_not_allowed(), request.body().is_end_stream());
     }
@@ -123,39 +126,53 @@ async fn handle(request: Request<Incoming>, Requests { peer, shared }: &Requests
     let is_known = match shared.intake.vouch(&mut peer) {
         Ok(is_known) => is_known,
         Err(answer) => {
-            answer.count(None, since.elapsed());
+            answer.count(None, Duration::ZERO);
             return reply::last(reply::to(&answer, None, false), request.body().is_end_stream());
         }
     };
     let mut room = Room::of(shared.room.clone(), peer.address.ip());
     let (read, is_whole) = body::read(request, &shared.settings, &mut room, is_known).await;
-    let (answer, dialect, is_final) = match read.and_then(|bytes| one_document(&bytes, &shared.settings)) {
-        Ok(document) => {
-            let taken = match document.len() >= LARGE {
-                true => apart(|| shared.intake.take(&mut peer, &document)),
-                false => shared.intake.take(&mut peer, &document),
-            };
-            let held = room.hand_over(document.len());
-            let answer = taken.answer.wait().await;
-            drop(held);
-            // Who waits for an answer sends no further document.
-            if let Some(until) = taken.resume {
-                shared.intake.hold_back(until).await;
-            }
-            (answer, taken.dialect, true)
-        }
-        Err(Refused { code, text, bytes, is_final }) => {
-            let (answer, dialect) = shared.intake.refuse_bytes(&peer, &bytes, code, text).await;
-            (answer, dialect, is_final)
-        }
+    // How long a peer takes to send it, or is made to wait, is no matter of the server's speed.
+    let since = Instant::now();
+    let dealt_with = match read.and_then(|bytes| one_document(&bytes, &shared.settings)) {
+        Ok(document) => take(&document, &mut peer, room, shared).await,
+        Err(refused) => refuse(refused, &peer, shared).await,
     };
+    let DealtWith { answer, dialect, is_final, resume } = dealt_with;
     answer.count(dialect, since.elapsed());
+    // Who waits for an answer sends no further document.
+    if let Some(until) = resume {
+        shared.intake.hold_back(until).await;
+    }
     reply::last(reply::to(&answer, dialect, is_known && is_final), is_whole)
 }
 
-/// Does what takes long where it does not hold up others.
-pub(crate) fn apart<T>(work: impl FnOnce() -> T) -> T {
-    if is_multi_threaded() { tokio::task::block_in_place(work) } else { work() }
+/// What became of a request.
+struct DealtWith {
+    answer: Answer,
+    /// What it speaks, as far as that can be told.
+    dialect: Option<Dialect>,
+    /// Whether the same request would end in the same way.
+    is_final: bool,
+    /// When to answer, where its gateway is ahead of a rate.
+    resume: Option<Instant>,
+}
+
+async fn take(document: &Bytes, peer: &mut Peer, mut room: Room, shared: &Shared) -> DealtWith {
+    let Taken { dialect, resume, answer, .. } = apart(document.len(), || shared.intake.take(peer, document));
+    let held = room.hand_over(document.len());
+    let answer = answer.wait().await;
+    drop(held);
+    DealtWith { answer, dialect, is_final: true, resume }
+}
+
+async fn refuse(Refused { code, text, bytes, is_final }: Refused, peer: &Peer, shared: &Shared) -> DealtWith {
+    if code == RefusalCode::RateLimited || (bytes.is_empty() && !is_final) {
+        let (answer, resume) = shared.intake.turn_down(peer, code, text);
+        return DealtWith { answer, dialect: None, is_final, resume };
+    }
+    let (answer, dialect) = shared.intake.refuse_bytes(peer, &bytes, code, text).await;
+    DealtWith { answer, dialect, is_final, resume: None }
 }
 
 /// Why a request carries no document.

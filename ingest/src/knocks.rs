@@ -1,22 +1,27 @@
 //! What waiting gateways send again and again: each document is held once.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
 
 use heliograph_domain::{GatewayId, KeyDigest, Timestamp};
 
+use crate::recent::Recent;
+
 /// How long a document is remembered; whoever sends it later has it held again.
 const WINDOW_MS: i64 = 10 * 60_000;
-/// Documents remembered at once; beyond it those whose time is over are dropped,
-/// then all.
+/// Documents remembered at once.
 const DOCUMENTS: usize = 20_000;
 
-/// Remembers documents by their hashes, in bounded memory.
-#[derive(Debug, Default)]
+/// Remembers documents by their hashes.
+#[derive(Debug)]
 pub(crate) struct Knocks {
     hasher: RandomState,
-    seen: Mutex<HashMap<u64, Timestamp>>,
+    seen: Recent<u64, ()>,
+}
+
+impl Default for Knocks {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), seen: Recent::new(WINDOW_MS, DOCUMENTS) }
+    }
 }
 
 impl Knocks {
@@ -27,20 +32,12 @@ impl Knocks {
 
     /// Whether it was held a moment ago.
     pub(crate) fn holds(&self, mark: u64, now: Timestamp) -> bool {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(&mark).is_some_and(|since| now.millis_since(*since) < WINDOW_MS)
+        self.seen.get(&mark, now).is_some()
     }
 
     /// Notes that it is held.
     pub(crate) fn note(&self, mark: u64, now: Timestamp) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= DOCUMENTS {
-            seen.retain(|_, since| now.millis_since(*since) < WINDOW_MS);
-            if seen.len() >= DOCUMENTS {
-                seen.clear();
-            }
-        }
-        seen.insert(mark, now);
+        self.seen.note(mark, now, |()| ());
     }
 }
 
@@ -62,14 +59,5 @@ mod tests {
         for different in others {
             assert!(!knocks.holds(different, at(0)));
         }
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let knocks = Knocks::default();
-        for mark in 0..3 * DOCUMENTS as u64 {
-            knocks.note(mark, Timestamp::clamped(0));
-        }
-        assert!(knocks.seen.lock().unwrap().len() <= DOCUMENTS);
     }
 }

@@ -10,6 +10,7 @@
 mod adoption;
 mod answer;
 mod answers;
+mod apart;
 mod arrival;
 mod backfill;
 mod connection;
@@ -26,6 +27,7 @@ mod minimum_rate;
 mod peer;
 mod quarantine;
 mod rate;
+mod recent;
 mod replay;
 mod replay_worker;
 mod retention_worker;

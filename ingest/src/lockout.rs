@@ -1,56 +1,37 @@
 //! What one address may do within a minute: fail with its key, fill the quarantine.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 
 use heliograph_domain::{Timestamp, block_of};
 
+use crate::recent::Recent;
+
 /// How long deeds are remembered.
 const WINDOW_MS: i64 = 60_000;
-/// Addresses remembered at once; beyond it those whose time is over are dropped,
-/// then all.
+/// Addresses remembered at once.
 const ADDRESSES: usize = 10_000;
 
-/// Counts deeds by address, in bounded memory.
+/// Counts deeds by address.
 #[derive(Debug)]
 pub(crate) struct Lockout {
     most: u32,
-    deeds: Mutex<HashMap<IpAddr, Deeds>>,
-}
-
-#[derive(Debug)]
-struct Deeds {
-    since: Timestamp,
-    count: u32,
+    deeds: Recent<IpAddr, u32>,
 }
 
 impl Lockout {
     /// At most so many deeds of an address within a minute.
     pub(crate) fn after(most: u32) -> Self {
-        Self { most, deeds: Mutex::default() }
+        Self { most, deeds: Recent::new(WINDOW_MS, ADDRESSES) }
     }
 
     /// Whether the address has to wait.
     pub(crate) fn holds(&self, address: IpAddr, now: Timestamp) -> bool {
-        let deeds = self.deeds.lock().unwrap_or_else(PoisonError::into_inner);
-        deeds.get(&block_of(address)).is_some_and(|done| done.count >= self.most && now.millis_since(done.since) < WINDOW_MS)
+        self.deeds.get(&block_of(address), now).is_some_and(|count| count >= self.most)
     }
 
     /// Notes a deed.
     pub(crate) fn note(&self, address: IpAddr, now: Timestamp) {
-        let mut deeds = self.deeds.lock().unwrap_or_else(PoisonError::into_inner);
-        if deeds.len() >= ADDRESSES {
-            deeds.retain(|_, done| now.millis_since(done.since) < WINDOW_MS);
-            if deeds.len() >= ADDRESSES {
-                deeds.clear();
-            }
-        }
-        let done = deeds.entry(block_of(address)).or_insert(Deeds { since: now, count: 0 });
-        if now.millis_since(done.since) >= WINDOW_MS {
-            *done = Deeds { since: now, count: 0 };
-        }
-        done.count += 1;
+        self.deeds.note(block_of(address), now, |count| *count += 1);
     }
 }
 

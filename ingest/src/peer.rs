@@ -24,6 +24,9 @@ pub(crate) struct Peer {
     pub(crate) owner: Option<GatewayId>,
     /// Whether a right key was seen on this connection.
     pub(crate) trusted: bool,
+    /// Whether a wrong key of it was counted: a connection closes after one, and of a
+    /// request it may come up beside the document and within it.
+    pub(crate) guessed: bool,
     /// The gateway that it last proved to be.
     pub(crate) proven: Option<GatewayId>,
     /// Whether its documents are requests, answered one by one.
@@ -65,6 +68,7 @@ impl Peer {
             needs_certificate: false,
             owner: None,
             trusted: false,
+            guessed: false,
             proven: None,
             by_http: false,
         }

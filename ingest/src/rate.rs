@@ -72,14 +72,13 @@ pub(crate) enum Who<'a> {
 }
 
 /// How long a gateway has to wait.
-#[derive(Debug)]
 pub(crate) struct Hold {
     /// For its document to be written: it was ahead before that came, so that many
     /// connections, or a new one for each document, are of no use.
     pub(crate) turn: Instant,
     /// For its connection to be read on.
     pub(crate) read: Instant,
-    /// The place of a document that waits, which it has until its turn.
+    /// The place of a document that waits for that, or for those before it.
     pub(crate) place: Option<Box<Place>>,
 }
 
@@ -262,7 +261,8 @@ impl Pace {
         let before_today = volume.is_due(DAY, now).min(pusher.shares[1].is_due(DAY, now));
         let turn = before.into_iter().fold(before_today, Instant::max);
         let places = if matches!(who, Who::Gateway(_)) { &self.places } else { &self.of_strangers };
-        let place = if turn > now { Some(Box::new(places.take(&mut pusher.waiting, bytes)?)) } else { None };
+        let waits = turn > now || pusher.waiting.as_ref().is_some_and(Waiting::is_any);
+        let place = if waits { Some(Box::new(places.take(&mut pusher.waiting, bytes)?)) } else { None };
         // A document without readings costs something too.
         let (readings, bytes) = (readings.max(1) as u64, bytes as u64);
         let own = pusher.own.take(readings, f64::from(gateway_readings), burst, now);

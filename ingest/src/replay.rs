@@ -13,10 +13,10 @@ use heliograph_domain::{GatewayId, KeyDigest, QuarantineId, RefusalCode, Timesta
 use heliograph_store::{Difference, DocumentWrite, ProviderStore, QuarantineNew, QuarantineRow, StoreError, Versions};
 
 use crate::adoption::Adoptions;
+use crate::apart::apart;
 use crate::arrival::Arrival;
 use crate::decoding::{Content, decode_for, reasons};
 use crate::directory::{Directory, Standing};
-use crate::http::apart;
 
 /// Whose word it takes that a document is from whom it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl Replayer {
     pub async fn judge(&self, entry: QuarantineId, proof: Proof, now: Timestamp) -> Result<Judged, StoreError> {
         let row = self.store.quarantine_fetch(entry).await?;
         let presented = self.store.quarantine_presented(entry).await?;
-        let verdict = apart(|| self.verdict(&row.entry, presented, proof, now)).unwrap_or_else(|refused| refused);
+        let verdict = apart(row.bytes, || self.verdict(&row.entry, presented, proof, now)).unwrap_or_else(|refused| refused);
         Ok(Judged { row, verdict })
     }
 

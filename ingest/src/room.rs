@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use heliograph_domain::block_of;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What every connection may buffer without asking, bytes.
-const FREE: usize = 64 * 1024;
+/// What every connection may buffer without asking, bytes; and how much of documents under
+/// way it may have before it takes a further one.
+pub(crate) const FREE: usize = 64 * 1024;
 /// Room is given in steps of this many bytes.
 const STEP: usize = 64 * 1024;
 

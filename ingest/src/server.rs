@@ -56,7 +56,7 @@ pub enum IngestError {
 
 /// An ingest server of one provider, ready to serve.
 pub struct Ingest {
-    intake: Arc<Intake>,
+    pub(crate) intake: Arc<Intake>,
     keeper: DirectoryKeeper,
     spool: SpoolTask,
     store: ProviderStore,
@@ -123,7 +123,7 @@ impl Ingest {
     #[must_use]
     pub fn status(&self) -> IngestStatus {
         let (spool, directory) = (Arc::clone(&self.intake.spool.status), self.intake.directory.clone());
-        IngestStatus { spool, directory, clock: self.intake.clock.clone() }
+        IngestStatus { spool, directory, clock: self.intake.clock.clone(), store: self.store.clone() }
     }
 
     /// Serves until `shutdown`, then drains: no new connections, no further

@@ -32,7 +32,8 @@ pub struct IngestSettings {
     pub stall: Duration,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
-    /// Documents of a connection that may wait for the store before reading stops.
+    /// Documents of a connection that may wait for the store before reading stops; fewer
+    /// where they are 64 KiB together.
     pub in_flight: usize,
     /// How long a drain may take, until the spool has closed its files.
     pub drain: Duration,

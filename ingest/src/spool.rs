@@ -225,6 +225,11 @@ impl Spool {
         }
     }
 
+    /// Why nothing may be taken that has its place by this machine's clock, if so.
+    pub(crate) fn clock_fault(&self) -> Option<String> {
+        self.store.clock_known()
+    }
+
     /// Whether a record that is written straight to the store is there whole or not
     /// at all, whatever happens meanwhile. Without a spool there is no other way.
     fn is_whole_or_nothing(&self, record: &Record) -> bool {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use heliograph_store::ProviderStore;
+
 use crate::Clock;
 use crate::directory::DirectoryFeed;
 use crate::spool::Status;
@@ -12,6 +14,7 @@ pub struct IngestStatus {
     pub(crate) spool: Arc<Status>,
     pub(crate) directory: DirectoryFeed,
     pub(crate) clock: Clock,
+    pub(crate) store: ProviderStore,
 }
 
 /// Whether documents are taken, and where they go.
@@ -37,6 +40,9 @@ impl IngestStatus {
     pub fn readiness(&self) -> Readiness {
         if self.directory.now().is_none() {
             return Readiness::Refusing("gateways were never read from the store".to_owned());
+        }
+        if let Some(problem) = self.store.clock_known() {
+            return Readiness::Refusing(problem);
         }
         let Some(level) = self.spool.level() else { return Readiness::Straight };
         let age = level.oldest.map_or(0, |oldest| (self.clock)().millis_since(oldest).max(0) / 1000);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use heliograph_domain::{Period, PeriodKind, TimeWindow, Timestamp};
 use heliograph_report::{Scope, gateway_report};
-use heliograph_store::{DocumentWrite, ProviderStore};
+use heliograph_store::{DocumentWrite, ProviderStore, StoreError};
 use jiff::civil::date;
 
 use crate::corpus::{self, DAY_MS, MINUTE_MS, SERIES, START};
@@ -21,7 +21,8 @@ const DAYS: i64 = 30;
 pub(crate) const READINGS: i64 = MONTHS as i64 * DAYS * DAY_MS / MINUTE_MS * SERIES as i64;
 
 /// Writes documents by as many tasks as are under way at once, each of which waits
-/// for its own, as connections do.
+/// for its own, as connections do. What the store does not take for a moment is written
+/// again, as from a spool.
 pub(crate) async fn write_all(store: &ProviderStore, documents: impl IntoIterator<Item = DocumentWrite>) {
     let documents: Vec<_> = documents.into_iter().collect();
     let waiting = Arc::new(Mutex::new(documents.into_iter()));
@@ -31,7 +32,12 @@ pub(crate) async fn write_all(store: &ProviderStore, documents: impl IntoIterato
             tokio::spawn(async move {
                 let next = || waiting.lock().unwrap().next();
                 while let Some(document) = next() {
-                    store.document_write(document).await.unwrap();
+                    let document = Arc::new(document);
+                    while let Err(error) = store.document_write(Arc::clone(&document)).await {
+                        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+                        println!("written again in a second: {error}");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
                 }
             })
         })

@@ -27,7 +27,7 @@ pub(crate) async fn measure(folder: &Path) {
     for round in 0..ROUNDS {
         let mut row = vec![parse_rate(1), parse_rate(cores), fixed_rate().await];
         for batch in BATCHES {
-            row.push(driver_rate(folder, &format!("parts{round}-{batch}"), batch).await);
+            row.push(driver_rate(folder, &format!("parts{round}_{batch}"), batch).await);
         }
         row.push(served_rate(&open(folder, &format!("parts{round}")), 0).await);
         row.push(null_rate(&open(folder, &format!("null{round}"))).await);

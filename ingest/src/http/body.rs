@@ -11,7 +11,8 @@ use hyper::body::{Body, Incoming};
 use hyper::{Request, header};
 use tokio::time::Instant;
 
-use super::{Refused, apart};
+use super::Refused;
+use crate::apart::apart;
 use crate::minimum_rate::MinimumRate;
 use crate::room::Room;
 use crate::settings::IngestSettings;
@@ -23,6 +24,10 @@ enum Packing {
     Gzip,
     Deflate,
 }
+
+/// How a gzip stream begins (RFC 1952 section 2.3.1).
+const GZIP: [u8; 2] = [0x1F, 0x8B];
+const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 /// Reads and unpacks a request's body; says, too, whether it was read to its end. Of a
 /// body that is too large for a document, the part that is kept is read where its sender
@@ -59,16 +64,29 @@ fn unpacked(
         Ok(bytes) | Err(Refused { bytes, .. }) => bytes.clone(),
     };
     let packing = match packing {
-        // Some devices pack without saying so.
-        Packing::Plain if !came.starts_with(&[0x1F, 0x8B]) => return collected,
-        Packing::Deflate => Packing::Deflate,
-        Packing::Plain | Packing::Gzip => Packing::Gzip,
+        // Some devices pack without saying so, in another way than they say, or not at all.
+        _ if came.starts_with(&GZIP) => Packing::Gzip,
+        Packing::Plain => return collected,
+        Packing::Gzip if looks_plain(&came) => return collected,
+        said => said,
     };
-    let unpacked = apart(|| unpack(&came, packing, settings.limits.document_bytes, room));
+    // However few bytes are packed, there may be as many as in the largest document.
+    let most = settings.limits.document_bytes;
+    let unpacked = apart(most, || unpack(&came, packing, most, room));
+    // A bare stream may begin with the byte of a `<` too; XML is in it, then.
+    if packing == Packing::Deflate && looks_plain(&came) && !unpacked.as_ref().is_ok_and(|bytes| looks_plain(bytes)) {
+        return collected;
+    }
     match (collected, unpacked) {
         (Ok(_), unpacked) => unpacked,
         (Err(refused), Ok(bytes) | Err(Refused { bytes, .. })) => Err(Refused { bytes, ..refused }),
     }
+}
+
+/// Whether bytes begin as XML does.
+fn looks_plain(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(&BYTE_ORDER_MARK).unwrap_or(bytes);
+    bytes.trim_ascii_start().starts_with(b"<")
 }
 
 fn refused(code: RefusalCode, text: impl Into<String>, bytes: Bytes) -> Refused {
@@ -138,7 +156,11 @@ fn unpack(packed: &Bytes, packing: Packing, most: usize, room: &mut Room) -> Res
         }),
     };
     unpacked.map_err(|(fault, before)| match fault {
-        Fault::Damaged(error) => refused(RefusalCode::Malformed, format!("the body cannot be unpacked: {error}"), before),
+        Fault::Damaged(error) => {
+            let text = format!("the body cannot be unpacked: {error}");
+            // Of what cannot be unpacked at all nothing can be kept: its sender has to know.
+            Refused { is_final: !before.is_empty(), ..refused(RefusalCode::Malformed, text, before) }
+        }
         Fault::TooLarge => too_large(most, before),
         Fault::NoRoom => {
             refused(RefusalCode::RateLimited, "too many large documents are on their way, try again later", Bytes::new())

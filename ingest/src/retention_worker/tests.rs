@@ -128,7 +128,7 @@ async fn a_clock_by_which_gateways_push_nothing_of_its_time_is_never_believed() 
 #[tokio::test]
 async fn whoever_has_no_lease_deletes_nothing() {
     let world = World::of(Some(4)).await;
-    assert!(world.store.lease_take(LEASE, "another", day(10), day(11)).await.unwrap());
+    assert!(world.store.lease_take(LEASE, "another", day(10), day(10).plus_millis(LEASE_MS)).await.unwrap());
     world.turn().await;
     assert_eq!(world.days().await.len(), 10);
     // It has run out.
@@ -147,5 +147,5 @@ async fn a_worker_that_ends_gives_its_lease_back() {
     }
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(10), worker).await.unwrap().unwrap();
-    assert!(world.store.lease_take(LEASE, "another", day(10), day(11)).await.unwrap());
+    assert!(world.store.lease_take(LEASE, "another", day(10), day(10).plus_millis(LEASE_MS)).await.unwrap());
 }

@@ -1,7 +1,9 @@
 //! What a server says of itself in figures.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use heliograph_domain::UnknownGateways;
+use heliograph_ingest::{IngestSettings, Rates};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use crate::http::send;
@@ -68,4 +70,49 @@ async fn documents_are_counted_by_dialect_and_outcome_and_the_quarantine_by_code
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(recorder.handle().render().contains("heliograph_quarantine_bytes "));
+}
+
+/// The head of a request that pushes a body, and waits for a word before it sends that.
+fn head(length: usize) -> String {
+    format!("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn how_long_an_ack_took_by_http_is_told_without_what_its_sender_took() {
+    let recorder = recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let server = Server::start().await;
+    let document = push("1", 0, &[1.0]);
+    let mut gateway = server.connect().await;
+    gateway.send(&head(document.len())).await;
+    assert_eq!(gateway.answer().await, "HTTP/1.1 100 Continue\r");
+    assert_eq!(gateway.answer().await, "\r");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let sent = Instant::now();
+    gateway.send(&document).await;
+    assert_eq!(gateway.answer().await, "HTTP/1.1 200 OK\r");
+    let took = figure(&recorder, "heliograph_ingest_ack_seconds_sum");
+    assert!(took > 0.0 && took <= sent.elapsed().as_secs_f64(), "{took} s");
+}
+
+#[tokio::test]
+async fn an_ack_by_http_counts_before_it_is_held_back_for_a_rate() {
+    let recorder = recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let rates = Rates { gateway_readings: 1, burst: Duration::from_secs(1), ..Rates::default() };
+    let server = Server::with(IngestSettings { rates, ..IngestSettings::default() }, UnknownGateways::Refused).await;
+    let document = push("1", 0, &[1.0; 100]);
+    let mut gateway = server.connect().await;
+    gateway.send(&head(document.len())).await;
+    assert_eq!(gateway.answer().await, "HTTP/1.1 100 Continue\r");
+    assert_eq!(gateway.answer().await, "\r");
+    gateway.send(&document).await;
+    while figure(&recorder, "heliograph_ingest_ack_seconds_count") < 1.0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // It is held back for 20 seconds, or until the server drains.
+    let early = gateway.stream.try_read(&mut [0; 1]);
+    assert!(early.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it was counted with its answer");
+    server.shutdown.cancel();
+    assert_eq!(gateway.answer().await, "HTTP/1.1 200 OK\r");
 }

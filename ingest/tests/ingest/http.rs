@@ -90,27 +90,63 @@ async fn old_devices_speak_http_1_0() {
 }
 
 #[tokio::test]
-async fn a_body_may_be_packed() {
+async fn a_body_may_be_packed_whatever_is_said_of_it() {
     let server = Server::start().await;
-    let document = push("1", 0, &[7.0]);
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    gzip.write_all(document.as_bytes()).unwrap();
-    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
-    zlib.write_all(document.as_bytes()).unwrap();
-    let mut bare = DeflateEncoder::new(Vec::new(), Compression::best());
-    bare.write_all(document.as_bytes()).unwrap();
-    for (coding, body) in [
-        ("gzip", gzip.finish()),
-        ("x-gzip", Ok(document.clone().into_bytes())),
-        ("deflate", zlib.finish()),
-        ("deflate", bare.finish()),
-    ] {
-        let reply = send(&server, &format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: {coding}"), &body.unwrap()).await;
-        let expected = if coding == "x-gzip" { 400 } else { 200 };
-        assert_eq!(reply.status, expected, "{coding}: {}", reply.body);
+    let mut sent = Vec::new();
+    for minute in 0..9 {
+        let document = push("1", minute, &[minute as f64]);
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
+        zlib.write_all(document.as_bytes()).unwrap();
+        let mut bare = DeflateEncoder::new(Vec::new(), Compression::best());
+        bare.write_all(document.as_bytes()).unwrap();
+        let plain = document.clone().into_bytes();
+        let (coding, body) = match minute {
+            0 => ("gzip", packed(&document)),
+            1 => ("x-gzip", plain),
+            2 => ("deflate", zlib.finish().unwrap()),
+            3 => ("deflate", bare.finish().unwrap()),
+            4 => ("deflate", packed(&document)),
+            5 => ("gzip", format!("\u{FEFF}\r\n {document}").into_bytes()),
+            6 => ("deflate", plain),
+            7 => ("deflate", format!("\n{document}").into_bytes()),
+            _ => ("identity", packed(&document)),
+        };
+        let reply = send(&server, &format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: {coding}"), &body).await;
+        assert_eq!(reply.status, 200, "{minute}, {coding}: {}", reply.body);
+        sent.push(minute as f64);
     }
-    let reply = send(&server, "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: br", document.as_bytes()).await;
+    assert_eq!(server.values().await, sent);
+    let reply = send(&server, "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: br", push("1", 9, &[1.0]).as_bytes()).await;
     assert_eq!(reply.status, 400);
+}
+
+#[tokio::test]
+async fn a_refusal_of_which_nothing_can_be_kept_is_no_entry_of_the_quarantine() {
+    let server = Server::with(IngestSettings { room: 64 * 1024, ..IngestSettings::default() }, UnknownGateways::Refused).await;
+    let known = format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("gw-0001", KEY));
+    assert_eq!(send(&server, &known, LOG.replace("</records>", "").as_bytes()).await.status, 200);
+    let kept = server.quarantine().await;
+    assert_eq!(kept.len(), 1);
+    let large = " ".repeat(400 * 1024);
+    for (head, body, status) in [
+        (known.clone(), large.as_str(), 429),
+        (format!("{known}\r\nContent-Encoding: br"), "junk", 400),
+        (format!("{known}\r\nContent-Encoding: gzip"), "junk", 400),
+    ] {
+        let reply = send(&server, &head, body.as_bytes()).await;
+        assert_eq!(reply.status, status, "{head}: {}", reply.body);
+    }
+    assert_eq!(server.quarantine().await, kept);
+}
+
+#[tokio::test]
+async fn a_known_logger_is_told_of_no_success_where_nothing_can_be_unpacked() {
+    let server = Server::start().await;
+    let known = format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("gw-0001", KEY));
+    for coding in ["gzip", "deflate", "identity"] {
+        let reply = send(&server, &format!("{known}\r\nContent-Encoding: {coding}"), b"\x1F\x8Bjunk").await;
+        assert_eq!(reply.status, 400, "{coding}: {}", reply.body);
+    }
 }
 
 #[tokio::test]
@@ -281,25 +317,35 @@ async fn local_times_are_those_of_the_gateway_that_a_document_names_inside() {
 }
 
 #[tokio::test]
-async fn wrong_keys_are_counted_however_the_document_looks() {
-    let server = Server::start().await;
-    let mut statuses = Vec::new();
-    for guess in 0..24 {
-        let head = format!("POST /push/gw-0001/guess-{guess} HTTP/1.1\r\nHost: a");
-        statuses.push(send(&server, &head, b"<DAS><x></DAS>").await.status);
+async fn wrong_keys_are_counted_once_a_request_and_hold_up_no_right_one() {
+    let broken = "<DAS><x></DAS>";
+    for (body, refused) in [(broken, 400), ("<push gateway='gw-0001'/>", 401)] {
+        let server = Server::start().await;
+        let mut statuses = Vec::new();
+        for guess in 0..21 {
+            let head = format!("POST /push/gw-0001/guess-{guess} HTTP/1.1\r\nHost: a");
+            statuses.push(send(&server, &head, body.as_bytes()).await.status);
+        }
+        assert_eq!((&statuses[..20], statuses[20]), ([refused; 20].as_slice(), 429), "{statuses:?}");
+        // Another logger behind the same address goes on.
+        let right = format!("POST /push/gw-0001/{KEY} HTTP/1.1\r\nHost: a");
+        assert_eq!(send(&server, &right, push("1", 0, &[1.0]).as_bytes()).await.status, 200);
+        assert_eq!(send(&server, &right, broken.as_bytes()).await.status, 200);
     }
-    assert_eq!((statuses[0], statuses[23]), (400, 429), "{statuses:?}");
-    // A right guess is not told from a wrong one meanwhile.
-    let reply = send(&server, &format!("POST /push/gw-0001/{KEY} HTTP/1.1\r\nHost: a"), b"<DAS><x></DAS>").await;
-    assert_eq!(reply.status, 429);
 }
 
 #[tokio::test]
 async fn what_a_known_logger_sends_is_kept_however_many_strangers_push() {
     let server = Server::start().await;
+    let broken = LOG.replace("</records>", "");
+    for _ in 0..130 {
+        assert_eq!(send(&server, "POST / HTTP/1.1\r\nHost: a", broken.as_bytes()).await.status, 400);
+    }
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{}", basic("gw-0001", KEY));
-    send(&server, &head, LOG.replace("</records>", "").as_bytes()).await;
-    assert!(server.quarantine().await[0].entry.trusted);
+    assert_eq!(send(&server, &head, broken.as_bytes()).await.status, 200);
+    let kept = server.quarantine().await;
+    // Of strangers at one address 120 in a minute.
+    assert_eq!(kept.iter().map(|row| row.entry.trusted).collect::<Vec<_>>(), [vec![true], vec![false; 120]].concat());
 }
 
 fn packed(document: &str) -> Vec<u8> {

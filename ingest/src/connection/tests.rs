@@ -1,0 +1,64 @@
+//! How much a connection takes at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use heliograph_domain::{ProviderId, ProviderSettings, Timestamp, UnknownGateways};
+use heliograph_store::{Store, StoreUrl};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::sample::power;
+use crate::server::Ingest;
+
+const NOW: Timestamp = Timestamp::clamped(1_795_176_000_000);
+const DAY_MS: i64 = 86_400_000;
+const DOCUMENTS: usize = 6;
+
+/// A server in a folder, a connection to it that nobody looks after, and its peer.
+async fn connection(folder: &Path) -> (Ingest, Box<Connection>, TcpStream) {
+    let store = Store::open(StoreUrl::sqlite(folder)).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
+    let provider = ProviderSettings { unknown_gateways: UnknownGateways::Adopted, ..ProviderSettings::default() };
+    store.settings_save(provider).await.unwrap();
+    let settings = IngestSettings::default();
+    let ingest = Ingest::open(store, settings, &folder.join("spool"), Arc::new(|| NOW)).await.unwrap();
+    let room = RoomForDocuments::new(settings.room, settings.room_per_address);
+    let shared = Shared { intake: Arc::clone(&ingest.intake), room, settings, shutdown: CancellationToken::new() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, address) = listener.accept().await.unwrap();
+    (ingest, Connection::accepted(stream, address, Door::inner(), Arc::new(shared)), peer)
+}
+
+#[tokio::test]
+async fn documents_under_way_are_bounded_by_their_bytes_however_many_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ingest, mut connection, _peer) = connection(folder.path()).await;
+    // History of another gateway is on its way, as much as may be.
+    let history = power("gw-2", NOW, (0..8192).map(|reading| (NOW.plus_millis(-DAY_MS - reading), 1.0)));
+    let turn = ingest.intake.backfill.turn(&history).unwrap().await;
+    let running =
+        tokio::spawn(ingest.run(TcpListener::bind("127.0.0.1:0").await.unwrap(), "test".to_owned(), CancellationToken::new()));
+    let document = format!(
+        "<push gateway=\"gw-1\"><!--{}--><sensor id=\"s\"><reading metric=\"power\" unit=\"W\" time=\"{}\">1</reading></sensor></push>",
+        "x".repeat(60 * 1024),
+        NOW.plus_millis(-DAY_MS),
+    );
+    connection.buffer.extend_from_slice(document.repeat(DOCUMENTS).as_bytes());
+    assert!(connection.frame().is_none());
+    assert_eq!(connection.answers.len(), 2);
+    assert!(connection.answers.gather().now_or_never().is_none(), "they wait for their turn");
+    drop(turn);
+    let mut answered = 0;
+    while answered < DOCUMENTS {
+        let under_way = connection.answers.len();
+        tokio::time::timeout(Duration::from_secs(30), connection.answers.gather()).await.unwrap();
+        connection.answers.write(&mut connection.wire).await.unwrap();
+        answered += under_way - connection.answers.len();
+        assert!(connection.frame().is_none());
+        assert!(connection.answers.len() <= 2);
+    }
+    assert_eq!(connection.answers.bytes(), 0);
+    running.abort();
+}
