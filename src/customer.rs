@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use heliograph_domain::{Commission, Customer, CustomerId, Zone};
-use heliograph_store::{OutboxRow, ProviderStore, StoreError, UserRecord};
+use heliograph_store::{ProviderStore, StoreError, UserRecord};
 use serde_json::json;
 
 use crate::readings::{Format, write_all};
@@ -32,7 +32,7 @@ enum Action {
     /// figures of its gateways within its windows.
     Export(Export),
     /// Erase names and addresses of a customer, its people with their sessions,
-    /// and the mails to them. Its running commissions end. What was measured stays.
+    /// and the mails to them and about it. Its running commissions end. What was measured stays.
     Erase(Erase),
 }
 
@@ -90,7 +90,7 @@ async fn export(args: Export) -> anyhow::Result<ExitCode> {
     all.insert("commissions".to_owned(), described(&store, &commissions).await?.into());
     all.insert("people".to_owned(), people.iter().map(person).collect());
     write_json(&folder.join("customer.json"), &all.into())?;
-    let mails = write_mails(&store, &folder, &customer, &people).await?;
+    let mails = write_mails(&store, &folder, customer.id).await?;
     let zone = store.settings_fetch().await?.zone;
     let mut rollups = 0;
     for name in ["readings", "rollups"] {
@@ -137,12 +137,9 @@ async fn described(store: &ProviderStore, commissions: &[Commission]) -> anyhow:
     Ok(commissions.iter().map(describe).collect())
 }
 
-/// The mails to a customer and its people: a list, and each as it was sent.
-async fn write_mails(store: &ProviderStore, folder: &Path, customer: &Customer, people: &[UserRecord]) -> anyhow::Result<usize> {
-    let theirs = |mail: &OutboxRow| {
-        customer.email.as_ref() == Some(&mail.key.recipient) || people.iter().any(|user| user.email == mail.key.recipient)
-    };
-    let mails: Vec<OutboxRow> = store.outbox_list(usize::MAX >> 1).await?.into_iter().filter(theirs).collect();
+/// The mails of a customer and its people: a list, and each as it was sent.
+async fn write_mails(store: &ProviderStore, folder: &Path, customer: CustomerId) -> anyhow::Result<usize> {
+    let mails = store.outbox_list_by_customer(customer).await?;
     make_folder(&folder.join("mails"))?;
     for mail in &mails {
         let message = store.outbox_fetch(mail.id).await?.message;

@@ -4,9 +4,7 @@
 //! says that it was made, so that a restart, a second replica or a second run
 //! makes it no second time.
 
-use heliograph_domain::{
-    Colour, Commission, Customer, EmailAddress, OutboxId, Period, ProviderSettings, Timestamp, Zone, time_ordered_uuid,
-};
+use heliograph_domain::{Colour, Commission, Customer, OutboxId, Period, ProviderSettings, Timestamp, Zone, time_ordered_uuid};
 use heliograph_report::chart::{ChartOptions, energy_chart};
 use heliograph_report::{CustomerSummary, customer_summary};
 use heliograph_store::{OutboxKey, OutboxNew, ProviderStore, StoreError};
@@ -53,22 +51,13 @@ async fn make_for(run: &Run<'_>, provider: &ProviderSettings, customer: &Custome
     let Some(owned) = Owned::read(run.store, provider, customer, now).await? else { return Ok(0) };
     let mut made = 0;
     for due in due(now, &owned.zone, run.settings.hour) {
-        let key = key(&due, customer, recipient);
+        let key = OutboxKey::about(customer.id, due.report.as_str(), due.period_text(), recipient.clone());
         if owned.covers(due.period) && !run.store.outbox_contains(&key).await? {
             let mail = make(run, provider, (customer, &owned), &due, key, now).await?;
             made += usize::from(run.store.outbox_put(mail).await?);
         }
     }
     Ok(made)
-}
-
-/// The customer is part of the key, because several may share an address.
-fn key(due: &Due, customer: &Customer, recipient: &EmailAddress) -> OutboxKey {
-    OutboxKey {
-        report: format!("{}/{}", due.report.as_str(), customer.id),
-        period: due.period_text(),
-        recipient: recipient.clone(),
-    }
 }
 
 /// What a customer owns now. Who owns nothing gets no mail.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use heliograph_domain::Timestamp;
-use heliograph_store::{OutboxMail, ProviderStore, StoreError};
+use heliograph_store::{OutboxMail, OutboxRow, ProviderStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MailerError;
@@ -20,6 +20,7 @@ const _: () = assert!(LONGEST_SEND.as_millis() < LEASE_MS as u128, "a claim outl
 /// The shortest and the longest time between two attempts.
 const SHORTEST_WAIT_MS: i64 = MINUTE_MS;
 const LONGEST_WAIT_MS: i64 = 6 * 60 * MINUTE_MS;
+const _: () = assert!(LONGEST_WAIT_MS < OutboxRow::LONGEST_WAIT_MS, "a mail that waits is not taken for one put off by mistake");
 /// A mail that did not get through by then is given up.
 const GIVE_UP_AFTER_MS: i64 = 3 * 24 * 60 * MINUTE_MS;
 /// How long a mail on its way may hold up the end of the process.

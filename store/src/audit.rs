@@ -57,11 +57,15 @@ pub struct AuditHead {
 impl AuditHead {
     /// Before the first entry.
     pub const NONE: Self = Self { seq: 0, hash: AuditHash::NONE };
+    /// No trail gets as far as this. What bears a higher number was put there by
+    /// somebody, and nothing follows after it: there would soon be no number left.
+    pub(crate) const FURTHEST: u64 = 1 << 62;
 
     /// Parses `SEQ:HASH`, as it prints.
     ///
     /// # Errors
-    /// When it is not a number, a colon and 64 hexadecimal digits.
+    /// When it is not a number that an entry can have, a colon and 64 hexadecimal
+    /// digits.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let bad = || "must be SEQ:HASH, as audit verify prints it";
         let (seq, hex) = text.split_once(':').ok_or_else(bad)?;
@@ -73,7 +77,8 @@ impl AuditHead {
             let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
             *byte = u8::from_str_radix(digits, 16).map_err(|_| bad())?;
         }
-        Ok(Self { seq: seq.parse().map_err(|_| bad())?, hash: AuditHash(hash) })
+        let seq = seq.parse().ok().filter(|seq| *seq <= Self::FURTHEST).ok_or_else(bad)?;
+        Ok(Self { seq, hash: AuditHash(hash) })
     }
 
     /// The entry that an event becomes after this one.
@@ -226,7 +231,8 @@ mod tests {
     fn heads_read_as_they_print() {
         let head = AuditHead { seq: 6, hash: AuditHash([0xa5; 32]) };
         assert_eq!(AuditHead::parse(&head.to_string()).unwrap(), head);
-        for bad in ["", "1", "1:ab", "x:00", &format!("1:{}é", "0".repeat(62))] {
+        let beyond = format!("{}:{}", u64::MAX, "0".repeat(64));
+        for bad in ["", "1", "1:ab", "x:00", &format!("1:{}é", "0".repeat(62)), &beyond] {
             assert!(AuditHead::parse(bad).is_err(), "{bad}");
         }
     }

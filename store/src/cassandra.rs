@@ -21,6 +21,7 @@ mod device_clock;
 pub(crate) mod document;
 mod failure;
 mod gateway;
+mod host_clock;
 mod lifetime;
 mod mark;
 mod newest;
@@ -100,6 +101,7 @@ struct Inner {
     /// Of what is written without a timestamp of its own.
     stamps: Stamps,
     told: stamping::Told,
+    apart: host_clock::Apart,
     closed: AtomicBool,
     writing: Writing,
     /// What the nodes said last of what acks survive.
@@ -127,6 +129,7 @@ impl Database {
             clock: Clock::system(),
             stamps: Stamps::new(),
             told: stamping::Told::default(),
+            apart: host_clock::Apart::default(),
             closed: AtomicBool::new(false),
             writing: Writing::new(timing),
             ack_known: Mutex::default(),

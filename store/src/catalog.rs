@@ -152,7 +152,12 @@ impl Catalog {
 
     /// The head of the audit trail.
     pub(crate) fn trail_head(&self) -> Option<AuditHead> {
-        self.trail.values().next_back().map(AuditRow::head)
+        self.trail.range(..=AuditHead::FURTHEST).next_back().map(|(_, row)| row.head())
+    }
+
+    /// The number of an entry that somebody put here behind all that there can be.
+    pub(crate) fn trail_stray(&self) -> Option<u64> {
+        self.trail.keys().next_back().copied().filter(|seq| *seq > AuditHead::FURTHEST)
     }
 
     /// The head, where nothing says yet that all of the trail here has been copied to
@@ -220,5 +225,31 @@ impl Catalog {
         records.extend(self.trail.values().cloned().map(Record::Trail));
         records.extend(self.trail_copied.map(Record::TrailCopied));
         records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_somebody_puts_behind_all_numbers_is_no_head() {
+        let event = AuditEvent {
+            at: Timestamp::clamped(0),
+            actor: "operator".to_owned(),
+            action: "gateway.retire".to_owned(),
+            object: "gateway:gw-1".to_owned(),
+            detail: "{}".to_owned(),
+        };
+        let (row, mut catalog) = (AuditHead::NONE.follow(event.clone()), Catalog::default());
+        catalog.apply(Change::Put(Record::Trail(row.clone())));
+        assert_eq!(catalog.trail_stray(), None);
+        for seq in [AuditHead::FURTHEST + 1, u64::MAX] {
+            catalog.apply(Change::Put(Record::Trail(AuditRow { seq, ..row.clone() })));
+            assert_eq!((catalog.trail_head(), catalog.trail_stray()), (Some(row.head()), Some(seq)));
+        }
+        assert!(catalog.follow(event).iter().any(|change| matches!(change, Change::Put(Record::Trail(next)) if next.seq == 2)));
     }
 }

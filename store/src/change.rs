@@ -16,6 +16,10 @@ pub struct Versions {
     pub data: u64,
 }
 
+/// No lease is taken for longer, ms. One that ends later than that from now was
+/// taken by a clock that is far ahead, and holds up nobody: its holder may be dead.
+pub(crate) const LONGEST_LEASE_MS: i64 = 5 * 60_000;
+
 impl ProviderStore {
     /// The change counters.
     ///
@@ -28,7 +32,8 @@ impl ProviderStore {
         }
     }
 
-    /// Takes or renews a lease until `until`; false where somebody else holds it.
+    /// Takes or renews a lease until `until`, five minutes after `now` at most; false
+    /// where somebody else holds it.
     ///
     /// # Errors
     /// When the store cannot be written.

@@ -1,19 +1,23 @@
 //! Customers and their commissions.
 
-use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, GatewayId, Timestamp};
+use std::collections::BTreeSet;
+
+use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, Timestamp};
 use serde_json::json;
 
 use crate::catalog::{Change, Record};
 use crate::error::StoreError;
+use crate::outbox::{OutboxRow, erased_recipient};
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
+use crate::user::UserRecord;
 
 /// What was erased of a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CustomerErasure {
     /// People who signed in for it.
     pub people: usize,
-    /// Mails to it and to them.
+    /// Mails to it and to them, and about it.
     pub mails: usize,
     /// Commissions that ran or were planned.
     pub commissions_ended: usize,
@@ -23,13 +27,46 @@ pub struct CustomerErasure {
     pub left_in_log: bool,
 }
 
+/// Which mails are a customer's.
+#[derive(Debug)]
+pub(crate) struct CustomerMails {
+    customer: CustomerId,
+    /// What it and its people have for an address, and nobody else.
+    addresses: BTreeSet<EmailAddress>,
+}
+
+impl CustomerMails {
+    /// Those of one of all customers, with all people.
+    pub(crate) fn of(id: CustomerId, customers: &[Customer], people: &[UserRecord]) -> Result<Self, StoreError> {
+        let customer = customers.iter().find(|customer| customer.id == id).ok_or(StoreError::NotFound("customer"))?;
+        let (own, others): (Vec<_>, Vec<_>) = people.iter().partition(|person| person.customer == Some(id));
+        let mut addresses: BTreeSet<EmailAddress> = own.into_iter().map(|person| person.email.clone()).collect();
+        addresses.extend(customer.email.clone());
+        for person in others {
+            addresses.remove(&person.email);
+        }
+        for email in customers.iter().filter(|other| other.id != id).filter_map(|other| other.email.as_ref()) {
+            addresses.remove(email);
+        }
+        Ok(Self { customer: id, addresses })
+    }
+
+    /// Whether a mail is one of them: it is about the customer, wherever it went, for
+    /// it names the customer and may have gone to an address of earlier; or it went to
+    /// an address of theirs alone. One that is erased already is nobody's.
+    pub(crate) fn contains(&self, mail: &OutboxRow) -> bool {
+        let erased = || erased_recipient(mail.id).is_ok_and(|nobody| mail.key.recipient == nobody);
+        (mail.key.is_about(self.customer) && !erased()) || self.addresses.contains(&mail.key.recipient)
+    }
+}
+
 impl ProviderStore {
     /// Erases what is personal of a customer: its name and address, its people with
-    /// their sessions and links, recipients, subjects and bodies of mails to them.
-    /// Its commissions end, those that were planned are taken back; that it was
-    /// there and owned what when stays, under its id. So do readings, rollups, the
-    /// audit trail, and the names of gateways and locations. A mail to an address
-    /// that somebody else has too is theirs.
+    /// their sessions and links, recipients, subjects and bodies of mails to them and
+    /// of reports about it, whatever address these went to. Its commissions end, those
+    /// that were planned are taken back; that it was there and owned what when stays,
+    /// under its id. So do readings, rollups, the audit trail, and the names of gateways
+    /// and locations. Any other mail to an address that somebody else has too is theirs.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.

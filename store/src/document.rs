@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
-use heliograph_domain::{Classification, GatewayId, Kind, MetricName, Quantity, SensorId, SensorRole, Timestamp, Unit, classify};
+use heliograph_domain::{
+    Classification, GatewayId, Kind, MetricName, Quantity, SensorId, SensorRole, Timestamp, Unit, classify, suggested_role,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
@@ -73,11 +75,8 @@ pub struct Value {
 
 /// What a new sensor is taken for, by the first of its series.
 pub(crate) fn role_of(sensor: &SensorSeen, series: &SeriesSeen) -> SensorRole {
-    let by_quantity = || {
-        let guess = classify(series.metric.as_str(), &series.unit, SensorRole::Other);
-        SensorRole::suggested_by(series.quantity.unwrap_or(guess.quantity))
-    };
-    sensor.role.or_else(|| SensorRole::recognise(sensor.id.as_str())).or_else(by_quantity).unwrap_or(SensorRole::Other)
+    let suggested = || suggested_role(series.metric.as_str(), &series.unit, series.quantity);
+    sensor.role.or_else(|| SensorRole::recognise(sensor.id.as_str())).or_else(suggested).unwrap_or(SensorRole::Other)
 }
 
 /// What a new series of such a sensor is taken for.

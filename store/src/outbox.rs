@@ -1,7 +1,9 @@
 //! Mails that are due, being sent or sent.
 
-use heliograph_domain::{EmailAddress, OutboxId, Timestamp};
+use heliograph_domain::{CustomerId, EmailAddress, OutboxId, Timestamp};
 
+use crate::archive::tables::Cell;
+use crate::catalog::archive::{Cells, or_null, text, time};
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -15,6 +17,26 @@ pub struct OutboxKey {
     pub period: String,
     /// Who gets it.
     pub recipient: EmailAddress,
+}
+
+impl OutboxKey {
+    /// The key of a report about a customer, who is part of it, because several may
+    /// share an address.
+    #[must_use]
+    pub fn about(customer: CustomerId, report: &str, period: String, recipient: EmailAddress) -> Self {
+        Self { report: format!("{report}/{customer}"), period, recipient }
+    }
+
+    /// Whether the mail is a report about a customer.
+    #[must_use]
+    pub fn is_about(&self, customer: CustomerId) -> bool {
+        self.report.rsplit_once('/').is_some_and(|(_, id)| id == customer.to_string())
+    }
+}
+
+/// The address of nobody that stands in an erased mail.
+pub(crate) fn erased_recipient(id: OutboxId) -> Result<EmailAddress, StoreError> {
+    Ok(EmailAddress::parse(&format!("erased-{id}@erased.invalid"))?)
 }
 
 /// A mail to be sent once.
@@ -91,6 +113,18 @@ pub struct OutboxRow {
     pub sent: Option<Timestamp>,
 }
 
+impl OutboxRow {
+    /// No mail waits longer than this for its next attempt, ms.
+    pub const LONGEST_WAIT_MS: i64 = 24 * 60 * 60_000;
+
+    /// Whether it is to be tried at `now`, if it waits. One that was made by then and
+    /// is due later than anything waits was put off by a clock that was far ahead. A
+    /// mail that is made later yet says that it is `now` which is wrong.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.due <= now || (self.created <= now && self.due > now.plus_millis(Self::LONGEST_WAIT_MS))
+    }
+}
+
 /// A mail claimed for sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxMail {
@@ -98,6 +132,39 @@ pub struct OutboxMail {
     pub row: OutboxRow,
     /// The whole message.
     pub message: Vec<u8>,
+}
+
+impl OutboxMail {
+    /// Its row of an archive.
+    pub(crate) fn archived(self) -> Vec<Cell> {
+        let OutboxRow { id, key, subject, message_id, state, attempts, created, due, outcome, sent } = self.row;
+        vec![
+            text(id),
+            text(key.report),
+            text(key.period),
+            text(key.recipient),
+            text(subject),
+            text(message_id),
+            Cell::Bytes(self.message),
+            time(created),
+            text(state.as_str()),
+            Cell::Int(attempts.into()),
+            time(due),
+            text(outcome),
+            or_null(sent, time),
+        ]
+    }
+
+    /// A mail from such a row.
+    pub(crate) fn unarchived(cells: &mut Cells) -> Result<Self, StoreError> {
+        let id = cells.parse(OutboxId::parse)?;
+        let key = OutboxKey { report: cells.text()?, period: cells.text()?, recipient: cells.parse(EmailAddress::parse)? };
+        let (subject, message_id, message) = (cells.text()?, cells.text()?, cells.bytes()?);
+        let (created, state, attempts) = (cells.time()?, cells.parse(OutboxState::parse)?, cells.small()?);
+        let (due, outcome, sent) = (cells.time()?, cells.text()?, cells.time_or_none()?);
+        let row = OutboxRow { id, key, subject, message_id, state, attempts, created, due, outcome, sent };
+        Ok(Self { row, message })
+    }
 }
 
 impl ProviderStore {
@@ -127,7 +194,9 @@ impl ProviderStore {
     }
 
     /// Claims the mail that is due longest. Until `until` nobody else gets it;
-    /// then it is due again, for the claimer may have died. Counts an attempt.
+    /// then it is due again, for the claimer may have died. Counts an attempt. Where a
+    /// mail was put off for longer than [`OutboxRow::LONGEST_WAIT_MS`], that counts for
+    /// nothing: a clock was wrong.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -181,6 +250,20 @@ impl ProviderStore {
             Backend::Sqlite(db) => db.read(move |connection| sqlite::outbox::list(connection, limit)).await,
             Backend::Cassandra(db) => db.outbox_list(limit).await,
         }
+    }
+
+    /// The mails of a customer, the newest first: reports about it, whoever they went
+    /// to, and what went to an address that nobody but it and its people has.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no such customer.
+    pub async fn outbox_list_by_customer(&self, customer: CustomerId) -> Result<Vec<OutboxRow>, StoreError> {
+        let mut mails = match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::customer::mails(connection, customer)).await?,
+            Backend::Cassandra(db) => db.customer_mails(customer).await?,
+        };
+        mails.sort_by_key(|mail| std::cmp::Reverse((mail.created, mail.id)));
+        Ok(mails)
     }
 
     /// One mail with its message.

@@ -6,7 +6,8 @@ use heliograph_domain::{KeyDigest, QuarantineId, RefusalCode, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::archive::tables::from_hex;
+use crate::archive::tables::{Cell, from_hex};
+use crate::catalog::archive::{Cells, flag, or_null, text, time};
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -33,6 +34,36 @@ pub struct QuarantineNew {
     pub trusted: bool,
 }
 
+impl QuarantineNew {
+    /// Its row of an archive.
+    pub(crate) fn archived(self) -> Vec<Cell> {
+        vec![
+            text(self.id),
+            time(self.received),
+            or_null(self.gateway, text),
+            text(self.address),
+            text(self.code.as_str()),
+            text(self.reason),
+            Cell::Bytes(self.raw),
+            flag(self.trusted),
+        ]
+    }
+
+    /// Something refused, from such a row.
+    pub(crate) fn unarchived(cells: &mut Cells) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: cells.parse(QuarantineId::parse)?,
+            received: cells.time()?,
+            gateway: cells.text_or_none()?,
+            address: cells.text()?,
+            code: cells.parse(RefusalCode::parse)?,
+            reason: cells.text()?,
+            raw: cells.bytes()?,
+            trusted: cells.flag()?,
+        })
+    }
+}
+
 /// Something refused, as it is kept; `raw` is empty in lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantineRow {
@@ -52,9 +83,10 @@ pub struct QuarantineUsage {
 }
 
 impl ProviderStore {
-    /// Entries of trusted gateways kept at most; the oldest make room.
+    /// Entries of trusted gateways kept at most; the oldest of the gateway that has most
+    /// make room.
     pub const QUARANTINE_ROWS: u64 = 10_000;
-    /// Their raw bytes kept at most; the oldest make room.
+    /// Their raw bytes kept at most; the oldest of the gateway that has most bytes make room.
     pub const QUARANTINE_BYTES: u64 = 256 * 1024 * 1024;
     /// Entries of strangers kept at most; the oldest of the address that has most
     /// make room.

@@ -23,6 +23,7 @@ pub(crate) mod location;
 pub(crate) mod log;
 pub(crate) mod mapping;
 pub(crate) mod outbox;
+mod overwrite;
 pub(crate) mod point;
 pub(crate) mod quarantine;
 pub(crate) mod quarter;

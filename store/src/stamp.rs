@@ -55,6 +55,12 @@ impl Stamps {
         self.at_least(WriteStamp::at(received).0)
     }
 
+    /// Begins anew: what was handed out was by a clock that was wrong, and is not to be
+    /// gone on from once it is right.
+    pub fn begin_anew(&self) {
+        self.0.store(i64::MIN, Ordering::Relaxed);
+    }
+
     /// The same for a clock that tells microseconds.
     pub(crate) fn at_least(&self, earliest: i64) -> WriteStamp {
         let rise = |last: i64| last.saturating_add(1).max(earliest);
@@ -80,5 +86,7 @@ mod tests {
         let given = [5, 5, 5, 4, 6].map(|millis| stamps.next(at(millis)).as_micros());
         assert_eq!(given, [5_000, 5_001, 5_002, 5_003, 6_000]);
         assert_eq!(WriteStamp::at(at(5)).as_micros(), 5_000);
+        stamps.begin_anew();
+        assert_eq!(stamps.next(at(3)).as_micros(), 3_000);
     }
 }

@@ -166,6 +166,29 @@ impl ProviderStore {
         }
     }
 
+    /// Compares this machine's clock with those of a cluster's nodes, and says what is
+    /// wrong where they are more than five minutes apart: documents are to be taken by
+    /// no such clock, for it decides which of two pushes is the later one. On a file
+    /// no clock of another machine has a part in that.
+    ///
+    /// # Errors
+    /// When no node tells its time.
+    pub async fn clock_check(&self) -> Result<Option<String>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(None),
+            Backend::Cassandra(db) => db.clock_check(&self.clock).await,
+        }
+    }
+
+    /// What [`Self::clock_check`] said last; `None` where it never could.
+    #[must_use]
+    pub fn clock_known(&self) -> Option<String> {
+        match &self.backend {
+            Backend::Sqlite(_) => None,
+            Backend::Cassandra(db) => db.clock_known(),
+        }
+    }
+
     /// Finishes what is queued and closes the files; later calls fail.
     pub async fn close(&self) {
         match &self.backend {

@@ -61,6 +61,20 @@ pub(crate) fn readable(cells: &[Cell]) -> AuditRow {
     AuditRow { seq: number(cells), at, actor: text(2), action: text(3), object: text(4), detail: text(5), hash }
 }
 
+/// The row of an entry.
+pub(crate) fn archived(entry: AuditRow) -> Vec<Cell> {
+    let AuditRow { seq, at, actor, action, object, detail, hash } = entry;
+    let [actor, action, object, detail] = [actor, action, object, detail].map(Cell::Text);
+    let seq = Cell::Int(i64::try_from(seq).unwrap_or(i64::MAX));
+    vec![seq, Cell::Int(at.as_millis()), actor, action, object, detail, Cell::Bytes(hash.0.to_vec())]
+}
+
+/// Whether a row stands behind all that a trail can have. The entry of the restore says
+/// that it was there; restored, it would be in the way of what follows.
+pub(crate) fn is_stray(cells: &[Cell]) -> bool {
+    number(cells) > AuditHead::FURTHEST
+}
+
 fn number(cells: &[Cell]) -> u64 {
     match cells.first() {
         Some(Cell::Int(seq)) => u64::try_from(*seq).unwrap_or(0),

@@ -10,7 +10,10 @@ use heliograph_domain::Timestamp;
 use scylla::value::CqlTimestamp;
 
 use super::{Database, at};
+use crate::archive::tables::Cell;
+use crate::archive::trail;
 use crate::audit::{AuditFault, AuditHash, AuditHead, AuditRow, AuditVerdict, AuditWalk};
+use crate::catalog::archive::or_null;
 use crate::catalog::{Catalog, month_of};
 use crate::error::StoreError;
 
@@ -103,6 +106,9 @@ impl Database {
         }
         if let Err(fault) = belong(&extents, &catalog) {
             walk.fail(fault);
+        }
+        if let Some(stray) = catalog.trail_stray() {
+            walk.fail(AuditFault::Added(stray));
         }
         Ok(walk.end(catalog.trail_head()))
     }
@@ -202,17 +208,11 @@ fn unsigned(seq: i64) -> u64 {
     u64::try_from(seq).unwrap_or(0)
 }
 
-/// An entry, however much of it is there: of what is not, the hash does not fit.
+/// An entry, however much of it is there.
 fn as_found((seq, when, actor, action, object, detail, hash): Columns) -> AuditRow {
-    AuditRow {
-        seq: unsigned(seq),
-        at: Timestamp::clamped(when.map_or(0, |at| at.0)),
-        actor: actor.unwrap_or_default(),
-        action: action.unwrap_or_default(),
-        object: object.unwrap_or_default(),
-        detail: detail.unwrap_or_default(),
-        hash: hash.and_then(|hash| hash.try_into().ok()).map_or(AuditHash::NONE, AuditHash),
-    }
+    let [actor, action, object, detail] = [actor, action, object, detail].map(|text| or_null(text, Cell::Text));
+    let (when, hash) = (or_null(when, |at| Cell::Int(at.0)), or_null(hash, Cell::Bytes));
+    trail::readable(&[Cell::Int(seq), when, actor, action, object, detail, hash])
 }
 
 fn entry((seq, when, actor, action, object, detail, hash): Columns) -> Result<AuditRow, StoreError> {

@@ -8,7 +8,7 @@ use scylla::value::{CqlTimestamp, CqlValue};
 
 use super::conditional::{applied, conditional};
 use super::{Database, at};
-use crate::change::Versions;
+use crate::change::{LONGEST_LEASE_MS, Versions};
 use crate::error::StoreError;
 
 /// A process says no oftener than this that readings have changed.
@@ -66,11 +66,12 @@ impl Database {
         until: Timestamp,
     ) -> Result<bool, StoreError> {
         let name = format!("lease:{name}");
+        let runs = now.as_millis() + 1..=now.plus_millis(LONGEST_LEASE_MS).as_millis();
         let found = self
             .row::<(Option<String>, Option<CqlTimestamp>)>("SELECT holder, until FROM @.control WHERE name = ?", (&name,))
             .await?;
         match found {
-            Some((Some(other), Some(end))) if other != holder && end.0 > now.as_millis() => Ok(false),
+            Some((Some(other), Some(end))) if other != holder && runs.contains(&end.0) => Ok(false),
             Some((Some(other), Some(end))) => {
                 let cql = "UPDATE @.control SET holder = ?, until = ? WHERE name = ? IF holder = ? AND until = ?";
                 applied(self.execute(cql, (holder, at(until), &name, other, end)).await?)

@@ -9,8 +9,15 @@ use crate::audit::AuditEvent;
 use crate::catalog::{Change, Record};
 use crate::customer::CustomerErasure;
 use crate::error::StoreError;
+use crate::outbox::OutboxRow;
 
 impl Database {
+    /// The mails of a customer.
+    pub(crate) async fn customer_mails(&self, customer: CustomerId) -> Result<Vec<OutboxRow>, StoreError> {
+        let theirs = self.catalog().await?.mails_of_customer(customer)?;
+        Ok(self.outbox_of(&theirs).await?.into_iter().map(|(_, mail)| mail).collect())
+    }
+
     /// Erases a customer: its mails, then what the catalog says of it, then mails that
     /// were put meanwhile. One that is broken off is done by erasing again.
     pub(crate) async fn customer_erase(
@@ -19,8 +26,8 @@ impl Database {
         customer: CustomerId,
         now: Timestamp,
     ) -> Result<CustomerErasure, StoreError> {
-        let addresses = self.catalog().await?.addresses_of_none_but(customer)?;
-        let mut mails = self.outbox_erase(&addresses).await?;
+        let theirs = self.catalog().await?.mails_of_customer(customer)?;
+        let mut mails = self.outbox_erase(&theirs).await?;
         let decided = Arc::new(Mutex::new(Vec::new()));
         let last = Arc::clone(&decided);
         self.change(event, move |catalog| {
@@ -29,7 +36,7 @@ impl Database {
             Ok(changes)
         })
         .await?;
-        mails += self.outbox_erase(&addresses).await?;
+        mails += self.outbox_erase(&theirs).await?;
         let decided = decided.lock().unwrap_or_else(PoisonError::into_inner);
         let people = decided.iter().filter(|change| matches!(change, Change::Remove(Record::Person(_)))).count();
         let of_commission =

@@ -100,7 +100,7 @@ async fn write_as(db: &Database, document: &DocumentWrite, now: Timestamp, again
         by(db, until, write_at_once(db, document, &touched, &batches)).await?;
     } else {
         by(db, until, series::extend(db, &document.gateway, &touched)).await?;
-        write_in_steps(db, document, &batches, again).await?;
+        write_in_steps(db, document, &batches, again, now).await?;
     }
     let today = values.keys().filter(|(time, _)| day_of(*time) == day_of(document.received)).count();
     db.note_growth(&document.gateway, &slicing, document.received, today as u64);
@@ -138,6 +138,7 @@ async fn write_in_steps(
     document: &DocumentWrite,
     batches: &[Batch<'_, '_>],
     again: bool,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     let until = || Instant::now() + db.writing().marks.timing.deadline;
     let steps: Vec<_> = batches.chunks(BATCHES_OF_STEP).collect();
@@ -145,14 +146,19 @@ async fn write_in_steps(
     // Where the oldest readings have expired meanwhile, steps begin elsewhere: of the
     // one that ends where an earlier one was cut short, a part may be missing.
     for step in steps.into_iter().skip(done.saturating_sub(1)) {
-        by(db, until(), write_step(db, document, step)).await?;
+        by(db, until(), write_step(db, document, step, now)).await?;
     }
     by(db, until(), keep_refused(db, document)).await
 }
 
-async fn write_step(db: &Database, document: &DocumentWrite, step: &[Batch<'_, '_>]) -> Result<(), StoreError> {
+/// Writes a step by the settings of its own time: nobody goes by those before for
+/// longer than a step may take, however long the document is.
+async fn write_step(db: &Database, document: &DocumentWrite, step: &[Batch<'_, '_>], now: Timestamp) -> Result<(), StoreError> {
+    let lifetime = db.lifetime_ms().await?;
+    let rows: Vec<_> = step.iter().copied().flatten().filter_map(|row| living(row, lifetime, now)).collect();
+    let step = batches(&rows);
     let Some((last, others)) = step.split_last() else { return Ok(()) };
-    mark::set(db, &document.gateway, times(step), document.received).await?;
+    mark::set(db, &document.gateway, times(&step), document.received).await?;
     // The last batch is there only if all are: it is one write.
     write_batches(db, others, document.stamp).await?;
     write_batches(db, std::slice::from_ref(last), document.stamp).await
@@ -229,6 +235,13 @@ fn rows<'a>(
         Some((*time, (gateway, date, bucket, at, sensor.as_str(), metric.as_str(), unit.as_str(), *value, ttl)))
     };
     values.iter().filter_map(row).collect()
+}
+
+/// A row with the time that it is to live by now.
+fn living<'a>((time, row): &TimedRow<'a>, lifetime: Option<i64>, now: Timestamp) -> Option<TimedRow<'a>> {
+    let mut row = *row;
+    row.8 = ttl_seconds(lifetime, *time, now)?;
+    Some((*time, row))
 }
 
 fn batches<'a, 'b>(rows: &'b [TimedRow<'a>]) -> Vec<Batch<'a, 'b>> {

@@ -3,8 +3,6 @@
 //! put up that lead to it: one among what waits, one in the month it was made in,
 //! one by its id. They go by themselves where no mail follows.
 
-use std::collections::BTreeSet;
-
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use heliograph_domain::{EmailAddress, OutboxId, Timestamp};
 use scylla::DeserializeRow;
@@ -15,8 +13,9 @@ use uuid::Uuid;
 use super::conditional::applied;
 use super::{Database, at};
 use crate::catalog::month_of;
+use crate::customer::CustomerMails;
 use crate::error::StoreError;
-use crate::outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState};
+use crate::outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState, erased_recipient};
 
 /// What waits.
 const WAITING: &str = "waiting";
@@ -145,9 +144,10 @@ impl Database {
     pub(crate) async fn outbox_claim(&self, now: Timestamp, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
         let cql = "SELECT place, due, TTL(due) FROM @.outbox WHERE part = ?";
         let mut signs: Vec<(String, Option<CqlTimestamp>, Option<i32>)> = self.all(cql, (WAITING,)).await?;
-        signs.retain(|(_, due, _)| due.is_some_and(|due| due.0 <= now.as_millis()));
+        let waits = now.as_millis() + 1..=now.plus_millis(OutboxRow::LONGEST_WAIT_MS).as_millis();
+        signs.retain(|(_, due, _)| due.is_some_and(|due| !waits.contains(&due.0)));
         signs.sort_by_key(|(_, due, _)| due.map(|due| due.0));
-        for (part, _, ttl) in signs {
+        for (part, due, ttl) in signs {
             // A sign without a mail is of one that is just being put, or never was.
             let Some(row) = self.mail_row(&part).await? else { continue };
             if ttl.is_some() {
@@ -155,8 +155,10 @@ impl Database {
             }
             if row.state != OutboxState::Waiting {
                 self.take_sign(WAITING, &part).await?;
-            } else if row.due > now {
-                self.put_sign(WAITING, &part, &part, row.due, NO_TTL).await?;
+            } else if !row.is_due(now) {
+                if due != Some(at(row.due)) {
+                    self.put_sign(WAITING, &part, &part, row.due, NO_TTL).await?;
+                }
             } else if let Some(mail) = self.claim_mail(&part, row, until).await? {
                 return Ok(Some(mail));
             }
@@ -275,17 +277,25 @@ impl Database {
         Ok(())
     }
 
-    /// Erases recipient, subject and text of all mails to some addresses; answers how
+    /// The mails of a customer, and the partitions that they stand in.
+    pub(super) async fn outbox_of(&self, theirs: &CustomerMails) -> Result<Vec<(String, OutboxRow)>, StoreError> {
+        let lookup = |part: String| async move {
+            let row = self.mail_row(&part).await?.filter(|row| theirs.contains(row));
+            Ok::<_, StoreError>(row.map(|row| (part, row)))
+        };
+        let places = self.outbox_places().await?;
+        let found: Vec<Option<_>> = stream::iter(places).map(lookup).buffered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Erases recipient, subject and text of all mails of a customer; answers how
     /// many there were. A mail stands under a digest of its recipient, so each is
     /// kept anew under its id and then removed.
-    pub(super) async fn outbox_erase(&self, addresses: &BTreeSet<EmailAddress>) -> Result<usize, StoreError> {
-        let mut erased = 0;
-        for part in self.outbox_places().await? {
-            let Some(row) = self.mail_row(&part).await? else { continue };
-            if !addresses.contains(&row.key.recipient) {
-                continue;
-            }
-            let recipient = EmailAddress::parse(&format!("erased-{}@erased.invalid", row.id))?;
+    pub(super) async fn outbox_erase(&self, theirs: &CustomerMails) -> Result<usize, StoreError> {
+        let found = self.outbox_of(theirs).await?;
+        let erased = found.len();
+        for (part, row) in found {
+            let recipient = erased_recipient(row.id)?;
             let state = if row.state == OutboxState::Waiting { OutboxState::GivenUp } else { row.state };
             let (id, key) = (row.id, OutboxKey { recipient, ..row.key });
             let row = OutboxRow { key, state, subject: "erased".to_owned(), outcome: String::new(), ..row };
@@ -294,7 +304,6 @@ impl Database {
             self.take_sign(&by_id(id), &part).await?;
             // Conditional, as what was written there: its timestamps are the cluster's.
             self.execute("DELETE FROM @.outbox WHERE part = ? AND place = 'mail' IF EXISTS", (&part,)).await?;
-            erased += 1;
         }
         Ok(erased)
     }

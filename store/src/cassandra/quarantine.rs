@@ -7,7 +7,8 @@
 //! What is deleted leaves a trace in its partition for an hour, and a partition
 //! that is full of them cannot be read. So the oldest of a list go as a range, which
 //! leaves one trace whatever it holds; and where those of a crowd have to go from
-//! its middle, only so many do in a minute: what comes beyond that is not kept.
+//! its middle, only so many do in a minute: what strangers send beyond that is not
+//! kept, for what others do the oldest of all go.
 
 mod ledger;
 
@@ -19,9 +20,8 @@ use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
 pub(super) use self::ledger::Ledger;
-use self::ledger::{Gone, Key, MINUTE, Share, Weight};
+use self::ledger::{Gone, Key, Leaving, MINUTE, Share, Weight};
 use super::{Database, at};
-use crate::address::host_of;
 use crate::error::StoreError;
 use crate::quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage, is_held};
 
@@ -73,7 +73,7 @@ impl Columns {
 impl Database {
     pub(crate) async fn quarantine_add(&self, entry: &QuarantineNew, presented: Option<KeyDigest>) -> Result<(), StoreError> {
         let share = Share::of(entry.trusted);
-        let Some(gone) = self.note(share, entry).await? else {
+        let Some(leaving) = self.note(share, entry).await? else {
             tracing::debug!(address = entry.address, "no room for what a stranger had refused");
             return Ok(());
         };
@@ -90,13 +90,11 @@ impl Database {
         self.put_piece(&part, entry, first).await?;
         self.put_entry(&part, entry).await?;
         self.put_entry(share.part(), entry).await?;
-        match (share, gone.last()) {
-            (Share::Trusted, Some((last, _))) => self.remove_until(share, *last).await?,
-            _ => {
-                for (key, bytes) in gone {
-                    self.remove_entry(share, key, bytes).await?;
-                }
-            }
+        if let Some(last) = leaving.until {
+            self.remove_until(share, last).await?;
+        }
+        for (key, bytes) in leaving.single {
+            self.remove_entry(share, key, bytes).await?;
         }
         self.data_changed();
         Ok(())
@@ -192,7 +190,7 @@ impl Database {
 
     /// Enters an entry into the ledger; answers what has to go for it, or that it is
     /// not to be kept.
-    async fn note(&self, share: Share, entry: &QuarantineNew) -> Result<Option<Vec<Gone>>, StoreError> {
+    async fn note(&self, share: Share, entry: &QuarantineNew) -> Result<Option<Leaving>, StoreError> {
         let mut ledger = self.inner.ledger.lock().await;
         if ledger.read.is_none_or(|read| read.elapsed() > LEDGER_AGE) {
             match self.read_ledger().await {
@@ -207,13 +205,11 @@ impl Database {
         }
         let key = (entry.received, entry.id.as_uuid());
         let held_for = entry.gateway.clone().filter(|_| is_held(entry));
-        let weight = Weight { host: host_of(&entry.address), held_for, bytes: entry.raw.len() as u64 };
+        let crowd = share.crowd(&entry.address, entry.gateway.as_deref());
+        let (weight, now) = (Weight { crowd, held_for, bytes: entry.raw.len() as u64 }, Instant::now());
         Ok(match share {
-            Share::Strangers => ledger.admit_stranger(key, weight, Instant::now()),
-            Share::Trusted => {
-                ledger.trusted.add(key, weight);
-                Some(ledger.trusted.without_oldest(share.max()))
-            }
+            Share::Strangers => ledger.admit_stranger(key, weight, now).map(|single| Leaving { until: None, single }),
+            Share::Trusted => Some(ledger.admit_trusted(key, weight, now)),
         })
     }
 
@@ -227,9 +223,10 @@ impl Database {
             for (received, id, address, gateway, code, bytes) in rows {
                 let (Some(address), Some(bytes)) = (address, bytes) else { continue };
                 let is_held = share == Share::Strangers && code == RefusalCode::UnknownGateway.as_str();
+                let crowd = share.crowd(&address, gateway.as_deref());
                 let held_for = gateway.filter(|_| is_held);
                 let bytes = u64::try_from(bytes).unwrap_or_default();
-                let weight = Weight { host: host_of(&address), held_for, bytes };
+                let weight = Weight { crowd, held_for, bytes };
                 ledger.share(share).add((Timestamp::clamped(received.0), id), weight);
             }
         }

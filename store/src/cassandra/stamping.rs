@@ -39,7 +39,7 @@ pub(super) fn is_conditional(cql: &str) -> bool {
 /// How far nodes' clocks may be apart: more than the protocol of marks allows them.
 const APART: Duration = Duration::from_secs(30);
 /// How many times nodes are asked where one is further ahead: by chance another answers.
-const ASKED: usize = 5;
+pub(super) const ASKED: usize = 5;
 
 /// The last time that a node told, in microseconds, and when that was.
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ impl Database {
     }
 
     /// The time that a node tells, in microseconds.
-    async fn told(&self) -> Result<i64, StoreError> {
+    pub(super) async fn told(&self) -> Result<i64, StoreError> {
         // Boxed: what asks is itself a part of what is asked with.
         let now: Option<(CqlTimeuuid,)> = Box::pin(self.row("SELECT now() FROM system.local", ())).await?;
         let told = now.and_then(|(now,)| micros(now.into()));

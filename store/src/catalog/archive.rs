@@ -6,7 +6,7 @@ use std::vec::IntoIter;
 
 use heliograph_domain::{
     Commission, CommissionId, CredentialId, Customer, CustomerId, EmailAddress, GatewayId, GatewayState, KeyDigest, Location,
-    LocationId, OutboxId, Position, QuarantineId, RefusalCode, TimeWindow, Timestamp, UserId, UserRole, Zone,
+    LocationId, Position, TimeWindow, Timestamp, UserId, UserRole, Zone,
 };
 
 use super::{Catalog, Credential, Gateway, Person, Record};
@@ -15,8 +15,6 @@ use crate::credential::{CERTIFICATE, KEY_END};
 use crate::device_clock::CLOCK_CORRECTION;
 use crate::error::StoreError;
 use crate::gateway::{GatewayRecord, Placement};
-use crate::outbox::{OutboxKey, OutboxMail, OutboxRow, OutboxState};
-use crate::quarantine::QuarantineNew;
 use crate::user::UserRecord;
 
 /// Kinds of bodies that archives hold; others belong to one backend.
@@ -268,31 +266,6 @@ impl Record {
     }
 }
 
-/// A mail from its row.
-pub(crate) fn read_mail(cells: &mut Cells) -> Result<OutboxMail, StoreError> {
-    let id = cells.parse(OutboxId::parse)?;
-    let key = OutboxKey { report: cells.text()?, period: cells.text()?, recipient: cells.parse(EmailAddress::parse)? };
-    let (subject, message_id, message) = (cells.text()?, cells.text()?, cells.bytes()?);
-    let (created, state, attempts) = (cells.time()?, cells.parse(OutboxState::parse)?, cells.small()?);
-    let (due, outcome, sent) = (cells.time()?, cells.text()?, cells.time_or_none()?);
-    let row = OutboxRow { id, key, subject, message_id, state, attempts, created, due, outcome, sent };
-    Ok(OutboxMail { row, message })
-}
-
-/// Something refused, from its row.
-pub(crate) fn read_refused(cells: &mut Cells) -> Result<QuarantineNew, StoreError> {
-    Ok(QuarantineNew {
-        id: cells.parse(QuarantineId::parse)?,
-        received: cells.time()?,
-        gateway: cells.text_or_none()?,
-        address: cells.text()?,
-        code: cells.parse(RefusalCode::parse)?,
-        reason: cells.text()?,
-        raw: cells.bytes()?,
-        trusted: cells.flag()?,
-    })
-}
-
 fn settings(settings: &heliograph_domain::ProviderSettings) -> Option<Vec<Cell>> {
     Some(vec![text("provider"), Cell::Text(serde_json::to_string(settings).ok()?)])
 }
@@ -328,9 +301,6 @@ fn read_location(cells: &mut Cells) -> Result<Record, StoreError> {
 
 /// The row of a gateway, with what was last heard of it.
 pub(crate) fn gateway(heard: &GatewayRecord) -> Vec<Cell> {
-    // No document that it sent is later than the end of the millisecond in which
-    // the last one came.
-    let stamp = |seen: Timestamp| Cell::Int(seen.as_millis() * 1000 + 999);
     vec![
         text(&heard.id),
         or_null(heard.label.as_ref(), text),
@@ -339,8 +309,14 @@ pub(crate) fn gateway(heard: &GatewayRecord) -> Vec<Cell> {
         or_null(heard.last_seen, time),
         or_null(heard.last_seen, |_| text(heard.last_address.as_deref().unwrap_or_default())),
         or_null(heard.last_seen, |_| Cell::Int(i64::try_from(heard.documents).unwrap_or(i64::MAX))),
-        or_null(heard.last_seen, stamp),
+        or_null(heard.last_seen, |seen| Cell::Int(stamp_of(seen))),
     ]
+}
+
+/// The stamp of the last document of a gateway, µs, where only the millisecond is known
+/// in which it came: none that it sent is later than the end of that.
+pub(crate) fn stamp_of(seen: Timestamp) -> i64 {
+    seen.as_millis() * 1000 + 999
 }
 
 /// What a backend keeps of a gateway beside the catalog.

@@ -1,10 +1,9 @@
 //! Customers and what they own: the rules.
 
-use std::collections::BTreeSet;
-
-use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, TimeWindow, Timestamp};
+use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, GatewayId, TimeWindow, Timestamp};
 
 use super::{Catalog, Change, Decision, Record};
+use crate::customer::CustomerMails;
 use crate::error::StoreError;
 
 impl Catalog {
@@ -48,19 +47,9 @@ impl Catalog {
         Ok(vec![Change::Remove(Record::Commission(commission.clone()))])
     }
 
-    /// The addresses of a customer and its people that nobody else has.
-    pub(crate) fn addresses_of_none_but(&self, id: CustomerId) -> Result<BTreeSet<EmailAddress>, StoreError> {
-        let customer = self.customers.get(&id).ok_or(StoreError::NotFound("customer"))?;
-        let (own, others): (Vec<_>, Vec<_>) = self.people.values().partition(|person| person.record.customer == Some(id));
-        let mut addresses: BTreeSet<EmailAddress> = own.into_iter().map(|person| person.record.email.clone()).collect();
-        addresses.extend(customer.email.clone());
-        for person in others {
-            addresses.remove(&person.record.email);
-        }
-        for email in self.customers.values().filter(|other| other.id != id).filter_map(|other| other.email.as_ref()) {
-            addresses.remove(email);
-        }
-        Ok(addresses)
+    /// Which mails are a customer's.
+    pub(crate) fn mails_of_customer(&self, id: CustomerId) -> Result<CustomerMails, StoreError> {
+        CustomerMails::of(id, &self.customers_by_name(), &self.people_by_email())
     }
 
     /// Takes out what is personal of a customer; its commissions end.

@@ -10,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 use super::frame::Extent;
 use super::{Batch, frame, gateway, quarter};
 use crate::archive::tables::{Cell, Table, Type};
+use crate::archive::trail;
 use crate::archive::write::ArchiveWriter;
+use crate::catalog::archive::stamp_of;
 use crate::error::StoreError;
 use crate::rollup::series::Slot;
 
@@ -230,14 +232,19 @@ fn dump_table(
 
 /// The columns of a table that a row has.
 pub(super) fn cells(row: &Row<'_>, table: &Table) -> Result<Vec<Cell>, StoreError> {
-    let found = row.as_ref().column_count();
-    let mut cells = Vec::with_capacity(table.columns.len());
-    for (index, (_, kind)) in table.columns.iter().take(found).enumerate() {
-        // What somebody did to the trail keeps nobody from an archive, which says so.
-        let of_trail = table.name.starts_with("audit");
-        cells.push(if of_trail { as_found(row.get_ref(index)?, *kind) } else { cell(row, index, *kind)? });
+    let columns = table.columns.iter().take(row.as_ref().column_count()).enumerate();
+    // What somebody did to the trail keeps nobody from an archive, which says so.
+    match table.name {
+        "audit" => {
+            let found: Vec<Cell> = columns.map(|(index, _)| as_found(row, index)).collect::<Result<_, _>>()?;
+            Ok(trail::archived(trail::readable(&found)))
+        }
+        "audit_head" => Ok(vec![match as_found(row, 0)? {
+            head @ Cell::Text(_) => head,
+            _ => Cell::Text(String::new()),
+        }]),
+        _ => columns.map(|(index, (_, kind))| cell(row, index, *kind)).collect(),
     }
-    Ok(cells)
 }
 
 /// A table and the query that reads it.
@@ -259,17 +266,15 @@ fn cell(row: &Row<'_>, index: usize, kind: Type) -> Result<Cell, StoreError> {
     })
 }
 
-/// A value of the audit trail; of another type than any release has written, it is
-/// given as one that its hash does not fit.
-fn as_found(value: ValueRef<'_>, kind: Type) -> Cell {
-    match (kind, value) {
-        (Type::Int, ValueRef::Integer(number)) => Cell::Int(number),
-        (Type::Int, _) => Cell::Int(0),
-        (Type::Bytes, ValueRef::Blob(bytes)) => Cell::Bytes(bytes.to_owned()),
-        (Type::Bytes, _) => Cell::Bytes(Vec::new()),
-        (_, ValueRef::Text(text)) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
-        _ => Cell::Text(String::new()),
-    }
+/// A value, of whatever type it is.
+fn as_found(row: &Row<'_>, index: usize) -> Result<Cell, StoreError> {
+    Ok(match row.get_ref(index)? {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(number) => Cell::Int(number),
+        ValueRef::Real(number) => Cell::Real(number),
+        ValueRef::Text(text) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => Cell::Bytes(bytes.to_owned()),
+    })
 }
 
 /// What is first, last and latest of the series of the gateway under way.
@@ -318,8 +323,10 @@ pub(crate) fn insert(connection: &Connection, table: &Table, cells: &[Cell]) -> 
         StoreError::Conflict(problem) => StoreError::Archive(format!("a row of {} does not fit: {problem}", table.name)),
         error => error,
     };
-    if table.name == "readings" {
-        return insert_frame(connection, cells);
+    match table.name {
+        "readings" => return insert_frame(connection, cells),
+        "audit" if trail::is_stray(cells) => return Ok(()),
+        _ => {}
     }
     let Some(sql) = SQL.iter().find(|sql| sql.table == table.name) else { return Ok(()) };
     let mut statement = connection.prepare_cached(sql.insert)?;
@@ -387,7 +394,16 @@ fn insert_extent(connection: &Connection, cells: &[Cell]) -> Result<(), StoreErr
     let stored: Option<Vec<u8>> = query.query_row([number], |row| row.get(0)).optional()?;
     let mut data = stored.unwrap_or_default();
     data.extend(frame::pack_extents(&[extent]));
-    connection.prepare_cached("UPDATE latest SET data = ?2 WHERE gateway = ?1")?.execute(rusqlite::params![number, data])?;
+    let changed =
+        connection.prepare_cached("UPDATE latest SET data = ?2 WHERE gateway = ?1")?.execute(rusqlite::params![number, data])?;
+    if changed == 0 {
+        // Archives of clusters may not say when a gateway was heard that they have readings of.
+        let first_seen = "SELECT first_seen FROM gateway WHERE number = ?1";
+        let seen: i64 = connection.prepare_cached(first_seen)?.query_row([number], |row| row.get(0))?;
+        connection
+            .prepare_cached("INSERT INTO latest (gateway, seen, address, documents, stamp, data) VALUES (?1, ?3, '', 1, ?4, ?2)")?
+            .execute(rusqlite::params![number, data, seen, stamp_of(Timestamp::clamped(seen))])?;
+    }
     Ok(())
 }
 
@@ -406,4 +422,34 @@ pub(crate) fn complete(batch: &mut Batch<'_>) -> Result<(), StoreError> {
     batch.config_changed();
     batch.data_changed();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::schema;
+    use crate::url::AckLevel;
+
+    #[test]
+    fn a_series_is_known_though_nothing_says_when_its_gateway_was_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = schema::open_migrated(&folder.path().join("sunrise.db"), AckLevel::ProcessCrash).unwrap();
+        let text = |text: &str| Cell::Text(text.to_owned());
+        let add = |table: &str, cells: &[Cell]| insert(&connection, Table::find(table).unwrap(), cells).unwrap();
+        let (gateway, null) = (text("gw-1"), || Cell::Null);
+        add("gateways", &[gateway.clone(), null(), text("active"), Cell::Int(1), null(), null(), null(), null()]);
+        add("sensors", &[gateway.clone(), text("s"), null(), text("other"), Cell::Int(0), null()]);
+        for slot in [0, 1] {
+            let name = [gateway.clone(), Cell::Int(slot), text("s"), text(&format!("power-{slot}")), text("W")];
+            let meaning = [text("gauge"), text("power"), Cell::Int(0)];
+            let extent = [Cell::Int(5), Cell::Int(9 + slot), Cell::Int(9), Cell::Real(1.5)];
+            add("series", &[&name[..], &meaning, &extent].concat());
+        }
+        let latest = "SELECT seen, stamp, data FROM latest";
+        let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?));
+        let (seen, stamp, data): (i64, i64, _) = connection.query_row(latest, [], row).unwrap();
+        assert_eq!((seen, stamp), (1, 1_999));
+        let last: Vec<i64> = frame::unpack_extents(&data).unwrap().iter().map(|extent| extent.last.as_millis()).collect();
+        assert_eq!(last, [9, 10]);
+    }
 }

@@ -32,11 +32,18 @@ pub(crate) fn append(batch: &Batch<'_>, event: AuditEvent) -> Result<(), StoreEr
 }
 
 /// What the next entry follows after. Where somebody has taken the head away, it is
-/// chained to nothing, so that the gap can be seen for ever after.
+/// chained to nothing, so that the gap can be seen for ever after. A row that somebody
+/// put behind all numbers is passed over, and so is one whose next is taken.
 pub(crate) fn last(connection: &Connection) -> Result<AuditHead, StoreError> {
-    let newest: u64 = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM audit")?.query_row([], |row| row.get(0))?;
+    let newest: Option<u64> = connection
+        .prepare_cached(
+            "SELECT seq FROM audit AS newest WHERE seq BETWEEN 1 AND ?1
+             AND NOT EXISTS (SELECT 1 FROM audit WHERE seq = newest.seq + 1) ORDER BY seq DESC LIMIT 1",
+        )?
+        .query_row([AuditHead::FURTHEST], |row| row.get(0))
+        .optional()?;
     let head = head(connection)?.unwrap_or(AuditHead::NONE);
-    Ok(AuditHead { seq: head.seq.max(newest), hash: head.hash })
+    Ok(AuditHead { seq: head.seq.max(newest.unwrap_or(0)), hash: head.hash })
 }
 
 pub(crate) fn insert(connection: &Connection, row: &AuditRow) -> Result<(), StoreError> {
@@ -92,11 +99,7 @@ pub(crate) fn verify(connection: &Connection, noted: Option<AuditHead>) -> Resul
 }
 
 /// The same within a transaction that is open already.
-pub(crate) fn verify_within(connection: &Connection) -> Result<AuditVerdict, StoreError> {
-    walk(connection, None)
-}
-
-fn walk(connection: &Connection, noted: Option<AuditHead>) -> Result<AuditVerdict, StoreError> {
+pub(crate) fn walk(connection: &Connection, noted: Option<AuditHead>) -> Result<AuditVerdict, StoreError> {
     let mut query = connection.prepare("SELECT seq, at, actor, action, object, detail, hash FROM audit ORDER BY seq")?;
     let mut rows = query.query([])?;
     let mut walk = AuditWalk::new(noted);

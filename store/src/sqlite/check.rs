@@ -264,7 +264,7 @@ fn span_is_sum(connection: &Connection, number: i64, slot: Slot, step: SpanStep,
 }
 
 fn trail(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
-    if let Some(fault) = audit::verify_within(connection)?.fault {
+    if let Some(fault) = audit::walk(connection, None)?.fault {
         findings.add("audit", "", fault);
     }
     Ok(())

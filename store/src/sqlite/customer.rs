@@ -3,16 +3,19 @@
 use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Batch, gateway};
-use crate::customer::CustomerErasure;
+use super::{Batch, gateway, outbox, overwrite, user};
+use crate::customer::{CustomerErasure, CustomerMails};
 use crate::error::StoreError;
+use crate::outbox::OutboxRow;
 
 pub(crate) fn save(batch: &mut Batch<'_>, customer: &Customer) -> Result<(), StoreError> {
-    batch.connection.execute(
-        "INSERT INTO customer (id, name, email) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET name = excluded.name, email = excluded.email",
-        params![customer.id.to_string(), customer.name, customer.email.as_ref().map(EmailAddress::as_str)],
-    )?;
+    overwrite::wholly(batch.connection, || {
+        batch.connection.execute(
+            "INSERT INTO customer (id, name, email) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET name = excluded.name, email = excluded.email",
+            params![customer.id.to_string(), customer.name, customer.email.as_ref().map(EmailAddress::as_str)],
+        )
+    })?;
     batch.config_changed();
     Ok(())
 }
@@ -100,34 +103,26 @@ pub(crate) fn commissions(
     Ok(commissions)
 }
 
-/// The mails to addresses of a customer or its people that nobody else has.
-const THEIR_MAILS: &str = "
-recipient IN (SELECT email FROM customer WHERE id = ?1 UNION SELECT email FROM user WHERE customer = ?1)
-AND recipient NOT IN (SELECT email FROM user WHERE customer IS NOT ?1)
-AND recipient NOT IN (SELECT email FROM customer WHERE id <> ?1 AND email IS NOT NULL)";
+/// The mails of a customer.
+pub(crate) fn mails(connection: &Connection, customer: CustomerId) -> Result<Vec<OutboxRow>, StoreError> {
+    let theirs = CustomerMails::of(customer, &list(connection, None)?, &user::list(connection, None, None)?)?;
+    outbox::select(connection, |mail| theirs.contains(mail))
+}
 
 pub(crate) fn erase(batch: &mut Batch<'_>, customer: CustomerId, now: Timestamp) -> Result<CustomerErasure, StoreError> {
     if list(batch.connection, Some(customer))?.is_empty() {
         return Err(StoreError::NotFound("customer"));
     }
-    // What is overwritten and deleted is to be gone from the file too.
-    let before: i64 = batch.connection.pragma_query_value(None, "secure_delete", |row| row.get(0))?;
-    batch.connection.pragma_update(None, "secure_delete", true)?;
-    let erased = erase_rows(batch.connection, customer, now);
-    batch.connection.pragma_update(None, "secure_delete", before)?;
     batch.config_changed();
-    erased
+    overwrite::wholly(batch.connection, || erase_rows(batch.connection, customer, now))
 }
 
 fn erase_rows(connection: &Connection, customer: CustomerId, now: Timestamp) -> Result<CustomerErasure, StoreError> {
     let id = customer.to_string();
-    let mails = connection.execute(
-        &format!(
-            "UPDATE outbox SET recipient = 'erased-' || id || '@erased.invalid', subject = 'erased', message = x'', outcome = '',
-             state = CASE WHEN state = 'waiting' THEN 'given-up' ELSE state END WHERE {THEIR_MAILS}"
-        ),
-        [&id],
-    )?;
+    let mails = mails(connection, customer)?;
+    for mail in &mails {
+        outbox::erase(connection, mail)?;
+    }
     let people = connection.execute("DELETE FROM user WHERE customer = ?1", [&id])?;
     let planned =
         connection.execute("DELETE FROM ownership WHERE customer = ?1 AND start >= ?2", params![id, now.as_millis()])?;
@@ -136,5 +131,5 @@ fn erase_rows(connection: &Connection, customer: CustomerId, now: Timestamp) -> 
         params![id, now.as_millis()],
     )?;
     connection.execute("UPDATE customer SET name = 'erased', email = NULL WHERE id = ?1", [&id])?;
-    Ok(CustomerErasure { people, mails, commissions_ended: planned + running, left_in_log: true })
+    Ok(CustomerErasure { people, mails: mails.len(), commissions_ended: planned + running, left_in_log: true })
 }

@@ -3,9 +3,9 @@
 use heliograph_domain::{EmailAddress, OutboxId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::Batch;
+use super::{Batch, overwrite};
 use crate::error::StoreError;
-use crate::outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState};
+use crate::outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState, erased_recipient};
 
 pub(crate) fn put(batch: &mut Batch<'_>, mail: &OutboxNew) -> Result<bool, StoreError> {
     let added = batch.connection.execute(
@@ -33,14 +33,18 @@ pub(crate) fn contains(connection: &Connection, key: &OutboxKey) -> Result<bool,
 }
 
 pub(crate) fn claim(batch: &mut Batch<'_>, now: Timestamp, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
-    let id: Option<String> = batch
-        .connection
-        .prepare_cached(
-            "UPDATE outbox SET due = ?2, attempts = attempts + 1
-             WHERE id = (SELECT id FROM outbox WHERE state = 'waiting' AND due <= ?1 ORDER BY due, id LIMIT 1) RETURNING id",
-        )?
-        .query_row(params![now.as_millis(), until.as_millis()], |row| row.get(0))
-        .optional()?;
+    // As `OutboxRow::is_due` has it.
+    let longest = now.plus_millis(OutboxRow::LONGEST_WAIT_MS);
+    let mut claim = batch.connection.prepare_cached(
+        "UPDATE outbox SET due = ?2, attempts = attempts + 1
+         WHERE id = (SELECT id FROM outbox WHERE state = 'waiting' AND (due <= ?1 OR (created <= ?1 AND due > ?3))
+                     ORDER BY due, id LIMIT 1) RETURNING id",
+    )?;
+    // A mail is written anew, elsewhere where its length changes.
+    let id: Option<String> = overwrite::wholly(batch.connection, || {
+        let times = params![now.as_millis(), until.as_millis(), longest.as_millis()];
+        claim.query_row(times, |row| row.get(0)).optional()
+    })?;
     let Some(id) = id else { return Ok(None) };
     fetch(batch.connection, OutboxId::parse(&id)?).map(Some)
 }
@@ -53,10 +57,12 @@ pub(crate) fn settle(
     at: Timestamp,
 ) -> Result<(), StoreError> {
     let sent = (state == OutboxState::Sent).then(|| at.as_millis());
-    let changed = batch.connection.execute(
-        "UPDATE outbox SET state = ?2, outcome = ?3, due = ?4, sent = ?5 WHERE id = ?1 AND state = 'waiting'",
-        params![id.to_string(), state.as_str(), outcome, at.as_millis(), sent],
-    )?;
+    let changed = overwrite::wholly(batch.connection, || {
+        batch.connection.execute(
+            "UPDATE outbox SET state = ?2, outcome = ?3, due = ?4, sent = ?5 WHERE id = ?1 AND state = 'waiting'",
+            params![id.to_string(), state.as_str(), outcome, at.as_millis(), sent],
+        )
+    })?;
     batch.config_changed();
     // A sender that was held up may find its mail settled by another: that stands.
     if changed == 1 { Ok(()) } else { fetch(batch.connection, id).map(|_| ()) }
@@ -73,6 +79,28 @@ pub(crate) fn list(connection: &Connection, limit: usize) -> Result<Vec<OutboxRo
         mails.push(mail(row)?);
     }
     Ok(mails)
+}
+
+/// The mails that somebody wants, read one after the other.
+pub(crate) fn select(connection: &Connection, wanted: impl Fn(&OutboxRow) -> bool) -> Result<Vec<OutboxRow>, StoreError> {
+    let mut query = connection.prepare(&format!("SELECT {COLUMNS} FROM outbox"))?;
+    let mut rows = query.query([])?;
+    let mut mails = Vec::new();
+    while let Some(row) = rows.next()? {
+        mails.extend(Some(mail(row)?).filter(&wanted));
+    }
+    Ok(mails)
+}
+
+/// Takes recipient, subject and text out of a mail, which is never sent then.
+pub(crate) fn erase(connection: &Connection, mail: &OutboxRow) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE outbox SET recipient = ?2, subject = 'erased', message = x'', outcome = '',
+             state = CASE WHEN state = 'waiting' THEN 'given-up' ELSE state END WHERE id = ?1",
+        )?
+        .execute(params![mail.id.to_string(), erased_recipient(mail.id)?.as_str()])?;
+    Ok(())
 }
 
 pub(crate) fn fetch(connection: &Connection, id: OutboxId) -> Result<OutboxMail, StoreError> {

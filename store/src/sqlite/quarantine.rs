@@ -10,30 +10,31 @@ use crate::error::StoreError;
 use crate::quarantine::{PRESENTED, QuarantineNew, QuarantineRow, QuarantineUsage, is_held, parse_presented};
 use crate::store::ProviderStore;
 
+/// The id of an entry, and its bytes.
+type Entry = (String, i64);
+
 /// A share of the quarantine, with its own bounds.
 struct Share {
     rows: &'static str,
     bytes: &'static str,
     max: QuarantineUsage,
-    /// Whether the oldest of all makes room, else that of the host that has most.
-    by_age: bool,
+    /// Which of its entries makes room: for their number or, where this is false, their bytes.
+    first: fn(&Connection, bool) -> Result<Entry, StoreError>,
 }
 
 const TRUSTED: Share = Share {
     rows: "quarantine_rows_trusted",
     bytes: "quarantine_bytes_trusted",
     max: QuarantineUsage { rows: ProviderStore::QUARANTINE_ROWS, bytes: ProviderStore::QUARANTINE_BYTES },
-    by_age: true,
+    first: first_of_gateways,
 };
 const STRANGERS: Share = Share {
     rows: "quarantine_rows_strangers",
     bytes: "quarantine_bytes_strangers",
     max: QuarantineUsage { rows: ProviderStore::STRANGERS_ROWS, bytes: ProviderStore::STRANGERS_BYTES },
-    by_age: false,
+    first: |connection, _| first_of_crowd(connection, OF_STRANGERS, &[]),
 };
 
-/// The entries of the share that goes by age.
-const OLDEST: &str = "SELECT id, bytes FROM quarantine WHERE trusted = 1 ORDER BY received, id LIMIT 1";
 /// The entries of strangers.
 const OF_STRANGERS: &str = "FROM quarantine WHERE trusted = 0";
 /// What is held of one gateway that nobody knows.
@@ -65,10 +66,7 @@ impl Share {
             if now.rows <= self.max.rows && now.bytes <= self.max.bytes {
                 return Ok(());
             }
-            let (id, bytes) = match self.by_age {
-                true => batch.connection.prepare_cached(OLDEST)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?,
-                false => first_of_crowd(batch.connection, OF_STRANGERS, &[])?,
-            };
+            let (id, bytes) = (self.first)(batch.connection, now.rows > self.max.rows)?;
             self.delete(batch, &id, bytes)?;
         }
     }
@@ -96,7 +94,7 @@ impl Share {
 
 /// Of some entries the one that makes room, with its bytes: the oldest of the host
 /// that has most.
-fn first_of_crowd(connection: &Connection, which: &str, params: &[&dyn ToSql]) -> Result<(String, i64), StoreError> {
+fn first_of_crowd(connection: &Connection, which: &str, params: &[&dyn ToSql]) -> Result<Entry, StoreError> {
     let mut query = connection.prepare_cached(&format!("SELECT address, bytes, id {which} ORDER BY received, id"))?;
     let mut rows = query.query(params)?;
     let mut entries = Vec::new();
@@ -105,6 +103,17 @@ fn first_of_crowd(connection: &Connection, which: &str, params: &[&dyn ToSql]) -
         entries.push((host, row.get(1)?, (row.get(2)?, row.get(1)?)));
     }
     crowds_first(entries).next().ok_or(StoreError::NotFound("quarantine entry"))
+}
+
+/// Of the entries of gateways that had proved themselves the one that makes room, with
+/// its bytes: the oldest of the gateway that has most of what there is too much of.
+fn first_of_gateways(connection: &Connection, by_number: bool) -> Result<Entry, StoreError> {
+    let most = if by_number { "count(*)" } else { "sum(bytes)" };
+    // The sign keeps SQLite to the index that has all of this.
+    let crowd = format!("SELECT gateway FROM quarantine WHERE +trusted = 1 GROUP BY gateway ORDER BY {most} DESC LIMIT 1");
+    let gateway: Option<String> = connection.prepare_cached(&crowd)?.query_row([], |row| row.get(0))?;
+    let oldest = "SELECT id, bytes FROM quarantine WHERE trusted = 1 AND gateway IS ?1 ORDER BY received, id LIMIT 1";
+    Ok(connection.prepare_cached(oldest)?.query_row([gateway], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
 pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew, presented: Option<KeyDigest>) -> Result<(), StoreError> {

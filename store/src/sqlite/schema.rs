@@ -18,7 +18,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
-use super::{BUSY_TIMEOUT, log};
+use super::{BUSY_TIMEOUT, log, overwrite};
 use crate::error::StoreError;
 use crate::url::AckLevel;
 
@@ -262,6 +262,7 @@ pub(super) fn open(path: &Path, ack: AckLevel) -> Result<Connection, StoreError>
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    overwrite::set_up(&connection)?;
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)

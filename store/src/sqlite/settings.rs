@@ -4,7 +4,7 @@ use heliograph_domain::{ProviderSettings, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Batch;
-use crate::change::Versions;
+use crate::change::{LONGEST_LEASE_MS, Versions};
 use crate::error::StoreError;
 
 pub(crate) fn fetch(connection: &Connection) -> Result<Option<ProviderSettings>, StoreError> {
@@ -44,9 +44,15 @@ pub(crate) fn take_lease(
         .connection
         .prepare_cached(
             "INSERT INTO lease (name, holder, until) VALUES (?1, ?2, ?4)
-             ON CONFLICT DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE holder = ?2 OR until <= ?3",
+             ON CONFLICT DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE holder = ?2 OR until <= ?3 OR until > ?5",
         )?
-        .execute(params![name, holder, now.as_millis(), until.as_millis()])?;
+        .execute(params![
+            name,
+            holder,
+            now.as_millis(),
+            until.as_millis(),
+            now.plus_millis(LONGEST_LEASE_MS).as_millis()
+        ])?;
     Ok(taken == 1)
 }
 

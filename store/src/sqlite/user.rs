@@ -3,7 +3,7 @@
 use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Batch;
+use super::{Batch, overwrite};
 use crate::error::StoreError;
 use crate::user::{SessionRow, UserRecord};
 
@@ -71,7 +71,8 @@ pub(crate) fn set_password(batch: &mut Batch<'_>, user: UserId, hash: &str) -> R
 }
 
 pub(crate) fn delete(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {
-    let deleted = batch.connection.execute("DELETE FROM user WHERE id = ?1", [user.to_string()])?;
+    let delete = || batch.connection.execute("DELETE FROM user WHERE id = ?1", [user.to_string()]);
+    let deleted = overwrite::wholly(batch.connection, delete)?;
     batch.config_changed();
     if deleted == 1 { Ok(()) } else { Err(StoreError::NotFound("user")) }
 }

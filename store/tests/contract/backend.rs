@@ -84,6 +84,7 @@ where
     T: Future<Output = ()>,
 {
     for backend in ALL {
+        println!("on {backend:?}");
         test(backend.fresh()).await;
     }
 }

@@ -18,12 +18,22 @@ fn address(text: &str) -> EmailAddress {
 }
 
 async fn mail(store: &ProviderStore, number: u128, to: &str) {
+    let key = OutboxKey { report: "daily".into(), period: format!("2026-06-{number:02}"), recipient: address(to) };
+    put(store, number, key).await;
+}
+
+async fn report(store: &ProviderStore, number: u128, about: CustomerId, to: &str) {
+    put(store, number, OutboxKey::about(about, "daily", format!("2026-06-{number:02}"), address(to))).await;
+}
+
+async fn put(store: &ProviderStore, number: u128, key: OutboxKey) {
     let mail = OutboxNew {
         id: OutboxId::new(Uuid::from_u128(number)),
-        key: OutboxKey { report: "daily".into(), period: format!("2026-06-{number:02}"), recipient: address(to) },
+        key,
         subject: "Good day Frieda Niemand".into(),
         message_id: format!("<{number}@x>"),
-        message: b"Dear Frieda Niemand".to_vec(),
+        // Longer than a page of a file.
+        message: b"Dear Frieda Niemand".repeat(500),
         created: minute(0),
         due: minute(0),
     };
@@ -109,6 +119,34 @@ async fn what_is_personal_is_erased_and_what_was_measured_stays() {
 }
 
 #[tokio::test]
+async fn a_report_about_a_customer_is_theirs_wherever_it_went() {
+    on_every_backend(|store| async move {
+        let customer = fill(&store).await;
+        let other = Customer { id: CustomerId::new(Uuid::from_u128(2)), name: "Otto".into(), email: None };
+        store.customer_save(other.clone()).await.unwrap();
+        // To an address that it has no longer, and to one that somebody else has too.
+        report(&store, 4, customer, "former@niemand.example").await;
+        report(&store, 5, customer, "shared@x.example").await;
+        report(&store, 6, other.id, "former@niemand.example").await;
+        let theirs = store.outbox_list_by_customer(customer).await.unwrap();
+        let numbers: Vec<u128> = theirs.iter().map(|mail| mail.id.as_uuid().as_u128()).collect();
+        assert_eq!(numbers, [5, 4, 2, 1]);
+
+        assert_eq!(store.customer_erase(customer, minute(100)).await.unwrap().mails, 4);
+        for mail in store.outbox_list(9).await.unwrap() {
+            let kept = [3, 6].contains(&mail.id.as_uuid().as_u128());
+            assert_eq!(store.outbox_fetch(mail.id).await.unwrap().message.is_empty(), !kept, "{mail:?}");
+            assert_eq!(mail.key.recipient.as_str().ends_with("@erased.invalid"), !kept, "{mail:?}");
+        }
+        assert!(store.outbox_list_by_customer(customer).await.unwrap().is_empty());
+        assert_eq!(store.customer_erase(customer, minute(101)).await.unwrap().mails, 0, "once is enough");
+        let nobody = CustomerId::new(Uuid::from_u128(9));
+        assert!(matches!(store.outbox_list_by_customer(nobody).await, Err(StoreError::NotFound(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn no_byte_of_an_erased_name_stays_in_the_file() {
     let folder = tempfile::TempDir::new().unwrap();
     let root = Store::open(StoreUrl::sqlite(folder.path())).unwrap();
@@ -119,6 +157,15 @@ async fn no_byte_of_an_erased_name_stays_in_the_file() {
     let role = Store::open(StoreUrl::sqlite(folder.path())).unwrap().provider(store.provider()).unwrap();
     assert_eq!(role.customer_list().await.unwrap().len(), 1);
     assert_eq!(held(folder.path()), [true; 3]);
+    // What was overwritten and deleted before the erasing is gone with it.
+    for attempt in 1..4 {
+        let claimed = store.outbox_claim(minute(attempt), minute(attempt + 1)).await.unwrap().unwrap();
+        store.outbox_retry(claimed.row.id, "451 later", minute(attempt + 1)).await.unwrap();
+    }
+    person(&store, 13, ("Frieda Niemand", "gone@niemand.example"), Some(customer)).await;
+    store.user_delete(UserId::new(Uuid::from_u128(13))).await.unwrap();
+    let now = store.customer_fetch(customer).await.unwrap();
+    store.customer_save(Customer { name: "Anna".into(), ..now }).await.unwrap();
     let erased = store.customer_erase(customer, minute(100)).await.unwrap();
     assert!(!erased.left_in_log);
     assert_eq!(held(folder.path()), [false; 3], "while both have the file open");

@@ -67,3 +67,21 @@ async fn a_mail_is_tried_again_or_given_up() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_mail_that_a_clock_far_ahead_put_off_is_due_now() {
+    on_every_backend(|store| async move {
+        let (day, year) = (24 * 60, 365 * 24 * 60);
+        store.outbox_put(mail(1, "a")).await.unwrap();
+        let id = store.outbox_claim(minute(year), minute(year + 5)).await.unwrap().unwrap().row.id;
+        // Whoever is behind all mails is wrong and takes none that is another's.
+        assert_eq!(store.outbox_claim(minute(-year), minute(5 - year)).await.unwrap(), None);
+        let claimed = store.outbox_claim(minute(1), minute(6)).await.unwrap().unwrap();
+        assert_eq!((claimed.row.id, claimed.row.attempts, claimed.row.due), (id, 2, minute(6)));
+        assert_eq!(store.outbox_claim(minute(2), minute(7)).await.unwrap(), None);
+        store.outbox_retry(id, "451 later", minute(6 + day)).await.unwrap();
+        assert_eq!(store.outbox_claim(minute(6), minute(11)).await.unwrap(), None, "it may wait for so long");
+        assert!(store.outbox_claim(minute(5), minute(10)).await.unwrap().is_some());
+    })
+    .await;
+}

@@ -10,7 +10,8 @@ use heliograph_store::{AuditPolicy, ProviderStore, StoreError, WindowRollup};
 use uuid::Uuid;
 
 use crate::archive::{GATEWAYS, clocked, create, fill, restore};
-use crate::backend::{Backend, document, gateway, minute, power};
+use crate::backend::{self, Backend, document, gateway, minute, power};
+use crate::cluster::administer;
 
 const ALL: TimeWindow = TimeWindow::ALWAYS;
 
@@ -92,6 +93,34 @@ async fn a_provider_moves_from_a_file_to_a_cluster() {
 #[tokio::test]
 async fn a_provider_moves_from_a_cluster_to_a_file() {
     move_over(Backend::Cassandra, Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn readings_of_a_gateway_move_though_nothing_says_when_it_was_heard() {
+    let source = Backend::Cassandra.fresh();
+    source.document_write(power("gw-1", &[(1, 1.0), (500, 2.0)])).await.unwrap();
+    let said = source.sensor_list(&gateway("gw-1")).await.unwrap();
+    assert_eq!((said[0].series[0].first, said.len()), (Some(minute(1)), 1));
+    // As it is where a process was killed within a second of a gateway's first document.
+    assert_eq!(source.gateway_fetch(&gateway("gw-1")).await.unwrap().documents, 1);
+    // A count that is deleted would come back: nodes count on from what was there.
+    for what in ["DELETE seen, address FROM @.series", "UPDATE @.pushed SET documents = documents - 1"] {
+        let cql = what.replace("@.", &format!("provider_{}.", source.provider()));
+        administer(format!("{cql} WHERE gateway = 'gw-1'"));
+    }
+    assert_eq!(source.gateway_fetch(&gateway("gw-1")).await.unwrap().last_seen, None);
+    let (_, archive) = create(&source).await;
+    for backend in backend::ALL {
+        let target = backend.fresh();
+        restore(&target, archive.clone()).await.unwrap();
+        assert_eq!(target.gateway_fetch(&gateway("gw-1")).await.unwrap().last_seen, Some(minute(500)), "{backend:?}");
+        assert_eq!(target.sensor_list(&gateway("gw-1")).await.unwrap(), said, "{backend:?}");
+        target.document_write(power("gw-1", &[(600, 3.0)])).await.unwrap();
+        let sensors = target.sensor_list(&gateway("gw-1")).await.unwrap();
+        assert_eq!(sensors[0].series[0].first, Some(minute(1)), "{backend:?}: what came before counts on");
+        let windows = windows(&target).await;
+        assert!(windows[0].first().is_some_and(|window| window.start == minute(0)), "{backend:?}: {windows:?}");
+    }
 }
 
 /// Windows made of nothing but the readings that a store has.

@@ -117,3 +117,17 @@ async fn a_lease_has_one_holder_until_it_ends() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_lease_of_a_clock_that_is_far_ahead_holds_up_nobody() {
+    on_every_backend(|store| async move {
+        let year = 365 * 24 * 60;
+        assert!(store.lease_take("rollup", "a", minute(year), minute(year + 1)).await.unwrap());
+        assert!(store.lease_take("rollup", "b", minute(0), minute(5)).await.unwrap());
+        assert!(!store.lease_take("rollup", "c", minute(0), minute(1)).await.unwrap(), "one that ends in time holds");
+        // Whoever is ahead takes it again, and holds up nobody again.
+        assert!(store.lease_take("rollup", "a", minute(year), minute(year + 1)).await.unwrap());
+        assert!(store.lease_take("rollup", "c", minute(0), minute(1)).await.unwrap());
+    })
+    .await;
+}

@@ -1,7 +1,7 @@
 //! The quarantine.
 
 use heliograph_domain::{QuarantineId, RefusalCode};
-use heliograph_store::{DocumentWrite, ProviderStore, QuarantineNew, QuarantineUsage, StoreError};
+use heliograph_store::{DocumentWrite, ProviderStore, QuarantineNew, QuarantineRow, QuarantineUsage, StoreError};
 use uuid::Uuid;
 
 use crate::backend::{minute, on_every_backend, power};
@@ -90,16 +90,22 @@ async fn a_document_with_refused_readings_is_stored_with_them_in_one_go() {
 }
 
 #[tokio::test]
-async fn the_oldest_make_room() {
+async fn the_oldest_of_the_gateway_that_fills_the_quarantine_make_room() {
     on_every_backend(|store| async move {
-        let big = ProviderStore::QUARANTINE_BYTES as usize / 4;
+        let numbers = |rows: Vec<QuarantineRow>| rows.iter().map(|row| row.entry.id.as_uuid().as_u128()).collect::<Vec<_>>();
+        // Another one has more entries, and older ones.
         for number in 1..=6 {
+            let other = QuarantineNew { gateway: Some("gw-2".into()), ..refused(number, vec![]) };
+            store.quarantine_add(other).await.unwrap();
+        }
+        let big = ProviderStore::QUARANTINE_BYTES as usize / 4;
+        for number in 7..=12 {
             store.quarantine_add(refused(number, vec![0; big])).await.unwrap();
         }
         let usage = store.quarantine_usage().await.unwrap();
-        assert_eq!((usage.rows, usage.bytes), (4, ProviderStore::QUARANTINE_BYTES));
-        let kept = store.quarantine_list(None, 10).await.unwrap();
-        assert_eq!(kept.last().map(|row| row.entry.id), Some(refused(3, vec![]).id));
+        assert_eq!((usage.rows, usage.bytes), (10, ProviderStore::QUARANTINE_BYTES));
+        let kept = store.quarantine_list(None, 20).await.unwrap();
+        assert_eq!(numbers(kept), [12, 11, 10, 9, 6, 5, 4, 3, 2, 1]);
     })
     .await;
 }

@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use heliograph_domain::Timestamp;
 use heliograph_store::Store;
 
+use crate::backend::{ALL, Backend};
 use crate::cluster::{self, url_at};
 use crate::refusals::refused;
 use crate::relay::{EXECUTE, Fate, Frame, relay};
@@ -70,5 +72,19 @@ async fn of_two_processes_whoever_writes_later_wins_however_soon_that_is() {
         row.entry.reason = format!("round {round}");
         writer.quarantine_revise(&row).await.unwrap();
         assert_eq!(reader.quarantine_fetch(added.id).await.unwrap().entry.reason, row.entry.reason);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_does_not_go_with_the_nodes_is_wrong_until_it_does() {
+    let machine = || Timestamp::from(jiff::Timestamp::now());
+    for backend in ALL {
+        for apart in [365 * 86_400_000, -600_000] {
+            let store = backend.fresh();
+            let fault = store.with_clock(move || machine().plus_millis(apart)).clock_check().await.unwrap();
+            assert_eq!(fault.is_some(), matches!(backend, Backend::Cassandra), "{backend:?}: {fault:?}");
+            assert_eq!(store.clock_known(), fault, "{backend:?}: all handles know of it");
+            assert_eq!(store.clock_check().await.unwrap(), None, "{backend:?}: it was set right");
+        }
     }
 }

@@ -49,6 +49,10 @@ async fn the_first_entry_that_is_not_as_it_was_written_is_named() {
         ("DELETE FROM audit WHERE seq = 3; UPDATE audit SET seq = seq - 1 WHERE seq > 3", changed(3)),
         ("INSERT INTO audit SELECT 7, at, actor, action, object, detail, hash FROM audit WHERE seq = 6", changed(7)),
         ("INSERT INTO audit SELECT 0, at, actor, action, object, detail, hash FROM audit WHERE seq = 1", changed(0)),
+        (
+            "UPDATE audit SET seq = 9223372036854775807 WHERE seq = 6",
+            Some(AuditFault::Missing { from: 6, to: i64::MAX as u64 - 1 }),
+        ),
         ("DELETE FROM setting WHERE name = 'audit_head'", Some(AuditFault::NoHead)),
         ("UPDATE setting SET value = 'gone' WHERE name = 'audit_head'", Some(AuditFault::NoHead)),
         ("UPDATE setting SET value = replace(value, '6:', '4:') WHERE name = 'audit_head'", Some(AuditFault::BeyondHead(5))),
@@ -68,6 +72,23 @@ async fn a_cut_trail_is_still_found_after_the_next_change() {
         connection.execute_batch(cut).unwrap();
         store.gateway_rename(&GatewayId::parse("gw-1").unwrap(), None).await.unwrap();
         assert!(store.audit_verify(None).await.unwrap().fault.is_some(), "{cut}");
+    }
+}
+
+#[tokio::test]
+async fn entries_that_stand_behind_all_numbers_keep_nobody_from_changing_anything() {
+    let furthest = 1_u64 << 62;
+    for numbers in [vec![i64::MAX as u64], vec![furthest], vec![furthest, furthest + 1], vec![furthest - 1, furthest]] {
+        let folder = TempDir::new().unwrap();
+        let (store, connection) = trail(&folder).await;
+        for number in &numbers {
+            let copy = "INSERT INTO audit SELECT ?1, at, actor, action, object, detail, hash FROM audit WHERE seq = 6";
+            connection.execute(copy, [number]).unwrap();
+        }
+        for label in ["Roof", "Barn", "Shed"] {
+            store.gateway_rename(&GatewayId::parse("gw-1").unwrap(), Some(label.to_owned())).await.unwrap();
+        }
+        assert!(store.audit_verify(None).await.unwrap().fault.is_some(), "{numbers:?}");
     }
 }
 

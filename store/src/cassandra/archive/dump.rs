@@ -30,6 +30,7 @@ use super::super::{Database, mark, pulse, reading, rollup, series, span};
 use super::{ROWS_AT_ONCE, Registered, SeriesRow};
 use crate::archive::Part;
 use crate::archive::tables::{Cell, Table, to_hex};
+use crate::archive::trail;
 use crate::audit::AuditRow;
 use crate::catalog::Catalog;
 use crate::catalog::archive::{self as cells, flag, or_null, text, time};
@@ -137,9 +138,12 @@ impl Dump<'_> {
         let mut heard = self.db.gateway_list().await?;
         heard.retain(|gateway| self.catalog.gateways.contains_key(&gateway.id));
         for gateway in &mut heard {
-            // The counter may be behind.
-            let stored = self.catalog.gateways.get(&gateway.id).is_some_and(|gateway| gateway.stored);
-            gateway.documents = gateway.documents.max(stored.into());
+            // Where a process was killed the counter may be behind, and of a gateway whose
+            // first documents had just come nothing says when it was heard.
+            if self.catalog.gateways.get(&gateway.id).is_some_and(|gateway| gateway.stored) {
+                gateway.documents = gateway.documents.max(1);
+                gateway.last_seen.get_or_insert(gateway.first_seen);
+            }
         }
         self.rows("gateways", heard.iter().map(cells::gateway).collect()).await
     }
@@ -222,23 +226,7 @@ impl Dump<'_> {
         let mut found = std::pin::pin!(found.buffered(MAILS_AT_ONCE));
         while let Some(mail) = found.try_next().await? {
             let Some(mail) = mail else { continue };
-            let row = mail.row;
-            self.row(vec![
-                text(row.id),
-                text(row.key.report),
-                text(row.key.period),
-                text(row.key.recipient),
-                text(row.subject),
-                text(row.message_id),
-                Cell::Bytes(mail.message),
-                time(row.created),
-                text(row.state.as_str()),
-                Cell::Int(row.attempts.into()),
-                time(row.due),
-                text(row.outcome),
-                or_null(row.sent, time),
-            ])
-            .await?;
+            self.row(mail.archived()).await?;
         }
         Ok(())
     }
@@ -263,17 +251,7 @@ impl Dump<'_> {
                 Err(StoreError::NotFound(_)) => continue,
                 Err(error) => return Err(error),
             };
-            self.row(vec![
-                text(entry.id),
-                time(entry.received),
-                or_null(entry.gateway, text),
-                text(entry.address),
-                text(entry.code.as_str()),
-                text(entry.reason),
-                Cell::Bytes(entry.raw),
-                flag(entry.trusted),
-            ])
-            .await?;
+            self.row(entry.archived()).await?;
         }
         Ok(())
     }
@@ -302,10 +280,8 @@ impl Dump<'_> {
         self.rows("audit_head", head.iter().map(|head| vec![text(head)]).collect()).await
     }
 
-    async fn entry(&mut self, AuditRow { seq, at, actor, action, object, detail, hash }: AuditRow) -> Result<(), StoreError> {
-        let seq = Cell::Int(i64::try_from(seq).unwrap_or(i64::MAX));
-        let texts = [actor, action, object, detail].map(Cell::Text);
-        self.row([seq, time(at)].into_iter().chain(texts).chain([Cell::Bytes(hash.0.to_vec())]).collect()).await
+    async fn entry(&mut self, entry: AuditRow) -> Result<(), StoreError> {
+        self.row(trail::archived(entry)).await
     }
 
     async fn readings(&mut self) -> Result<(), StoreError> {

@@ -112,3 +112,18 @@ async fn a_document_that_was_written_in_part_goes_on_where_it_was() {
     assert!(write_as(&db, &document, document.received, true).await.unwrap());
     remove(&db).await;
 }
+
+#[tokio::test]
+async fn each_step_of_a_long_document_goes_by_the_settings_of_its_own_time() {
+    let [db]: [Database; 1] = openings(Timing::default()).await;
+    let document = long_document(100);
+    let (names, now) = (series::names(&document).unwrap(), document.received);
+    let slicing = db.slicing(&document.gateway).await.unwrap();
+    // Begun while readings were kept for a year; meanwhile they are kept for ever.
+    let rows = super::rows(&document, &distinct(&document, &names), &slicing, Some(365 * DAY_MS), now);
+    assert!(rows.iter().all(|(_, row)| row.8 > 0));
+    write_in_steps(&db, &document, &batches(&rows), false, now).await.unwrap();
+    let lives: Vec<(Option<i32>,)> = db.all("SELECT TTL(value) FROM @.reading", ()).await.unwrap();
+    assert_eq!(lives, vec![(None,); 100]);
+    remove(&db).await;
+}

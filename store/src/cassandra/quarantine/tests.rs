@@ -8,7 +8,7 @@ use crate::cassandra::trial::{openings, remove};
 use crate::store::ProviderStore;
 
 fn weight(host: &str) -> Weight {
-    Weight { host: host.to_owned(), held_for: None, bytes: 4 }
+    Weight { crowd: host.to_owned(), held_for: None, bytes: 4 }
 }
 
 fn key(number: u128) -> Key {
@@ -36,6 +36,25 @@ fn a_flood_of_strangers_deletes_so_much_a_minute_and_no_more() {
     // The next minute is another one.
     let later = now + MINUTE;
     assert!(ledger.admit_stranger(key(20_000), weight(&crowd(0)), later).is_some());
+}
+
+#[test]
+fn a_gateway_that_fills_the_quarantine_makes_others_go_only_beyond_so_many_a_minute() {
+    let full = ProviderStore::QUARANTINE_ROWS as u128;
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    ledger.admit_trusted(key(0), weight("quiet"), now);
+    for number in 1..full {
+        assert_eq!(ledger.admit_trusted(key(number), weight("loud"), now), Leaving::default());
+    }
+    for number in 0..100 {
+        let own = Leaving { until: None, single: vec![(key(1 + number), 4)] };
+        assert_eq!(ledger.admit_trusted(key(full + number), weight("loud"), now), own);
+    }
+    let oldest = Leaving { until: Some(key(0)), single: Vec::new() };
+    assert_eq!(ledger.admit_trusted(key(full + 100), weight("loud"), now), oldest);
+    // Its own that are the oldest of all go like that in any minute.
+    let oldest = Leaving { until: Some(key(101)), single: Vec::new() };
+    assert_eq!(ledger.admit_trusted(key(full + 101), weight("loud"), now + MINUTE), oldest);
 }
 
 #[test]

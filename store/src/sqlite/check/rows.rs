@@ -12,13 +12,14 @@ use serde::de::DeserializeOwned;
 use super::super::{archive, correction, mapping, point, quarter, record, span};
 use super::Findings;
 use crate::archive::tables::{Cell, Table};
-use crate::catalog::archive::{Cells, read_mail, read_refused};
+use crate::catalog::archive::Cells;
 use crate::catalog::{Catalog, Change};
 use crate::credential::{CERTIFICATE, CREDENTIAL_USE, KEY_END, KeyEnd, Registered, Use};
 use crate::device_clock::{CLOCK_CORRECTION, CLOCK_SAMPLES, Corrected};
 use crate::error::StoreError;
+use crate::outbox::OutboxMail;
 use crate::point::binding_key;
-use crate::quarantine::{PRESENTED, parse_presented};
+use crate::quarantine::{PRESENTED, QuarantineNew, parse_presented};
 
 /// A table as archives name it and as the file does, and the columns that say
 /// which row it is.
@@ -54,11 +55,11 @@ pub(super) fn set_up(connection: &Connection, findings: &mut Findings) -> Result
     each(connection, findings, &place("series", "series", 2), |table, cells| series(&catalog, table, cells))?;
     each(connection, findings, &place("mails", "outbox", 1), |table, cells| {
         let id = cells.first().cloned();
-        same_id(id.as_ref(), &read_mail(&mut Cells::of(table, cells))?.row.id)
+        same_id(id.as_ref(), &OutboxMail::unarchived(&mut Cells::of(table, cells))?.row.id)
     })?;
     each(connection, findings, &place("quarantine", "quarantine", 1), |table, cells| {
         let id = cells.first().cloned();
-        same_id(id.as_ref(), &read_refused(&mut Cells::of(table, cells))?.id)
+        same_id(id.as_ref(), &QuarantineNew::unarchived(&mut Cells::of(table, cells))?.id)
     })
 }
 

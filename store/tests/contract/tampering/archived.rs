@@ -56,6 +56,11 @@ async fn comes_in_everywhere(archive: &[u8], fault: AuditFault) {
     }
 }
 
+/// The last number that a row of a file can have, and an entry that bears it.
+const LAST: u64 = i64::MAX as u64;
+const BEHIND_ALL: &str =
+    "INSERT INTO audit SELECT 9223372036854775807, at, actor, action, object, detail, hash FROM audit WHERE seq = 6";
+
 #[tokio::test]
 async fn an_archive_of_a_tampered_trail_is_written_and_says_what_is_wrong() {
     let missing = |from, to| AuditFault::Missing { from, to };
@@ -68,6 +73,21 @@ async fn an_archive_of_a_tampered_trail_is_written_and_says_what_is_wrong() {
         ("DELETE FROM audit", missing(1, 6)),
         ("DELETE FROM setting WHERE name = 'audit_head'", AuditFault::Changed(7)),
         ("UPDATE setting SET value = 'gone' WHERE name = 'audit_head'", AuditFault::Changed(7)),
+        // Numbers after which there is none, or soon none.
+        (BEHIND_ALL, missing(8, LAST - 1)),
+        (
+            "UPDATE setting SET value = replace(value, '6:', '9223372036854775807:') WHERE name = 'audit_head'",
+            AuditFault::Changed(7),
+        ),
+        (
+            "UPDATE setting SET value = replace(value, '6:', '18446744073709551615:') WHERE name = 'audit_head'",
+            AuditFault::Changed(7),
+        ),
+        (
+            r#"UPDATE audit SET action = 'archive.restore', detail = '{"audit_fault":"x","after":"18446744073709551615:'
+             || lower(hex(hash)) || '"}' WHERE seq = 3"#,
+            AuditFault::Changed(3),
+        ),
     ];
     for (sql, fault) in table {
         let folder = TempDir::new().unwrap();
@@ -87,6 +107,7 @@ async fn an_archive_of_a_tampered_file_comes_in_where_somebody_asks_for_it() {
         ("UPDATE audit SET actor = 'user:nobody', hash = x'00' WHERE seq = 3", AuditFault::Changed(3)),
         ("DELETE FROM audit WHERE seq IN (1, 4)", AuditFault::Missing { from: 1, to: 1 }),
         ("DELETE FROM audit WHERE seq >= 5", AuditFault::Missing { from: 5, to: 6 }),
+        (BEHIND_ALL, AuditFault::Missing { from: 8, to: LAST - 1 }),
     ] {
         let folder = TempDir::new().unwrap();
         let (store, connection) = trail(&folder).await;

@@ -11,11 +11,12 @@ use super::super::super::{Database, mark, pulse};
 use super::{FIRST, Known, Restore};
 use crate::archive::tables::{Cell, Table};
 use crate::archive::trail;
-use crate::catalog::archive::{Cells, RESPAN, read_heard, read_mail, read_refused};
+use crate::catalog::archive::{Cells, RESPAN, read_heard};
 use crate::catalog::{Change, Record};
 use crate::credential::{CREDENTIAL_USE, Use};
 use crate::error::StoreError;
-use crate::quarantine::{PRESENTED, parse_presented};
+use crate::outbox::OutboxMail;
+use crate::quarantine::{PRESENTED, QuarantineNew, parse_presented};
 use crate::stamp::WriteStamp;
 
 impl Restore<'_> {
@@ -113,19 +114,22 @@ impl Restore<'_> {
 
     pub(super) async fn mail(&mut self, table: &'static Table, row: Vec<Cell>) -> Result<(), StoreError> {
         let mut cells = Cells::of(table, row);
-        let mail = read_mail(&mut cells)?;
+        let mail = OutboxMail::unarchived(&mut cells)?;
         let db = self.db.clone();
         self.write(async move { db.outbox_restore(mail).await }).await
     }
 
     pub(super) async fn refused(&mut self, table: &'static Table, row: Vec<Cell>) -> Result<(), StoreError> {
         let mut cells = Cells::of(table, row);
-        let entry = read_refused(&mut cells)?;
+        let entry = QuarantineNew::unarchived(&mut cells)?;
         // One after the other: each may be large.
         self.db.quarantine_add(&entry, None).await
     }
 
     pub(super) async fn entry(&mut self, row: &[Cell]) -> Result<(), StoreError> {
+        if trail::is_stray(row) {
+            return Ok(());
+        }
         let entry = trail::readable(row);
         if let Some(opening) = self.catalog.trail_month(&entry) {
             self.catalog.apply(opening);
