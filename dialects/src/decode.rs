@@ -1,5 +1,6 @@
 //! From one document to its readings, whatever its dialect.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use heliograph_domain::{
@@ -17,12 +18,24 @@ use crate::{acquisuite, egauge, mii, native, rainforest, senml, sma, sunspec};
 pub struct Context<'a> {
     /// When the document was received: the time of readings that carry none.
     pub received: Timestamp,
-    /// The zone of times that carry none.
-    pub zone: &'a Zone,
+    /// The zone of times that carry none, by their gateway.
+    pub zone: &'a dyn Zones,
     /// The gateway that the connection's `hello` named, for documents that name none.
     pub hello_gateway: Option<&'a GatewayId>,
     /// The provider's own mappings, which go before those of the product.
     pub mappings: &'a [Arc<Mapping>],
+}
+
+/// The zones of gateways. A [`Zone`] is that of all of them.
+pub trait Zones: Debug {
+    /// The zone of a gateway's local times; of `None`, where it is not known whose.
+    fn of(&self, gateway: Option<&GatewayId>) -> &Zone;
+}
+
+impl Zones for Zone {
+    fn of(&self, _: Option<&GatewayId>) -> &Zone {
+        self
+    }
 }
 
 /// What a document says.
@@ -44,8 +57,6 @@ pub struct Decoded {
     pub readings: Vec<DecodedReading>,
     /// The readings that had to be refused.
     pub refused: Vec<Refused>,
-    /// Some time was local, and so depends on [`Context::zone`].
-    pub has_local_times: bool,
 }
 
 /// A sensor of a document.

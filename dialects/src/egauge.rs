@@ -32,9 +32,8 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
     } else {
         parser.each_child(|parser| if parser.is("data") { rows.block(parser, &mut harvest) } else { parser.skip() })?;
     }
-    let mut decoded = harvest.into_decoded(Dialect::EGauge);
+    let mut decoded = harvest.into_decoded(Dialect::EGauge, gateway);
     rows.powers.settle(&mut decoded);
-    decoded.gateway = gateway;
     Ok(decoded)
 }
 

@@ -1,7 +1,7 @@
 //! What a decoder gathers from one document: sensors, readings, and what of it
 //! has to be refused.
 
-use heliograph_domain::{Kind, MetricName, ParseError, Quantity, RefusalCode, SensorRole, Timestamp, Unit};
+use heliograph_domain::{GatewayId, Kind, MetricName, ParseError, Quantity, RefusalCode, SensorRole, Timestamp, Unit};
 use jiff::civil;
 
 use crate::decode::{Context, Decoded, DecodedReading, Fault, Lines, Refused};
@@ -88,9 +88,9 @@ pub(crate) struct Found<'f> {
 
 /// Gathers; see the module.
 pub(crate) struct Harvest<'a, 'c> {
-    received: Timestamp,
+    context: Context<'c>,
     lines: Lines<'a>,
-    local_times: LocalTimes<'c>,
+    local_times: LocalTimes,
     sensors: Sensors,
     readings: Vec<DecodedReading>,
     refused: Vec<Refused>,
@@ -100,9 +100,9 @@ impl<'a, 'c> Harvest<'a, 'c> {
     /// `bytes_a_reading`: about as short as readings get, to make room at once.
     pub(crate) fn new(parser: &Parser<'a>, context: &Context<'c>, bytes_a_reading: usize) -> Self {
         Self {
-            received: context.received,
+            context: *context,
             lines: Lines::new(parser.text()),
-            local_times: LocalTimes::new(context.zone),
+            local_times: LocalTimes::default(),
             sensors: Sensors::default(),
             readings: Vec::with_capacity(parser.text().len() / bytes_a_reading.max(1)),
             refused: Vec::new(),
@@ -149,10 +149,12 @@ impl<'a, 'c> Harvest<'a, 'c> {
             return Err((RefusalCode::BadValue, "value is not finite".to_owned()));
         }
         let time = match when {
-            When::Received => self.received,
+            When::Received => self.context.received,
             When::Counted(time) | When::At(time) => time,
-            When::Local(local) => self.local_times.instant(self.readings.len(), local).ok_or_else(out_of_range)?,
-            When::After(local, millis) => self.local_times.after(local, millis).ok_or_else(out_of_range)?,
+            When::Local(local) => self.local_times.note(self.readings.len(), local, None).ok_or_else(out_of_range)?,
+            When::After(local, millis) => {
+                self.local_times.note(self.readings.len(), local, Some(millis)).ok_or_else(out_of_range)?
+            }
         };
         let Meaning { kind, quantity, assumed_unit } = meaning;
         self.readings.push(DecodedReading {
@@ -170,19 +172,21 @@ impl<'a, 'c> Harvest<'a, 'c> {
         Ok(())
     }
 
-    /// What the document says, of no gateway and without a key or a token.
-    pub(crate) fn into_decoded(mut self, dialect: Dialect) -> Decoded {
-        self.local_times.settle(&mut self.readings, self.received);
+    /// What the document says of the gateway that it names, without a key or a token.
+    pub(crate) fn into_decoded(mut self, dialect: Dialect, gateway: Option<GatewayId>) -> Decoded {
+        if self.local_times.is_used() {
+            let zone = self.context.zone.of(gateway.as_ref().or(self.context.hello_gateway));
+            self.local_times.settle(zone, &mut self.readings, self.context.received);
+        }
         Decoded {
             dialect,
-            gateway: None,
+            gateway,
             key: None,
             seq: None,
             is_hello: false,
             sensors: self.sensors.into_list(),
             readings: self.readings,
             refused: self.refused,
-            has_local_times: self.local_times.is_used(),
         }
     }
 }

@@ -30,8 +30,8 @@ mod xml;
 
 pub use credentials::{loss_by_mask, mask_credentials, mask_text};
 pub use decode::{
-    Context, DecodeError, Decoded, DecodedReading, DecodedSensor, Refused, Salvaged, canonical, canonical_text, decode, salvage,
-    salvage_by,
+    Context, DecodeError, Decoded, DecodedReading, DecodedSensor, Refused, Salvaged, Zones, canonical, canonical_text, decode,
+    salvage, salvage_by,
 };
 pub use dialect::Dialect;
 pub use framing::{Frame, FrameError, Framer};

@@ -10,18 +10,23 @@ use jiff::tz::{AmbiguousOffset, Offset};
 use crate::decode::DecodedReading;
 use crate::written_time::utc_millis;
 
-/// The readings of a document whose times had no zone. Each gets an instant at
-/// once; [`settle`](Self::settle) then decides, over the whole document, those
-/// that stand for two.
-#[derive(Debug)]
-pub(crate) struct LocalTimes<'z> {
-    zone: &'z Zone,
-    seen: Vec<Seen>,
-    ambiguous: bool,
-    /// Some instant was counted from a local time.
-    counted: bool,
+/// The readings of a document whose times had no zone. Whose gateway it is, and with
+/// it which zone, may stand anywhere in a document: so they get their instants at its
+/// end, when [`settle`](Self::settle) also decides those that stand for two.
+#[derive(Debug, Default)]
+pub(crate) struct LocalTimes {
+    written: Vec<Written>,
 }
 
+#[derive(Debug)]
+struct Written {
+    reading: usize,
+    local: civil::DateTime,
+    /// So many milliseconds after it, on a clock that is not set meanwhile.
+    after: Option<i64>,
+}
+
+/// A reading whose local time may stand for two instants.
 #[derive(Debug)]
 struct Seen {
     reading: usize,
@@ -31,56 +36,37 @@ struct Seen {
     second: Option<Timestamp>,
 }
 
-impl<'z> LocalTimes<'z> {
-    pub(crate) fn new(zone: &'z Zone) -> Self {
-        Self { zone, seen: Vec::new(), ambiguous: false, counted: false }
-    }
-
-    /// The instant of the reading that will stand at index `reading`; the first
-    /// of two. A time that the clock skipped is moved on by what it skipped.
-    /// `None`: outside the years 0 to 9999.
-    pub(crate) fn instant(&mut self, reading: usize, local: civil::DateTime) -> Option<Timestamp> {
-        let (first, second) = self.instants(local)?;
-        self.ambiguous |= second.is_some();
-        self.seen.push(Seen { reading, clock: utc_millis(local), second });
-        Some(first)
-    }
-
-    /// The instant so many milliseconds after a local time, on a clock that is not set
-    /// meanwhile; of two such times after the first. `None` as above.
-    pub(crate) fn after(&mut self, local: civil::DateTime, millis: i64) -> Option<Timestamp> {
-        self.counted = true;
-        let (first, _) = self.instants(local)?;
-        first.as_millis().checked_add(millis).and_then(|millis| Timestamp::from_millis(millis).ok())
-    }
-
-    /// The one or two instants of a local time.
-    fn instants(&self, local: civil::DateTime) -> Option<(Timestamp, Option<Timestamp>)> {
+impl LocalTimes {
+    /// Notes the local time of the reading that will stand at index `reading`, or so
+    /// many milliseconds after it; what stands for its instant until it is settled.
+    /// `None`: outside the years 0 to 9999, in some zone.
+    pub(crate) fn note(&mut self, reading: usize, local: civil::DateTime, after: Option<i64>) -> Option<Timestamp> {
         let clock = utc_millis(local);
-        let at = |offset: Offset| Timestamp::from_millis(clock - i64::from(offset.seconds()) * 1000).ok();
-        Some(match self.zone.to_jiff().to_ambiguous_timestamp(local).offset() {
-            AmbiguousOffset::Unambiguous { offset } => (at(offset)?, None),
-            AmbiguousOffset::Gap { before, .. } => (at(before)?, None),
-            AmbiguousOffset::Fold { before, after } => (at(before)?, Some(at(after)?)),
-        })
+        let is_in_every_zone = |millis: i64| [-DAY_MS, DAY_MS].iter().all(|by| Timestamp::from_millis(millis + by).is_ok());
+        let there = clock.checked_add(after.unwrap_or(0)).filter(|there| there.abs() < i64::MAX / 2)?;
+        let noted = Timestamp::from_millis(there).ok().filter(|_| is_in_every_zone(clock) && is_in_every_zone(there))?;
+        self.written.push(Written { reading, local, after });
+        Some(noted)
     }
 
     /// Whether any time was local.
     pub(crate) fn is_used(&self) -> bool {
-        self.counted || !self.seen.is_empty()
+        !self.written.is_empty()
     }
 
-    /// Decides the ambiguous times by the order of each series within the
-    /// document, and flags them. Readings rise in time unless times that are
-    /// certain show them falling: then rising, a clock that does not rise has
-    /// gone back, and what follows is the second pass. Where the order leaves it
-    /// open, a document received while the second pass is fresh is live data of
-    /// the second pass; else it is the first.
-    pub(crate) fn settle(&self, readings: &mut [DecodedReading], received: Timestamp) {
-        if !self.ambiguous {
+    /// Gives each reading its instant in a zone: the first of two; a time that the
+    /// clock skipped is moved on by what it skipped. Then decides the ambiguous times
+    /// by the order of each series within the document, and flags them. Readings rise
+    /// in time unless times that are certain show them falling: then rising, a clock
+    /// that does not rise has gone back, and what follows is the second pass. Where
+    /// the order leaves it open, a document received while the second pass is fresh is
+    /// live data of the second pass; else it is the first.
+    pub(crate) fn settle(&self, zone: &Zone, readings: &mut [DecodedReading], received: Timestamp) {
+        let seen = self.place(zone, readings);
+        if seen.iter().all(|seen| seen.second.is_none()) {
             return;
         }
-        for mut series in self.by_series(readings) {
+        for mut series in by_series(&seen, readings) {
             if falls(&series) {
                 series.reverse();
             }
@@ -95,19 +81,51 @@ impl<'z> LocalTimes<'z> {
         }
     }
 
-    fn by_series(&self, readings: &[DecodedReading]) -> Vec<Vec<&Seen>> {
-        let mut index = HashMap::new();
-        let mut series: Vec<Vec<&Seen>> = Vec::new();
-        for seen in &self.seen {
-            let Some(reading) = readings.get(seen.reading) else { continue };
-            let at = *index.entry((reading.sensor, &reading.metric, &reading.unit)).or_insert(series.len());
-            match series.get_mut(at) {
-                Some(list) => list.push(seen),
-                None => series.push(vec![seen]),
+    /// Gives each reading its first instant; what may stand for two.
+    fn place(&self, zone: &Zone, readings: &mut [DecodedReading]) -> Vec<Seen> {
+        let mut seen = Vec::with_capacity(self.written.len());
+        // Most readings of a document share their time with the one before.
+        let mut last: Option<(civil::DateTime, Timestamp, Option<Timestamp>)> = None;
+        for Written { reading, local, after } in &self.written {
+            if last.is_none_or(|(known, ..)| known != *local) {
+                last = instants(zone, *local).map(|(first, second)| (*local, first, second));
+            }
+            let (Some((_, first, second)), Some(of)) = (last, readings.get_mut(*reading)) else { continue };
+            match after {
+                Some(after) => of.time = first.plus_millis(*after),
+                None => {
+                    of.time = first;
+                    seen.push(Seen { reading: *reading, clock: utc_millis(*local), second });
+                }
             }
         }
-        series
+        seen
     }
+}
+
+/// The one or two instants of a local time; `None`: outside the years 0 to 9999.
+fn instants(zone: &Zone, local: civil::DateTime) -> Option<(Timestamp, Option<Timestamp>)> {
+    let clock = utc_millis(local);
+    let at = |offset: Offset| Timestamp::from_millis(clock - i64::from(offset.seconds()) * 1000).ok();
+    Some(match zone.to_jiff().to_ambiguous_timestamp(local).offset() {
+        AmbiguousOffset::Unambiguous { offset } => (at(offset)?, None),
+        AmbiguousOffset::Gap { before, .. } => (at(before)?, None),
+        AmbiguousOffset::Fold { before, after } => (at(before)?, Some(at(after)?)),
+    })
+}
+
+fn by_series<'s>(seen: &'s [Seen], readings: &[DecodedReading]) -> Vec<Vec<&'s Seen>> {
+    let mut index = HashMap::new();
+    let mut series: Vec<Vec<&Seen>> = Vec::new();
+    for seen in seen {
+        let Some(reading) = readings.get(seen.reading) else { continue };
+        let at = *index.entry((reading.sensor, &reading.metric, &reading.unit)).or_insert(series.len());
+        match series.get_mut(at) {
+            Some(list) => list.push(seen),
+            None => series.push(vec![seen]),
+        }
+    }
+    series
 }
 
 /// Whether a series runs backwards: it falls somewhere between times of which

@@ -21,7 +21,7 @@ use crate::harvest::{Found, Harvest, Meaning, When, bad_value};
 use crate::text::shown;
 use crate::xml::Parser;
 use capture::{Captured, Paths, Record, Slot};
-use template::{Condition, Source, Tables, Template, entry};
+use template::{Condition, Made, Source, Tables, Template, entry};
 use value::{Drop, NumberForm, TimeForm, later, prefix, scaled};
 
 /// Why a mapping is none; says where.
@@ -133,31 +133,32 @@ impl Mapping {
         let mut harvest = Harvest::new(parser, context, BYTES_A_RECORD);
         let captured = self.paths.capture(parser)?;
         let lookups = self.read_lookups(&captured);
+        let made = Made::default();
         let mut seen = Seen::default();
         let mut matched = false;
         for record in &captured.records {
-            let view = View { mapping: self, captured: &captured, lookups: &lookups, record: Some(record) };
+            let view = View { mapping: self, captured: &captured, lookups: &lookups, made: &made, record: Some(record) };
             for reading in self.readings.get(record.rule).into_iter().flatten() {
                 matched |= reading.harvest(&view, matched, &mut seen, &mut harvest);
             }
         }
-        let document = View { mapping: self, captured: &captured, lookups: &lookups, record: None };
+        let document = View { mapping: self, captured: &captured, lookups: &lookups, made: &made, record: None };
         let gateway: Option<GatewayId> = named_gateway(&self.gateway.evaluate(&document))?;
         if !matched {
             let what = format!("the mapping {} found no reading", shown(&self.name));
             return Err(Refusal::Document(RefusalCode::NoReadings, what));
         }
-        Ok(Decoded { gateway, ..harvest.into_decoded(Dialect::Mapped) })
+        Ok(harvest.into_decoded(Dialect::Mapped, gateway))
     }
 
     fn read_lookups(&self, captured: &Captured) -> Lookups {
         let mut lookups = Lookups::default();
+        let (none, made) = (Lookups::default(), Made::default());
         for lookup in &self.lookups {
             let table = lookups.tables.entry(lookup.name.clone()).or_default();
             let mut only: Option<Option<String>> = None;
-            let none = Lookups::default();
             for record in captured.records.iter().filter(|record| record.rule == lookup.record) {
-                let view = View { mapping: self, captured, lookups: &none, record: Some(record) };
+                let view = View { mapping: self, captured, lookups: &none, made: &made, record: Some(record) };
                 let (key, value) = (lookup.key.evaluate(&view), lookup.value.evaluate(&view).into_owned());
                 if value.is_empty() {
                     continue;
@@ -185,31 +186,37 @@ struct Lookups {
 }
 
 /// A record, or the document, with all that texts are made from.
-struct View<'v> {
+struct View<'v, 'm> {
     mapping: &'v Mapping,
     captured: &'v Captured,
     lookups: &'v Lookups,
+    /// With these lookups.
+    made: &'m Made<'v>,
     record: Option<&'v Record>,
 }
 
-impl Source<Slot> for View<'_> {
-    fn found(&self, slot: &Slot) -> &str {
+impl<'v> Source<'v, Slot> for View<'v, '_> {
+    fn found(&self, slot: &Slot) -> &'v str {
         match self.record {
             Some(record) => self.captured.text(record, *slot),
             None => self.captured.of_document(*slot),
         }
     }
 
-    fn map(&self, table: &str, key: &str) -> Option<&str> {
+    fn map(&self, table: &str, key: &str) -> Option<&'v str> {
         entry(&self.mapping.tables, table, key)
     }
 
-    fn lookup(&self, table: &str, key: &str) -> Option<&str> {
+    fn lookup(&self, table: &str, key: &str) -> Option<&'v str> {
         entry(&self.lookups.tables, table, key)
     }
 
-    fn only(&self, table: &str) -> Option<&str> {
+    fn only(&self, table: &str) -> Option<&'v str> {
         self.lookups.only.get(table).map(String::as_str)
+    }
+
+    fn made(&self) -> &Made<'v> {
+        self.made
     }
 }
 
@@ -241,7 +248,7 @@ impl Seen {
 impl Reading {
     /// Takes or refuses the reading of a record; false where it is none of it, which
     /// is not looked at where there is nothing to take and others `matched`.
-    fn harvest(&self, view: &View<'_>, matched: bool, seen: &mut Seen, harvest: &mut Harvest<'_, '_>) -> bool {
+    fn harvest<'v>(&'v self, view: &View<'v, '_>, matched: bool, seen: &mut Seen, harvest: &mut Harvest<'_, '_>) -> bool {
         let text = self.value.evaluate(view);
         let is_nothing = text.is_empty() || self.drop.has(&text, self.number);
         if is_nothing && matched {
@@ -270,7 +277,7 @@ impl Reading {
 
     /// The metric, and behind it what tells it apart from others of that name. Units
     /// are compared as they are kept.
-    fn told_apart<'v>(&'v self, view: &'v View<'_>, of: (&str, &str, &str), seen: &mut Seen) -> Cow<'v, str> {
+    fn told_apart<'v>(&'v self, view: &View<'v, '_>, of: (&str, &str, &str), seen: &mut Seen) -> Cow<'v, str> {
         let (sensor, unit, written) = of;
         let mut metric = self.metric.evaluate(view);
         if self.series.is_none() && self.distinguish.is_none() {
@@ -291,7 +298,7 @@ impl Reading {
         metric
     }
 
-    fn number(&self, view: &View<'_>, text: &str) -> Result<f64, Fault> {
+    fn number<'v>(&'v self, view: &View<'v, '_>, text: &str) -> Result<f64, Fault> {
         let mut value = self.number.parse(text).ok_or_else(|| bad_value(text))?;
         value = scaled(value, self.factor);
         if let Some(template) = &self.multiply {
@@ -317,7 +324,7 @@ impl Reading {
         Ok(value)
     }
 
-    fn when_of(&self, view: &View<'_>, written: &str) -> Result<When, Fault> {
+    fn when_of<'v>(&'v self, view: &View<'v, '_>, written: &str) -> Result<When, Fault> {
         if written.is_empty() {
             return Ok(When::Received);
         }
@@ -335,7 +342,7 @@ impl Reading {
 
 impl<T: Copy> Choice<T> {
     /// What holds of a record; nothing where it says nothing.
-    fn of(&self, view: &View<'_>, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Fault> {
+    fn of<'v>(&'v self, view: &View<'v, '_>, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Fault> {
         let template = match self {
             Self::Always(choice) => return Ok(*choice),
             Self::Told(template) => template,
@@ -350,7 +357,7 @@ impl<T: Copy> Choice<T> {
 }
 
 /// A number that takes part in a calculation; nothing where the document has none.
-fn operand(template: &Template<Slot>, view: &View<'_>, what: &str) -> Result<Option<f64>, Fault> {
+fn operand<'v>(template: &'v Template<Slot>, view: &View<'v, '_>, what: &str) -> Result<Option<f64>, Fault> {
     let text = template.evaluate(view);
     if text.is_empty() {
         return Ok(None);

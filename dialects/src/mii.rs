@@ -42,9 +42,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
         gateway = logger.gateway;
         Ok(())
     })?;
-    let mut decoded = harvest.into_decoded(Dialect::Mii);
-    decoded.gateway = named_gateway(&gateway)?;
-    Ok(decoded)
+    Ok(harvest.into_decoded(Dialect::Mii, named_gateway(&gateway)?))
 }
 
 /// What a document says of a logger.

@@ -79,9 +79,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
     } else {
         Cluster::read(parser)?.harvest(None, None, &mut harvest);
     }
-    let mut decoded = harvest.into_decoded(Dialect::Rainforest);
-    decoded.gateway = gateway;
-    Ok(decoded)
+    Ok(harvest.into_decoded(Dialect::Rainforest, gateway))
 }
 
 /// One cluster: its fields by lower-case name. A field that stands twice counts

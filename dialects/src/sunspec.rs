@@ -46,9 +46,8 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
     } else {
         document.read(parser)?;
     }
-    let mut decoded = document.harvest.into_decoded(Dialect::SunSpec);
-    decoded.gateway = named_gateway(document.logger.as_deref().unwrap_or_default())?;
-    Ok(decoded)
+    let gateway = named_gateway(document.logger.as_deref().unwrap_or_default())?;
+    Ok(document.harvest.into_decoded(Dialect::SunSpec, gateway))
 }
 
 struct Document<'a, 'c> {

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use heliograph_dialects::{Context, DecodeError, Decoded, DecodedReading, Mapping, Refused, canonical_text, decode, salvage};
+use heliograph_dialects::{Context, DecodeError, Decoded, DecodedReading, Mapping, Refused, canonical_text, decode};
 use heliograph_domain::{ClockShift, GatewayId, TimePolicy, Timestamp, Unit};
 use heliograph_store::{SensorSeen, SeriesSeen, Value};
 
@@ -23,15 +23,7 @@ pub(crate) fn decode_for(
     bytes: &[u8],
     received: Timestamp,
 ) -> Result<Decoded, DecodeError> {
-    let inside = if named.is_none() { salvage(bytes).gateway } else { None };
-    let zone = directory.zone(named.or(inside.as_ref()));
-    let decoded = decode(bytes, &Context { received, zone, hello_gateway: named, mappings })?;
-    // Most dialects name their gateway somewhere inside, and with it a zone.
-    let right = directory.zone(decoded.gateway.as_ref());
-    match decoded.has_local_times && right.name() != zone.name() {
-        true => decode(bytes, &Context { received, zone: right, hello_gateway: named, mappings }),
-        false => Ok(decoded),
-    }
+    decode(bytes, &Context { received, zone: directory, hello_gateway: named, mappings })
 }
 
 /// What of a document is taken, in canonical units, and what is refused.

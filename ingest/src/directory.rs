@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use heliograph_dialects::Zones;
 use heliograph_domain::{ClockShift, Fingerprint, GatewayId, GatewayState, KeyDigest, ProviderSettings, Timestamp, Zone};
 use heliograph_store::{Credential, DirectoryEntry, DirectoryKey, ProviderStore, StoreError, Versions};
 use tokio::sync::watch;
@@ -163,9 +164,11 @@ impl Directory {
             sum.wrapping_add(hasher.finish())
         })
     }
+}
 
-    /// The zone of times that carry none: the location's, else the provider's.
-    pub(crate) fn zone(&self, gateway: Option<&GatewayId>) -> &Zone {
+impl Zones for Directory {
+    /// The location's, else the provider's.
+    fn of(&self, gateway: Option<&GatewayId>) -> &Zone {
         gateway.and_then(|id| self.gateways.get(id)).and_then(|entry| entry.zone.as_ref()).unwrap_or(&self.settings.zone)
     }
 }

@@ -14,8 +14,8 @@ pub(super) struct Content {
 /// stands in a comment, and ends with it.
 pub(super) fn content(bytes: &[u8], from: usize) -> Content {
     let (mut at, mut depth, mut has_elements) = (from, 0_usize, false);
-    while let Some(next) = find(bytes, at, b"<") {
-        if let Some(end) = (depth == 0).then(|| find(bytes.get(..next).unwrap_or_default(), at, b"-->")).flatten() {
+    while let Some(next) = find(bytes, at, b'<') {
+        if let Some(end) = (depth == 0).then(|| comment_end(bytes.get(..next).unwrap_or_default(), at)).flatten() {
             return Content { end, has_elements };
         }
         let rest = bytes.get(next..).unwrap_or_default();
@@ -29,23 +29,31 @@ pub(super) fn content(bytes: &[u8], from: usize) -> Content {
                 next + 2
             }
             _ => {
-                let behind = behind(bytes, next + 1, b">");
+                let behind = find(bytes, next + 1, b'>').map_or(bytes.len(), |at| at + 1);
                 has_elements = true;
                 depth += usize::from(!bytes.get(..behind).unwrap_or_default().ends_with(b"/>"));
                 behind
             }
         };
     }
-    let end = (depth == 0).then(|| find(bytes, at, b"-->")).flatten().unwrap_or(bytes.len());
+    let end = (depth == 0).then(|| comment_end(bytes, at)).flatten().unwrap_or(bytes.len());
     Content { end, has_elements }
 }
 
-/// Where the first of these bytes stand from a byte on.
-fn find(bytes: &[u8], from: usize, wanted: &[u8]) -> Option<usize> {
-    memchr::memmem::find(bytes.get(from..)?, wanted).map(|at| from + at)
+/// Where the first such byte stands from a byte on.
+fn find(bytes: &[u8], from: usize, wanted: u8) -> Option<usize> {
+    memchr::memchr(wanted, bytes.get(from..)?).map(|at| from + at)
+}
+
+/// Where the first `-->` stands from a byte on.
+fn comment_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let mut ends = memchr::memchr_iter(b'>', rest).filter_map(|at| at.checked_sub(2));
+    ends.find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(b"--"))).map(|at| from + at)
 }
 
 /// Behind the first of these bytes from a byte on, else the end of all.
 fn behind(bytes: &[u8], from: usize, wanted: &[u8]) -> usize {
-    find(bytes, from, wanted).map_or(bytes.len(), |at| at + wanted.len())
+    let found = bytes.get(from..).and_then(|rest| memchr::memmem::find(rest, wanted));
+    found.map_or(bytes.len(), |at| from + at + wanted.len())
 }

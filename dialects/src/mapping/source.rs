@@ -96,7 +96,7 @@ pub(super) fn compile(toml: &str) -> Result<Mapping, String> {
         return Err("root and namespace are names, without white space".to_owned());
     }
     let mut compiler =
-        Compiler { paths: Paths::default(), maps: &written.map, lookups: written.lookup.keys().cloned().collect() };
+        Compiler { paths: Paths::default(), maps: &written.map, lookups: written.lookup.keys().cloned().collect(), places: 0 };
     let gateway = compiler.template("gateway", None, &written.gateway)?;
     let mut lookups = Vec::new();
     for (name, lookup) in &written.lookup {
@@ -127,6 +127,8 @@ struct Compiler<'w> {
     paths: Paths,
     maps: &'w Tables,
     lookups: Vec<String>,
+    /// How many texts have a place where what is made of them is kept.
+    places: usize,
 }
 
 impl Compiler<'_> {
@@ -191,10 +193,11 @@ impl Compiler<'_> {
 
     fn template(&mut self, what: &str, record: Option<usize>, text: &str) -> Result<Template<Slot>, String> {
         let at = |problem: String| format!("{what}: {problem}");
-        let template = Template::parse(text)
+        let mut template = Template::parse(text)
             .map_err(at)?
             .try_map(&mut |selector: Selector| self.paths.add(record, &selector))
             .map_err(at)?;
+        template.place(&mut self.places);
         let (maps, lookups) = template.tables();
         if let Some(unknown) = maps.iter().find(|table| !self.maps.contains_key(**table)) {
             return Err(format!("{what}: there is no table map.{unknown}"));

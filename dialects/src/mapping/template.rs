@@ -3,6 +3,7 @@
 //! path in it finds nothing. A backslash takes the next character as it is.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use regex::Regex;
@@ -28,6 +29,8 @@ enum Piece<S> {
 struct Found<S> {
     paths: Vec<S>,
     filters: Vec<Filter>,
+    /// Where what the filters make is kept, if they cost more than to look there.
+    kept: Option<usize>,
 }
 
 /// What changes a text on its way.
@@ -52,11 +55,36 @@ enum Filter {
 }
 
 /// Where texts come from: what a path has found, and tables by name.
-pub(super) trait Source<S> {
-    fn found(&self, path: &S) -> &str;
-    fn map(&self, table: &str, key: &str) -> Option<&str>;
-    fn lookup(&self, table: &str, key: &str) -> Option<&str>;
-    fn only(&self, table: &str) -> Option<&str>;
+pub(super) trait Source<'t, S> {
+    fn found(&self, path: &S) -> &'t str;
+    fn map(&self, table: &str, key: &str) -> Option<&'t str>;
+    fn lookup(&self, table: &str, key: &str) -> Option<&'t str>;
+    fn only(&self, table: &str) -> Option<&'t str>;
+    fn made(&self) -> &Made<'t>;
+}
+
+/// What filters have made of texts with these tables: many records of a document share
+/// what stands above them, and a regular expression costs as much as a record.
+#[derive(Debug, Default)]
+pub(super) struct Made<'t> {
+    /// By place.
+    texts: RefCell<Vec<HashMap<&'t str, &'t str>>>,
+}
+
+impl<'t> Made<'t> {
+    fn of(&self, place: usize, text: &str) -> Option<&'t str> {
+        self.texts.borrow().get(place)?.get(text).copied()
+    }
+
+    fn keep(&self, place: usize, text: &'t str, made: &'t str) {
+        let mut texts = self.texts.borrow_mut();
+        if texts.len() <= place {
+            texts.resize_with(place + 1, HashMap::new);
+        }
+        if let Some(of) = texts.get_mut(place) {
+            of.insert(text, made);
+        }
+    }
 }
 
 impl Template<Selector> {
@@ -73,6 +101,11 @@ impl<S> Template<S> {
         Ok(Template { pieces: convert(self.pieces, each)? })
     }
 
+    /// Gives places to what is worth keeping, from `next` on.
+    pub(super) fn place(&mut self, next: &mut usize) {
+        place(&mut self.pieces, next);
+    }
+
     /// The tables that its filters name: of the mapping, and of the document.
     pub(super) fn tables(&self) -> (Vec<&str>, Vec<&str>) {
         let mut tables = (Vec::new(), Vec::new());
@@ -81,7 +114,7 @@ impl<S> Template<S> {
     }
 
     /// The text, trimmed; lent where one piece says all.
-    pub(super) fn evaluate<'t>(&'t self, source: &'t impl Source<S>) -> Cow<'t, str> {
+    pub(super) fn evaluate<'t>(&'t self, source: &impl Source<'t, S>) -> Cow<'t, str> {
         match self.pieces.as_slice() {
             [] => Cow::Borrowed(""),
             [Piece::Plain(plain)] => Cow::Borrowed(trim(plain)),
@@ -103,12 +136,25 @@ fn convert<S, T, E>(pieces: Vec<Piece<S>>, each: &mut impl FnMut(S) -> Result<T,
         converted.push(match piece {
             Piece::Plain(text) => Piece::Plain(text),
             Piece::Optional(pieces) => Piece::Optional(convert(pieces, each)?),
-            Piece::Found(Found { paths, filters }) => {
-                Piece::Found(Found { paths: paths.into_iter().map(&mut *each).collect::<Result<_, E>>()?, filters })
+            Piece::Found(Found { paths, filters, kept }) => {
+                Piece::Found(Found { paths: paths.into_iter().map(&mut *each).collect::<Result<_, E>>()?, filters, kept })
             }
         });
     }
     Ok(converted)
+}
+
+fn place<S>(pieces: &mut [Piece<S>], next: &mut usize) {
+    for piece in pieces {
+        match piece {
+            Piece::Found(found) if found.filters.iter().any(|filter| matches!(filter, Filter::Match(_))) => {
+                found.kept = Some(*next);
+                *next += 1;
+            }
+            Piece::Optional(pieces) => place(pieces, next),
+            Piece::Plain(_) | Piece::Found(_) => {}
+        }
+    }
 }
 
 fn collect<'t, S>(pieces: &'t [Piece<S>], (maps, lookups): &mut (Vec<&'t str>, Vec<&'t str>)) {
@@ -135,7 +181,7 @@ fn collect<'t, S>(pieces: &'t [Piece<S>], (maps, lookups): &mut (Vec<&'t str>, V
 
 impl<S> Piece<S> {
     /// Adds its text; false where a path in it has found nothing.
-    fn append(&self, source: &impl Source<S>, text: &mut String) -> bool {
+    fn append<'t>(&'t self, source: &impl Source<'t, S>, text: &mut String) -> bool {
         match self {
             Self::Plain(plain) => {
                 text.push_str(plain);
@@ -159,15 +205,22 @@ impl<S> Piece<S> {
 }
 
 impl<S> Found<S> {
-    fn text<'t>(&'t self, source: &'t impl Source<S>) -> Cow<'t, str> {
+    fn text<'t>(&'t self, source: &impl Source<'t, S>) -> Cow<'t, str> {
         let found = self.paths.iter().map(|path| trim(source.found(path))).find(|found| !found.is_empty());
-        let found = Cow::Borrowed(found.unwrap_or_default());
-        self.filters.iter().fold(found, |found, filter| filter.apply(source, found))
+        let found = found.unwrap_or_default();
+        if let Some(made) = self.kept.and_then(|place| source.made().of(place, found)) {
+            return Cow::Borrowed(made);
+        }
+        let made = self.filters.iter().fold(Cow::Borrowed(found), |found, filter| filter.apply(source, found));
+        if let (Some(place), Cow::Borrowed(made)) = (self.kept, &made) {
+            source.made().keep(place, found, made);
+        }
+        made
     }
 }
 
 impl Filter {
-    fn apply<'t, S>(&'t self, source: &'t impl Source<S>, text: Cow<'t, str>) -> Cow<'t, str> {
+    fn apply<'t, S>(&'t self, source: &impl Source<'t, S>, text: Cow<'t, str>) -> Cow<'t, str> {
         let said = |entry: Option<&'t str>| Cow::Borrowed(entry.unwrap_or_default());
         match self {
             Self::Match(regex) => part(text, |text| matched(regex, text)),
@@ -292,7 +345,7 @@ impl Scanner<'_> {
         let paths = parts.next().unwrap_or_default().split(" or ").map(|path| Selector::parse(path.trim()));
         let paths = paths.collect::<Result<_, _>>()?;
         let filters = parts.map(Filter::parse).collect::<Result<_, _>>()?;
-        Ok(Piece::Found(Found { paths, filters }))
+        Ok(Piece::Found(Found { paths, filters, kept: None }))
     }
 }
 
@@ -345,7 +398,7 @@ impl<S> Condition<S> {
         Ok(Condition { left: self.left.try_map(each)?, test: self.test })
     }
 
-    pub(super) fn holds(&self, source: &impl Source<S>) -> bool {
+    pub(super) fn holds<'t>(&'t self, source: &impl Source<'t, S>) -> bool {
         let left = self.left.evaluate(source);
         match &self.test {
             Test::Is(wanted) => left == wanted.as_str(),
