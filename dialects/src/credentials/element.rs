@@ -15,7 +15,7 @@ pub(super) struct Content {
 pub(super) fn content(bytes: &[u8], from: usize) -> Content {
     let (mut at, mut depth, mut has_elements) = (from, 0_usize, false);
     while let Some(next) = find(bytes, at, b'<') {
-        if let Some(end) = (depth == 0).then(|| comment_end(bytes.get(..next).unwrap_or_default(), at)).flatten() {
+        if let Some(end) = (depth == 0).then(|| find_end(bytes.get(..next).unwrap_or_default(), at, b"-->")).flatten() {
             return Content { end, has_elements };
         }
         let rest = bytes.get(next..).unwrap_or_default();
@@ -36,7 +36,7 @@ pub(super) fn content(bytes: &[u8], from: usize) -> Content {
             }
         };
     }
-    let end = (depth == 0).then(|| comment_end(bytes, at)).flatten().unwrap_or(bytes.len());
+    let end = (depth == 0).then(|| find_end(bytes, at, b"-->")).flatten().unwrap_or(bytes.len());
     Content { end, has_elements }
 }
 
@@ -45,15 +45,15 @@ fn find(bytes: &[u8], from: usize, wanted: u8) -> Option<usize> {
     memchr::memchr(wanted, bytes.get(from..)?).map(|at| from + at)
 }
 
-/// Where the first `-->` stands from a byte on.
-fn comment_end(bytes: &[u8], from: usize) -> Option<usize> {
+/// Where the first mark stands from a byte on that has its only `>` at its end. Most are
+/// near: no searcher is worth its making.
+fn find_end(bytes: &[u8], from: usize, mark: &[u8]) -> Option<usize> {
     let rest = bytes.get(from..)?;
-    let mut ends = memchr::memchr_iter(b'>', rest).filter_map(|at| at.checked_sub(2));
-    ends.find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(b"--"))).map(|at| from + at)
+    let mut ends = memchr::memchr_iter(b'>', rest).filter_map(|at| (at + 1).checked_sub(mark.len()));
+    ends.find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(mark))).map(|at| from + at)
 }
 
-/// Behind the first of these bytes from a byte on, else the end of all.
-fn behind(bytes: &[u8], from: usize, wanted: &[u8]) -> usize {
-    let found = bytes.get(from..).and_then(|rest| memchr::memmem::find(rest, wanted));
-    found.map_or(bytes.len(), |at| from + at + wanted.len())
+/// Behind the first such mark from a byte on, else the end of all.
+fn behind(bytes: &[u8], from: usize, mark: &[u8]) -> usize {
+    find_end(bytes, from, mark).map_or(bytes.len(), |at| at + mark.len())
 }

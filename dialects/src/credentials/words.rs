@@ -78,7 +78,26 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.') || !byte.is_ascii()
 }
 
+/// The last letters of all of these, in both cases, and what is left out of names.
+const LAST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < ENDS.len() + WHOLE.len() {
+        let name = if at < ENDS.len() { ENDS[at] } else { WHOLE[at - ENDS.len()] };
+        let last = name[name.len() - 1];
+        table[last as usize] = true;
+        table[last.to_ascii_uppercase() as usize] = true;
+        at += 1;
+    }
+    table[b'-' as usize] = true;
+    table[b'_' as usize] = true;
+    table
+};
+
 fn is_secret(name: &[u8]) -> bool {
+    if !name.last().is_some_and(|last| LAST[usize::from(*last)]) {
+        return false;
+    }
     // As much of the name as tells, from its end.
     let mut plain = [0; LONGEST_END];
     let mut rest = name.iter().rev().filter(|byte| !matches!(byte, b'-' | b'_')).map(u8::to_ascii_lowercase);
