@@ -14,7 +14,7 @@ use crate::overload::simulate;
 use crate::soak;
 use crate::storm::memory;
 
-const GATEWAYS: usize = 100;
+const GATEWAYS: usize = 1_000;
 const READINGS: usize = 20;
 /// Of the highest rate that is held.
 const PART: f64 = 0.8;

@@ -19,7 +19,7 @@ use crate::error::StoreError;
 use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::gather::Walked;
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
-use crate::rollup::settle::{self, SettledSeries};
+use crate::rollup::settle::{self, Portion, SettledSeries};
 use crate::rollup::{SeriesChoice, SeriesRollups, WindowRollup, view};
 
 /// Windows settled at once: two days.
@@ -148,9 +148,17 @@ async fn settle_run(
     run: &[Timestamp],
     newest: &mut Newest,
 ) -> Result<Vec<SettledSeries>, StoreError> {
-    let mut gathering = settle::gathering(series, run);
-    gather(db, gateway, series, &mut gathering, |at, values| newest.take(at, values)).await?;
-    Ok(settle::settle(series, run, &gathering.finish()))
+    let mut settled = Vec::new();
+    let mut portions = vec![Portion::new(series, run)];
+    while let Some(portion) = portions.pop() {
+        let mut gathering = portion.gathering();
+        gather(db, gateway, portion.series, &mut gathering, |at, values| newest.take(at, values)).await?;
+        match gathering.is_full() {
+            true => portions.extend(portion.halves()),
+            false => settled.extend(settle::settle(portion.series, portion.run, &gathering.finish())),
+        }
+    }
+    Ok(settled)
 }
 
 /// Walks for as long as something is wanted, and shows what is found to `seen` too.

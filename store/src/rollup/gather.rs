@@ -4,7 +4,7 @@
 //! the frames that it finds there in walking order to [`Gathering::take`] until
 //! that says no, then calls [`Gathering::walked`], until nothing is needed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS, window_of};
 
@@ -44,6 +44,11 @@ pub(crate) struct Gathering<'a> {
     inside: Samples,
     before: HashMap<Slot, Outside>,
     after: HashMap<Slot, Outside>,
+    /// The series that were asked for, where these are not all.
+    only: Option<HashSet<Slot>>,
+    /// Samples that were taken, and that may be.
+    taken: usize,
+    most: usize,
 }
 
 /// The samples of one series on one side of a span, the nearest first.
@@ -89,12 +94,26 @@ pub(crate) trait Walked {
 }
 
 impl<'a> Gathering<'a> {
-    pub(crate) fn new(series: &'a [StoredSeries], from: Timestamp, until: Timestamp) -> Self {
+    /// `most`: so many samples of series that nobody has corrected are held at once; a
+    /// gathering that has taken more [is full](Self::is_full) and wants nothing further.
+    pub(crate) fn new(series: &'a [StoredSeries], from: Timestamp, until: Timestamp, most: usize) -> Self {
         let (inside, before, after) = (Samples::new(), HashMap::new(), HashMap::new());
         let (corrected, series): (Vec<_>, Vec<_>) = series.iter().partition(|series| series.corrections.is_some());
         let corrected = corrected.into_iter().map(|series| CorrectedGathering::around(series, from, until)).collect();
         let phase = if series.is_empty() { Phase::Corrected } else { Phase::Inside };
-        Self { series, corrected, from, until, phase, open: Vec::new(), inside, before, after }
+        Self { series, corrected, from, until, phase, open: Vec::new(), inside, before, after, only: None, taken: 0, most }
+    }
+
+    /// The same where the frames that are walked hold values of other series too.
+    pub(crate) fn of_some(mut self) -> Self {
+        self.only = Some(self.series.iter().map(|series| series.slot).collect());
+        self
+    }
+
+    /// Whether there is more than may be held at once, so that what was gathered is not
+    /// all.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.taken > self.most
     }
 
     fn open_for(&mut self, phase: Phase, from: Timestamp) -> Option<Phase> {
@@ -124,6 +143,9 @@ impl<'a> Gathering<'a> {
 
 impl Walked for Gathering<'_> {
     fn need(&self) -> Option<Walk> {
+        if self.is_full() {
+            return None;
+        }
         let extents = || self.open.iter().map(|series| series.extent);
         match self.phase {
             Phase::Inside => Some(Walk { window: TimeWindow::between(self.from, self.until), order: Order::Forwards }),
@@ -145,9 +167,12 @@ impl Walked for Gathering<'_> {
         let (found, from) = match self.phase {
             Phase::Inside => {
                 for (slot, value) in values {
-                    self.inside.entry(*slot).or_default().push(Sample { at, value: *value });
+                    if self.only.as_ref().is_none_or(|only| only.contains(slot)) {
+                        self.inside.entry(*slot).or_default().push(Sample { at, value: *value });
+                        self.taken += 1;
+                    }
                 }
-                return true;
+                return !self.is_full();
             }
             Phase::Before => (&mut self.before, self.from),
             Phase::After => (&mut self.after, self.until),
@@ -157,16 +182,19 @@ impl Walked for Gathering<'_> {
             }
         };
         let phase = self.phase;
+        let mut taken = 0;
         self.open.retain(|series| {
             if is_too_far(series, from, at) {
                 return false;
             }
             let value = value_of(values, series.slot);
             let outside = found.entry(series.slot).or_default();
+            taken += usize::from(value.is_some());
             let more = value.is_none_or(|value| outside.push(Sample { at, value }, series.rule.context()));
             more && !is_exhausted(series, phase, at)
         });
-        !self.open.is_empty()
+        self.taken += taken;
+        !self.open.is_empty() && !self.is_full()
     }
 
     fn walked(&mut self) {

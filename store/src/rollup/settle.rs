@@ -33,11 +33,60 @@ pub(crate) fn runs(series: &[StoredSeries], marks: &[Timestamp]) -> Vec<Vec<Time
     all.chunk_by(|a, b| b.millis_since(*a) <= APART_MS).map(<[Timestamp]>::to_vec).collect()
 }
 
-/// Begins to gather the samples that a run of marks needs.
-pub(crate) fn gathering<'a>(series: &'a [StoredSeries], run: &[Timestamp]) -> Gathering<'a> {
-    let first = run.first().copied().unwrap_or(Timestamp::MIN);
-    let end = run.last().map_or(first, |last| last.plus_millis(WINDOW_MS));
-    Gathering::new(series, first, end)
+/// How many samples are held at once.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    of_several_windows: usize,
+    /// Of one window and several series. Of one series there is a sample a millisecond
+    /// at most.
+    of_one_window: usize,
+}
+
+impl Bounds {
+    /// 4 MiB and 32.
+    const DEFAULT: Self = Self { of_several_windows: 1 << 18, of_one_window: 1 << 21 };
+}
+
+/// Marked windows of some series: as many as are settled at once, whatever a gateway has
+/// pushed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portion<'a> {
+    pub(crate) series: &'a [StoredSeries],
+    pub(crate) run: &'a [Timestamp],
+    /// Whether the gateway has further series.
+    part: bool,
+    bounds: Bounds,
+}
+
+impl<'a> Portion<'a> {
+    /// A run of all series.
+    pub(crate) const fn new(series: &'a [StoredSeries], run: &'a [Timestamp]) -> Self {
+        Self { series, run, part: false, bounds: Bounds::DEFAULT }
+    }
+
+    /// Begins to gather the samples that it needs.
+    pub(crate) fn gathering(&self) -> Gathering<'a> {
+        let first = self.run.first().copied().unwrap_or(Timestamp::MIN);
+        let end = self.run.last().map_or(first, |last| last.plus_millis(WINDOW_MS));
+        let most = match (self.run.len(), self.series.len()) {
+            (2.., _) => self.bounds.of_several_windows,
+            (_, 2..) => self.bounds.of_one_window,
+            _ => usize::MAX,
+        };
+        let gathering = Gathering::new(self.series, first, end, most);
+        if self.part { gathering.of_some() } else { gathering }
+    }
+
+    /// Its halves, where it was too much: windows first, since the frames of one hold all
+    /// of its series.
+    pub(crate) fn halves(self) -> [Self; 2] {
+        if self.run.len() > 1 {
+            let (one, other) = self.run.split_at(self.run.len() / 2);
+            return [Self { run: one, ..self }, Self { run: other, ..self }];
+        }
+        let (one, other) = self.series.split_at(self.series.len() / 2);
+        [Self { series: one, part: true, ..self }, Self { series: other, part: true, ..self }]
+    }
 }
 
 /// Rolls up every window that the readings of the marked ones have a part in.
@@ -74,4 +123,107 @@ fn near<'a>(samples: &'a [Sample], rule: &RollupRule, start: Timestamp) -> &'a [
     let from = samples.partition_point(|sample| sample.at < start).saturating_sub(margin);
     let until = (samples.partition_point(|sample| sample.at < end) + margin).min(samples.len());
     samples.get(from..until).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use heliograph_domain::{Kind, MetricName, Quantity, SensorId, Unit};
+    use proptest::prelude::*;
+
+    use super::super::gather::{Order, Walked};
+    use super::*;
+    use crate::rollup::series::Extent;
+    use crate::sensor::SeriesRecord;
+
+    type Frames = BTreeMap<Timestamp, Vec<(Slot, f64)>>;
+
+    const KINDS: [Kind; 4] = [Kind::Gauge, Kind::Counter, Kind::IntervalEnergy, Kind::NetCounter];
+
+    fn series(slot: Slot, frames: &Frames) -> StoredSeries {
+        let kind = KINDS[slot as usize % KINDS.len()];
+        let unit = Unit::parse("Wh").unwrap();
+        let has = |values: &[(Slot, f64)]| values.iter().any(|(of, _)| *of == slot);
+        let mut times = frames.iter().filter(|(_, values)| has(values)).map(|(at, _)| *at);
+        let first = times.next();
+        let extent = first.map(|first| Extent { first, last: times.last().unwrap_or(first) });
+        let rule = RollupRule::of_series(kind, &unit, None);
+        let metric = MetricName::parse(&format!("m{slot}")).unwrap();
+        let record = SeriesRecord { metric, unit, kind, quantity: Quantity::Other, latest: None, first };
+        StoredSeries { slot, sensor: SensorId::parse("s").unwrap(), record, extent, rule, corrections: None }
+    }
+
+    fn gathered(portion: Portion<'_>, frames: &Frames) -> Option<Samples> {
+        let mut gathering = portion.gathering();
+        while let Some(walk) = gathering.need() {
+            let within = frames.range(walk.window.from..walk.window.end());
+            let mut frames: Vec<_> = within.collect();
+            if walk.order == Order::Backwards {
+                frames.reverse();
+            }
+            for (at, values) in frames {
+                if !gathering.take(*at, values) {
+                    break;
+                }
+            }
+            gathering.walked();
+        }
+        (!gathering.is_full()).then(|| gathering.finish())
+    }
+
+    /// What becomes of windows within some bounds, and the most samples that were
+    /// gathered for that at once.
+    fn all(
+        series: &[StoredSeries],
+        run: &[Timestamp],
+        frames: &Frames,
+        bounds: Bounds,
+    ) -> HashMap<(Slot, Timestamp), Option<Rollup>> {
+        let mut portions = vec![Portion { bounds, ..Portion::new(series, run) }];
+        let mut found = HashMap::new();
+        while let Some(portion) = portions.pop() {
+            let Some(samples) = gathered(portion, frames) else {
+                portions.extend(portion.halves());
+                continue;
+            };
+            for settled in settle(portion.series, portion.run, &samples) {
+                for (start, rollup) in settled.windows {
+                    let known = found.insert((settled.slot, start), rollup);
+                    assert!(known.is_none_or(|known| known == rollup), "{known:?} and {rollup:?}");
+                }
+            }
+        }
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn windows_that_are_too_much_at_once_become_the_same_part_by_part(
+            readings in proptest::collection::vec((0_i64..8 * WINDOW_MS, 0_u32..5, -50.0..5_000.0_f64), 1..200),
+            marks in proptest::collection::btree_set(0_i64..8, 1..8),
+            of_several_windows in 0_usize..60,
+            of_one_window in 0_usize..30,
+        ) {
+            let mut frames = Frames::new();
+            for (at, slot, value) in readings {
+                let frame = frames.entry(Timestamp::clamped(at)).or_default();
+                if let Err(place) = frame.binary_search_by_key(&slot, |(slot, _)| *slot) {
+                    frame.insert(place, (slot, value));
+                }
+            }
+            let series: Vec<StoredSeries> = (0..5).map(|slot| series(slot, &frames)).collect();
+            let run: Vec<Timestamp> = marks.into_iter().map(|mark| Timestamp::clamped(mark * WINDOW_MS)).collect();
+            let whole = all(&series, &run, &frames, Bounds { of_several_windows: usize::MAX, of_one_window: usize::MAX });
+            let parts = all(&series, &run, &frames, Bounds { of_several_windows, of_one_window });
+            for (window, rollup) in &parts {
+                prop_assert_eq!(whole.get(window), Some(rollup));
+            }
+            // A series is looked at where it has readings in the marked windows of a part.
+            for ((slot, start), rollup) in &whole {
+                let has_readings = rollup.is_some_and(|rollup| rollup.count > 0);
+                prop_assert!(!has_readings || !run.contains(start) || parts.contains_key(&(*slot, *start)), "{} {}", slot, start);
+            }
+        }
+    }
 }

@@ -8,9 +8,9 @@ use rusqlite::{Connection, Row, Statement, params};
 use super::{Batch, frame, gateway, quarter, retention, sensor, span};
 use crate::error::StoreError;
 use crate::rollup::edges::{EdgeGathering, Edges};
-use crate::rollup::gather::{Order, Walk, Walked};
+use crate::rollup::gather::{Order, Samples, Walk, Walked};
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
-use crate::rollup::settle::SettledSeries;
+use crate::rollup::settle::{Portion, SettledSeries};
 use crate::rollup::{SeriesChoice, SeriesRollups, WindowRollup, settle, view};
 
 /// Windows of series settled in one transaction: other writers wait meanwhile.
@@ -66,20 +66,21 @@ pub(crate) fn settle_number(batch: &mut Batch<'_>, number: i64) -> Result<usize,
 fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(usize, usize), StoreError> {
     let series = sensor::series(batch.connection, number)?;
     let limit = (work / series.len().max(1)).max(1);
-    let marks: Vec<Timestamp> = batch
+    let mut marks: Vec<Timestamp> = batch
         .connection
         .prepare_cached("SELECT start FROM dirty WHERE gateway = ?1 ORDER BY start LIMIT ?2")?
         .query_map(params![number, limit], |row| row.get(0).map(Timestamp::clamped))?
         .collect::<Result<_, _>>()?;
-    let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok((0, 0)) };
     let sealed = retention::sealed(batch.connection)?;
-    let open = marks.get(marks.partition_point(|mark| *mark < sealed)..).unwrap_or_default();
-    let (mut settled, mut values) = (Vec::new(), 0);
-    for run in settle::runs(&series, open) {
-        let (of_run, read) = settle_run(batch.connection, number, &series, &run, sealed)?;
-        settled.extend(of_run);
-        values += read;
-    }
+    let (settled, values) = loop {
+        let open = marks.get(marks.partition_point(|mark| *mark < sealed)..).unwrap_or_default();
+        match settle_marks(batch.connection, number, &series, open, sealed)? {
+            Some(settled) => break settled,
+            // The others keep their marks: who writes waits for no more than was asked for.
+            None => marks.truncate(marks.len().div_ceil(2)),
+        }
+    };
+    let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok((0, 0)) };
     span::follow(batch.connection, number, &settled)?;
     batch.connection.prepare_cached("DELETE FROM dirty WHERE gateway = ?1 AND start BETWEEN ?2 AND ?3")?.execute(params![
         number,
@@ -90,18 +91,43 @@ fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(us
     Ok((marks.len(), marks.len() * series.len().max(1) + values / VALUES_A_WINDOW))
 }
 
-/// Settles a run of marks; sealed windows that follow from it too stay as they are.
-/// Answers how many values were read for it, too.
-fn settle_run(
+/// Settles marks; answers what has become of their windows, and how many values were
+/// read for that. `None`: these are several, and more than is settled at once.
+fn settle_marks(
     connection: &Connection,
     number: i64,
     series: &[StoredSeries],
-    run: &[Timestamp],
+    marks: &[Timestamp],
     sealed: Timestamp,
-) -> Result<(Vec<SettledSeries>, usize), StoreError> {
-    let mut gathering = settle::gathering(series, run);
-    let values = gather(connection, number, &mut gathering)?;
-    let all = settle::settle(series, run, &gathering.finish());
+) -> Result<Option<(Vec<SettledSeries>, usize)>, StoreError> {
+    let (mut settled, mut values) = (Vec::new(), 0);
+    for run in settle::runs(series, marks) {
+        let mut portions = vec![Portion::new(series, &run)];
+        while let Some(portion) = portions.pop() {
+            let mut gathering = portion.gathering();
+            values += gather(connection, number, &mut gathering)?;
+            if !gathering.is_full() {
+                settled.extend(settle_portion(connection, number, portion, &gathering.finish(), sealed)?);
+            } else if marks.len() > 1 {
+                return Ok(None);
+            } else {
+                portions.extend(portion.halves());
+            }
+        }
+    }
+    Ok(Some((settled, values)))
+}
+
+/// Settles what has been gathered; sealed windows that follow from it too stay as they
+/// are.
+fn settle_portion(
+    connection: &Connection,
+    number: i64,
+    portion: Portion<'_>,
+    samples: &Samples,
+    sealed: Timestamp,
+) -> Result<Vec<SettledSeries>, StoreError> {
+    let all = settle::settle(portion.series, portion.run, samples);
     for settled in &all {
         for (start, rollup) in settled.windows.iter().filter(|(start, _)| *start >= sealed) {
             match rollup {
@@ -111,7 +137,7 @@ fn settle_run(
         }
     }
     quarter::lay_over(connection, number, &all, sealed)?;
-    Ok((all, values))
+    Ok(all)
 }
 
 /// Walks for as long as something is wanted; answers how many values it met.
