@@ -72,6 +72,9 @@ pub(super) struct Made<'t> {
 }
 
 impl<'t> Made<'t> {
+    /// Texts that a place keeps. Those that records share come one after another.
+    const MOST: usize = 1_000;
+
     fn of(&self, place: usize, text: &str) -> Option<&'t str> {
         self.texts.borrow().get(place)?.get(text).copied()
     }
@@ -82,6 +85,9 @@ impl<'t> Made<'t> {
             texts.resize_with(place + 1, HashMap::new);
         }
         if let Some(of) = texts.get_mut(place) {
+            if of.len() >= Self::MOST {
+                of.clear();
+            }
             of.insert(text, made);
         }
     }

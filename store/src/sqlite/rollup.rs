@@ -72,12 +72,13 @@ fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(us
         .query_map(params![number, limit], |row| row.get(0).map(Timestamp::clamped))?
         .collect::<Result<_, _>>()?;
     let sealed = retention::sealed(batch.connection)?;
-    let (settled, values) = loop {
+    let mut values = 0;
+    let settled = loop {
         let open = marks.get(marks.partition_point(|mark| *mark < sealed)..).unwrap_or_default();
-        match settle_marks(batch.connection, number, &series, open, sealed)? {
+        match settle_marks(batch.connection, number, &series, (open, sealed), &mut values)? {
             Some(settled) => break settled,
             // The others keep their marks: who writes waits for no more than was asked for.
-            None => marks.truncate(marks.len().div_ceil(2)),
+            None => marks.truncate(marks.len().div_ceil(4)),
         }
     };
     let (Some(first), Some(last)) = (marks.first(), marks.last()) else { return Ok((0, 0)) };
@@ -91,21 +92,22 @@ fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(us
     Ok((marks.len(), marks.len() * series.len().max(1) + values / VALUES_A_WINDOW))
 }
 
-/// Settles marks; answers what has become of their windows, and how many values were
-/// read for that. `None`: these are several, and more than is settled at once.
+/// Settles marks that are not sealed; answers what has become of their windows, and
+/// counts the values that are read. `None`: these are several marks, and more than is
+/// settled at once.
 fn settle_marks(
     connection: &Connection,
     number: i64,
     series: &[StoredSeries],
-    marks: &[Timestamp],
-    sealed: Timestamp,
-) -> Result<Option<(Vec<SettledSeries>, usize)>, StoreError> {
-    let (mut settled, mut values) = (Vec::new(), 0);
+    (marks, sealed): (&[Timestamp], Timestamp),
+    values: &mut usize,
+) -> Result<Option<Vec<SettledSeries>>, StoreError> {
+    let mut settled = Vec::new();
     for run in settle::runs(series, marks) {
         let mut portions = vec![Portion::new(series, &run)];
         while let Some(portion) = portions.pop() {
             let mut gathering = portion.gathering();
-            values += gather(connection, number, &mut gathering)?;
+            *values += gather(connection, number, &mut gathering)?;
             if !gathering.is_full() {
                 settled.extend(settle_portion(connection, number, portion, &gathering.finish(), sealed)?);
             } else if marks.len() > 1 {
@@ -115,7 +117,7 @@ fn settle_marks(
             }
         }
     }
-    Ok(Some((settled, values)))
+    Ok(Some(settled))
 }
 
 /// Settles what has been gathered; sealed windows that follow from it too stay as they
