@@ -147,7 +147,7 @@ mod tests {
         let has = |values: &[(Slot, f64)]| values.iter().any(|(of, _)| *of == slot);
         let mut times = frames.iter().filter(|(_, values)| has(values)).map(|(at, _)| *at);
         let first = times.next();
-        let extent = first.map(|first| Extent { first, last: times.last().unwrap_or(first) });
+        let extent = first.map(|first| Extent { first, last: times.next_back().unwrap_or(first) });
         let rule = RollupRule::of_series(kind, &unit, None);
         let metric = MetricName::parse(&format!("m{slot}")).unwrap();
         let record = SeriesRecord { metric, unit, kind, quantity: Quantity::Other, latest: None, first };
