@@ -14,6 +14,8 @@ use crate::server::{Server, push};
 
 /// The largest document that the server takes.
 const DOCUMENT: usize = 64 * 1024;
+/// How a gzip stream begins.
+const GZIP: [u8; 2] = [0x1F, 0x8B];
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -46,23 +48,36 @@ fn statuses(text: &str) -> Vec<u16> {
 }
 
 /// A packed body is answered as what it unpacks to, is too large where that is, and
-/// malformed where it unpacks to nothing. The first byte says how it is packed.
+/// malformed where it unpacks to nothing. One that is not packed is taken as it is, and
+/// one by gzip is unpacked so, whatever is said of it. The first byte says how it is
+/// packed.
 pub(crate) async fn unpacking(server: &Server, data: &[u8]) {
     let Some((first, packed)) = data.split_first() else { return };
-    let (coding, unpacked) = match first {
-        b'd' => ("deflate", unpack(ZlibDecoder::new(packed)).or_else(|| unpack(DeflateDecoder::new(packed)))),
-        _ => ("gzip", unpack(MultiGzDecoder::new(packed))),
+    let coding = if *first == b'd' { "deflate" } else { "gzip" };
+    let unpacked = match coding {
+        "deflate" if !packed.starts_with(&GZIP) => {
+            unpack(ZlibDecoder::new(packed)).or_else(|| unpack(DeflateDecoder::new(packed)))
+        }
+        _ => unpack(MultiGzDecoder::new(packed)),
     };
+    let holds_xml = unpacked.as_ref().is_some_and(|document| document.len() <= DOCUMENT && looks_plain(document));
+    let unpacked = if looks_plain(packed) && !holds_xml { Some(packed.to_vec()) } else { unpacked };
     let got = status(server, &format!("Content-Encoding: {coding}\r\n"), packed).await;
     let expected = match &unpacked {
         None => 400,
         Some(document) if document.len() > DOCUMENT => 413,
         // Plain bytes that look packed would be unpacked once more.
-        Some(document) if document.starts_with(&[0x1F, 0x8B]) => 400,
+        Some(document) if document.starts_with(&GZIP) => 400,
         Some(document) => status(server, "", document).await,
     };
     // Whoever is refused often is told so.
     assert!(got == expected || got == 429 || expected == 429, "{got}, not {expected}");
+}
+
+/// Whether bytes begin as XML does.
+fn looks_plain(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(bytes);
+    bytes.trim_ascii_start().starts_with(b"<")
 }
 
 /// What bytes unpack to, as far as a document goes and one byte more.
