@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use heliograph_dialects::{Context, decode};
-use heliograph_domain::{Timestamp, Zone};
+use heliograph_dialects::{Context, Zones, decode};
+use heliograph_domain::{GatewayId, Timestamp, Zone};
 use proptest::prelude::*;
 
 const MINUTE_MS: i64 = 60_000;
@@ -76,4 +76,38 @@ fn series_of_one_document_are_told_apart() {
     let times = decoded(&zone, &xml, Timestamp::parse_rfc3339("2026-11-21T00:00:00Z").unwrap());
     let expected = ["2026-10-25T00:00:00Z", "2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z"];
     assert_eq!(times, expected.map(|text| Timestamp::parse_rfc3339(text).unwrap()));
+}
+
+/// Gateway `150` stands in Madrid, `h` in New York, and nobody knows where others are.
+#[derive(Debug)]
+struct Places([Zone; 3]);
+
+impl Zones for Places {
+    fn of(&self, gateway: Option<&GatewayId>) -> &Zone {
+        let [madrid, new_york, unknown] = &self.0;
+        match gateway.map(GatewayId::as_str) {
+            Some("150") => madrid,
+            Some("h") => new_york,
+            _ => unknown,
+        }
+    }
+}
+
+#[test]
+fn a_document_is_in_the_zone_of_whom_it_is_from_wherever_it_says_so() {
+    let places = Places(["Europe/Madrid", "America/New_York", "UTC"].map(|zone| Zone::parse(zone).unwrap()));
+    let channel = "<MeanPublic><Key>WR:1:Pac</Key><Mean>1</Mean><TimeStamp>2026-11-20T13:00:00</TimeStamp></MeanPublic>";
+    let named = "<Info><SerialNumber>150</SerialNumber></Info>";
+    let hello = GatewayId::parse("h").unwrap();
+    let time = |inside: &str, hello_gateway: Option<&GatewayId>| {
+        let context = Context { received: Timestamp::clamped(0), zone: &places, hello_gateway, mappings: &[] };
+        let decoded = decode(format!("<WebBox>{inside}</WebBox>").as_bytes(), &context).unwrap();
+        decoded.readings.iter().map(|reading| reading.time.to_string()).collect::<Vec<_>>()
+    };
+    for inside in [format!("{named}{channel}"), format!("{channel}{named}")] {
+        assert_eq!(time(&inside, None), ["2026-11-20T12:00:00Z"], "{inside}");
+        assert_eq!(time(&inside, Some(&hello)), ["2026-11-20T12:00:00Z"], "{inside}: it says more than its connection");
+    }
+    assert_eq!(time(channel, Some(&hello)), ["2026-11-20T18:00:00Z"]);
+    assert_eq!(time(channel, None), ["2026-11-20T13:00:00Z"]);
 }

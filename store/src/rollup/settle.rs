@@ -172,8 +172,8 @@ mod tests {
         (!gathering.is_full()).then(|| gathering.finish())
     }
 
-    /// What becomes of windows within some bounds, and the most samples that were
-    /// gathered for that at once.
+    /// What becomes of windows within some bounds, which hold wherever there is something
+    /// left to divide.
     fn all(
         series: &[StoredSeries],
         run: &[Timestamp],
@@ -187,6 +187,13 @@ mod tests {
                 portions.extend(portion.halves());
                 continue;
             };
+            let held: usize = samples.values().map(Vec::len).sum();
+            let most = match (portion.run.len(), portion.series.len()) {
+                (2.., _) => bounds.of_several_windows,
+                (_, 2..) => bounds.of_one_window,
+                _ => usize::MAX,
+            };
+            assert!(held <= most, "{held} samples of {} windows and {} series", portion.run.len(), portion.series.len());
             for settled in settle(portion.series, portion.run, &samples) {
                 for (start, rollup) in settled.windows {
                     let known = found.insert((settled.slot, start), rollup);
