@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use heliograph_domain::ProviderId;
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::response::query_result::QueryResult;
+use scylla::serialize::row::SerializeRow;
 use scylla::value::CqlValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -207,7 +209,8 @@ async fn migrate_locked(session: &Session, keyspace: &str, lock: &Uuid, steps: &
             ddl(session, statement).await?;
         }
         let noted = format!("UPDATE {keyspace}.{CONTROL} SET value = ? WHERE name = 'schema' IF value = ?");
-        session.query_unpaged(noted, (step.version, there)).await?;
+        // Where its answer did not come, it finds its own version there.
+        patiently(session, &noted, (step.version, there)).await?;
         there = Some(step.version);
     }
     Ok(())
@@ -218,24 +221,39 @@ async fn keep_lock(session: &Session, keyspace: &str, holder: &Uuid) -> Result<(
     let cql =
         format!("UPDATE {keyspace}.{CONTROL} USING TTL {} SET holder = ? WHERE name = 'migration' IF holder = ?", LOCK.as_secs());
     let holder = holder.to_string();
-    if applied(session.query_unpaged(cql, (&holder, &holder)).await?)? {
+    if applied(patiently(session, &cql, (&holder, &holder)).await?)? {
         return Ok(());
     }
     Err(StoreError::Unavailable(format!("another process has begun to change keyspace {keyspace}")))
 }
 
-/// Runs a statement about tables. Its repetition changes nothing, so that it is
-/// tried again where the nodes are still busy with another one.
+/// Runs a statement about tables. Its repetition changes nothing.
 async fn ddl(session: &Session, cql: String) -> Result<(), StoreError> {
-    let mut last = Ok(());
-    for _ in 0..3 {
-        match session.query_unpaged(cql.as_str(), ()).await {
-            Ok(_) => return Ok(()),
-            Err(error) => last = Err(error.into()),
+    Ok(patiently(session, &cql, ()).await.map(drop)?)
+}
+
+/// How long a statement is tried while nodes are busy with a change of tables.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs a statement whose repetition changes nothing, again where the nodes are busy
+/// with a change of tables: while one is made a node names it to whoever asks, and
+/// fails on whoever uses it.
+async fn patiently(session: &Session, cql: &str, values: impl SerializeRow + Copy) -> Result<QueryResult, ExecutionError> {
+    let began = Instant::now();
+    loop {
+        match session.query_unpaged(cql, values).await {
+            Err(error) if began.elapsed() < PATIENCE && !is_answer(&error) => {}
+            done => return done,
         }
         tokio::time::sleep(LOCK_POLL).await;
     }
-    last
+}
+
+/// Whether it is what the nodes say of the statement, and not of how they are.
+fn is_answer(error: &ExecutionError) -> bool {
+    use DbError::{AlreadyExists, ConfigError, Invalid, SyntaxError, Unauthorized};
+    let ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, _)) = error else { return false };
+    matches!(error, AlreadyExists { .. } | ConfigError | Invalid | SyntaxError | Unauthorized)
 }
 
 /// Takes the lock under which a keyspace changes; answers what holds it.
@@ -270,20 +288,19 @@ pub(crate) async fn lock(session: &Session, provider: &ProviderId) -> Result<Uui
 /// Lets go of the lock.
 pub(crate) async fn unlock(session: &Session, provider: &ProviderId, holder: &Uuid) -> Result<(), StoreError> {
     let cql = format!("DELETE FROM {}.{CONTROL} WHERE name = 'migration' IF holder = ?", keyspace(provider));
-    let mut last = Ok(());
-    for _ in 0..5 {
-        match session.query_unpaged(cql.as_str(), (holder.to_string(),)).await {
-            Ok(_) => return Ok(()),
-            Err(error) => last = Err(error.into()),
-        }
-        tokio::time::sleep(LOCK_POLL).await;
-    }
-    last
+    Ok(patiently(session, &cql, (&holder.to_string(),)).await.map(drop)?)
 }
 
 /// The schema that a keyspace has, if it is there.
 async fn version(session: &Session, keyspace: &str) -> Result<Option<i64>, StoreError> {
-    let found = session.query_unpaged(format!("SELECT value FROM {keyspace}.{CONTROL} WHERE name = 'schema'"), ()).await;
+    version_in(patiently(session, &version_query(keyspace), ()).await, keyspace)
+}
+
+fn version_query(keyspace: &str) -> String {
+    format!("SELECT value FROM {keyspace}.{CONTROL} WHERE name = 'schema'")
+}
+
+fn version_in(found: Result<QueryResult, ExecutionError>, keyspace: &str) -> Result<Option<i64>, StoreError> {
     let rows = match found {
         Ok(rows) => rows.into_rows_result().map_err(|error| StoreError::Damaged(error.to_string()))?,
         Err(error) if is_missing(&error) => return Ok(None),
@@ -306,7 +323,9 @@ pub(crate) async fn check(session: &Session, provider: &ProviderId) -> Result<()
 async fn check_by(session: &Session, provider: &ProviderId, known: i64) -> Result<(), StoreError> {
     let keyspace = keyspace(provider);
     let command = format!("heliograph store init --provider {provider} --admin-url URL");
-    match version(session, &keyspace).await? {
+    // Whoever works with the store asks again.
+    let found = session.query_unpaged(version_query(&keyspace), ()).await;
+    match version_in(found, &keyspace)? {
         None => Err(StoreError::Unavailable(format!("keyspace {keyspace} is not there; make it with {command}"))),
         Some(version) if version < known => Err(StoreError::Unavailable(format!(
             "keyspace {keyspace} has schema {version} and this release needs {known}; run {command}"
