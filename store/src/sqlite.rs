@@ -12,6 +12,7 @@ pub(crate) mod audit;
 #[cfg(test)]
 mod before;
 pub(crate) mod check;
+mod copy;
 pub(crate) mod correction;
 pub(crate) mod credential;
 pub(crate) mod customer;
@@ -19,6 +20,7 @@ pub(crate) mod device_clock;
 pub(crate) mod document;
 pub(crate) mod frame;
 pub(crate) mod gateway;
+mod latest;
 pub(crate) mod location;
 pub(crate) mod log;
 pub(crate) mod mapping;

@@ -8,7 +8,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
 use super::frame::Extent;
-use super::{Batch, frame, gateway, quarter};
+use super::{Batch, copy, frame, gateway, latest, quarter};
 use crate::archive::tables::{Cell, Table, Type};
 use crate::archive::trail;
 use crate::archive::write::ArchiveWriter;
@@ -105,14 +105,15 @@ const SQL: &[Sql] = &[
         "mails",
         "SELECT id, report, period, recipient, subject, message_id, message, created, state, attempts, due, outcome, sent
          FROM outbox ORDER BY id",
-        "INSERT INTO outbox (id, report, period, recipient, subject, message_id, message, created, state, attempts, due, outcome, sent)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT INTO outbox (id, report, period, recipient, subject, message_id, message, created, state, attempts, due, outcome, sent,
+                              crc)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     ),
     sql(
         "quarantine",
         "SELECT id, received, gateway, address, code, reason, raw, trusted FROM quarantine ORDER BY id",
-        "INSERT INTO quarantine (id, received, gateway, address, code, reason, raw, trusted, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, length(?7))",
+        "INSERT INTO quarantine (id, received, gateway, address, code, reason, raw, trusted, bytes, crc)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, length(?7), ?9)",
     ),
     sql(
         "audit",
@@ -288,10 +289,8 @@ impl Extents {
     fn of(&mut self, connection: &Connection, series: &Row<'_>) -> Result<[Cell; 4], StoreError> {
         let gateway: String = series.get(0)?;
         if self.gateway != gateway {
-            let mut query = connection
-                .prepare_cached("SELECT data FROM latest WHERE gateway = (SELECT number FROM gateway WHERE id = ?1)")?;
-            let data: Option<Vec<u8>> = query.query_row([&gateway], |row| row.get(0)).optional()?;
-            *self = Self { gateway, extents: frame::unpack_extents(data.as_deref().unwrap_or_default())? };
+            let number = gateway::number(connection, &GatewayId::parse(&gateway)?)?;
+            *self = Self { gateway, extents: latest::extents(connection, number)? };
         }
         let slot: Slot = series.get(1)?;
         let Some(extent) = self.extents.iter().find(|extent| extent.slot == slot) else {
@@ -331,12 +330,19 @@ pub(crate) fn insert(connection: &Connection, table: &Table, cells: &[Cell]) -> 
     let Some(sql) = SQL.iter().find(|sql| sql.table == table.name) else { return Ok(()) };
     let mut statement = connection.prepare_cached(sql.insert)?;
     let wanted = statement.parameter_count();
-    statement.execute(params_from_iter(cells.iter().take(wanted))).map_err(refused)?;
+    let crc = crc(table, cells);
+    statement.execute(params_from_iter(cells.iter().chain(&crc).take(wanted))).map_err(refused)?;
     match table.name {
         "gateways" => insert_latest(connection, cells),
         "series" => insert_extent(connection, cells),
         _ => Ok(()),
     }
+}
+
+/// The checksum of the bytes of a mail or of a refused document.
+fn crc(table: &Table, cells: &[Cell]) -> Option<Cell> {
+    let (Some(Cell::Text(id)), Some(Cell::Bytes(bytes))) = (cells.first(), cells.get(6)) else { return None };
+    matches!(table.name, "mails" | "quarantine").then(|| Cell::Int(copy::checksum(id, bytes).into()))
 }
 
 impl ToSql for Cell {
@@ -418,6 +424,7 @@ pub(crate) fn complete(batch: &mut Batch<'_>) -> Result<(), StoreError> {
         }
     }
     quarter::restart_all(batch.connection)?;
+    latest::sum_up(batch.connection)?;
     batch.gateways.clear();
     batch.config_changed();
     batch.data_changed();

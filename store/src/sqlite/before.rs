@@ -53,6 +53,13 @@ const ONE_CHECKSUM: u32 = 0x8175db10;
 /// latest one, of 60 W, is of minute 29.
 const EXTENT: &str = "00000000e080aec89e0100000000000000004e4000f493c89e010000e080aec89e010000";
 
+/// How it packs that window of one reading of 5 W in minute 60, of the gateways number
+/// 1 and 2.
+const PACKED: [(i64, &str); 2] = [
+    (6_444_430_372, "0001001100000000000014400000000000001440502fde30"),
+    (10_739_397_668, "00010011000000000000144000000000000014407886c068"),
+];
+
 fn bytes(hex: &str) -> Vec<u8> {
     from_hex(hex).unwrap()
 }
@@ -61,10 +68,11 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn make_file(folder: &TempDir) -> Connection {
     let connection = Connection::open(folder.path().join("sunrise.db")).unwrap();
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
-    connection.execute_batch(schema::FIRST).unwrap();
-    connection.execute_batch(schema::SECOND).unwrap();
-    connection.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('schema', ?1)", [2]).unwrap();
-    connection.pragma_update(None, "user_version", 1).unwrap();
+    for step in &schema::STEPS[..3] {
+        connection.execute_batch(&step()).unwrap();
+    }
+    connection.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('schema', ?1)", [3]).unwrap();
+    connection.pragma_update(None, "user_version", 2).unwrap();
     connection
 }
 
@@ -73,7 +81,7 @@ fn make_file(folder: &TempDir) -> Connection {
 fn write_as_the_release_before(connection: &Connection, name: &str, number: u128) {
     // What it does when it opens a file: it refuses what is ahead of it.
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert!(version <= 2, "the release before refuses a file of version {version}");
+    assert!(version <= 3, "the release before refuses a file of version {version}");
     connection.pragma_update(None, "foreign_keys", true).unwrap();
     let id = |kind: u128| Uuid::from_u128(number * 100 + kind).to_string();
     let run = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| connection.execute(sql, parameters).unwrap();
@@ -114,10 +122,13 @@ fn write_as_the_release_before(connection: &Connection, name: &str, number: u128
         );
     }
     run(
-        "INSERT OR REPLACE INTO rollup (gateway, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase, flags)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT OR REPLACE INTO rollup (gateway, slot, start, count, min, max, first, last, covered_ms, positive, negative, increase,
+         flags, packed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 1)",
         &[&row, &0, &at(60).as_millis(), &1, &5.0, &5.0, &5.0, &5.0, &900_000, &5.0, &0.0, &0.0, &0],
     );
+    let (key, packed) = PACKED[usize::try_from(row).unwrap() - 1];
+    run("INSERT OR REPLACE INTO quarter (key, data) VALUES (?1, ?2)", &[&key, &bytes(packed)]);
+    run("INSERT OR REPLACE INTO record (kind, id, body) VALUES (?1, ?2, ?3)", &[&"respan", &row.to_string(), &"{}"]);
     run(
         "INSERT INTO customer (id, name, email) VALUES (?1, ?2, ?3)
          ON CONFLICT DO UPDATE SET name = excluded.name, email = excluded.email",
@@ -146,6 +157,10 @@ fn write_as_the_release_before(connection: &Connection, name: &str, number: u128
         run("UPDATE counter SET value = value + ?2 WHERE name = ?1", &[&counter, &1]);
     }
     run("UPDATE counter SET value = value + 1 WHERE name = ?1", &[&"config"]);
+    run(
+        "INSERT INTO setting VALUES ('provider', ?1) ON CONFLICT DO UPDATE SET value = excluded.value",
+        &[&format!(r#"{{"name":"{name}"}}"#)],
+    );
     run(
         "INSERT INTO lease (name, holder, until) VALUES (?1, ?2, ?4)
          ON CONFLICT DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE holder = ?2 OR until <= ?3",
@@ -221,6 +236,7 @@ async fn the_release_before_goes_on_with_a_file_that_this_one_has_migrated() {
     // While this one is open too, as in a rolling upgrade that is taken back.
     write_as_the_release_before(&connection, "gw-2", 2);
     assert_all_there(&store, "gw-2", 2).await;
+    assert_eq!(store.damage_list().await.unwrap(), [], "what it writes has copies too");
     // It rewrites a frame of this release, which then holds what it wrote.
     store.document_write(document("gw-2", 40, 1.0)).await.unwrap();
     let number: i64 = connection.query_row("SELECT number FROM gateway WHERE id = 'gw-2'", [], |row| row.get(0)).unwrap();
@@ -244,7 +260,7 @@ async fn the_release_before_goes_on_with_a_file_that_this_one_has_migrated() {
 }
 
 #[tokio::test]
-async fn rollups_that_the_release_before_changes_are_read_and_packed_anew() {
+async fn rollups_that_somebody_else_changes_are_read_and_packed_anew() {
     let folder = TempDir::new().unwrap();
     write_as_the_release_before(&make_file(&folder), "gw-1", 1);
     let store = open(&folder);

@@ -7,15 +7,18 @@
 mod plain;
 mod rows;
 
+pub(super) use rows::key;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 
-use heliograph_domain::{GatewayId, SpanStep, TimeWindow, Timestamp};
+use heliograph_domain::{GatewayId, SpanStep, TimeWindow, Timestamp, Zone};
 use rusqlite::{Connection, Statement, params};
 
+use super::copy::{COPIED, Copied};
 use super::quarter::{self, Flaw};
 use super::rollup::stored_windows;
-use super::{anew, archive, audit, frame, sensor, span};
+use super::{anew, archive, audit, copy, frame, latest, schema, sensor, span};
 use crate::error::StoreError;
 use crate::rollup::SpanRollup;
 use crate::rollup::series::Slot;
@@ -63,8 +66,9 @@ impl Findings {
 
 type Look = fn(&Connection, &mut Findings) -> Result<(), StoreError>;
 
-const LOOKS: [(&str, Look); 11] = [
+const LOOKS: [(&str, Look); 14] = [
     ("file", structure),
+    ("file", definitions),
     ("gateway", gateways),
     ("frame", frames),
     ("latest", latest),
@@ -73,18 +77,48 @@ const LOOKS: [(&str, Look); 11] = [
     ("audit", trail),
     ("setting", rows::set_up),
     ("record", rows::records),
+    ("copy", |connection, findings| copies(connection, findings, COPIED.iter())),
+    ("quarantine", bytes),
     ("counter", rows::counters),
     ("file", plain::look),
 ];
 
+/// Of these it is looked often, since they take next to no time.
+const QUICK_LOOKS: [(&str, Look); 3] = [
+    ("file", definitions),
+    ("latest", latest_sums),
+    ("copy", |connection, findings| copies(connection, findings, COPIED.iter().filter(|copied| !copied.is_large))),
+];
+
 /// Looks at all of a file. What cannot be read at all is damage as well.
 pub(crate) fn check(connection: &Connection) -> Vec<Found> {
+    look(connection, &LOOKS)
+}
+
+/// Looks at what is small.
+pub(crate) fn check_quickly(connection: &Connection) -> Vec<Found> {
+    look(connection, &QUICK_LOOKS)
+}
+
+/// Copies all rows anew that have copies, as they stand, and answers in what they
+/// differed from their copies.
+pub(crate) fn accept(connection: &Connection) -> Result<Vec<Found>, StoreError> {
+    let mut findings = Findings::default();
+    copies(connection, &mut findings, COPIED.iter())?;
+    let found = findings.finish();
+    if !found.is_empty() {
+        COPIED.iter().try_for_each(|copied| copied.accept(connection))?;
+    }
+    Ok(found)
+}
+
+fn look(connection: &Connection, looks: &[(&'static str, Look)]) -> Vec<Found> {
     let _one_moment = match connection.unchecked_transaction() {
         Ok(transaction) => transaction,
         Err(error) => return vec![("file".to_owned(), error.to_string())],
     };
     let mut findings = Findings::default();
-    for (table, look) in LOOKS {
+    for (table, look) in looks {
         if let Err(error) = look(connection, &mut findings) {
             findings.add_error(table, "", error);
         }
@@ -107,6 +141,39 @@ fn structure(connection: &Connection, findings: &mut Findings) -> Result<(), Sto
     while let Some(row) = rows.next()? {
         let (place, parent): (String, String) = (row.get(0)?, row.get(2)?);
         findings.add("file", format_args!("table {place}"), format_args!("a row names a {parent} that is not there"));
+    }
+    Ok(())
+}
+
+/// Tables, indexes and triggers are those that this release makes.
+fn definitions(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
+    Ok(schema::compare(connection, |what| findings.add("file", what, "it is not defined as this release defines it"))?)
+}
+
+/// Rows and their copies say the same.
+fn copies<'c>(connection: &Connection, findings: &mut Findings, all: impl Iterator<Item = &'c Copied>) -> Result<(), StoreError> {
+    for copied in all {
+        if let Err(error) = copied.compare(connection, |row, problem| findings.add(copied.table, row, problem)) {
+            findings.add_error(copied.table, "", error);
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of mails and of refused documents match their checksums.
+fn bytes(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
+    for (table, column) in [("outbox", "message"), ("quarantine", "raw")] {
+        let mut query = connection.prepare(&format!("SELECT id, {column}, crc FROM {table} WHERE crc IS NOT NULL"))?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let check = || {
+                let (id, bytes) = (row.get_ref(0)?.as_str(), row.get_ref(1)?.as_blob());
+                copy::verify(id.map_err(super::damaged)?, bytes.map_err(super::damaged)?, row.get(2)?, table)
+            };
+            if let Err(error) = check() {
+                findings.add_error(table, key(row, 1), error);
+            }
+        }
     }
     Ok(())
 }
@@ -142,8 +209,16 @@ fn frames(connection: &Connection, findings: &mut Findings) -> Result<(), StoreE
     Ok(())
 }
 
+fn latest_sums(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
+    let names = names(connection)?;
+    latest::compare(connection, |number, error| {
+        findings.add_error("latest", format_args!("of gateway {}", name(&names, number)), error);
+    })
+}
+
 /// What is latest of a series is what its frame says.
 fn latest(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
+    latest_sums(connection, findings)?;
     let (names, series) = (names(connection)?, series(connection)?);
     let mut frame_at = connection.prepare("SELECT time, data, crc FROM frame WHERE gateway = ?1 AND time = ?2")?;
     let mut oldest = connection.prepare("SELECT min(time) FROM frame WHERE gateway = ?1")?;
@@ -212,6 +287,14 @@ fn windows(connection: &Connection, findings: &mut Findings) -> Result<(), Store
 
 /// Days are the sums of their windows and months of their days.
 fn spans(connection: &Connection, findings: &mut Findings) -> Result<(), StoreError> {
+    let mut query = connection.prepare("SELECT DISTINCT zone FROM span WHERE typeof(zone) = 'text'")?;
+    for zone in query.query_map([], |row| row.get::<_, String>(0))? {
+        let zone = zone?;
+        // One that cannot be read is named by its row.
+        if Zone::parse(&zone).is_ok_and(|known| known.name() != zone) {
+            findings.add("span", format_args!("in zone {zone}"), "the zone is not spelled as it was written");
+        }
+    }
     let names = names(connection)?;
     let mut all: Vec<(i64, Slot)> = series(connection)?.into_iter().collect();
     all.sort_unstable();

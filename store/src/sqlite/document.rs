@@ -1,14 +1,14 @@
 //! Documents into frames, latest values and marks for the rollup worker.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use heliograph_domain::{Classification, GatewayId, SensorRole, TimePolicy, Timestamp, window_of};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::frame::{self, Extent};
-use super::{Batch, gateway, quarantine};
+use super::latest::Latest;
+use super::{Batch, frame, gateway, quarantine};
 use crate::document::{DocumentWrite, SensorSeen, SeriesSeen, meaning, role_of};
 use crate::error::StoreError;
 use crate::rollup::series::Slot;
@@ -60,7 +60,7 @@ pub(crate) enum Count {
 
 /// How the values of a document lie on those that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lay {
+pub(super) enum Lay {
     /// They replace them.
     Over,
     /// They give way to them.
@@ -92,19 +92,6 @@ pub(crate) fn replay(batch: &mut Batch<'_>, document: &DocumentWrite, count: Cou
     documents.finish(batch)
 }
 
-/// The row of what is latest of a gateway, as documents leave it.
-#[derive(Debug)]
-pub(super) struct Latest {
-    seen: i64,
-    address: String,
-    documents: i64,
-    stamp: i64,
-    /// Sorted by slot.
-    extents: Vec<Extent>,
-    /// Windows that were marked by these documents.
-    marked: HashSet<Timestamp>,
-}
-
 impl Documents {
     pub(crate) fn write(&mut self, batch: &mut Batch<'_>, document: &DocumentWrite, count: Count) -> Result<(), StoreError> {
         self.lay(batch, document, count, Lay::Over)
@@ -133,82 +120,6 @@ impl Documents {
     /// Writes what is latest of each gateway.
     pub(crate) fn finish(self, batch: &Batch<'_>) -> Result<(), StoreError> {
         self.gateways.into_iter().try_for_each(|(number, latest)| latest.save(batch.connection, number))
-    }
-}
-
-impl Latest {
-    pub(super) fn read(connection: &Connection, number: i64) -> Result<Self, StoreError> {
-        let nothing = Self {
-            seen: i64::MIN,
-            address: String::new(),
-            documents: 0,
-            stamp: i64::MIN,
-            extents: Vec::new(),
-            marked: HashSet::new(),
-        };
-        let mut query =
-            connection.prepare_cached("SELECT seen, address, documents, stamp, data FROM latest WHERE gateway = ?1")?;
-        let mut rows = query.query([number])?;
-        let Some(row) = rows.next()? else { return Ok(nothing) };
-        let mut extents = frame::unpack_extents(row.get_ref(4)?.as_blob().map_err(super::damaged)?)?;
-        extents.sort_unstable_by_key(|extent| extent.slot);
-        Ok(Self { seen: row.get(0)?, address: row.get(1)?, documents: row.get(2)?, stamp: row.get(3)?, extents, ..nothing })
-    }
-
-    fn mark(&mut self, batch: &mut Batch<'_>, number: i64, window: Timestamp) -> Result<(), StoreError> {
-        if self.marked.insert(window) {
-            batch
-                .connection
-                .prepare_cached("INSERT INTO dirty (gateway, start) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                .execute(params![number, window.as_millis()])?;
-        }
-        batch.data_changed();
-        Ok(())
-    }
-
-    /// Whether a later document than this one was stored, or this very one.
-    pub(crate) fn is_after(&self, document: &DocumentWrite) -> bool {
-        self.stamp >= document.stamp.as_micros()
-    }
-
-    fn extend(&mut self, time: Timestamp, values: &[(Slot, f64)], newest_allowed: Timestamp, lay: Lay) {
-        for (slot, value) in values {
-            let place = self.extents.binary_search_by_key(slot, |extent| extent.slot).unwrap_or_else(|place| {
-                self.extents.insert(place, Extent { slot: *slot, latest: None, first: time, last: time });
-                place
-            });
-            let Some(extent) = self.extents.get_mut(place) else { continue };
-            extent.first = extent.first.min(time);
-            extent.last = extent.last.max(time);
-            let is_latest = |(latest, _)| latest < time || (latest == time && lay == Lay::Over);
-            if time <= newest_allowed && extent.latest.is_none_or(is_latest) {
-                extent.latest = Some((time, *value));
-            }
-        }
-    }
-
-    fn hear(&mut self, document: &DocumentWrite, count: Count) {
-        let (seen, stamp) = (document.received.as_millis(), document.stamp.as_micros());
-        if seen >= self.seen {
-            self.seen = seen;
-            self.address.clone_from(&document.address);
-        }
-        self.documents += match count {
-            Count::FirstTime => 1,
-            Count::PerhapsAgain => i64::from(stamp > self.stamp),
-        };
-        self.stamp = self.stamp.max(stamp);
-    }
-
-    fn save(&self, connection: &Connection, number: i64) -> Result<(), StoreError> {
-        connection
-            .prepare_cached(
-                "INSERT INTO latest (gateway, seen, address, documents, stamp, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT DO UPDATE SET seen = excluded.seen, address = excluded.address, documents = excluded.documents,
-                 stamp = excluded.stamp, data = excluded.data",
-            )?
-            .execute(params![number, self.seen, self.address, self.documents, self.stamp, frame::pack_extents(&self.extents)])?;
-        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use heliograph_domain::{GatewayId, GatewayState, LocationId, Timestamp, Zone};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::latest::Latest;
 use super::{Batch, credential, device_clock};
 use crate::address::{crowds_first, host_of};
 use crate::error::StoreError;
@@ -37,14 +38,9 @@ pub(crate) fn knock(batch: &mut Batch<'_>, gateway: &GatewayId, address: &str, a
         make_room(batch)?;
     }
     let number = number_or_waiting(batch, gateway, at)?;
-    batch
-        .connection
-        .prepare_cached(
-            "INSERT INTO latest (gateway, seen, address, documents, data) VALUES (?1, ?2, ?3, 0, x'')
-             ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen), address = excluded.address",
-        )?
-        .execute(params![number, at.as_millis(), address])?;
-    Ok(())
+    let mut latest = Latest::read(batch.connection, number)?;
+    latest.knock(address, at);
+    latest.save(batch.connection, number)
 }
 
 /// Forgets waiting gateways, so that one more fits: of the address that most of

@@ -3,14 +3,14 @@
 use heliograph_domain::{EmailAddress, OutboxId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Batch, overwrite};
+use super::{Batch, copy, overwrite};
 use crate::error::StoreError;
 use crate::outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState, erased_recipient};
 
 pub(crate) fn put(batch: &mut Batch<'_>, mail: &OutboxNew) -> Result<bool, StoreError> {
     let added = batch.connection.execute(
-        "INSERT INTO outbox (id, report, period, recipient, subject, message_id, message, created, state, attempts, due, outcome)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'waiting', 0, ?9, '') ON CONFLICT (report, period, recipient) DO NOTHING",
+        "INSERT INTO outbox (id, report, period, recipient, subject, message_id, message, created, state, attempts, due, outcome, crc)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'waiting', 0, ?9, '', ?10) ON CONFLICT (report, period, recipient) DO NOTHING",
         params![
             mail.id.to_string(),
             mail.key.report,
@@ -21,6 +21,7 @@ pub(crate) fn put(batch: &mut Batch<'_>, mail: &OutboxNew) -> Result<bool, Store
             mail.message,
             mail.created.as_millis(),
             mail.due.as_millis(),
+            copy::checksum(&mail.id.to_string(), &mail.message),
         ],
     )?;
     batch.config_changed();
@@ -32,7 +33,24 @@ pub(crate) fn contains(connection: &Connection, key: &OutboxKey) -> Result<bool,
     Ok(query.exists(params![key.report, key.period, key.recipient.as_str()])?)
 }
 
+/// Claims the next mail that is due. A damaged one is given up, for it would be claimed
+/// again and again, and no other would be sent.
 pub(crate) fn claim(batch: &mut Batch<'_>, now: Timestamp, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
+    while let Some(id) = claim_next(batch, now, until)? {
+        match OutboxId::parse(&id).map_err(StoreError::from).and_then(|id| fetch(batch.connection, id)) {
+            Err(StoreError::Damaged(problem)) => {
+                tracing::error!(id, problem, "a mail is damaged and will not be sent");
+                let given_up = "UPDATE outbox SET state = 'given-up', outcome = 'it is damaged in the store' WHERE id = ?1";
+                batch.connection.execute(given_up, [&id])?;
+                batch.config_changed();
+            }
+            found => return found.map(Some),
+        }
+    }
+    Ok(None)
+}
+
+fn claim_next(batch: &Batch<'_>, now: Timestamp, until: Timestamp) -> Result<Option<String>, StoreError> {
     // As `OutboxRow::is_due` has it.
     let longest = now.plus_millis(OutboxRow::LONGEST_WAIT_MS);
     let mut claim = batch.connection.prepare_cached(
@@ -41,12 +59,10 @@ pub(crate) fn claim(batch: &mut Batch<'_>, now: Timestamp, until: Timestamp) -> 
                      ORDER BY due, id LIMIT 1) RETURNING id",
     )?;
     // A mail is written anew, elsewhere where its length changes.
-    let id: Option<String> = overwrite::wholly(batch.connection, || {
+    overwrite::wholly(batch.connection, || {
         let times = params![now.as_millis(), until.as_millis(), longest.as_millis()];
-        claim.query_row(times, |row| row.get(0)).optional()
-    })?;
-    let Some(id) = id else { return Ok(None) };
-    fetch(batch.connection, OutboxId::parse(&id)?).map(Some)
+        Ok(claim.query_row(times, |row| row.get(0)).optional()?)
+    })
 }
 
 pub(crate) fn settle(
@@ -96,18 +112,20 @@ pub(crate) fn select(connection: &Connection, wanted: impl Fn(&OutboxRow) -> boo
 pub(crate) fn erase(connection: &Connection, mail: &OutboxRow) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "UPDATE outbox SET recipient = ?2, subject = 'erased', message = x'', outcome = '',
+            "UPDATE outbox SET recipient = ?2, subject = 'erased', message = x'', crc = ?3, outcome = '',
              state = CASE WHEN state = 'waiting' THEN 'given-up' ELSE state END WHERE id = ?1",
         )?
-        .execute(params![mail.id.to_string(), erased_recipient(mail.id)?.as_str()])?;
+        .execute(params![mail.id.to_string(), erased_recipient(mail.id)?.as_str(), copy::checksum(&mail.id.to_string(), &[])])?;
     Ok(())
 }
 
 pub(crate) fn fetch(connection: &Connection, id: OutboxId) -> Result<OutboxMail, StoreError> {
-    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS}, message FROM outbox WHERE id = ?1"))?;
+    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS}, message, crc FROM outbox WHERE id = ?1"))?;
     let mut rows = query.query([id.to_string()])?;
     let row = rows.next()?.ok_or(StoreError::NotFound("mail"))?;
-    Ok(OutboxMail { row: mail(row)?, message: row.get(12)? })
+    let found = OutboxMail { row: mail(row)?, message: row.get(12)? };
+    copy::verify(&id.to_string(), &found.message, row.get(13)?, "mail")?;
+    Ok(found)
 }
 
 fn mail(row: &Row<'_>) -> Result<OutboxRow, StoreError> {

@@ -3,7 +3,7 @@
 use heliograph_domain::{KeyDigest, QuarantineId, RefusalCode, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
-use super::{Batch, record, settings};
+use super::{Batch, copy, record, settings};
 use crate::address::{crowds_first, host_of};
 use crate::archive::tables::to_hex;
 use crate::error::StoreError;
@@ -120,8 +120,8 @@ pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew, presented: Optio
     let added = batch
         .connection
         .prepare_cached(
-            "INSERT INTO quarantine (id, received, gateway, address, code, reason, bytes, raw, trusted)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO quarantine (id, received, gateway, address, code, reason, bytes, raw, trusted, crc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
             entry.id.to_string(),
@@ -133,6 +133,7 @@ pub(crate) fn add(batch: &mut Batch<'_>, entry: &QuarantineNew, presented: Optio
             entry.raw.len(),
             entry.raw,
             entry.trusted,
+            copy::checksum(&entry.id.to_string(), &entry.raw),
         ])?;
     if added == 0 {
         return Ok(());
@@ -202,10 +203,13 @@ pub(crate) fn list(
 
 pub(crate) fn fetch(connection: &Connection, id: QuarantineId) -> Result<QuarantineRow, StoreError> {
     let mut query = connection.prepare_cached(
-        "SELECT id, received, gateway, address, code, reason, bytes, raw, trusted FROM quarantine WHERE id = ?1",
+        "SELECT id, received, gateway, address, code, reason, bytes, raw, trusted, crc FROM quarantine WHERE id = ?1",
     )?;
     let mut rows = query.query([id.to_string()])?;
-    rows.next()?.map_or(Err(StoreError::NotFound("quarantine entry")), entry)
+    let row = rows.next()?.ok_or(StoreError::NotFound("quarantine entry"))?;
+    let found = entry(row)?;
+    copy::verify(&id.to_string(), &found.entry.raw, row.get(9)?, "quarantine entry")?;
+    Ok(found)
 }
 
 pub(crate) fn usage(connection: &Connection) -> Result<QuarantineUsage, StoreError> {

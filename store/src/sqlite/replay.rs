@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use heliograph_domain::{QuarantineId, RefusalCode};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::document::{self, Count, Latest};
+use super::document::{self, Count};
+use super::latest::Latest;
 use super::{Batch, frame, gateway, quarantine};
 use crate::document::DocumentWrite;
 use crate::error::StoreError;

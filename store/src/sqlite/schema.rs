@@ -18,11 +18,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
-use super::{BUSY_TIMEOUT, log, overwrite};
+use super::{BUSY_TIMEOUT, copy, log, overwrite};
 use crate::error::StoreError;
 use crate::url::AckLevel;
 
-pub(super) const FIRST: &str = "
+const FIRST: &str = "
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counter VALUES ('config', 0), ('data', 0), 
     ('quarantine_bytes_trusted', 0), ('quarantine_rows_trusted', 0), ('quarantine_bytes_strangers', 0), ('quarantine_rows_strangers', 0);
@@ -126,7 +126,7 @@ CREATE INDEX outbox_by_due ON outbox (state, due);
 ///
 /// The release before it knew nothing of checksums: where it rewrites a frame, the
 /// trigger clears what was the checksum of the old bytes.
-pub(super) const SECOND: &str = "
+const SECOND: &str = "
 CREATE TABLE record (kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 
 CREATE TABLE span (
@@ -171,9 +171,23 @@ BEGIN INSERT OR REPLACE INTO record VALUES
     ('repack', CAST(OLD.gateway AS TEXT), '{}'), ('respan', CAST(OLD.gateway AS TEXT), '{}'); END;
 ";
 
+/// A checksum of what is latest of a gateway; what else there is but for readings and
+/// rollups has a copy ([`copy`]).
+///
+/// The release before knows nothing of that checksum: where it rewrites the row, the
+/// trigger clears it.
+const FOURTH: &str = "
+ALTER TABLE latest ADD COLUMN crc INTEGER;
+CREATE TRIGGER latest_rewritten AFTER UPDATE ON latest
+WHEN NEW.crc IS NOT NULL AND NEW.crc IS OLD.crc
+    AND (NEW.seen, NEW.address, NEW.documents, NEW.stamp, NEW.data) IS NOT (OLD.seen, OLD.address, OLD.documents, OLD.stamp, OLD.data)
+BEGIN UPDATE latest SET crc = NULL WHERE gateway = NEW.gateway; END;
+";
+
 /// The migrations to each schema version, the first one first. A step stays as it was
 /// when somebody first ran it; what comes later is a step of its own.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD];
+pub(super) const STEPS: &[fn() -> String] =
+    &[|| FIRST.to_owned(), || SECOND.to_owned(), || THIRD.to_owned(), || format!("{FOURTH}{}", copy::step())];
 
 /// The version of this release's schema.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -205,7 +219,7 @@ fn migrate(connection: &mut Connection) -> Result<(), MigrationError> {
     }
     let version = if oldest == 0 { 0 } else { stored_version(&transaction)? };
     for step in STEPS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
-        transaction.execute_batch(step)?;
+        transaction.execute_batch(&step())?;
     }
     if version < VERSION {
         transaction.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('schema', ?1)", [VERSION])?;
@@ -218,6 +232,28 @@ fn migrate(connection: &mut Connection) -> Result<(), MigrationError> {
 fn stored_version(connection: &Connection) -> rusqlite::Result<i64> {
     let mut query = connection.prepare("SELECT value FROM counter WHERE name = 'schema'")?;
     Ok(query.query_row([], |row| row.get(0)).optional()?.unwrap_or(1))
+}
+
+/// Tells of each table, index and trigger whose definition is not what this release
+/// makes it. What somebody has added is theirs, and so is what a newer release has.
+pub(super) fn compare(connection: &Connection, mut tell: impl FnMut(&str)) -> rusqlite::Result<()> {
+    if stored_version(connection)? > VERSION {
+        return Ok(());
+    }
+    let fresh = Connection::open_in_memory()?;
+    for step in STEPS {
+        fresh.execute_batch(&step())?;
+    }
+    let mut stored = connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2 AND sql = ?3")?;
+    let mut made = fresh.prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
+    let mut rows = made.query([])?;
+    while let Some(row) = rows.next()? {
+        let (kind, name, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if !stored.exists([&kind, &name, &sql])? {
+            tell(&format!("{kind} {name}"));
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file for writing, making and migrating it if need be. Processes that
@@ -298,7 +334,7 @@ mod tests {
     fn of_release(version: i64) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         for step in &STEPS[..usize::try_from(version).unwrap()] {
-            connection.execute_batch(step).unwrap();
+            connection.execute_batch(&step()).unwrap();
         }
         if version > 1 {
             connection.execute("INSERT INTO counter (name, value) VALUES ('schema', ?1)", [version]).unwrap();
@@ -308,15 +344,16 @@ mod tests {
     }
 
     /// SHA-256 of each step's statements as they were first run.
-    const AS_FIRST_RUN: [&str; 3] = [
+    const AS_FIRST_RUN: [&str; 4] = [
         "7504b814930e6bd106265fb4542c0345f36314a2c2486f55f5519843a9c6c602",
         "53e3e19e71244d0127149316f681a97c9b490996be25caed437e8d36845d2c7b",
         "ef4ce9cec0316f92b906801c02e2a01e83592da3e1d2e861e86a50d27e765c19",
+        "2dafbfb1f4832d503121ce06efd504dfd971ce2576e708a0943fdb607d80f296",
     ];
 
     #[test]
     fn no_step_has_changed_since_it_was_first_run() {
-        let digest = |step: &&str| Sha256::digest(step.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let digest = |step: &fn() -> String| Sha256::digest(step()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         assert_eq!(STEPS.iter().map(digest).collect::<Vec<_>>(), AS_FIRST_RUN);
     }
 
@@ -348,18 +385,20 @@ mod tests {
 
     #[test]
     fn a_new_file_and_those_of_all_releases_before_end_at_the_same_schema() {
-        let (mut fresh, mut first, mut second) = (Connection::open_in_memory().unwrap(), of_release(1), of_release(2));
+        let mut fresh = Connection::open_in_memory().unwrap();
+        let (mut first, mut second, mut third) = (of_release(1), of_release(2), of_release(3));
         let tables = |connection: &Connection| -> Vec<String> {
             let mut query = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
             query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
         };
-        for connection in [&mut fresh, &mut first, &mut second] {
+        for connection in [&mut fresh, &mut first, &mut second, &mut third] {
             assert!(migrate(connection).is_ok());
             assert!(migrate(connection).is_ok(), "a second time there is nothing to do");
             assert_eq!(versions(connection), (VERSION - 1, VERSION));
         }
         assert_eq!(tables(&fresh), tables(&first));
         assert_eq!(tables(&fresh), tables(&second));
+        assert_eq!(tables(&fresh), tables(&third));
     }
 
     #[test]

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use heliograph_domain::{
     GatewayId, Kind, MetricName, Quantity, RollupRule, Sample, SensorId, SensorRole, SeriesKey, Unit, WINDOW_MS,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use super::frame;
-use super::{Batch, correction, gateway};
+use super::{Batch, correction, frame, gateway, latest};
 use crate::error::StoreError;
 use crate::rollup::series::{Extent, Slot, StoredSeries};
 use crate::sensor::{SensorRecord, SensorUpdate, SeriesRecord};
@@ -73,10 +72,7 @@ pub(crate) fn series(connection: &Connection, number: i64) -> Result<Vec<StoredS
 }
 
 fn extents(connection: &Connection, number: i64) -> Result<HashMap<Slot, frame::Extent>, StoreError> {
-    let mut query = connection.prepare_cached("SELECT data FROM latest WHERE gateway = ?1")?;
-    let data: Option<Vec<u8>> = query.query_row([number], |row| row.get(0)).optional()?;
-    let extents = frame::unpack_extents(data.as_deref().unwrap_or_default())?;
-    Ok(extents.into_iter().map(|extent| (extent.slot, extent)).collect())
+    Ok(latest::extents(connection, number)?.into_iter().map(|extent| (extent.slot, extent)).collect())
 }
 
 pub(crate) fn update(batch: &mut Batch<'_>, id: &GatewayId, sensor: &SensorId, update: &SensorUpdate) -> Result<(), StoreError> {

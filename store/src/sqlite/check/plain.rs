@@ -17,6 +17,9 @@ struct Wrong {
     problem: &'static str,
 }
 
+/// Whoever reads a rollup passes these over.
+const UNKNOWN_FLAG: &str = "flags NOT BETWEEN 0 AND 7";
+
 const WRONG: &[Wrong] = &[
     Wrong {
         table: "counter",
@@ -100,6 +103,20 @@ const WRONG: &[Wrong] = &[
         problem: "it is no window of a series",
     },
     Wrong {
+        table: "rollup",
+        key: "gateway, slot, start",
+        columns: 3,
+        is_wrong: UNKNOWN_FLAG,
+        problem: "it has a flag that means nothing",
+    },
+    Wrong {
+        table: "span",
+        key: "gateway, slot, step, start",
+        columns: 4,
+        is_wrong: UNKNOWN_FLAG,
+        problem: "it has a flag that means nothing",
+    },
+    Wrong {
         table: "span",
         key: "gateway, slot, step, start",
         columns: 4,
@@ -129,4 +146,14 @@ fn look_for(connection: &Connection, findings: &mut Findings, wrong: &Wrong, sql
         findings.add(wrong.table, key(row, wrong.columns), wrong.problem);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::RollupFlags;
+
+    #[test]
+    fn the_flags_that_mean_something_are_those_that_are_read() {
+        assert_eq!(RollupFlags::from_bits(u8::MAX).to_bits(), 7);
+    }
 }

@@ -81,7 +81,7 @@ fn each(
 }
 
 /// The columns that say which row it is, whatever stands in them.
-pub(super) fn key(row: &Row<'_>, columns: usize) -> String {
+pub(in super::super) fn key(row: &Row<'_>, columns: usize) -> String {
     let shown = (0..columns).map(|column| match row.get_ref(column) {
         Ok(ValueRef::Text(text)) => String::from_utf8_lossy(text).escape_debug().to_string(),
         Ok(ValueRef::Integer(number)) => number.to_string(),
