@@ -21,7 +21,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Read everything and name what is damaged: file, table, gateway and time.
-    Check(role::StoreArgs),
+    Check(check::Check),
     /// Make or migrate a provider's keyspace on a cluster, and the role that its
     /// processes sign in as. The administrator's name and password are the settings
     /// `store.admin_user` and `store.admin_password` (or `_file`); the role gets

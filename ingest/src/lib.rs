@@ -14,6 +14,7 @@ mod apart;
 mod arrival;
 mod backfill;
 mod connection;
+mod damage_worker;
 mod decoding;
 mod device_clocks;
 mod directory;

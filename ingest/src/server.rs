@@ -18,6 +18,7 @@ use crate::Clock;
 use crate::adoption::Adoptions;
 use crate::backfill::Backfill;
 use crate::connection::{self, Connection, Shared};
+use crate::damage_worker;
 use crate::device_clocks;
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
 use crate::intake::{self, Intake};
@@ -148,6 +149,7 @@ impl Ingest {
         tasks.spawn(device_clocks::run(clocks, store.clone(), clock.clone(), shutdown.clone()));
         tasks.spawn(retention_worker::run(store.clone(), holder.clone(), clock.clone(), shutdown.clone()));
         tasks.spawn(quarantine::run(store.clone(), shutdown.clone()));
+        tasks.spawn(damage_worker::run(store.clone(), shutdown.clone()));
         tasks.spawn(rollup_worker::run(store.clone(), holder, clock, shutdown.clone()));
         if let Some(tls) = self.tls.clone() {
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(tls.watch()));
