@@ -142,7 +142,15 @@ async fn write_mails(store: &ProviderStore, folder: &Path, customer: CustomerId)
     let mails = store.outbox_list_by_customer(customer).await?;
     make_folder(&folder.join("mails"))?;
     for mail in &mails {
-        let message = store.outbox_fetch(mail.id).await?.message;
+        let message = match store.outbox_fetch(mail.id).await {
+            Ok(mail) => mail.message,
+            // All else is theirs, too.
+            Err(StoreError::Damaged(problem)) => {
+                tracing::error!(mail = %mail.id, problem, "a mail is damaged and left out");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         create(&folder.join("mails").join(format!("{}.eml", mail.id)))?.write_all(&message).context("write a mail")?;
     }
     let listed = mails.iter().map(|mail| {

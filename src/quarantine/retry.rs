@@ -64,7 +64,17 @@ pub(super) async fn run(args: Retry) -> anyhow::Result<ExitCode> {
     let proof = if args.trust { Proof::Vouched } else { Proof::Key };
     for entry in entries {
         replayer.renew().await?;
-        let Some(report) = retry(&replayer, entry, proof, args.dry_run).await? else { continue };
+        let report = match retry(&replayer, entry, proof, args.dry_run).await {
+            Ok(Some(report)) => report,
+            Ok(None) => continue,
+            // The others are none the worse for it.
+            Err(StoreError::Damaged(problem)) => {
+                tracing::error!(%entry, problem, "a document is damaged and stays");
+                sum.stay += 1;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         sum.add(&report);
         // Whoever reads may have gone; what was begun is done.
         output::ended(report.write(&mut out, args.json))?;

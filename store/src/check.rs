@@ -46,11 +46,11 @@ impl ProviderStore {
     /// of tables. A cluster compares checksums of its own whenever it reads.
     ///
     /// # Errors
-    /// When the store cannot be opened.
+    /// When the store cannot be looked at now.
     pub async fn damage_look(&self) -> Result<Vec<Damage>, StoreError> {
         match &self.backend {
             Backend::Sqlite(db) => {
-                let found = db.read(|connection| Ok(sqlite::check::check_quickly(connection))).await?;
+                let found = db.read(sqlite::check::check_quickly).await?;
                 Ok(damage(db.path(), found))
             }
             Backend::Cassandra(_) => Ok(Vec::new()),
@@ -58,7 +58,8 @@ impl ProviderStore {
     }
 
     /// Takes the rows that differ from their copies for right, as they stand, once
-    /// somebody has looked at them; answers which these were.
+    /// somebody has looked at them, and makes anew what is latest of a gateway where that
+    /// is damaged; answers which these were.
     ///
     /// # Errors
     /// When the store cannot be written, and on a cluster.

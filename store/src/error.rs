@@ -47,9 +47,10 @@ impl From<rusqlite::Error> for StoreError {
         use rusqlite::ErrorCode;
         match &error {
             rusqlite::Error::QueryReturnedNoRows => Self::NotFound("row"),
-            rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) => {
-                Self::Damaged(error.to_string())
-            }
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..) => Self::Damaged(error.to_string()),
             rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
                 ErrorCode::ConstraintViolation => Self::Conflict(error.to_string()),
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damaged(error.to_string()),

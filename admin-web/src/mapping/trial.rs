@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use heliograph_dialects::{Context, DecodeError, Decoded, Mapping, canonical, decode, loss_by_mask};
 use heliograph_domain::{GatewayId, RefusalCode, Zone};
-use heliograph_store::QuarantineRow;
+use heliograph_store::{QuarantineRow, StoreError};
 use tokio::sync::Semaphore;
 
 use crate::error::Refusal;
@@ -67,7 +67,16 @@ impl Trial {
                 if results.len() >= DOCUMENTS {
                     break 'pages;
                 }
-                let row = panel.store().quarantine_fetch(listed.entry.id).await?;
+                let row = match panel.store().quarantine_fetch(listed.entry.id).await {
+                    Ok(row) => row,
+                    // It may have gone meanwhile, or be damaged.
+                    Err(StoreError::NotFound(_)) => continue,
+                    Err(StoreError::Damaged(problem)) => {
+                        tracing::error!(entry = %listed.entry.id, problem, "a document is damaged and left out");
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 let (mapping, zone) = (Arc::clone(&mapping), zone.clone());
                 results.extend(off_thread(&DECODING, move || Tried::by(mapping, &row, &zone)).await?);
             }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::schema;
 use crate::archive::tables::from_hex;
 use crate::sample::power;
-use crate::{DocumentWrite, OutboxKey, ProviderStore, SensorSeen, Stamps, Store, StoreUrl};
+use crate::{DocumentWrite, OutboxKey, OutboxNew, ProviderStore, SensorSeen, Stamps, Store, StoreUrl};
 
 static STAMPS: Stamps = Stamps::new();
 const MINUTE: i64 = 60_000;
@@ -248,6 +248,24 @@ async fn the_release_before_goes_on_with_a_file_that_this_one_has_migrated() {
     connection.execute(FRAME, params![number, time, bytes(TWO_AND_A_HALF), TWO_AND_A_HALF_CHECKSUM]).unwrap();
     let page = store.reading_page(&gateway("gw-2"), TimeWindow::between(at(40), at(41)), 9).await.unwrap();
     assert_eq!(page.rows[0].value, 2.5);
+    // It takes the text out of a mail that this release has put.
+    let mail = OutboxNew {
+        id: OutboxId::new(Uuid::from_u128(9_000)),
+        key: OutboxKey { report: "daily".into(), period: "x".into(), recipient: EmailAddress::parse("ana@example.org").unwrap() },
+        subject: "S".into(),
+        message_id: "<n@x>".into(),
+        message: vec![3, 4],
+        created: at(0),
+        due: at(0),
+    };
+    let id = mail.id.to_string();
+    assert!(store.outbox_put(mail).await.unwrap());
+    let erase = "UPDATE outbox SET recipient = ?2, subject = 'erased', message = x'', outcome = '',
+             state = CASE WHEN state = 'waiting' THEN 'given-up' ELSE state END WHERE id = ?1";
+    connection.execute(erase, params![id, "erased@example.org"]).unwrap();
+    // The value above was written past what is latest.
+    let damage: Vec<String> = store.damage_list().await.unwrap().into_iter().map(|damage| damage.place).collect();
+    assert_eq!(damage, ["latest of gateway gw-2"]);
     // What it reads of this release's rows is what it knows.
     let (documents, data): (i64, Vec<u8>) = connection
         .query_row(

@@ -18,7 +18,7 @@ use rusqlite::{Connection, Statement, params};
 use super::copy::{COPIED, Copied};
 use super::quarter::{self, Flaw};
 use super::rollup::stored_windows;
-use super::{anew, archive, audit, copy, frame, latest, schema, sensor, span};
+use super::{anew, archive, audit, copy, frame, latest, overwrite, schema, sensor, span};
 use crate::error::StoreError;
 use crate::rollup::SpanRollup;
 use crate::rollup::series::Slot;
@@ -96,19 +96,39 @@ pub(crate) fn check(connection: &Connection) -> Vec<Found> {
 }
 
 /// Looks at what is small.
-pub(crate) fn check_quickly(connection: &Connection) -> Vec<Found> {
-    look(connection, &QUICK_LOOKS)
+///
+/// # Errors
+/// Where it cannot be looked at now: it is busy, or not migrated yet.
+pub(crate) fn check_quickly(connection: &Connection) -> Result<Vec<Found>, StoreError> {
+    schema::require_migrated(connection)?;
+    let _one_moment = connection.unchecked_transaction()?;
+    let mut findings = Findings::default();
+    for (table, look) in QUICK_LOOKS {
+        match look(connection, &mut findings) {
+            Err(error @ StoreError::Unavailable(_)) => return Err(error),
+            Err(error) => findings.add_error(table, "", error),
+            Ok(()) => {}
+        }
+    }
+    Ok(findings.finish())
 }
 
-/// Copies all rows anew that have copies, as they stand, and answers in what they
-/// differed from their copies.
+/// Copies the rows anew that differ from their copies, as they stand, and makes anew
+/// what is latest of a gateway where that is damaged; answers which these were.
 pub(crate) fn accept(connection: &Connection) -> Result<Vec<Found>, StoreError> {
     let mut findings = Findings::default();
     copies(connection, &mut findings, COPIED.iter())?;
     let found = findings.finish();
     if !found.is_empty() {
-        COPIED.iter().try_for_each(|copied| copied.accept(connection))?;
+        let accept = || COPIED.iter().try_for_each(|copied| copied.accept(connection));
+        overwrite::wholly(connection, accept)?;
     }
+    let names = names(connection)?;
+    let mut found = found;
+    latest::compare(connection, |number, error| {
+        found.push((format!("latest of gateway {}", name(&names, number)), format!("{error}; made anew")));
+    })?;
+    latest::mend(connection)?;
     Ok(found)
 }
 

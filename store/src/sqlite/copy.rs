@@ -22,12 +22,14 @@ pub(super) struct Copied {
     columns: &'static [&'static str],
     /// Which of its rows; all where it is empty. `@` stands for the row.
     only: &'static str,
+    /// The column that is too long to be copied and has a checksum, `crc`, instead.
+    summed: &'static str,
     /// Whether looking at all of it takes a while.
     pub(super) is_large: bool,
 }
 
 const fn copied(table: &'static str, key: &'static [&'static str], columns: &'static [&'static str]) -> Copied {
-    Copied { table, key, columns, only: "", is_large: false }
+    Copied { table, key, columns, only: "", summed: "", is_large: false }
 }
 
 /// Columns of a copy, called c0, c1 and so on; a table uses as many as it has.
@@ -48,6 +50,7 @@ pub(super) const COPIED: &[Copied] = &[
     copied("user", &["id"], &["email", "name", "role", "customer", "password_hash", "created"]),
     copied("record", &["kind", "id"], &["body"]),
     Copied {
+        summed: "message",
         is_large: true,
         ..copied(
             "outbox",
@@ -69,6 +72,7 @@ pub(super) const COPIED: &[Copied] = &[
         )
     },
     Copied {
+        summed: "raw",
         is_large: true,
         ..copied("quarantine", &["id"], &["received", "gateway", "address", "code", "reason", "bytes", "crc", "trusted"])
     },
@@ -103,6 +107,15 @@ impl Copied {
         let (new_key, old_key) = (self.key_of("NEW"), self.key_of("OLD"));
         let (new, old, copies) = (self.columns_of("NEW"), self.columns_of("OLD"), self.copies(""));
         let (when_new, when_old) = (self.only_of("NEW", "WHEN"), self.only_of("OLD", "WHEN"));
+        let (new_now, unsummed) = match self.summed {
+            "" => (new.clone(), String::new()),
+            bytes => {
+                // The release before changes the bytes and leaves the checksum.
+                let stale = format!("NEW.crc IS NOT NULL AND NEW.crc IS OLD.crc AND NEW.{bytes} IS NOT OLD.{bytes}");
+                let new_now = new.replace("NEW.crc", &format!("CASE WHEN {stale} THEN NULL ELSE NEW.crc END"));
+                (new_now, format!("\n    UPDATE {table} SET crc = NULL WHERE id = NEW.id AND {stale};"))
+            }
+        };
         format!(
             "
 CREATE TRIGGER {table}_added AFTER INSERT ON {table} {when_new}BEGIN
@@ -111,7 +124,7 @@ CREATE TRIGGER {table}_added AFTER INSERT ON {table} {when_new}BEGIN
 END;
 CREATE TRIGGER {table}_changed AFTER UPDATE ON {table} {when_old}BEGIN
     UPDATE copy SET suspect = 1 WHERE tab = '{table}' AND key = {old_key} AND ({copies}) IS NOT ({old});
-    UPDATE copy SET key = {new_key}, ({copies}) = ({new}) WHERE tab = '{table}' AND key = {old_key};
+    UPDATE copy SET key = {new_key}, ({copies}) = ({new_now}) WHERE tab = '{table}' AND key = {old_key};{unsummed}
 END;
 CREATE TRIGGER {table}_removed AFTER DELETE ON {table} {when_old}BEGIN
     DELETE FROM copy WHERE tab = '{table}' AND key = {old_key};
@@ -181,10 +194,19 @@ END;
         Ok(format!("it differs from its copy in {}", differ.join(", ")))
     }
 
-    /// Copies all rows anew, as they stand.
+    /// Copies the rows anew that differ from their copies, as they stand.
     pub(super) fn accept(&self, connection: &Connection) -> Result<(), StoreError> {
-        connection.execute("DELETE FROM copy WHERE tab = ?1", [self.table])?;
-        connection.execute(&self.fill(), [])?;
+        let Self { table, .. } = self;
+        let (row_key, of_row, copies) = (self.key_of(table), self.columns_of(table), self.copies("copy."));
+        let (only, and_only) = (self.only_of(table, "WHERE"), self.only_of(table, "AND"));
+        connection.execute_batch(&format!(
+            "DELETE FROM copy WHERE tab = '{table}' AND (suspect <> 0 OR key NOT IN (SELECT {row_key} FROM {table} {only})
+                 OR key IN (SELECT copy.key FROM {table} JOIN copy ON tab = '{table}' AND copy.key = {row_key}
+                            WHERE ({copies}) IS NOT ({of_row}) {and_only}))"
+        ))?;
+        let missing = format!("{row_key} NOT IN (SELECT key FROM copy WHERE tab = '{table}')");
+        let word = if only.is_empty() { "WHERE" } else { "AND" };
+        connection.execute(&format!("{} {word} {missing}", self.fill()), [])?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use heliograph_domain::{TimePolicy, Timestamp, window_of};
+use heliograph_domain::{Timestamp, window_of};
 use rusqlite::{Connection, Row, params};
 
 use super::Batch;
@@ -69,17 +69,13 @@ pub(super) fn compare(connection: &Connection, mut tell: impl FnMut(i64, StoreEr
 
 /// What is first, last and latest of each series of a gateway.
 pub(super) fn extents(connection: &Connection, number: i64) -> Result<Vec<Extent>, StoreError> {
-    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM latest WHERE gateway = ?1"))?;
-    let mut rows = query.query([number])?;
-    let Some(row) = rows.next()? else { return Ok(Vec::new()) };
-    check_row(row)?;
-    frame::unpack_extents(row.get_ref(5)?.as_blob().map_err(super::damaged)?)
+    Ok(Latest::read(connection, number)?.extents)
 }
 
 /// The same by the readings and rollups that there are; of what is older than those,
-/// `damaged` is believed as far as it agrees with them.
-fn extents_anew(connection: &Connection, number: i64, seen: Timestamp, damaged: &[Extent]) -> Result<Vec<Extent>, StoreError> {
-    let newest_allowed = seen.plus_millis(TimePolicy::LATEST_AHEAD_MS);
+/// `damaged` is believed as far as it agrees with them. When the gateway was heard is
+/// not known any more: its last readings count as of their time.
+fn extents_anew(connection: &Connection, number: i64, damaged: &[Extent]) -> Result<Vec<Extent>, StoreError> {
     let mut extents = BTreeMap::<Slot, Extent>::new();
     let mut query = connection.prepare("SELECT time, data, crc FROM frame WHERE gateway = ?1 ORDER BY time")?;
     let mut rows = query.query([number])?;
@@ -91,9 +87,7 @@ fn extents_anew(connection: &Connection, number: i64, seen: Timestamp, damaged: 
         for (slot, value) in values {
             let extent = extents.entry(slot).or_insert(Extent { slot, latest: None, first: time, last: time });
             (extent.first, extent.last) = (extent.first.min(time), extent.last.max(time));
-            if time <= newest_allowed {
-                extent.latest = Some((time, value));
-            }
+            extent.latest = Some((time, value));
         }
     }
     let mut query = connection.prepare("SELECT slot, min(start), max(start) FROM rollup WHERE gateway = ?1 GROUP BY slot")?;
@@ -111,8 +105,9 @@ fn extents_anew(connection: &Connection, number: i64, seen: Timestamp, damaged: 
 }
 
 impl Latest {
-    /// The row of a gateway, of nothing where it has none. Where it is damaged, what is
-    /// said of series is made anew of what there is of them.
+    /// The row of a gateway, of nothing where it has none. Where it is damaged, it is
+    /// made anew of the gateway's readings and rollups, and the next document says when
+    /// and from where it was heard; how many it has pushed stays as it can be read.
     pub(super) fn read(connection: &Connection, number: i64) -> Result<Self, StoreError> {
         let nothing = Self {
             seen: i64::MIN,
@@ -125,16 +120,22 @@ impl Latest {
         let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM latest WHERE gateway = ?1"))?;
         let mut rows = query.query([number])?;
         let Some(row) = rows.next()? else { return Ok(nothing) };
-        let (seen, address, documents, stamp) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-        let stored = frame::unpack_extents(row.get_ref(5)?.as_blob().map_err(super::damaged)?);
+        let stored = frame::unpack_extents(row.get_ref(5)?.as_blob().unwrap_or_default());
         let damage = check_row(row).err().or_else(|| stored.as_ref().err().cloned());
-        let mut extents = stored.unwrap_or_default();
-        if let Some(error) = damage {
-            tracing::error!(%error, "it is made anew of the gateway's readings");
-            extents = extents_anew(connection, number, Timestamp::clamped(seen), &extents)?;
-        }
-        extents.sort_unstable_by_key(|extent| extent.slot);
-        Ok(Self { seen, address, documents, stamp, extents, ..nothing })
+        let Some(error) = damage else {
+            let mut extents = stored?;
+            extents.sort_unstable_by_key(|extent| extent.slot);
+            let (seen, address, documents, stamp) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            return Ok(Self { seen, address, documents, stamp, extents, ..nothing });
+        };
+        tracing::error!(%error, "what is latest of a gateway is made anew of its readings");
+        let extents = extents_anew(connection, number, &stored.unwrap_or_default())?;
+        // Neither may be later than what came: nothing would ever count as newer.
+        let last = extents.iter().map(|extent| extent.last.as_millis()).max().unwrap_or(i64::MIN);
+        let stamp = row.get(4).map_or(i64::MIN, |stamp: i64| stamp.min(last.saturating_mul(1000)));
+        let seen = row.get(1).map_or(last, |seen: i64| seen.min(last));
+        let documents = row.get(3).map_or(0, |documents: i64| documents.max(0));
+        Ok(Self { seen, documents, stamp, extents, ..nothing })
     }
 
     pub(super) fn mark(&mut self, batch: &mut Batch<'_>, number: i64, window: Timestamp) -> Result<(), StoreError> {
@@ -208,4 +209,11 @@ pub(super) fn sum_up(connection: &Connection) -> Result<(), StoreError> {
     let mut query = connection.prepare("SELECT gateway FROM latest WHERE crc IS NULL")?;
     let numbers: Vec<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     numbers.into_iter().try_for_each(|number| Latest::read(connection, number)?.save(connection, number))
+}
+
+/// Writes the rows anew that are damaged.
+pub(super) fn mend(connection: &Connection) -> Result<(), StoreError> {
+    let mut damaged = Vec::new();
+    compare(connection, |number, _| damaged.push(number))?;
+    damaged.into_iter().try_for_each(|number| Latest::read(connection, number)?.save(connection, number))
 }

@@ -1,11 +1,14 @@
 //! Rows of the outbox.
 
 use heliograph_domain::{EmailAddress, OutboxId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{Batch, copy, overwrite};
 use crate::error::StoreError;
 use crate::outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState, erased_recipient};
+
+/// Mails that are looked at for one that can be claimed: as many may be damaged.
+const CANDIDATES: usize = 100;
 
 pub(crate) fn put(batch: &mut Batch<'_>, mail: &OutboxNew) -> Result<bool, StoreError> {
     let added = batch.connection.execute(
@@ -36,33 +39,41 @@ pub(crate) fn contains(connection: &Connection, key: &OutboxKey) -> Result<bool,
 /// Claims the next mail that is due. A damaged one is given up, for it would be claimed
 /// again and again, and no other would be sent.
 pub(crate) fn claim(batch: &mut Batch<'_>, now: Timestamp, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
-    while let Some(id) = claim_next(batch, now, until)? {
-        match OutboxId::parse(&id).map_err(StoreError::from).and_then(|id| fetch(batch.connection, id)) {
+    // As `OutboxRow::is_due` has it.
+    let longest = now.plus_millis(OutboxRow::LONGEST_WAIT_MS);
+    let mut due = batch.connection.prepare_cached(
+        "SELECT id FROM outbox WHERE state = 'waiting' AND (due <= ?1 OR (created <= ?1 AND due > ?2)) ORDER BY due, id LIMIT ?3",
+    )?;
+    let times = params![now.as_millis(), longest.as_millis(), CANDIDATES];
+    let ids: Vec<Option<String>> = due.query_map(times, |row| Ok(row.get(0).ok()))?.collect::<Result<_, _>>()?;
+    for id in ids.into_iter().flatten() {
+        match claim_one(batch.connection, &id, until) {
+            Ok(Some(mail)) => return Ok(Some(mail)),
+            // Where its index says that it is due, and it is not.
+            Ok(None) => tracing::error!(id, "a mail is damaged and will not be sent"),
             Err(StoreError::Damaged(problem)) => {
                 tracing::error!(id, problem, "a mail is damaged and will not be sent");
                 let given_up = "UPDATE outbox SET state = 'given-up', outcome = 'it is damaged in the store' WHERE id = ?1";
-                batch.connection.execute(given_up, [&id])?;
+                let done = overwrite::wholly(batch.connection, || batch.connection.execute(given_up, [&id]));
+                if let Err(error) = done {
+                    tracing::error!(id, %error, "nor can it be given up");
+                }
                 batch.config_changed();
             }
-            found => return found.map(Some),
+            Err(error) => return Err(error),
         }
     }
     Ok(None)
 }
 
-fn claim_next(batch: &Batch<'_>, now: Timestamp, until: Timestamp) -> Result<Option<String>, StoreError> {
-    // As `OutboxRow::is_due` has it.
-    let longest = now.plus_millis(OutboxRow::LONGEST_WAIT_MS);
-    let mut claim = batch.connection.prepare_cached(
-        "UPDATE outbox SET due = ?2, attempts = attempts + 1
-         WHERE id = (SELECT id FROM outbox WHERE state = 'waiting' AND (due <= ?1 OR (created <= ?1 AND due > ?3))
-                     ORDER BY due, id LIMIT 1) RETURNING id",
-    )?;
+fn claim_one(connection: &Connection, id: &str, until: Timestamp) -> Result<Option<OutboxMail>, StoreError> {
+    let mut claim = connection.prepare_cached("UPDATE outbox SET due = ?2, attempts = attempts + 1 WHERE id = ?1")?;
     // A mail is written anew, elsewhere where its length changes.
-    overwrite::wholly(batch.connection, || {
-        let times = params![now.as_millis(), until.as_millis(), longest.as_millis()];
-        Ok(claim.query_row(times, |row| row.get(0)).optional()?)
-    })
+    let claimed = overwrite::wholly(connection, || Ok::<_, StoreError>(claim.execute(params![id, until.as_millis()])?))?;
+    if claimed == 0 {
+        return Ok(None);
+    }
+    fetch(connection, OutboxId::parse(id)?).map(Some)
 }
 
 pub(crate) fn settle(

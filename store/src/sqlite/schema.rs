@@ -18,7 +18,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
-use super::{BUSY_TIMEOUT, copy, log, overwrite};
+use super::{BUSY_TIMEOUT, copy, latest, log, overwrite};
 use crate::error::StoreError;
 use crate::url::AckLevel;
 
@@ -200,11 +200,17 @@ const fn oldest_compatible(version: i64) -> i64 {
 
 enum MigrationError {
     TooNew,
-    Failed(rusqlite::Error),
+    Failed(StoreError),
 }
 
 impl From<rusqlite::Error> for MigrationError {
     fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<StoreError> for MigrationError {
+    fn from(error: StoreError) -> Self {
         Self::Failed(error)
     }
 }
@@ -225,7 +231,18 @@ fn migrate(connection: &mut Connection) -> Result<(), MigrationError> {
         transaction.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('schema', ?1)", [VERSION])?;
         transaction.pragma_update(None, "user_version", oldest_compatible(VERSION))?;
     }
+    // Those of before, and those that the release before has written since.
+    latest::sum_up(&transaction)?;
     Ok(transaction.commit()?)
+}
+
+/// Fails where a file is of an older release still.
+pub(super) fn require_migrated(connection: &Connection) -> Result<(), StoreError> {
+    let version = stored_version(connection)?;
+    if version >= VERSION {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!("the file has schema {version} still, and waits to be migrated to {VERSION}")))
 }
 
 /// The version of a file that has one; the first release did not write it down.
@@ -348,7 +365,7 @@ mod tests {
         "7504b814930e6bd106265fb4542c0345f36314a2c2486f55f5519843a9c6c602",
         "53e3e19e71244d0127149316f681a97c9b490996be25caed437e8d36845d2c7b",
         "ef4ce9cec0316f92b906801c02e2a01e83592da3e1d2e861e86a50d27e765c19",
-        "2dafbfb1f4832d503121ce06efd504dfd971ce2576e708a0943fdb607d80f296",
+        "a7a039501fe3cc8ab6eaeb45a228e28a24db8dd533bbc30b7f4669bb8596a8ce",
     ];
 
     #[test]

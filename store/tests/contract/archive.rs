@@ -144,7 +144,7 @@ async fn set_up(store: &ProviderStore, location: LocationId) {
     store.mapping_save(MappingName::parse("greenhouse").unwrap(), "name = \"greenhouse\"\n".to_owned()).await.unwrap();
 }
 
-fn mail_key() -> OutboxKey {
+pub(crate) fn mail_key() -> OutboxKey {
     OutboxKey { report: "daily".into(), period: "2026-06-15".into(), recipient: EmailAddress::parse("ana@example.org").unwrap() }
 }
 

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use heliograph_domain::{OutboxId, ProviderId, QuarantineId, SensorId, SensorRole, TimeWindow};
-use heliograph_store::{Damage, OutboxState, ProviderStore, SensorUpdate, Store, StoreError, StoreUrl};
+use heliograph_store::{Damage, OutboxKey, OutboxNew, OutboxState, ProviderStore, SensorUpdate, Store, StoreError, StoreUrl};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::archive::{clocked, create, fill, restore};
+use crate::archive::{clocked, create, fill, mail_key, restore};
 use crate::backend::{gateway, minute, power};
 
 fn open(folder: &Path) -> ProviderStore {
@@ -215,6 +215,24 @@ async fn what_differs_from_its_copy_is_seen_at_a_glance_stays_named_when_it_is_c
 
 #[tokio::test]
 async fn a_damaged_mail_is_given_up_and_holds_up_no_other() {
+    for damage in ["message = x'00ff0b'", "subject = CAST(x'ff' AS TEXT)", "attempts = -5", "id = CAST(x'ff' AS TEXT)"] {
+        let folder = sound().await;
+        change(folder.path(), &format!("UPDATE outbox SET {damage}"));
+        let store = open(folder.path());
+        let other = OutboxNew {
+            id: OutboxId::new(Uuid::from_u128(15)),
+            key: OutboxKey { period: "another".to_owned(), ..mail_key() },
+            subject: "Your day".to_owned(),
+            message_id: "<2@x>".to_owned(),
+            message: vec![1],
+            created: minute(3),
+            due: minute(4),
+        };
+        assert!(store.outbox_put(other).await.unwrap());
+        let claimed = store.outbox_claim(minute(1_000), minute(1_001)).await.unwrap().unwrap();
+        assert_eq!(claimed.message, [1], "{damage}");
+        store.close().await;
+    }
     let folder = sound().await;
     change(folder.path(), "UPDATE outbox SET message = x'00ff0b'");
     let store = open(folder.path());
@@ -243,16 +261,41 @@ async fn what_is_latest_of_a_gateway_is_made_anew_where_it_is_damaged() {
         query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
     let before = rows(folder.path());
+    let store = open(folder.path());
+    let all = store.rollup_list(&gateway("gw-1"), TimeWindow::ALWAYS, TimeWindow::ALWAYS).await.unwrap();
+    let latest: Vec<_> = all.into_iter().map(|series| series.series.latest).collect();
+    store.close().await;
     // The first of what is latest: four bytes of its series, then its time.
     change(folder.path(), "UPDATE latest SET data = CAST(zeroblob(20) || substr(data, 21) AS BLOB) WHERE gateway = 1");
     assert_ne!(rows(folder.path()), before);
     let store = open(folder.path());
-    let shown = store.rollup_list(&gateway("gw-1"), TimeWindow::ALWAYS, TimeWindow::ALWAYS).await;
-    assert!(matches!(shown, Err(StoreError::Damaged(_))), "it is never shown");
+    let shown = store.rollup_list(&gateway("gw-1"), TimeWindow::ALWAYS, TimeWindow::ALWAYS).await.unwrap();
+    let shown: Vec<_> = shown.into_iter().map(|series| series.series.latest).collect();
+    assert_eq!(shown, latest, "what is read of it is made anew");
     store.document_write(power("gw-1", &[(5000, 4.5)])).await.unwrap();
     store.close().await;
     assert_eq!(rows(folder.path()), before);
     assert_eq!(open(folder.path()).damage_list().await.unwrap(), []);
+    // Of one that is silent it is made anew when somebody says so, whatever is damaged.
+    for damage in [
+        "address = CAST(x'ff' AS TEXT)",
+        "seen = 9000000000000000000, stamp = 9000000000000000000",
+        "seen = 'x', documents = 0.5, data = 'text'",
+    ] {
+        change(folder.path(), &format!("UPDATE latest SET {damage} WHERE gateway = 1"));
+        let store = clocked(&open(folder.path()));
+        let accepted = store.damage_accept().await.unwrap();
+        assert_eq!(
+            accepted.iter().map(|damage| damage.place.as_str()).collect::<Vec<_>>(),
+            ["latest of gateway gw-1"],
+            "{damage}"
+        );
+        assert_eq!(store.damage_list().await.unwrap(), [], "{damage}");
+        let seen = store.gateway_fetch(&gateway("gw-1")).await.unwrap().last_seen.unwrap();
+        assert!(seen <= minute(5 * 1440), "{damage}: {seen}");
+        store.document_write(power("gw-1", &[(5000, 4.5)])).await.unwrap();
+        store.close().await;
+    }
 }
 
 #[tokio::test]
