@@ -202,9 +202,19 @@ pub fn canonical(reading: &DecodedReading) -> (Unit, f64) {
 pub fn canonical_text(reading: &DecodedReading) -> (&str, f64) {
     let written = reading.unit.as_str();
     let known = canonical_unit(if written.is_empty() { reading.assumed_unit } else { written })
-        .map(|scaled| (scaled.unit, scaled.apply(reading.value)))
+        .map(|scaled| match scaled.unit {
+            // The zeros of two scales of temperature are apart, differences on them are not.
+            "°C" if is_difference(reading.metric.as_str()) => ("K", reading.value * scaled.factor),
+            unit => (unit, scaled.apply(reading.value)),
+        })
         .filter(|(_, value)| value.is_finite());
     known.unwrap_or((written, reading.value))
+}
+
+/// Whether a metric says that it is the difference of two values.
+fn is_difference(metric: &str) -> bool {
+    let says = |word: &str| metric.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    says("difference") || says("delta")
 }
 
 /// Why one reading is refused.

@@ -249,6 +249,25 @@ fn values_that_canonical_units_cannot_hold_keep_their_own() {
 }
 
 #[test]
+fn differences_of_temperatures_are_no_temperatures() {
+    let zone = Zone::utc();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
+    let check = |metric: &str, unit: &str, value: f64, expected: (&str, f64)| {
+        let xml = format!(
+            "<push gateway='g'><sensor id='s'><reading metric='{metric}' unit='{unit}'>{value}</reading></sensor></push>"
+        );
+        let (unit, value) = canonical(&decode(xml.as_bytes(), &context).unwrap().readings[0]);
+        assert_eq!(unit.as_str(), expected.0);
+        assert!((value - expected.1).abs() < 1e-9, "{metric} {value}");
+    };
+    check("Temperature Difference", "K", 5.0, ("K", 5.0));
+    check("temperature-difference", "deg C", 5.0, ("K", 5.0));
+    check("DeltaT", "F", 18.0, ("K", 10.0));
+    check("flow temperature", "K", 300.0, ("°C", 26.85));
+    check("difference", "kW", 1.5, ("W", 1500.0));
+}
+
+#[test]
 fn texts_that_many_readings_share_cost_no_more_than_their_length() {
     let long = "0".repeat(1 << 20);
     let many = |one: &str| one.repeat((1 << 20) / one.len());
