@@ -5,12 +5,13 @@ use std::os::unix::fs::FileTypeExt;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use heliograph_admin_web::users::add_user;
+use heliograph_admin_web::users::{LINK_HOURS, add_user, link_user};
 use heliograph_domain::{Actor, CustomerId, EmailAddress, Secret, UserRole};
+use heliograph_store::{ProviderStore, StoreError, UserRecord};
 
 use crate::{output, role};
 
-/// Add and list the people who sign in to a panel.
+/// Add and list the people who sign in to a panel, and let them in again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,6 +25,20 @@ enum Action {
     Add(Add),
     /// List everybody.
     List(role::StoreArgs),
+    /// Print a new one-time link for somebody who has lost the password.
+    Link(Whom),
+    /// Ask somebody for the password alone, who has lost the app of the second step and
+    /// the recovery codes.
+    SecondStepOff(Whom),
+}
+
+#[derive(Debug, clap::Args)]
+struct Whom {
+    #[command(flatten)]
+    place: role::StoreArgs,
+    /// Address that they sign in with.
+    #[arg(long, value_parser = EmailAddress::parse)]
+    email: EmailAddress,
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +66,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Add(args) => add(args).await,
         Action::List(place) => list(place).await,
+        Action::Link(whom) => link(whom).await,
+        Action::SecondStepOff(whom) => second_step_off(whom).await,
     }
 }
 
@@ -64,14 +81,47 @@ async fn add(args: Add) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} may sign in as {}", args.email, args.user_role)?;
     if let Some(token) = added.one_time_link_token {
-        let base = public_url.as_deref().map_or("", |url| url.trim_end_matches('/'));
-        writeln!(out, "one-time link, valid for 24 hours: {base}/welcome/{}", token.reveal())?;
-        if base.is_empty() {
-            writeln!(out, "(put the panel's address in front of it)")?;
-        }
+        write_link(&mut out, public_url.as_deref(), &token)?;
     }
     store.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn write_link(out: &mut impl Write, public_url: Option<&str>, token: &Secret) -> std::io::Result<()> {
+    let base = public_url.map_or("", |url| url.trim_end_matches('/'));
+    writeln!(out, "one-time link, valid for {LINK_HOURS} hours: {base}/welcome/{}", token.reveal())?;
+    if base.is_empty() {
+        writeln!(out, "(put the panel's address in front of it)")?;
+    }
+    Ok(())
+}
+
+async fn link(Whom { place, email }: Whom) -> anyhow::Result<ExitCode> {
+    let mut settings = place.settings()?;
+    let public_url: Option<String> = settings.optional("admin.public_url");
+    let store = role::open(&place.provider, &mut settings)?.acting_as(Actor::Operator);
+    let user = find(&store, &email).await?;
+    let token = link_user(&store, user.id, (role::clock())()).await?;
+    write_link(&mut std::io::stdout().lock(), public_url.as_deref(), &token)?;
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn second_step_off(Whom { place, email }: Whom) -> anyhow::Result<ExitCode> {
+    let store = place.open()?;
+    let user = find(&store, &email).await?;
+    match store.second_factor_remove(user.id).await {
+        Ok(()) => writeln!(std::io::stdout().lock(), "the password alone signs {email} in")?,
+        Err(StoreError::NotFound(_)) => bail!("{email} is not asked for a second step"),
+        Err(error) => return Err(error.into()),
+    }
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn find(store: &ProviderStore, email: &EmailAddress) -> anyhow::Result<UserRecord> {
+    let found = store.user_find(email).await?;
+    found.with_context(|| format!("nobody signs in to {} with {email}", store.provider()))
 }
 
 /// The first line of what is piped in, if anything is.
@@ -99,10 +149,11 @@ fn is_piped() -> bool {
 
 async fn list(place: role::StoreArgs) -> anyhow::Result<ExitCode> {
     let store = place.open()?;
-    let users = store.user_list().await?;
+    let (users, guarded) = (store.user_list().await?, store.second_factor_users().await?);
     output::lines(users.iter().map(|user| {
         let signed_up = if user.password_hash.is_some() { "" } else { "  (no password yet)" };
-        format!("{:<10} {:<36} {}{signed_up}", user.role, user.email.as_str(), user.name)
+        let second_step = if guarded.contains(&user.id) { "  (second step)" } else { "" };
+        format!("{:<10} {:<36} {}{signed_up}{second_step}", user.role, user.email.as_str(), user.name)
     }))?;
     store.close().await;
     Ok(ExitCode::SUCCESS)

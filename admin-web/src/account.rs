@@ -1,21 +1,22 @@
-//! One's own account: a new password.
+//! One's own account: a new password, the second step of signing in, and where one is
+//! signed in.
 
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Form;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::Secret;
+use heliograph_domain::{KeyDigest, Secret, Zone};
 use serde::Deserialize;
 
 use crate::access::{Actor, AnyActor};
 use crate::error::Refusal;
-use crate::form::Problems;
+use crate::form::{Problems, local_text};
 use crate::login::{ClientAddress, new_password_problems};
 use crate::panel::Panel;
 use crate::password::{hash_password, verify_password};
-use crate::session;
+use crate::session::{self, Listed};
 use crate::shell::{Done, Section, Shell};
 
 #[derive(Deserialize, Default)]
@@ -31,17 +32,125 @@ pub(crate) struct PasswordForm {
 struct AccountPage {
     shell: Shell,
     email: String,
+    /// Since when the second step is asked for, and how many recovery codes are left.
+    second_step: Option<(String, usize)>,
+    sessions: Vec<SessionRow>,
     problems: Problems,
+}
+
+/// Where somebody is signed in.
+struct SessionRow {
+    id: String,
+    browser: String,
+    agent: String,
+    address: String,
+    began: String,
+    used: String,
+    is_this: bool,
+}
+
+impl SessionRow {
+    fn of(listed: Listed, zone: &Zone) -> Self {
+        let hex = |digest: KeyDigest| digest.0.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        Self {
+            id: hex(listed.digest),
+            browser: browser_of(&listed.agent),
+            agent: listed.agent,
+            address: listed.address,
+            began: local_text(listed.began, zone),
+            used: local_text(listed.used, zone),
+            is_this: listed.is_this,
+        }
+    }
+}
+
+/// What a browser that calls itself so is known as, and where it runs.
+fn browser_of(agent: &str) -> String {
+    let first =
+        |known: &[(&'static str, &'static str)]| known.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name);
+    // Each calls itself by those before it, too.
+    let name = first(&[
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("SamsungBrowser/", "Samsung Internet"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("CriOS/", "Chrome"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = first(&[
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("CrOS", "ChromeOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (name, system) {
+        (Some(name), Some(system)) => format!("{name} on {system}"),
+        (Some(known), None) | (None, Some(known)) => known.to_owned(),
+        (None, None) => "Unknown browser".to_owned(),
+    }
 }
 
 /// `GET /account`
 pub(crate) async fn show(
     State(panel): State<Panel>,
     AnyActor(actor): AnyActor,
+    headers: HeaderMap,
     Query(done): Query<Done>,
 ) -> Result<Response, Refusal> {
-    let shell = Shell::of(&panel, &actor, Section::Account).await?.saying(&done);
-    Ok(AccountPage { shell, email: actor.user.email.to_string(), problems: Problems::default() }.into_response())
+    page(&panel, &actor, &headers, StatusCode::OK, Problems::default(), &done).await
+}
+
+/// The page, with what is wrong with a form of it.
+pub(crate) async fn page(
+    panel: &Panel,
+    actor: &Actor,
+    headers: &HeaderMap,
+    status: StatusCode,
+    problems: Problems,
+    done: &Done,
+) -> Result<Response, Refusal> {
+    let shell = Shell::of(panel, actor, Section::Account).await?.saying(done);
+    let zone = &shell.settings.zone;
+    let factor = panel.store().second_factor_fetch(actor.user.id).await?;
+    let second_step = factor.map(|factor| (local_text(factor.since, zone), factor.recovery_left()));
+    let sessions = session::list(panel, headers, actor.user.id).await?;
+    let sessions = sessions.into_iter().map(|listed| SessionRow::of(listed, zone)).collect();
+    let email = actor.user.email.to_string();
+    Ok((status, AccountPage { shell, email, second_step, sessions, problems }).into_response())
+}
+
+/// `POST /account/sessions/{session}/end`: one of one's own, and no other's.
+pub(crate) async fn end_session(
+    State(panel): State<Panel>,
+    AnyActor(actor): AnyActor,
+    Path(session): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let sessions = session::list(&panel, &headers, actor.user.id).await?;
+    let zone = Zone::utc();
+    let mut found = sessions.into_iter().map(|listed| (listed.digest, SessionRow::of(listed, &zone)));
+    let (digest, row) = found.find(|(_, row)| row.id == session).ok_or(Refusal::NotFound)?;
+    panel.store().session_delete(digest).await?;
+    tracing::info!(user = %actor.user.id, "session ended");
+    Ok(Redirect::to(if row.is_this { "/login" } else { "/account?done=signed-out" }).into_response())
+}
+
+/// `POST /account/sessions/end`: all but the one that asks.
+pub(crate) async fn end_other_sessions(
+    State(panel): State<Panel>,
+    AnyActor(actor): AnyActor,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    for other in session::list(&panel, &headers, actor.user.id).await?.into_iter().filter(|listed| !listed.is_this) {
+        panel.store().session_delete(other.digest).await?;
+    }
+    tracing::info!(user = %actor.user.id, "all other sessions ended");
+    Ok(Redirect::to("/account?done=signed-out").into_response())
 }
 
 /// `POST /account`: ends all other sessions and goes on in a new one.
@@ -56,7 +165,7 @@ pub(crate) async fn change_password(
     if panel.limits().attempt(address, &email, panel.now()).is_err() {
         let mut problems = Problems::default();
         problems.add("current", "Too many attempts. Try again in a few minutes.");
-        return refused(&panel, &actor, StatusCode::TOO_MANY_REQUESTS, problems).await;
+        return page(&panel, &actor, &headers, StatusCode::TOO_MANY_REQUESTS, problems, &Done::default()).await;
     }
     let mut problems = new_password_problems(&actor.user, &form.password, &form.again);
     if verify_password(Secret::new(form.current), actor.user.password_hash.clone()).await? {
@@ -65,16 +174,35 @@ pub(crate) async fn change_password(
         problems.add("current", "This is not your current password.");
     }
     if !problems.is_empty() {
-        return refused(&panel, &actor, StatusCode::UNPROCESSABLE_ENTITY, problems).await;
+        return page(&panel, &actor, &headers, StatusCode::UNPROCESSABLE_ENTITY, problems, &Done::default()).await;
     }
     let hash = hash_password(Secret::new(form.password)).await?;
     actor.store(&panel).user_set_password(actor.user.id, hash).await?;
     tracing::info!(user = %actor.user.id, "password changed");
-    let cookie = session::begin(&panel, &headers, actor.user.id).await?;
+    let cookie = session::begin(&panel, &headers, address, actor.user.id).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/account?done=password")).into_response())
 }
 
-async fn refused(panel: &Panel, actor: &Actor, status: StatusCode, problems: Problems) -> Result<Response, Refusal> {
-    let shell = Shell::of(panel, actor, Section::Account).await?;
-    Ok((status, AccountPage { shell, email: actor.user.email.to_string(), problems }).into_response())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_are_called_as_people_know_them() {
+        for (agent, name) in [
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
+                "Chrome on Linux",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1",
+                "Safari on iPhone",
+            ),
+            ("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:132.0) Gecko/20100101 Firefox/132.0", "Firefox on Windows"),
+            ("curl/8.5.0", "Unknown browser"),
+            ("", "Unknown browser"),
+        ] {
+            assert_eq!(browser_of(agent), name, "{agent}");
+        }
+    }
 }

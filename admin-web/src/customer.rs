@@ -217,7 +217,7 @@ async fn page(
         }
     };
     let users = panel.store().user_list().await?;
-    let this = [customer.clone()];
+    let (this, guarded) = ([customer.clone()], panel.store().second_factor_users().await?);
     let people = users.iter().filter(|user| user.customer == Some(customer.id));
     Ok(CustomerPage {
         path: format!("/customers/{}", customer.id),
@@ -227,7 +227,7 @@ async fn page(
             .filter(|gateway| gateway.state == GatewayState::Commissioned)
             .map(|g| choice(g, &locations))
             .collect(),
-        people: people.map(|user| Person::of(user, &this, &shell, actor)).collect(),
+        people: people.map(|user| Person::of(user, guarded.contains(&user.id), &this, &shell, actor)).collect(),
         form: typed.customer.unwrap_or_else(|| CustomerForm {
             name: customer.name.clone(),
             email: customer.email.as_ref().map(ToString::to_string).unwrap_or_default(),

@@ -29,6 +29,7 @@ mod quarantine;
 mod replay;
 mod report_view;
 mod router;
+mod second_step;
 mod serve;
 mod session;
 mod settings;

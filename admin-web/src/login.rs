@@ -20,8 +20,8 @@ use crate::error::Refusal;
 use crate::form::Problems;
 use crate::panel::{Panel, Peer};
 use crate::password::{check_password, hash_password, verify_password};
-use crate::session;
-use crate::shell::Brand;
+use crate::shell::{Brand, encode};
+use crate::{second_step, session};
 
 pub(crate) use limit::{LoginLimits, network};
 
@@ -83,7 +83,12 @@ pub(crate) async fn submit(
         return Ok(refused(&panel, form, StatusCode::UNPROCESSABLE_ENTITY, NOT_RECOGNISED.to_owned()).await);
     };
     panel.limits().succeeded(address, form.email.trim());
-    let cookie = session::begin(&panel, &headers, user.id).await?;
+    if let Some(cookie) = second_step::ask(&panel, &headers, user.id).await? {
+        tracing::info!(%address, user = %user.id, "asked for the second step");
+        let next = format!("/login/code?next={}", encode(local_path(&form.next)));
+        return Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response());
+    }
+    let cookie = session::begin(&panel, &headers, address, user.id).await?;
     // A password that was changed while this one was being compared ends here.
     if panel.store().user_fetch(user.id).await?.password_hash != hash {
         panel.store().session_delete_by_user(user.id).await?;
@@ -98,7 +103,7 @@ async fn refused(panel: &Panel, form: LoginForm, status: StatusCode, problem: St
     (status, page).into_response()
 }
 
-fn spell_wait(seconds: u64) -> String {
+pub(crate) fn spell_wait(seconds: u64) -> String {
     match seconds {
         1 => "a second".to_owned(),
         2..=59 => format!("{seconds} seconds"),
@@ -108,7 +113,7 @@ fn spell_wait(seconds: u64) -> String {
 }
 
 /// Where to go after signing in: a path of this panel, never another site.
-fn local_path(next: &str) -> &str {
+pub(crate) fn local_path(next: &str) -> &str {
     let rest = next.strip_prefix('/').unwrap_or("/");
     let plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if rest.starts_with('/') || !next.starts_with('/') || !plain { "/" } else { next }
@@ -148,6 +153,7 @@ pub(crate) async fn welcome(State(panel): State<Panel>, Path(link): Path<String>
 pub(crate) async fn accept(
     State(panel): State<Panel>,
     Path(link): Path<String>,
+    ClientAddress(address): ClientAddress,
     headers: HeaderMap,
     Form(form): Form<WelcomeForm>,
 ) -> Result<Response, Refusal> {
@@ -163,7 +169,10 @@ pub(crate) async fn accept(
     }
     panel.store().acting_as(Actor::User(user.id)).user_set_password(user.id, hash).await?;
     tracing::info!(user = %user.id, "password set by one-time link");
-    let cookie = session::begin(&panel, &headers, user.id).await?;
+    if let Some(cookie) = second_step::ask(&panel, &headers, user.id).await? {
+        return Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/login/code")).into_response());
+    }
+    let cookie = session::begin(&panel, &headers, address, user.id).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }
 

@@ -25,12 +25,13 @@ pub(crate) struct Person {
     pub(crate) role: &'static str,
     pub(crate) customer: Option<(CustomerId, String)>,
     pub(crate) has_password: bool,
+    pub(crate) has_second_step: bool,
     pub(crate) is_me: bool,
     pub(crate) added: String,
 }
 
 impl Person {
-    pub(crate) fn of(user: &UserRecord, customers: &[Customer], shell: &Shell, actor: &Actor) -> Self {
+    pub(crate) fn of(user: &UserRecord, has_second_step: bool, customers: &[Customer], shell: &Shell, actor: &Actor) -> Self {
         let customer = user.customer.and_then(|id| customers.iter().find(|customer| customer.id == id));
         Self {
             id: user.id,
@@ -39,6 +40,7 @@ impl Person {
             role: user.role.as_str(),
             customer: customer.map(|customer| (customer.id, customer.name.clone())),
             has_password: user.password_hash.is_some(),
+            has_second_step,
             is_me: user.id == actor.user.id,
             added: local_text(user.created, &shell.settings.zone),
         }
@@ -56,8 +58,9 @@ struct PeoplePage {
 pub(crate) async fn list(State(panel): State<Panel>, Owner(actor): Owner, Query(done): Query<Done>) -> Result<Response, Refusal> {
     let shell = Shell::of(&panel, &actor, Section::People).await?.saying(&done);
     let customers = panel.store().customer_list().await?;
-    let users = panel.store().user_list().await?;
-    let people = users.iter().map(|user| Person::of(user, &customers, &shell, &actor)).collect();
+    let (users, guarded) = (panel.store().user_list().await?, panel.store().second_factor_users().await?);
+    let person = |user: &UserRecord| Person::of(user, guarded.contains(&user.id), &customers, &shell, &actor);
+    let people = users.iter().map(person).collect();
     Ok(PeoplePage { shell, people }.into_response())
 }
 

@@ -17,7 +17,8 @@ use tracing::Instrument as _;
 
 use crate::panel::{Clock, Panel, PanelSettings};
 use crate::{
-    account, assets, commissioning, customer, error, fleet, gateway, location, login, mail, mapping, people, quarantine, settings,
+    account, assets, commissioning, customer, error, fleet, gateway, location, login, mail, mapping, people, quarantine,
+    second_step, settings,
 };
 
 /// The largest form, in bytes.
@@ -62,7 +63,12 @@ fn routes() -> Vec<Route> {
         Route::show("/login", login::show).and_act(login::submit),
         Route::act("/logout", login::leave),
         Route::show("/welcome/{token}", login::welcome).and_act(login::accept),
+        Route::show("/login/code", second_step::show).and_act(second_step::submit),
         Route::show("/account", account::show).and_act(account::change_password),
+        Route::show("/account/second-step", second_step::new).and_act(second_step::create),
+        Route::act("/account/second-step/remove", second_step::remove),
+        Route::act("/account/sessions/end", account::end_other_sessions),
+        Route::act("/account/sessions/{session}/end", account::end_session),
         Route::show("/locations/new", location::new).and_act(location::create),
         Route::show("/locations/{location}", location::show),
         Route::show("/locations/{location}/edit", location::edit).and_act(location::save),
@@ -89,6 +95,7 @@ fn routes() -> Vec<Route> {
         Route::show("/people", people::list),
         Route::show("/people/new", people::new).and_act(people::create),
         Route::act("/people/{user}/link", people::link),
+        Route::act("/people/{user}/second-step/remove", second_step::remove_of),
         Route::act("/people/{user}/remove", people::remove),
         Route::show("/settings", settings::show).and_act(settings::save),
         Route::show("/quarantine", quarantine::list),

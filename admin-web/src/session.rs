@@ -5,9 +5,12 @@
 //! or a change of password has ended meanwhile; and it keeps the id itself where
 //! we keep its digest only.
 
+use std::net::IpAddr;
+
 use axum::http::{HeaderMap, HeaderValue, header};
 use heliograph_domain::{KeyDigest, Timestamp, UserId};
 use heliograph_store::SessionRow;
+use uuid::Uuid;
 
 use crate::error::Refusal;
 use crate::panel::{Panel, PanelSettings};
@@ -20,25 +23,100 @@ pub(crate) struct Session {
     pub(crate) user: UserId,
 }
 
+/// One in which the first step of two was proven. Its row belongs to nobody, so that it
+/// opens nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Half {
+    /// Who it would be.
+    pub(crate) user: UserId,
+    /// Of the hash of the password that was proven.
+    pub(crate) password: KeyDigest,
+}
+
+/// A session as the person whose it is sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    /// The digest of its token, by which it can be ended.
+    pub(crate) digest: KeyDigest,
+    /// When they signed in.
+    pub(crate) began: Timestamp,
+    /// When it was last used, to a minute.
+    pub(crate) used: Timestamp,
+    /// Where they signed in from.
+    pub(crate) address: String,
+    /// What their browser calls itself.
+    pub(crate) agent: String,
+    /// Whether it is the one that asks.
+    pub(crate) is_this: bool,
+}
+
 /// How much later a session must end for its row to be written again, so that
 /// not every request writes.
 const RENEWAL_MS: i64 = 60_000;
 
+/// How long the second step may take.
+const HALF_MS: i64 = 5 * 60_000;
+/// Letters that are kept of what a browser calls itself.
+const AGENT_LETTERS: usize = 200;
+
 /// Begins a session for somebody who has just proven who they are, always with
 /// a new token, and ends the one they came with. Answers the cookie to set.
-pub(crate) async fn begin(panel: &Panel, headers: &HeaderMap, user: UserId) -> Result<HeaderValue, Refusal> {
-    end(panel, headers).await?;
+pub(crate) async fn begin(panel: &Panel, headers: &HeaderMap, address: IpAddr, user: UserId) -> Result<HeaderValue, Refusal> {
     let now = panel.now();
-    panel.store().session_expire(now).await?;
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let mut data = now.as_millis().to_be_bytes().to_vec();
+    data.extend(format!("{address}\n{}", agent.chars().take(AGENT_LETTERS).collect::<String>()).into_bytes());
+    make(panel, headers, Some(user), data, expiry(panel.settings(), now, now)).await
+}
+
+/// Begins one for somebody who has proven the first step of two.
+pub(crate) async fn begin_half(
+    panel: &Panel,
+    headers: &HeaderMap,
+    user: UserId,
+    password: KeyDigest,
+) -> Result<HeaderValue, Refusal> {
+    let data = [&user.as_uuid().as_bytes()[..], &password.0].concat();
+    make(panel, headers, None, data, panel.now().plus_millis(HALF_MS)).await
+}
+
+async fn make(
+    panel: &Panel,
+    headers: &HeaderMap,
+    user: Option<UserId>,
+    data: Vec<u8>,
+    expires: Timestamp,
+) -> Result<HeaderValue, Refusal> {
+    end(panel, headers).await?;
+    panel.store().session_expire(panel.now()).await?;
     let token = token::random_token();
-    let row = SessionRow {
-        digest: KeyDigest::of(token.reveal()),
-        user: Some(user),
-        data: now.as_millis().to_be_bytes().to_vec(),
-        expires: expiry(panel.settings(), now, now),
-    };
-    panel.store().session_save(row).await?;
+    panel.store().session_save(SessionRow { digest: KeyDigest::of(token.reveal()), user, data, expires }).await?;
     cookie(panel, token.reveal(), "")
+}
+
+/// What the request's session has proven of two steps, if it is one of those.
+pub(crate) async fn half(panel: &Panel, headers: &HeaderMap) -> Result<Option<Half>, Refusal> {
+    let Some(digest) = presented(panel, headers) else { return Ok(None) };
+    let Some(row) = panel.store().session_load(digest, panel.now()).await? else { return Ok(None) };
+    let Some((user, password)) = row.data.split_first_chunk::<16>().filter(|_| row.user.is_none()) else { return Ok(None) };
+    let Ok(password) = password.try_into() else { return Ok(None) };
+    Ok(Some(Half { user: UserId::new(Uuid::from_bytes(*user)), password: KeyDigest(password) }))
+}
+
+/// The sessions of somebody, the last used first.
+pub(crate) async fn list(panel: &Panel, headers: &HeaderMap, user: UserId) -> Result<Vec<Listed>, Refusal> {
+    let (now, this) = (panel.now(), presented(panel, headers));
+    let rows = panel.store().session_list(user, now).await?;
+    let idle = millis(panel.settings().session_idle);
+    let listed = rows.into_iter().filter(|row| expiry(panel.settings(), began(row), now) > now).map(|row| {
+        let text = String::from_utf8_lossy(row.data.get(8..).unwrap_or_default()).into_owned();
+        let (address, agent) = text.split_once('\n').unwrap_or((&text, ""));
+        let began = began(&row);
+        let used = row.expires.plus_millis(-idle).max(began);
+        let (address, agent) = (address.to_owned(), agent.to_owned());
+        Listed { digest: row.digest, began, used, address, agent, is_this: this == Some(row.digest) }
+    });
+    Ok(listed.collect())
 }
 
 /// The session that a request belongs to, if any, which lasts longer by it.
@@ -71,7 +149,7 @@ pub(crate) fn farewell(panel: &Panel) -> Result<HeaderValue, Refusal> {
 }
 
 fn began(row: &SessionRow) -> Timestamp {
-    let bytes = row.data.as_slice().try_into().unwrap_or_default();
+    let bytes = row.data.first_chunk().copied().unwrap_or_default();
     Timestamp::clamped(i64::from_be_bytes(bytes))
 }
 

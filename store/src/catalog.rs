@@ -13,6 +13,7 @@ pub(crate) mod gateway;
 mod mapping;
 pub(crate) mod point;
 mod record;
+mod second_factor;
 pub(crate) mod user;
 
 use std::collections::BTreeMap;

@@ -34,6 +34,7 @@ mod retention;
 mod rollup;
 #[cfg(test)]
 mod sample;
+mod second_factor;
 mod sensor;
 mod settings;
 mod sqlite;
@@ -60,6 +61,7 @@ pub use reading::{ReadingPage, ReadingRow};
 pub use replay::{Difference, Was};
 pub use retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionStep};
 pub use rollup::{SeriesChoice, SeriesRollups, SeriesSpans, SpanRollup, WindowRollup};
+pub use second_factor::{SecondFactor, SecondProof};
 pub use sensor::{SensorRecord, SensorUpdate, SeriesRecord};
 pub use stamp::{Stamps, WriteStamp};
 pub use store::{AckCheck, ProviderStore, Store};

@@ -35,6 +35,7 @@ pub(crate) mod replay;
 pub(crate) mod retention;
 pub(crate) mod rollup;
 mod schema;
+pub(crate) mod second_factor;
 pub(crate) mod sensor;
 pub(crate) mod settings;
 pub(crate) mod span;

@@ -177,6 +177,19 @@ impl ProviderStore {
         }
     }
 
+    /// The sessions of somebody that have not ended, the last begun or used first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn session_list(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>, StoreError> {
+        let mut sessions = match &self.backend {
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::user::list_sessions(connection, user, now)).await,
+            Backend::Cassandra(db) => db.session_list(user, now).await,
+        }?;
+        sessions.sort_by_key(|session| std::cmp::Reverse((session.expires, session.digest.0)));
+        Ok(sessions)
+    }
+
     /// Moves the end of a session; false where it has ended meanwhile, for a
     /// session that was ended never comes back.
     ///

@@ -5,6 +5,9 @@ use std::net::TcpListener;
 use std::process::Output;
 use std::time::Duration;
 
+use heliograph_domain::{ProviderId, Timestamp};
+use heliograph_store::{SecondFactor, Store, StoreUrl};
+
 use crate::binary::{connect, free_address, run, run_with_input, spawn};
 
 /// Checks an exit code and that standard error is one line that names things.
@@ -82,6 +85,33 @@ fn an_owner_is_added_by_password_or_by_link() {
     check(&again, 1, &["p@sunrise.example"]);
     let listed = run_with_input(&["user", "list", "--provider", "sunrise"], folder.path(), "");
     assert_eq!(listed.lines().count(), 3, "{listed}");
+}
+
+#[tokio::test]
+async fn who_is_locked_out_is_let_in_again_from_a_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    let whom = ["--provider", "sunrise", "--email", "o@sunrise.example"];
+    let add = [&["user", "add", "--role", "owner", "--password-stdin"], &whom[..]].concat();
+    run_with_input(&add, folder.path(), "a long enough phrase\n");
+    let link = run(&[&["user", "link"], &whom[..]].concat(), folder.path());
+    assert!(String::from_utf8_lossy(&link.stdout).contains("valid for 24 hours: /welcome/"), "{link:?}");
+    let off = [&["user", "second-step-off"], &whom[..]].concat();
+    check(&run(&off, folder.path()), 1, &["o@sunrise.example is not asked for a second step"]);
+
+    let store = Store::open(StoreUrl::sqlite(folder.path())).unwrap();
+    let store = store.provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
+    let user = store.user_list().await.unwrap().remove(0).id;
+    let factor = SecondFactor::new(user, "GEZDGNBVGY3TQOJQ".to_owned(), Timestamp::clamped(0), 0, &[]);
+    store.second_factor_save(factor).await.unwrap();
+    let list = run(&["user", "list", "--provider", "sunrise"], folder.path());
+    assert!(String::from_utf8_lossy(&list.stdout).contains("(second step)"), "{list:?}");
+    let done = run(&off, folder.path());
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(store.second_factor_fetch(user).await.unwrap(), None);
+    assert_eq!(store.audit_list(0, 100).await.unwrap().pop().unwrap().action, "user.second-factor.remove");
+    store.close().await;
+    let nobody = ["user", "link", "--provider", "sunrise", "--email", "nobody@sunrise.example"];
+    check(&run(&nobody, folder.path()), 1, &["nobody signs in to sunrise with nobody@sunrise.example"]);
 }
 
 #[test]

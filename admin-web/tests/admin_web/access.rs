@@ -57,7 +57,9 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/login", "/login".into(), EVERYBODY);
     show("/welcome/{token}", "/welcome/a-link".into(), EVERYBODY);
     show("/welcome/{token}", "/welcome/another".into(), [Nothing; 7]);
+    show("/login/code", "/login/code".into(), [In; 7]);
     show("/account", "/account".into(), [In, Page, Page, Page, Page, Page, In]);
+    show("/account/second-step", "/account/second-step".into(), [In, Page, Page, Page, Page, Page, In]);
     show("/locations/new", "/locations/new".into(), STAFF);
     show("/locations/{location}", format!("/locations/{LOCATION}"), READERS);
     show("/locations/{location}", format!("/locations/{UNKNOWN}"), NOT_FOR_ANYBODY);
@@ -109,6 +111,14 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/welcome/{token}", "/welcome/a-link".into(), password, [Done; 7]);
     act("/welcome/{token}", "/welcome/another".into(), password, [Nothing; 7]);
     act("/account", "/account".into(), password, [In, Form, Form, Form, Form, Form, In]);
+    act("/login/code", "/login/code".into(), &[("code", "123456")], [In; 7]);
+    let code = &[("secret", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"), ("code", "123456"), ("password", "wrong")];
+    act("/account/second-step", "/account/second-step".into(), code, [In, Form, Form, Form, Form, Form, In]);
+    let wrong = &[("second_step_password", "wrong")];
+    act("/account/second-step/remove", "/account/second-step/remove".into(), wrong, [In, Form, Form, Form, Form, Form, In]);
+    act("/account/sessions/end", "/account/sessions/end".into(), &[], [In, Done, Done, Done, Done, Done, In]);
+    let nobodys = [In, Nothing, Nothing, Nothing, Nothing, Nothing, In];
+    act("/account/sessions/{session}/end", format!("/account/sessions/{}/end", "0".repeat(64)), &[], nobodys);
     let location = &[("name", "New"), ("zone", "UTC")];
     act("/locations/new", "/locations/new".into(), location, STAFF_DONE);
     act("/locations/{location}/edit", format!("/locations/{LOCATION}/edit"), location, STAFF_DONE);
@@ -157,6 +167,9 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/people/new", "/people/new".into(), person, OWNER);
     act("/people/{user}/link", format!("/people/{VIEWER}/link"), &[], OWNER);
     act("/people/{user}/link", format!("/people/{UNKNOWN}/link"), &[], OWNER_NOTHING);
+    let second_step = "/people/{user}/second-step/remove";
+    act(second_step, format!("/people/{VIEWER}/second-step/remove"), &[], OWNER_NOTHING);
+    act(second_step, format!("/people/{UNKNOWN}/second-step/remove"), &[], OWNER_NOTHING);
     act("/people/{user}/remove", format!("/people/{VIEWER}/remove"), &[], OWNER_DONE);
     act("/people/{user}/remove", format!("/people/{UNKNOWN}/remove"), &[], OWNER_NOTHING);
     let settings = &[

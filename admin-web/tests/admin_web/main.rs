@@ -11,6 +11,7 @@ mod mappings;
 mod pages;
 mod reports;
 mod retries;
+mod second_step;
 mod security;
 mod served;
 mod world;

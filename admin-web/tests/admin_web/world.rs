@@ -225,6 +225,15 @@ impl World {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
+    /// What somebody with a token of their own sends.
+    pub(crate) async fn post_with(&self, token: &str, path: &str, form: &[(&str, &str)]) -> Answer {
+        let request = Request::post(path).header(header::HOST, HOST).header(header::COOKIE, cookie(token));
+        let request = request
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0");
+        self.send(request.body(Body::from(encode(form))).unwrap()).await
+    }
+
     pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Answer {
         self.post(Who::Nobody, "/login", &[("email", email), ("password", password)]).await
     }

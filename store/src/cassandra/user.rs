@@ -68,6 +68,25 @@ impl Database {
         Ok(found.map(|Token { user, data, expires, .. }| SessionRow { digest, user, data, expires }))
     }
 
+    /// Every session is looked at: there are as many as people who have signed in
+    /// lately.
+    pub(crate) async fn session_list(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>, StoreError> {
+        type Listed = (Vec<u8>, Option<String>, Option<i64>, Option<Vec<u8>>, Option<CqlTimestamp>);
+        let cql = "SELECT digest, kind, epoch, data, expires FROM @.session WHERE user = ? ALLOW FILTERING";
+        let (found, catalog) = (self.all::<Listed>(cql, (user.as_uuid(),)).await?, self.catalog().await?);
+        let mut sessions = Vec::new();
+        for (digest, kind, epoch, data, expires) in found {
+            let (Ok(digest), Some(SESSION), Some(expires)) = (digest.try_into(), kind.as_deref(), expires) else { continue };
+            let (epoch, data) = (epoch.unwrap_or_default(), data.unwrap_or_default());
+            let token = Token { user: Some(user), epoch, data, expires: Timestamp::clamped(expires.0) };
+            if token.expires > now && token.holds(&catalog, SESSION) {
+                let Token { user, data, expires, .. } = token;
+                sessions.push(SessionRow { digest: KeyDigest(digest), user, data, expires });
+            }
+        }
+        Ok(sessions)
+    }
+
     pub(crate) async fn session_prolong(&self, digest: KeyDigest, expires: Timestamp) -> Result<bool, StoreError> {
         match self.token_load(digest, SESSION, Timestamp::MIN).await? {
             Some(session) => self.token_replace(digest, SESSION, &Token { expires, ..session }).await,

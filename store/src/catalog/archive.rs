@@ -15,10 +15,12 @@ use crate::credential::{CERTIFICATE, KEY_END};
 use crate::device_clock::CLOCK_CORRECTION;
 use crate::error::StoreError;
 use crate::gateway::{GatewayRecord, Placement};
+use crate::second_factor::SECOND_FACTOR;
 use crate::user::UserRecord;
 
 /// Kinds of bodies that archives hold; others belong to one backend.
-const BODIES: [&str; 8] = ["array", "binding", CERTIFICATE, CLOCK_CORRECTION, "correction", KEY_END, "mapping", "point"];
+const BODIES: [&str; 9] =
+    ["array", "binding", CERTIFICATE, CLOCK_CORRECTION, "correction", KEY_END, "mapping", "point", SECOND_FACTOR];
 /// The kind of the records that name gateways whose local days and months are to
 /// be summed up anew.
 pub(crate) const RESPAN: &str = "respan";

@@ -58,7 +58,10 @@ impl Catalog {
         let nameless = Customer { name: "erased".to_owned(), email: None, ..customer.clone() };
         let mut changes = vec![Change::Put(Record::Customer(nameless))];
         let people = self.people.values().filter(|person| person.record.customer == Some(id));
-        changes.extend(people.map(|person| Change::Remove(Record::Person(person.clone()))));
+        for person in people {
+            changes.push(Change::Remove(Record::Person(person.clone())));
+            changes.extend(self.second_factor_gone(person.record.id));
+        }
         for commission in self.commissions.values().filter(|commission| commission.customer == id) {
             let window = TimeWindow { until: Some(now), ..commission.window };
             if commission.window.from >= now {

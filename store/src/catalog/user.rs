@@ -58,7 +58,9 @@ impl Catalog {
     }
 
     pub(crate) fn user_delete(&self, id: UserId) -> Decision {
-        Ok(vec![Change::Remove(Record::Person(self.person(id)?.clone()))])
+        let mut changes = vec![Change::Remove(Record::Person(self.person(id)?.clone()))];
+        changes.extend(self.second_factor_gone(id));
+        Ok(changes)
     }
 
     /// Ends all sessions of somebody, if there is such a person.

@@ -7,6 +7,7 @@ use super::{Batch, gateway, outbox, overwrite, user};
 use crate::customer::{CustomerErasure, CustomerMails};
 use crate::error::StoreError;
 use crate::outbox::OutboxRow;
+use crate::second_factor::SECOND_FACTOR;
 
 pub(crate) fn save(batch: &mut Batch<'_>, customer: &Customer) -> Result<(), StoreError> {
     overwrite::wholly(batch.connection, || {
@@ -123,6 +124,8 @@ fn erase_rows(connection: &Connection, customer: CustomerId, now: Timestamp) -> 
     for mail in &mails {
         outbox::erase(connection, mail)?;
     }
+    let second = "DELETE FROM record WHERE kind = ?1 AND id IN (SELECT id FROM user WHERE customer = ?2)";
+    connection.execute(second, [SECOND_FACTOR, &id])?;
     let people = connection.execute("DELETE FROM user WHERE customer = ?1", [&id])?;
     let planned =
         connection.execute("DELETE FROM ownership WHERE customer = ?1 AND start >= ?2", params![id, now.as_millis()])?;

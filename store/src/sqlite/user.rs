@@ -3,8 +3,9 @@
 use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Batch, overwrite};
+use super::{Batch, overwrite, record};
 use crate::error::StoreError;
+use crate::second_factor::SECOND_FACTOR;
 use crate::user::{SessionRow, UserRecord};
 
 pub(crate) fn create(batch: &mut Batch<'_>, user: &UserRecord) -> Result<(), StoreError> {
@@ -71,7 +72,10 @@ pub(crate) fn set_password(batch: &mut Batch<'_>, user: UserId, hash: &str) -> R
 }
 
 pub(crate) fn delete(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {
-    let delete = || batch.connection.execute("DELETE FROM user WHERE id = ?1", [user.to_string()]);
+    let delete = || {
+        record::remove(batch.connection, SECOND_FACTOR, &user.to_string())?;
+        Ok::<_, StoreError>(batch.connection.execute("DELETE FROM user WHERE id = ?1", [user.to_string()])?)
+    };
     let deleted = overwrite::wholly(batch.connection, delete)?;
     batch.config_changed();
     if deleted == 1 { Ok(()) } else { Err(StoreError::NotFound("user")) }
@@ -122,6 +126,17 @@ pub(crate) fn load_session(connection: &Connection, digest: KeyDigest, now: Time
     let Some(row) = rows.next()? else { return Ok(None) };
     let user = row.get::<_, Option<String>>(0)?.map(|id| UserId::parse(&id)).transpose()?;
     Ok(Some(SessionRow { digest, user, data: row.get(1)?, expires: Timestamp::clamped(row.get(2)?) }))
+}
+
+pub(crate) fn list_sessions(connection: &Connection, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT digest, data, expires FROM session WHERE user = ?1 AND expires > ?2")?;
+    let mut rows = query.query(params![user.to_string(), now.as_millis()])?;
+    let mut sessions = Vec::new();
+    while let Some(row) = rows.next()? {
+        let digest = KeyDigest(row.get(0)?);
+        sessions.push(SessionRow { digest, user: Some(user), data: row.get(1)?, expires: Timestamp::clamped(row.get(2)?) });
+    }
+    Ok(sessions)
 }
 
 pub(crate) fn prolong_session(batch: &Batch<'_>, digest: KeyDigest, expires: Timestamp) -> Result<bool, StoreError> {

@@ -1,7 +1,7 @@
 //! Users, links, sessions, settings and leases.
 
 use heliograph_domain::{Colour, CustomerId, EmailAddress, KeyDigest, ProviderSettings, UserId, UserRole};
-use heliograph_store::{SessionRow, StoreError, UserRecord};
+use heliograph_store::{SecondFactor, SecondProof, SessionRow, StoreError, UserRecord};
 use uuid::Uuid;
 
 use crate::backend::{minute, on_every_backend};
@@ -128,6 +128,84 @@ async fn a_lease_of_a_clock_that_is_far_ahead_holds_up_nobody() {
         // Whoever is ahead takes it again, and holds up nobody again.
         assert!(store.lease_take("rollup", "a", minute(year), minute(year + 1)).await.unwrap());
         assert!(store.lease_take("rollup", "c", minute(0), minute(1)).await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_sessions_of_somebody_are_listed_until_they_end() {
+    on_every_backend(|store| async move {
+        store.user_create(user(1)).await.unwrap();
+        store.user_create(user(2)).await.unwrap();
+        let session = |number: u8, person: u128, end: i64| SessionRow {
+            digest: KeyDigest([number; 32]),
+            user: Some(user(person).id),
+            data: vec![number],
+            expires: minute(end),
+        };
+        for row in [session(1, 1, 60), session(2, 1, 90), session(3, 2, 90), session(4, 1, 5)] {
+            store.session_save(row).await.unwrap();
+        }
+        store.login_link_create(KeyDigest([5; 32]), user(1).id, minute(60)).await.unwrap();
+        store.session_save(SessionRow { user: None, ..session(6, 1, 60) }).await.unwrap();
+        let listed = async || store.session_list(user(1).id, minute(10)).await.unwrap();
+        assert_eq!(listed().await, [session(2, 1, 90), session(1, 1, 60)]);
+        store.session_delete(KeyDigest([2; 32])).await.unwrap();
+        assert_eq!(listed().await, [session(1, 1, 60)]);
+        store.session_delete_by_user(user(1).id).await.unwrap();
+        assert_eq!(listed().await, []);
+        assert_eq!(store.session_list(user(2).id, minute(10)).await.unwrap(), [session(3, 2, 90)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_proven_beside_the_password_works_once() {
+    on_every_backend(|store| async move {
+        let (lost, left) = (KeyDigest([1; 32]), KeyDigest([2; 32]));
+        let factor = SecondFactor::new(user(1).id, "JBSWY3DPEHPK3PXP".into(), minute(1), 7, &[lost, left]);
+        assert!(matches!(store.second_factor_save(factor.clone()).await, Err(StoreError::NotFound("user"))));
+        store.user_create(user(1)).await.unwrap();
+        assert!(!store.second_factor_use(user(1).id, SecondProof::Step(8)).await.unwrap(), "nothing is asked for");
+        let session = SessionRow { digest: KeyDigest([5; 32]), user: Some(user(1).id), data: vec![1], expires: minute(60) };
+        store.session_save(session.clone()).await.unwrap();
+        store.second_factor_save(factor.clone()).await.unwrap();
+        assert_eq!(store.session_load(session.digest, minute(2)).await.unwrap(), None, "who was signed in proves it too");
+        assert_eq!(store.second_factor_fetch(user(1).id).await.unwrap(), Some(factor));
+        for (proof, works) in [
+            (SecondProof::Step(7), false),
+            (SecondProof::Step(9), true),
+            (SecondProof::Step(9), false),
+            (SecondProof::Step(8), false),
+            (SecondProof::Recovery(lost), true),
+            (SecondProof::Recovery(lost), false),
+            (SecondProof::Recovery(KeyDigest([3; 32])), false),
+            (SecondProof::Step(10), true),
+        ] {
+            assert_eq!(store.second_factor_use(user(1).id, proof).await.unwrap(), works, "{proof:?}");
+        }
+        let found = store.second_factor_fetch(user(1).id).await.unwrap().unwrap();
+        assert_eq!((found.last_step, found.recovery_left()), (10, 1));
+        store.second_factor_remove(user(1).id).await.unwrap();
+        assert_eq!(store.second_factor_fetch(user(1).id).await.unwrap(), None);
+        assert!(matches!(store.second_factor_remove(user(1).id).await, Err(StoreError::NotFound(_))));
+        // It goes with the person.
+        store.second_factor_save(SecondFactor::new(user(1).id, "A".into(), minute(1), 0, &[])).await.unwrap();
+        store.user_delete(user(1).id).await.unwrap();
+        store.user_create(user(1)).await.unwrap();
+        assert_eq!(store.second_factor_fetch(user(1).id).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_that_use_a_code_at_once_one_does() {
+    on_every_backend(|store| async move {
+        store.user_create(user(1)).await.unwrap();
+        store.second_factor_save(SecondFactor::new(user(1).id, "A".into(), minute(1), 0, &[])).await.unwrap();
+        let uses = (0..8).map(|_| store.second_factor_use(user(1).id, SecondProof::Step(5)));
+        let works = futures_util::future::join_all(uses).await;
+        assert_eq!(works.into_iter().filter(|works| *works.as_ref().unwrap()).count(), 1);
     })
     .await;
 }

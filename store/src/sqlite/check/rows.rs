@@ -20,6 +20,7 @@ use crate::error::StoreError;
 use crate::outbox::OutboxMail;
 use crate::point::binding_key;
 use crate::quarantine::{PRESENTED, QuarantineNew, parse_presented};
+use crate::second_factor::{SECOND_FACTOR, SecondFactor};
 
 /// A table as archives name it and as the file does, and the columns that say
 /// which row it is.
@@ -175,6 +176,7 @@ fn read_record(row: &Row<'_>) -> Result<(), StoreError> {
             read::<Use>(&kind, &body)?;
             id.clone()
         }
+        SECOND_FACTOR => read::<SecondFactor>(&kind, &body)?.user.to_string(),
         quarter::REPACK | span::RESPAN => {
             read::<serde_json::Value>(&kind, &body)?;
             id.parse::<i64>().map_err(|_| StoreError::Damaged("it names no gateway".to_owned()))?.to_string()
