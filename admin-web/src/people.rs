@@ -7,12 +7,12 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{Customer, CustomerId, EmailAddress, Secret, UserId, UserRole};
-use heliograph_store::UserRecord;
+use heliograph_store::{StoreError, UserRecord, UserUpdate};
 use serde::Deserialize;
 
 use crate::access::{Actor, Owner};
 use crate::error::{Refusal, read_id};
-use crate::form::{Problems, local_text, parse_name};
+use crate::form::{Problems, local_text, parse_name, sentence};
 use crate::panel::Panel;
 use crate::shell::{Done, Section, Shell};
 use crate::users::{self, AddUserError};
@@ -83,17 +83,11 @@ struct NewPerson {
 impl PersonForm {
     fn parse(&self) -> Result<NewPerson, Problems> {
         let mut problems = Problems::default();
-        let name = problems.note("name", parse_name(&self.name).map_err(|problem| format!("the name {problem}")));
+        let name = parse_person_name(&self.name, &mut problems);
         let email = problems.note("email", EmailAddress::parse(&self.email));
-        let role = problems.note("role", UserRole::parse(&self.role).map_err(|_| "choose a role"));
-        let customer = match role {
-            Some(UserRole::Customer) => problems
-                .note("customer", CustomerId::parse(&self.customer).map_err(|_| "choose whose gateways they see"))
-                .map(Some),
-            _ => Some(None),
-        };
-        match (name, email, role, customer) {
-            (Some(name), Some(email), Some(role), Some(customer)) => Ok(NewPerson { name, email, role, customer }),
+        let rights = parse_rights(&self.role, &self.customer, &mut problems);
+        match (name, email, rights) {
+            (Some(name), Some(email), Some((role, customer))) => Ok(NewPerson { name, email, role, customer }),
             _ => Err(problems),
         }
     }
@@ -166,6 +160,98 @@ pub(crate) fn add_problems(error: AddUserError) -> Result<Problems, Refusal> {
         AddUserError::Password(problem) => problems.add("password", problem.to_string()),
     }
     Ok(problems)
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct EditForm {
+    name: String,
+    role: String,
+    customer: String,
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "person-edit.html")]
+struct EditPage {
+    shell: Shell,
+    form: EditForm,
+    email: String,
+    /// Nobody changes their own role, so that an owner remains who knows it.
+    is_me: bool,
+    path: String,
+    customers: Vec<Customer>,
+    problems: Problems,
+}
+
+/// `GET /people/{user}/edit`
+pub(crate) async fn edit(State(panel): State<Panel>, Owner(actor): Owner, Path(user): Path<String>) -> Result<Response, Refusal> {
+    let user = panel.store().user_fetch(read_id(&user)?).await?;
+    let customer = user.customer.map(|customer| customer.to_string()).unwrap_or_default();
+    let form = EditForm { name: user.name.clone(), role: user.role.as_str().to_owned(), customer };
+    edit_page(&panel, &actor, &user, form, Problems::default(), StatusCode::OK).await
+}
+
+async fn edit_page(
+    panel: &Panel,
+    actor: &Actor,
+    user: &UserRecord,
+    form: EditForm,
+    problems: Problems,
+    status: StatusCode,
+) -> Result<Response, Refusal> {
+    let shell = Shell::of(panel, actor, Section::People).await?;
+    let (email, is_me, path) = (user.email.to_string(), user.id == actor.user.id, format!("/people/{}/edit", user.id));
+    let customers = panel.store().customer_list().await?;
+    Ok((status, EditPage { shell, form, email, is_me, path, customers, problems }).into_response())
+}
+
+/// `POST /people/{user}/edit`: counts from their next request on.
+pub(crate) async fn save(
+    State(panel): State<Panel>,
+    Owner(actor): Owner,
+    Path(user): Path<String>,
+    Form(form): Form<EditForm>,
+) -> Result<Response, Refusal> {
+    let user = panel.store().user_fetch(read_id(&user)?).await?;
+    let mut problems = Problems::default();
+    let name = parse_person_name(&form.name, &mut problems);
+    let rights = match user.id == actor.user.id {
+        true => Some((user.role, user.customer)),
+        false => parse_rights(&form.role, &form.customer, &mut problems),
+    };
+    let (Some(name), Some((role, customer))) = (name, rights) else {
+        return edit_page(&panel, &actor, &user, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await;
+    };
+    match actor.store(&panel).user_update(user.id, UserUpdate { name, role, customer }).await {
+        Ok(()) => {}
+        Err(StoreError::NotFound("customer")) => {
+            problems.add("customer", "There is no such customer.");
+            return edit_page(&panel, &actor, &user, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await;
+        }
+        // Of two owners who make each other something else at once, one remains.
+        Err(StoreError::Conflict(problem)) => {
+            problems.add("role", sentence(&problem));
+            return edit_page(&panel, &actor, &user, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    tracing::info!(user = %actor.user.id, changed = %user.id, role = role.as_str(), "user changed");
+    Ok(Redirect::to("/people?done=saved").into_response())
+}
+
+fn parse_person_name(name: &str, problems: &mut Problems) -> Option<String> {
+    problems.note("name", parse_name(name).map_err(|problem| format!("the name {problem}")))
+}
+
+/// What somebody may do, and whose data they see.
+fn parse_rights(role: &str, customer: &str, problems: &mut Problems) -> Option<(UserRole, Option<CustomerId>)> {
+    match problems.note("role", UserRole::parse(role).map_err(|_| "choose a role"))? {
+        UserRole::Customer => {
+            let customer = CustomerId::parse(customer).map_err(|_| "choose whose gateways they see");
+            problems.note("customer", customer).map(|customer| (UserRole::Customer, Some(customer)))
+        }
+        role => Some((role, None)),
+    }
 }
 
 #[derive(Template, WebTemplate)]

@@ -94,6 +94,7 @@ fn routes() -> Vec<Route> {
         Route::act("/customers/{customer}/people", customer::invite),
         Route::show("/people", people::list),
         Route::show("/people/new", people::new).and_act(people::create),
+        Route::show("/people/{user}/edit", people::edit).and_act(people::save),
         Route::act("/people/{user}/link", people::link),
         Route::act("/people/{user}/second-step/remove", second_step::remove_of),
         Route::act("/people/{user}/remove", people::remove),

@@ -66,4 +66,4 @@ pub use sensor::{SensorRecord, SensorUpdate, SeriesRecord};
 pub use stamp::{Stamps, WriteStamp};
 pub use store::{AckCheck, ProviderStore, Store};
 pub use url::{AckLevel, StoreUrl};
-pub use user::{SessionRow, UserRecord};
+pub use user::{SessionRow, UserRecord, UserUpdate};

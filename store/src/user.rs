@@ -26,6 +26,17 @@ pub struct UserRecord {
     pub created: Timestamp,
 }
 
+/// What can be changed of somebody who signs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserUpdate {
+    /// What people call them.
+    pub name: String,
+    /// What they may do.
+    pub role: UserRole,
+    /// Whose data they see, where the role is customer.
+    pub customer: Option<CustomerId>,
+}
+
 /// A session of the panel. Its token is kept as a digest only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
@@ -90,6 +101,21 @@ impl ProviderStore {
                 Ok(db.read(move |connection| sqlite::user::list(connection, None, Some(&email))).await?.into_iter().next())
             }
             Backend::Cassandra(db) => Ok(db.catalog().await?.person_by_email(email).map(|person| person.record.clone())),
+        }
+    }
+
+    /// Changes what somebody is called and may do, from their next request on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is nobody, or no such customer;
+    /// [`StoreError::Conflict`] where role and customer do not fit together, or no owner
+    /// would remain.
+    pub async fn user_update(&self, user: UserId, update: UserUpdate) -> Result<(), StoreError> {
+        let detail = json!({ "role": update.role, "customer": update.customer });
+        let event = self.event("user.update", format_args!("user:{user}"), detail);
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::user::update(batch, user, &update)).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.user_update(user, &update)).await,
         }
     }
 
@@ -235,4 +261,17 @@ impl ProviderStore {
             Backend::Cassandra(_) => Ok(()),
         }
     }
+}
+
+/// A user names a customer exactly when the role is customer.
+pub(crate) fn role_fits(role: UserRole, customer: Option<CustomerId>) -> Result<(), StoreError> {
+    if (role == UserRole::Customer) == customer.is_some() {
+        return Ok(());
+    }
+    Err(StoreError::Conflict("a user names a customer exactly when the role is customer".to_owned()))
+}
+
+/// Nobody could let anybody in any more.
+pub(crate) fn no_owner() -> StoreError {
+    StoreError::Conflict("no owner would remain".to_owned())
 }

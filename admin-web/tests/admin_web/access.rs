@@ -86,6 +86,8 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/customers/{customer}", format!("/customers/{UNKNOWN}"), NOT_FOR_ANYBODY);
     show("/people", "/people".into(), OWNER);
     show("/people/new", "/people/new".into(), OWNER);
+    show("/people/{user}/edit", format!("/people/{VIEWER}/edit"), OWNER);
+    show("/people/{user}/edit", format!("/people/{UNKNOWN}/edit"), OWNER_NOTHING);
     show("/settings", "/settings".into(), READERS);
     show("/quarantine", "/quarantine".into(), READERS);
     show("/quarantine/{entry}", format!("/quarantine/{REFUSED}"), READERS);
@@ -165,6 +167,9 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/customers/{customer}/people", format!("/customers/{UNKNOWN}/people"), person, OWNER_NOTHING);
     let person = &[("name", "Nia"), ("email", "nia@example.com"), ("role", "viewer")];
     act("/people/new", "/people/new".into(), person, OWNER);
+    let change = &[("name", "Nia"), ("role", "operator")];
+    act("/people/{user}/edit", format!("/people/{VIEWER}/edit"), change, OWNER_DONE);
+    act("/people/{user}/edit", format!("/people/{UNKNOWN}/edit"), change, OWNER_NOTHING);
     act("/people/{user}/link", format!("/people/{VIEWER}/link"), &[], OWNER);
     act("/people/{user}/link", format!("/people/{UNKNOWN}/link"), &[], OWNER_NOTHING);
     let second_step = "/people/{user}/second-step/remove";

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use heliograph_domain::{GatewayState, SensorRole, UnknownGateways, UserRole};
 
-use crate::world::{ANAS, BENS, LOCATION, NEW_KEY, Who, World, gateway};
+use crate::world::{ANAS, BENS, LOCATION, NEW_KEY, Who, World, gateway, id};
 
 /// That a refused form shows a problem at a field, which keeps its value.
 fn assert_problem(body: &str, field: &str, problem: &str) {
@@ -211,4 +211,32 @@ async fn a_shorter_retention_is_confirmed_with_what_it_deletes() {
     assert_eq!(world.store.settings_fetch().await.unwrap().retention_days, Some(1));
     // Once that is saved, other settings are saved without a question.
     assert_eq!(world.post(Who::Owner, "/settings", &form("")).await.location(), "/settings?done=saved");
+}
+
+#[tokio::test]
+async fn somebodys_role_changes_at_once_and_ones_own_never() {
+    let world = World::new().await;
+    let (vera, mara) = (format!("/people/{}/edit", id(5, 3)), format!("/people/{}/edit", id(5, 1)));
+    let page = world.get(Who::Owner, &vera).await;
+    assert!(page.body.contains("value=\"viewer\" checked") && page.body.contains("value=\"Vera\""), "{}", page.body);
+    let refused = world.post(Who::Owner, &vera, &[("name", " "), ("role", "customer"), ("customer", "none")]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_problem(&refused.body, "name", "The name is needed.");
+    assert_problem(&refused.body, "customer", "Choose whose gateways they see.");
+    assert!(refused.body.contains("value=\"customer\" checked"), "what was chosen stays");
+
+    assert_eq!(world.get(Who::Viewer, "/settings").await.status, StatusCode::OK);
+    let done = world.post(Who::Owner, &vera, &[("name", "Vera"), ("role", "customer"), ("customer", ANAS)]).await;
+    assert_eq!(done.location(), "/people?done=saved");
+    assert_eq!(world.get(Who::Viewer, "/settings").await.status, StatusCode::NOT_FOUND, "from the next click on");
+    assert_eq!(world.get(Who::Viewer, "/gateways/gw-1").await.status, StatusCode::OK);
+    assert_eq!(world.get(Who::Viewer, "/gateways/gw-2").await.status, StatusCode::NOT_FOUND);
+
+    let page = world.get(Who::Owner, &mara).await;
+    assert!(!page.body.contains("type=\"radio\""), "{}", page.body);
+    let done = world.post(Who::Owner, &mara, &[("name", "Mara M."), ("role", "viewer")]).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER);
+    let users = world.store.user_list().await.unwrap();
+    let mara = users.iter().find(|user| user.email.as_str() == Who::Owner.email()).unwrap();
+    assert_eq!((mara.name.as_str(), mara.role), ("Mara M.", UserRole::Owner));
 }

@@ -1,10 +1,10 @@
 //! People who sign in: the rules.
 
-use heliograph_domain::{EmailAddress, UserId, UserRole};
+use heliograph_domain::{CustomerId, EmailAddress, UserId, UserRole};
 
 use super::{Catalog, Change, Decision, Record};
 use crate::error::StoreError;
-use crate::user::UserRecord;
+use crate::user::{UserRecord, UserUpdate, no_owner, role_fits};
 
 /// Somebody who signs in. Sessions and links say at which count they were made,
 /// and are worth nothing at a later one.
@@ -34,12 +34,7 @@ impl Catalog {
     }
 
     pub(crate) fn user_create(&self, user: &UserRecord) -> Decision {
-        if (user.role == UserRole::Customer) != user.customer.is_some() {
-            return Err(StoreError::Conflict("a user names a customer exactly when the role is customer".to_owned()));
-        }
-        if user.customer.is_some_and(|customer| !self.customers.contains_key(&customer)) {
-            return Err(StoreError::NotFound("customer"));
-        }
+        self.check_role(user.role, user.customer)?;
         if self.person_by_email(&user.email).is_some() {
             return Err(StoreError::Conflict(format!("somebody signs in with {} already", user.email)));
         }
@@ -47,6 +42,27 @@ impl Catalog {
             return Err(StoreError::Conflict("somebody has this id already".to_owned()));
         }
         Ok(vec![Change::Put(Record::Person(Person { record: user.clone(), sessions: 0, links: 0 }))])
+    }
+
+    fn check_role(&self, role: UserRole, customer: Option<CustomerId>) -> Result<(), StoreError> {
+        role_fits(role, customer)?;
+        match customer {
+            Some(customer) if !self.customers.contains_key(&customer) => Err(StoreError::NotFound("customer")),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn user_update(&self, id: UserId, update: &UserUpdate) -> Decision {
+        self.check_role(update.role, update.customer)?;
+        let mut person = self.person(id)?.clone();
+        let mut others = self.people.values().filter(|other| other.record.id != id);
+        let steps_down = person.record.role == UserRole::Owner && update.role != UserRole::Owner;
+        if steps_down && !others.any(|other| other.record.role == UserRole::Owner) {
+            return Err(no_owner());
+        }
+        let UserUpdate { name, role, customer } = update.clone();
+        person.record = UserRecord { name, role, customer, ..person.record };
+        Ok(vec![Change::Put(Record::Person(person))])
     }
 
     pub(crate) fn user_set_password(&self, id: UserId, hash: &str) -> Decision {

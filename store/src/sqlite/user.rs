@@ -6,17 +6,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{Batch, overwrite, record};
 use crate::error::StoreError;
 use crate::second_factor::SECOND_FACTOR;
-use crate::user::{SessionRow, UserRecord};
+use crate::user::{SessionRow, UserRecord, UserUpdate, no_owner, role_fits};
 
 pub(crate) fn create(batch: &mut Batch<'_>, user: &UserRecord) -> Result<(), StoreError> {
-    if (user.role == UserRole::Customer) != user.customer.is_some() {
-        return Err(StoreError::Conflict("a user names a customer exactly when the role is customer".to_owned()));
-    }
-    if let Some(customer) = user.customer
-        && super::customer::list(batch.connection, Some(customer))?.is_empty()
-    {
-        return Err(StoreError::NotFound("customer"));
-    }
+    check_role(batch.connection, user.role, user.customer)?;
     let added = batch.connection.execute(
         "INSERT INTO user (id, email, name, role, customer, password_hash, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (email) DO NOTHING",
@@ -32,6 +25,33 @@ pub(crate) fn create(batch: &mut Batch<'_>, user: &UserRecord) -> Result<(), Sto
     )?;
     batch.config_changed();
     if added == 1 { Ok(()) } else { Err(StoreError::Conflict(format!("somebody signs in with {} already", user.email))) }
+}
+
+fn check_role(connection: &Connection, role: UserRole, customer: Option<CustomerId>) -> Result<(), StoreError> {
+    role_fits(role, customer)?;
+    match customer {
+        Some(customer) if super::customer::list(connection, Some(customer))?.is_empty() => Err(StoreError::NotFound("customer")),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn update(batch: &mut Batch<'_>, user: UserId, update: &UserUpdate) -> Result<(), StoreError> {
+    check_role(batch.connection, update.role, update.customer)?;
+    let other_owner = "SELECT 1 FROM user WHERE role = 'owner' AND id <> ?1";
+    let was = list(batch.connection, Some(user), None)?.into_iter().next().ok_or(StoreError::NotFound("user"))?;
+    let steps_down = was.role == UserRole::Owner && update.role != UserRole::Owner;
+    if steps_down && !batch.connection.prepare_cached(other_owner)?.exists([user.to_string()])? {
+        return Err(no_owner());
+    }
+    // A name that has changed is gone from the file.
+    overwrite::wholly(batch.connection, || {
+        batch.connection.execute(
+            "UPDATE user SET name = ?2, role = ?3, customer = ?4 WHERE id = ?1",
+            params![user.to_string(), update.name, update.role.as_str(), update.customer.map(|customer| customer.to_string())],
+        )
+    })?;
+    batch.config_changed();
+    Ok(())
 }
 
 pub(crate) fn list(

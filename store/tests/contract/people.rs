@@ -1,7 +1,7 @@
 //! Users, links, sessions, settings and leases.
 
-use heliograph_domain::{Colour, CustomerId, EmailAddress, KeyDigest, ProviderSettings, UserId, UserRole};
-use heliograph_store::{SecondFactor, SecondProof, SessionRow, StoreError, UserRecord};
+use heliograph_domain::{Colour, Customer, CustomerId, EmailAddress, KeyDigest, ProviderSettings, UserId, UserRole};
+use heliograph_store::{SecondFactor, SecondProof, SessionRow, StoreError, UserRecord, UserUpdate};
 use uuid::Uuid;
 
 use crate::backend::{minute, on_every_backend};
@@ -206,6 +206,37 @@ async fn of_many_that_use_a_code_at_once_one_does() {
         let uses = (0..8).map(|_| store.second_factor_use(user(1).id, SecondProof::Step(5)));
         let works = futures_util::future::join_all(uses).await;
         assert_eq!(works.into_iter().filter(|works| *works.as_ref().unwrap()).count(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_somebody_may_do_changes_and_an_owner_remains() {
+    on_every_backend(|store| async move {
+        store.user_create(user(1)).await.unwrap();
+        store.user_create(UserRecord { role: UserRole::Viewer, ..user(2) }).await.unwrap();
+        let customer = Customer { id: CustomerId::new(Uuid::from_u128(7)), name: "Ana".into(), email: None };
+        store.customer_save(customer.clone()).await.unwrap();
+        let update = |role: UserRole, customer: Option<CustomerId>| UserUpdate { name: "Nia".into(), role, customer };
+        let unfit = store.user_update(user(2).id, update(UserRole::Customer, None)).await;
+        assert!(matches!(unfit, Err(StoreError::Conflict(_))), "{unfit:?}");
+        let lost = store.user_update(user(2).id, update(UserRole::Customer, Some(CustomerId::new(Uuid::from_u128(9))))).await;
+        assert!(matches!(lost, Err(StoreError::NotFound("customer"))), "{lost:?}");
+        let nobody = store.user_update(user(3).id, update(UserRole::Viewer, None)).await;
+        assert!(matches!(nobody, Err(StoreError::NotFound("user"))), "{nobody:?}");
+        let last = store.user_update(user(1).id, update(UserRole::Viewer, None)).await;
+        assert!(matches!(&last, Err(StoreError::Conflict(problem)) if problem == "no owner would remain"), "{last:?}");
+        assert_eq!(store.user_fetch(user(2).id).await.unwrap().name, "User 2", "what is refused changes nothing");
+
+        store.user_update(user(2).id, update(UserRole::Customer, Some(customer.id))).await.unwrap();
+        let changed = UserRecord { name: "Nia".into(), role: UserRole::Customer, customer: Some(customer.id), ..user(2) };
+        assert_eq!(store.user_fetch(user(2).id).await.unwrap(), changed);
+        store.user_update(user(2).id, update(UserRole::Owner, None)).await.unwrap();
+        store.user_update(user(1).id, update(UserRole::Viewer, None)).await.unwrap();
+        let roles: Vec<UserRole> = store.user_list().await.unwrap().iter().map(|user| user.role).collect();
+        assert_eq!(roles, [UserRole::Viewer, UserRole::Owner]);
+        let last = store.audit_list(0, 100).await.unwrap().pop().unwrap();
+        assert!(last.action == "user.update" && !last.detail.contains("Nia"), "{last:?}");
     })
     .await;
 }
