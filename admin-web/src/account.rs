@@ -140,17 +140,18 @@ pub(crate) async fn end_session(
     Ok(Redirect::to(if row.is_this { "/login" } else { "/account?done=signed-out" }).into_response())
 }
 
-/// `POST /account/sessions/end`: all but the one that asks.
+/// `POST /account/sessions/end`: all of them, whichever begin meanwhile; the one that asks
+/// goes on in a new one.
 pub(crate) async fn end_other_sessions(
     State(panel): State<Panel>,
     AnyActor(actor): AnyActor,
+    ClientAddress(address): ClientAddress,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    for other in session::list(&panel, &headers, actor.user.id).await?.into_iter().filter(|listed| !listed.is_this) {
-        panel.store().session_delete(other.digest).await?;
-    }
+    panel.store().session_delete_by_user(actor.user.id).await?;
+    let cookie = session::begin(&panel, &headers, address, actor.user.id).await?;
     tracing::info!(user = %actor.user.id, "all other sessions ended");
-    Ok(Redirect::to("/account?done=signed-out").into_response())
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/account?done=signed-out")).into_response())
 }
 
 /// `POST /account`: ends all other sessions and goes on in a new one.

@@ -83,14 +83,16 @@ pub(crate) async fn submit(
         return Ok(refused(&panel, form, StatusCode::UNPROCESSABLE_ENTITY, NOT_RECOGNISED.to_owned()).await);
     };
     panel.limits().succeeded(address, form.email.trim());
-    if let Some(cookie) = second_step::ask(&panel, &headers, user.id).await? {
+    if let Some(cookie) = second_step::ask(&panel, &headers, &user).await? {
         tracing::info!(%address, user = %user.id, "asked for the second step");
         let next = format!("/login/code?next={}", encode(local_path(&form.next)));
         return Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response());
     }
     let cookie = session::begin(&panel, &headers, address, user.id).await?;
-    // A password that was changed while this one was being compared ends here.
-    if panel.store().user_fetch(user.id).await?.password_hash != hash {
+    // A password that was changed while this one was being compared ends here, and so
+    // does a sign-in without the second step that was set up meanwhile.
+    let is_guarded = panel.store().second_factor_fetch(user.id).await?.is_some();
+    if is_guarded || panel.store().user_fetch(user.id).await?.password_hash != hash {
         panel.store().session_delete_by_user(user.id).await?;
         return Ok(refused(&panel, form, StatusCode::UNPROCESSABLE_ENTITY, NOT_RECOGNISED.to_owned()).await);
     }
@@ -169,7 +171,8 @@ pub(crate) async fn accept(
     }
     panel.store().acting_as(Actor::User(user.id)).user_set_password(user.id, hash).await?;
     tracing::info!(user = %user.id, "password set by one-time link");
-    if let Some(cookie) = second_step::ask(&panel, &headers, user.id).await? {
+    let user = panel.store().user_fetch(user.id).await?;
+    if let Some(cookie) = second_step::ask(&panel, &headers, &user).await? {
         return Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/login/code")).into_response());
     }
     let cookie = session::begin(&panel, &headers, address, user.id).await?;

@@ -68,6 +68,7 @@ struct Inner {
     settings: PanelSettings,
     clock: Clock,
     limits: LoginLimits,
+    code_limits: LoginLimits,
 }
 
 /// The other end of a connection.
@@ -76,7 +77,15 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 
 impl Panel {
     pub(crate) fn new(store: ProviderStore, settings: PanelSettings, clock: Clock) -> Self {
-        Self { inner: Arc::new(Inner { store, settings, clock, limits: LoginLimits::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                settings,
+                clock,
+                limits: LoginLimits::default(),
+                code_limits: LoginLimits::default(),
+            }),
+        }
     }
 
     pub(crate) fn store(&self) -> &ProviderStore {
@@ -89,6 +98,11 @@ impl Panel {
 
     pub(crate) fn limits(&self) -> &LoginLimits {
         &self.inner.limits
+    }
+
+    /// Those on codes, which nobody uses up who has not proven a password.
+    pub(crate) fn code_limits(&self) -> &LoginLimits {
+        &self.inner.code_limits
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -1,6 +1,8 @@
 //! The second step of signing in: codes of an app (RFC 6238), and what is kept for the
 //! day on which that app is lost.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Form;
@@ -8,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{KeyDigest, Secret, Timestamp, UserId};
-use heliograph_store::{SecondFactor, SecondProof};
+use heliograph_store::{SecondFactor, SecondProof, UserRecord};
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde::Deserialize;
@@ -25,13 +27,20 @@ use crate::{account, session};
 
 /// Codes that are made for the day on which the app is lost.
 const RECOVERY_CODES: usize = 10;
-/// Letters of one of them, in groups of four: 80 bits.
-const RECOVERY_LETTERS: usize = 16;
+/// Letters of one of them, in groups of four: 120 bits.
+const RECOVERY_LETTERS: usize = 24;
+/// Letters of a secret: 160 bits.
+const SECRET_LETTERS: usize = 32;
 
 const WRONG: &str = "This code is not right, or it was used before. Wait for the next one.";
 
+const TIRED: &str = "Too many wrong codes came. A recovery code lets you in, or an owner of this panel.";
+
 /// What codes are made of, by a secret in Base32; `None` where it is none.
 fn codes(secret: &str) -> Option<Totp> {
+    if secret.len() != SECRET_LETTERS {
+        return None;
+    }
     let secret = totp_rs::Secret::try_from_base32(secret).ok()?;
     Builder::new().with_secret(secret).with_skew(1).build().ok()
 }
@@ -56,12 +65,17 @@ fn proof(factor: &SecondFactor, code: &str, now: Timestamp) -> Option<SecondProo
 
 /// Asks somebody who has proven the first step for the second, if they have one: answers
 /// the cookie of a session that is good for nothing else.
-pub(crate) async fn ask(panel: &Panel, headers: &HeaderMap, user: UserId) -> Result<Option<HeaderValue>, Refusal> {
-    if panel.store().second_factor_fetch(user).await?.is_none() {
+/// `user` is as it was when the password was compared.
+pub(crate) async fn ask(panel: &Panel, headers: &HeaderMap, user: &UserRecord) -> Result<Option<HeaderValue>, Refusal> {
+    if panel.store().second_factor_fetch(user.id).await?.is_none() {
         return Ok(None);
     }
-    let hash = panel.store().user_fetch(user).await?.password_hash.unwrap_or_default();
-    session::begin_half(panel, headers, user, KeyDigest::of(&hash)).await.map(Some)
+    session::begin_half(panel, headers, user.id, password_of(user)).await.map(Some)
+}
+
+/// Of the hash of the password.
+fn password_of(user: &UserRecord) -> KeyDigest {
+    KeyDigest::of(user.password_hash.as_deref().unwrap_or_default())
 }
 
 #[derive(Template, WebTemplate)]
@@ -99,37 +113,61 @@ pub(crate) async fn submit(
     Form(form): Form<CodeForm>,
 ) -> Result<Response, Refusal> {
     let Some(half) = session::half(&panel, &headers).await? else { return Ok(Redirect::to("/login").into_response()) };
-    // Its own tries: a right password does not give them back.
-    let account = format!("second step of {}", half.user);
-    if let Err(seconds) = panel.limits().attempt(address, &account, panel.now()) {
-        tracing::warn!(%address, user = %half.user, "second step refused after many failures");
-        let problem = format!("Too many attempts. Try again in {}.", spell_wait(seconds));
-        let mut response = refused(&panel, form, StatusCode::TOO_MANY_REQUESTS, problem).await;
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        return Ok(response);
-    }
-    let user = panel.store().user_fetch(half.user).await?;
-    // A password that was changed meanwhile ends what was proven by the one before.
-    if KeyDigest::of(user.password_hash.as_deref().unwrap_or_default()) != half.password {
+    let (user, factor) = (panel.store().user_fetch(half.user).await?, panel.store().second_factor_fetch(half.user).await?);
+    // A password that was changed meanwhile ends what was proven by the one before, and
+    // where nothing is asked for any more, the password is proven anew.
+    let Some(factor) = factor.filter(|_| password_of(&user) == half.password) else {
         session::end(&panel, &headers).await?;
         return Ok(Redirect::to("/login").into_response());
-    }
-    let proven = match panel.store().second_factor_fetch(user.id).await? {
-        // It was taken away meanwhile, by an owner.
-        None => true,
-        Some(factor) => match proof(&factor, &form.code, panel.now()) {
-            Some(proof) => panel.store().second_factor_use(user.id, proof).await?,
-            None => false,
-        },
     };
-    if !proven {
-        tracing::info!(%address, user = %user.id, "second step failed");
-        return Ok(refused(&panel, form, StatusCode::UNPROCESSABLE_ENTITY, WRONG.to_owned()).await);
-    }
-    panel.limits().succeeded(address, &account);
+    let proof = match try_code(&panel, &factor, address, &form.code).await? {
+        Ok(proof) => proof,
+        Err((status, problem)) => {
+            let mut response = refused(&panel, form, status, problem).await;
+            if status == StatusCode::TOO_MANY_REQUESTS {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(60));
+            }
+            return Ok(response);
+        }
+    };
     let cookie = session::begin(&panel, &headers, address, user.id).await?;
-    tracing::info!(%address, user = %user.id, "signed in with the second step");
+    if password_of(&panel.store().user_fetch(user.id).await?) != half.password {
+        panel.store().session_delete_by_user(user.id).await?;
+        return Ok(Redirect::to("/login").into_response());
+    }
+    tracing::info!(%address, user = %user.id, by = proof, "signed in with the second step");
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(local_path(&form.next))).into_response())
+}
+
+/// Tries a code that was typed, and uses it up: by what it was proven, or how the form is
+/// refused.
+async fn try_code(
+    panel: &Panel,
+    factor: &SecondFactor,
+    address: IpAddr,
+    code: &str,
+) -> Result<Result<&'static str, (StatusCode, String)>, Refusal> {
+    let limits = panel.code_limits();
+    let is_recovery = plain(code).len() == RECOVERY_LETTERS;
+    // Nobody guesses a recovery code, and nobody keeps others from using theirs.
+    let account = if is_recovery { address.to_string() } else { factor.user.to_string() };
+    if let Err(seconds) = limits.attempt(address, &account, panel.now()) {
+        tracing::warn!(%address, user = %factor.user, "second step refused after many failures");
+        let problem = format!("Too many attempts. Try again in {}.", spell_wait(seconds));
+        return Ok(Err((StatusCode::TOO_MANY_REQUESTS, problem)));
+    }
+    let proven = match proof(factor, code, panel.now()) {
+        Some(proof) => panel.store().second_factor_use(factor.clone(), proof).await?,
+        None => false,
+    };
+    if proven {
+        limits.succeeded(address, &account);
+        return Ok(Ok(if is_recovery { "recovery code" } else { "app" }));
+    }
+    tracing::warn!(%address, user = %factor.user, "second step failed: somebody knows the password");
+    panel.store().second_factor_failed(factor.user).await?;
+    let problem = if factor.believes_app() { WRONG } else { TIRED };
+    Ok(Err((StatusCode::UNPROCESSABLE_ENTITY, problem.to_owned())))
 }
 
 async fn refused(panel: &Panel, form: CodeForm, status: StatusCode, problem: String) -> Response {
@@ -145,6 +183,8 @@ struct SetUpPage {
     /// The secret as people copy it by hand.
     spelled: String,
     picture: String,
+    /// Whether there is a second step already.
+    is_set: bool,
     problems: Problems,
 }
 
@@ -154,6 +194,8 @@ pub(crate) struct SetUpForm {
     secret: String,
     code: String,
     password: String,
+    /// Of the second step that there is already.
+    current_code: String,
 }
 
 /// `GET /account/second-step`: nothing is kept until a code has shown that the app has
@@ -174,7 +216,8 @@ async fn set_up_page(
     let email = actor.user.email.to_string();
     let picture = picture(&address(&shell.brand.name, &email, &secret))?;
     let spelled = grouped(&secret);
-    Ok((status, SetUpPage { shell, email, secret, spelled, picture, problems }).into_response())
+    let is_set = panel.store().second_factor_fetch(actor.user.id).await?.is_some();
+    Ok((status, SetUpPage { shell, email, secret, spelled, picture, is_set, problems }).into_response())
 }
 
 /// What apps read (the key URI format that they have in common).
@@ -220,6 +263,9 @@ pub(crate) async fn create(
     if step.is_none() {
         problems.add("code", "This is not the code that the app shows now.");
     }
+    if problems.is_empty() {
+        confirm_code(&panel, &actor, address, &form.current_code, "current_code", &mut problems).await?;
+    }
     let (Some(step), true) = (step, problems.is_empty()) else {
         return set_up_page(&panel, &actor, form.secret, StatusCode::UNPROCESSABLE_ENTITY, problems).await;
     };
@@ -227,6 +273,11 @@ pub(crate) async fn create(
     let digests: Vec<KeyDigest> = codes.iter().map(|code| KeyDigest::of(code)).collect();
     let factor = SecondFactor::new(actor.user.id, form.secret, panel.now(), step, &digests);
     actor.store(&panel).second_factor_save(factor).await?;
+    // Whoever has changed the password meanwhile did not mean this one.
+    if password_of(&panel.store().user_fetch(actor.user.id).await?) != password_of(&actor.user) {
+        actor.store(&panel).second_factor_remove(actor.user.id).await?;
+        return Ok(Redirect::to("/login").into_response());
+    }
     tracing::info!(user = %actor.user.id, "second step set up");
     let cookie = session::begin(&panel, &headers, address, actor.user.id).await?;
     let shell = Shell::of(&panel, &actor, Section::Account).await?;
@@ -242,7 +293,7 @@ fn recovery_code() -> String {
 async fn confirm_password(
     panel: &Panel,
     actor: &Actor,
-    address: std::net::IpAddr,
+    address: IpAddr,
     password: &str,
     field: &'static str,
     problems: &mut Problems,
@@ -258,10 +309,28 @@ async fn confirm_password(
     Ok(())
 }
 
+/// Where a second step is set up already, changing it takes a code of that as well: notes
+/// a problem where it is none.
+async fn confirm_code(
+    panel: &Panel,
+    actor: &Actor,
+    address: IpAddr,
+    code: &str,
+    field: &'static str,
+    problems: &mut Problems,
+) -> Result<(), Refusal> {
+    let Some(factor) = panel.store().second_factor_fetch(actor.user.id).await? else { return Ok(()) };
+    if let Err((_, problem)) = try_code(panel, &factor, address, code).await? {
+        problems.add(field, problem);
+    }
+    Ok(())
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct RemoveForm {
     second_step_password: String,
+    second_step_code: String,
 }
 
 /// `POST /account/second-step/remove`
@@ -274,12 +343,16 @@ pub(crate) async fn remove(
 ) -> Result<Response, Refusal> {
     let mut problems = Problems::default();
     confirm_password(&panel, &actor, address, &form.second_step_password, "second_step_password", &mut problems).await?;
+    if problems.is_empty() {
+        confirm_code(&panel, &actor, address, &form.second_step_code, "second_step_code", &mut problems).await?;
+    }
     if !problems.is_empty() {
         return account::page(&panel, &actor, &headers, StatusCode::UNPROCESSABLE_ENTITY, problems, &Done::default()).await;
     }
     actor.store(&panel).second_factor_remove(actor.user.id).await?;
     tracing::info!(user = %actor.user.id, "second step taken away");
-    Ok(Redirect::to("/account?done=one-step").into_response())
+    let cookie = session::begin(&panel, &headers, address, actor.user.id).await?;
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/account?done=one-step")).into_response())
 }
 
 /// `POST /people/{user}/second-step/remove`: for somebody who has lost app and codes.
@@ -287,11 +360,19 @@ pub(crate) async fn remove_of(
     State(panel): State<Panel>,
     Owner(actor): Owner,
     Path(user): Path<String>,
+    ClientAddress(address): ClientAddress,
+    Form(form): Form<RemoveForm>,
 ) -> Result<Response, Refusal> {
     let user: UserId = read_id(&user)?;
-    // One's own takes the password.
+    // One's own takes a code as well.
     if user == actor.user.id {
         return Err(Refusal::Conflict("Your own second step is taken away on the page of your account.".to_owned()));
+    }
+    panel.store().second_factor_fetch(user).await?.ok_or(Refusal::NotFound)?;
+    let mut problems = Problems::default();
+    confirm_password(&panel, &actor, address, &form.second_step_password, "password", &mut problems).await?;
+    if !problems.is_empty() {
+        return Err(Refusal::Conflict(format!("{} Nothing was changed.", problems.of("password"))));
     }
     actor.store(&panel).second_factor_remove(user).await?;
     tracing::info!(user = %actor.user.id, of = %user, "second step of somebody taken away");

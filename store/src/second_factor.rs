@@ -28,6 +28,9 @@ pub struct SecondFactor {
     /// The period of time, of 30 s, of the last code that was used: neither that nor one
     /// before it works again.
     pub last_step: u64,
+    /// Wrong codes since the last right one.
+    #[serde(default)]
+    pub failures: u32,
     /// Digests of the recovery codes that were not used yet, in hexadecimal digits.
     recovery: Vec<String>,
 }
@@ -48,10 +51,22 @@ pub enum SecondProof {
 }
 
 impl SecondFactor {
+    /// After so many wrong codes one behind the other the app is believed no more, so that
+    /// its six digits can't be guessed however long somebody tries: a recovery code lets
+    /// in, or an owner (NIST SP 800-63B, 5.2.2).
+    pub const MOST_FAILURES: u32 = 100;
+
+    /// Whether the app's codes count, or too many wrong ones came.
+    #[must_use]
+    pub const fn believes_app(&self) -> bool {
+        self.failures < Self::MOST_FAILURES
+    }
+
     /// One that was just set up and proven by the code of a period of time.
     #[must_use]
     pub fn new(user: UserId, secret: String, since: Timestamp, step: u64, recovery: &[KeyDigest]) -> Self {
-        Self { user, secret, since, last_step: step, recovery: recovery.iter().map(|digest| to_hex(&digest.0)).collect() }
+        let recovery = recovery.iter().map(|digest| to_hex(&digest.0)).collect();
+        Self { user, secret, since, last_step: step, failures: 0, recovery }
     }
 
     /// How many recovery codes are left.
@@ -60,11 +75,16 @@ impl SecondFactor {
         self.recovery.len()
     }
 
-    /// As it is once something was proven; `None` where that has been used before, or
-    /// is none of these codes.
-    pub(crate) fn used(mut self, proof: SecondProof) -> Option<Self> {
+    /// As it is once something was proven that was looked at beside `seen`; `None` where
+    /// that has been used before, is none of these codes, or another one was set up.
+    pub(crate) fn used(mut self, seen: &Self, proof: SecondProof) -> Option<Self> {
+        if self.secret != seen.secret {
+            return None;
+        }
+        let believes_app = self.believes_app();
+        self.failures = 0;
         match proof {
-            SecondProof::Step(step) if step > self.last_step => self.last_step = step,
+            SecondProof::Step(step) if step > self.last_step && believes_app => self.last_step = step,
             SecondProof::Step(_) => return None,
             SecondProof::Recovery(digest) => {
                 let digest = to_hex(&digest.0);
@@ -113,15 +133,28 @@ impl ProviderStore {
         }
     }
 
-    /// Uses what was proven up, so that it works once; false where it does not, or
-    /// nothing is asked for.
+    /// Uses what was proven up, so that it works once; false where it does not any more,
+    /// or something else is asked for than was `seen`. A recovery code stands in the
+    /// audit trail.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub async fn second_factor_use(&self, user: UserId, proof: SecondProof) -> Result<bool, StoreError> {
-        let used = match &self.backend {
-            Backend::Sqlite(db) => db.write(move |batch| sqlite::second_factor::use_up(batch, user, proof)).await,
-            Backend::Cassandra(db) => db.catalog_change(None, move |catalog| catalog.second_factor_use(user, proof)).await,
+    pub async fn second_factor_use(&self, seen: SecondFactor, proof: SecondProof) -> Result<bool, StoreError> {
+        let event = matches!(proof, SecondProof::Recovery(_)).then(|| {
+            let left = seen.recovery_left().saturating_sub(1);
+            self.event("user.second-factor.recovery", format_args!("user:{}", seen.user), json!({ "left": left }))
+        });
+        let used = match (&self.backend, event) {
+            (Backend::Sqlite(db), Some(event)) => {
+                db.change(event, move |batch| sqlite::second_factor::use_up(batch, &seen, proof)).await
+            }
+            (Backend::Sqlite(db), None) => db.write(move |batch| sqlite::second_factor::use_up(batch, &seen, proof)).await,
+            (Backend::Cassandra(db), Some(event)) => {
+                db.change(event, move |catalog| catalog.second_factor_use(&seen, proof)).await
+            }
+            (Backend::Cassandra(db), None) => {
+                db.catalog_change(None, move |catalog| catalog.second_factor_use(&seen, proof)).await
+            }
         };
         match used {
             Ok(()) => Ok(true),
@@ -130,7 +163,19 @@ impl ProviderStore {
         }
     }
 
-    /// Asks for it no longer.
+    /// Counts a wrong code.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn second_factor_failed(&self, user: UserId) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::second_factor::failed(batch, user)).await,
+            Backend::Cassandra(db) => db.catalog_change(None, move |catalog| catalog.second_factor_failed(user)).await,
+        }
+    }
+
+    /// Asks for it no longer, and ends all sessions of the person: what was lost with it
+    /// may be signed in.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where nothing was asked for.

@@ -90,7 +90,7 @@ fn an_owner_is_added_by_password_or_by_link() {
 #[tokio::test]
 async fn who_is_locked_out_is_let_in_again_from_a_shell() {
     let folder = tempfile::tempdir().unwrap();
-    let whom = ["--provider", "sunrise", "--email", "o@sunrise.example"];
+    let whom = ["--provider", "sunrise", "--store", "sqlite:.", "--email", "o@sunrise.example"];
     let add = [&["user", "add", "--role", "owner", "--password-stdin"], &whom[..]].concat();
     run_with_input(&add, folder.path(), "a long enough phrase\n");
     let link = run(&[&["user", "link"], &whom[..]].concat(), folder.path());
@@ -103,14 +103,14 @@ async fn who_is_locked_out_is_let_in_again_from_a_shell() {
     let user = store.user_list().await.unwrap().remove(0).id;
     let factor = SecondFactor::new(user, "GEZDGNBVGY3TQOJQ".to_owned(), Timestamp::clamped(0), 0, &[]);
     store.second_factor_save(factor).await.unwrap();
-    let list = run(&["user", "list", "--provider", "sunrise"], folder.path());
+    let list = run(&["user", "list", "--provider", "sunrise", "--store", "sqlite:."], folder.path());
     assert!(String::from_utf8_lossy(&list.stdout).contains("(second step)"), "{list:?}");
     let done = run(&off, folder.path());
     assert!(done.status.success(), "{done:?}");
     assert_eq!(store.second_factor_fetch(user).await.unwrap(), None);
     assert_eq!(store.audit_list(0, 100).await.unwrap().pop().unwrap().action, "user.second-factor.remove");
     store.close().await;
-    let nobody = ["user", "link", "--provider", "sunrise", "--email", "nobody@sunrise.example"];
+    let nobody = ["user", "link", "--provider", "sunrise", "--store", "sqlite:.", "--email", "nobody@sunrise.example"];
     check(&run(&nobody, folder.path()), 1, &["nobody signs in to sunrise with nobody@sunrise.example"]);
 }
 

@@ -148,7 +148,7 @@ async fn setting_it_up_takes_the_password_and_the_code_that_is_shown() {
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(refused.body.contains(problem) && field(&refused.body, "secret") == secret, "{}", refused.body);
     }
-    for secret in ["", "not base 32!", "GEZDGNBV"] {
+    for secret in ["", "not base 32!", "GEZDGNBV", &"A".repeat(40)] {
         let form = [("secret", secret), ("code", "123456"), ("password", PASSWORD)];
         assert_eq!(world.post(Who::Owner, "/account/second-step", &form).await.status, StatusCode::NOT_FOUND, "{secret}");
     }
@@ -159,11 +159,19 @@ async fn setting_it_up_takes_the_password_and_the_code_that_is_shown() {
 #[tokio::test]
 async fn it_is_taken_away_by_the_password_or_by_an_owner() {
     let world = World::new().await;
-    let (_, token, _) = set_up(&world).await;
-    let wrong = world.post_with(&token, "/account/second-step/remove", &[("second_step_password", "wrong")]).await;
-    assert!(wrong.status == StatusCode::UNPROCESSABLE_ENTITY && wrong.body.contains("This is not your password."));
-    let done = world.post_with(&token, "/account/second-step/remove", &[("second_step_password", PASSWORD)]).await;
+    let (_, token, codes) = set_up(&world).await;
+    for (password, code, problem) in
+        [("wrong", codes[0].as_str(), "This is not your password."), (PASSWORD, "", WRONG), (PASSWORD, "123456", WRONG)]
+    {
+        let form = [("second_step_password", password), ("second_step_code", code)];
+        let wrong = world.post_with(&token, "/account/second-step/remove", &form).await;
+        assert!(wrong.status == StatusCode::UNPROCESSABLE_ENTITY && wrong.body.contains(problem), "{problem}: {}", wrong.body);
+    }
+    let form = [("second_step_password", PASSWORD), ("second_step_code", &codes[0])];
+    let done = world.post_with(&token, "/account/second-step/remove", &form).await;
     assert_eq!(done.location(), "/account?done=one-step");
+    assert_eq!(world.get_with(&token, "/account").await.status, StatusCode::SEE_OTHER, "it ends all sessions");
+    assert_eq!(world.get_with(&done.token().unwrap(), "/account").await.status, StatusCode::OK, "and goes on in a new one");
     let plain = world.sign_in("mara@example.com", PASSWORD).await;
     assert_eq!(plain.location(), "/");
 
@@ -174,7 +182,10 @@ async fn it_is_taken_away_by_the_password_or_by_an_owner() {
     world.store.second_factor_save(vera).await.unwrap();
     let people = world.get_with(&token, "/people").await;
     assert_eq!(people.body.matches("pill good\">Second step").count(), 2, "{}", people.body);
-    let removed = world.post_with(&token, &format!("/people/{}/second-step/remove", id(5, 3)), &[]).await;
+    let veras = format!("/people/{}/second-step/remove", id(5, 3));
+    let refused = world.post_with(&token, &veras, &[("second_step_password", "wrong")]).await;
+    assert!(refused.status == StatusCode::CONFLICT && refused.body.contains("Nothing was changed."), "{}", refused.body);
+    let removed = world.post_with(&token, &veras, &[("second_step_password", PASSWORD)]).await;
     assert_eq!(removed.location(), "/people?done=one-step-of");
     let last = world.store.audit_list(0, 1000).await.unwrap().pop().unwrap();
     assert_eq!(last.action, "user.second-factor.remove");
@@ -212,7 +223,63 @@ async fn people_see_where_they_are_signed_in_and_end_it() {
     assert_eq!(ended.location(), "/account?done=signed-out");
     assert_eq!(world.get_with(&first, "/").await.status, StatusCode::SEE_OTHER);
     assert_eq!(world.get(Who::Owner, "/").await.status, StatusCode::OK);
-    world.post_with(&second, "/account/sessions/end", &[]).await;
+    let third = world.post_with(&second, "/account/sessions/end", &[]).await.token().unwrap();
     assert_eq!(world.get(Who::Owner, "/").await.status, StatusCode::SEE_OTHER);
-    assert_eq!(world.get_with(&second, "/").await.status, StatusCode::OK);
+    assert_eq!(world.get_with(&second, "/").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(world.get_with(&third, "/").await.status, StatusCode::OK, "the one that asks goes on");
+}
+
+#[tokio::test]
+async fn after_a_hundred_wrong_codes_only_a_recovery_code_lets_in() {
+    let world = World::new().await;
+    let (app, _, codes) = set_up(&world).await;
+    for _ in 0..100 {
+        world.store.second_factor_failed(UserId::new(id(5, 1))).await.unwrap();
+    }
+    world.pass(1);
+    let half = first_step(&world).await;
+    let refused = try_code(&world, &half, &app.code(&world)).await;
+    assert!(refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.body.contains("Too many wrong codes came."));
+    assert_eq!(try_code(&world, &half, &codes[0]).await.location(), "/people");
+    world.pass(1);
+    let half = first_step(&world).await;
+    assert_eq!(try_code(&world, &half, &app.code(&world)).await.location(), "/people", "it is believed again");
+}
+
+#[tokio::test]
+async fn nobody_uses_up_the_tries_at_a_code_who_has_not_proven_the_password() {
+    let world = World::new().await;
+    let (app, _, _) = set_up(&world).await;
+    for _ in 0..12 {
+        world.sign_in(&id(5, 1).to_string(), "guess").await;
+    }
+    world.pass(1);
+    let half = first_step(&world).await;
+    assert_eq!(try_code(&world, &half, &app.code(&world)).await.location(), "/people");
+}
+
+#[tokio::test]
+async fn setting_it_up_anew_takes_a_code_of_before() {
+    let world = World::new().await;
+    let (_, token, codes) = set_up(&world).await;
+    let page = world.get_with(&token, "/account/second-step").await;
+    let secret = field(&page.body, "secret").to_owned();
+    let code = App::of(&secret).code(&world);
+    let form = |current: &str| {
+        [
+            ("secret", secret.clone()),
+            ("code", code.clone()),
+            ("password", PASSWORD.to_owned()),
+            ("current_code", current.to_owned()),
+        ]
+    };
+    for (current, status) in
+        [("", StatusCode::UNPROCESSABLE_ENTITY), (code.as_str(), StatusCode::UNPROCESSABLE_ENTITY), (&codes[1], StatusCode::OK)]
+    {
+        let form = form(current);
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(world.post_with(&token, "/account/second-step", &form).await.status, status, "{current}");
+    }
+    let user = UserId::new(id(5, 1));
+    assert_eq!(world.store.second_factor_fetch(user).await.unwrap().unwrap().secret, secret);
 }

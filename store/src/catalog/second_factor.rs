@@ -24,14 +24,22 @@ impl Catalog {
         Ok(changes)
     }
 
-    pub(crate) fn second_factor_use(&self, user: UserId, proof: SecondProof) -> Decision {
-        let factor = self.second_factor(user)?.ok_or(StoreError::NotFound("second step"))?;
-        let used = factor.used(proof).ok_or_else(unproven)?;
-        Ok(vec![put(SECOND_FACTOR, &user.to_string(), &used)?])
+    pub(crate) fn second_factor_use(&self, seen: &SecondFactor, proof: SecondProof) -> Decision {
+        let factor = self.second_factor(seen.user)?.ok_or(StoreError::NotFound("second step"))?;
+        let used = factor.used(seen, proof).ok_or_else(unproven)?;
+        Ok(vec![put(SECOND_FACTOR, &seen.user.to_string(), &used)?])
+    }
+
+    pub(crate) fn second_factor_failed(&self, user: UserId) -> Decision {
+        let Some(mut factor) = self.second_factor(user)? else { return Ok(Vec::new()) };
+        factor.failures = factor.failures.saturating_add(1);
+        Ok(vec![put(SECOND_FACTOR, &user.to_string(), &factor)?])
     }
 
     pub(crate) fn second_factor_remove(&self, user: UserId) -> Decision {
-        Ok(vec![self.take(SECOND_FACTOR, &user.to_string(), "second step")?])
+        let mut changes = self.sessions_end(user);
+        changes.push(self.take(SECOND_FACTOR, &user.to_string(), "second step")?);
+        Ok(changes)
     }
 
     /// What goes with a person.

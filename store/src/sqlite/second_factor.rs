@@ -3,7 +3,7 @@
 use heliograph_domain::UserId;
 use rusqlite::Connection;
 
-use super::{Batch, record, user};
+use super::{Batch, overwrite, record, user};
 use crate::error::StoreError;
 use crate::second_factor::{SECOND_FACTOR, SecondFactor, SecondProof, unproven};
 
@@ -21,20 +21,28 @@ pub(crate) fn save(batch: &mut Batch<'_>, factor: &SecondFactor) -> Result<(), S
     }
     user::delete_sessions(batch, factor.user)?;
     batch.config_changed();
-    record::save(batch.connection, SECOND_FACTOR, &factor.user.to_string(), factor)
+    replace(batch, factor)
 }
 
-pub(crate) fn use_up(batch: &mut Batch<'_>, user: UserId, proof: SecondProof) -> Result<(), StoreError> {
-    let factor = find(batch.connection, user)?.ok_or(StoreError::NotFound("second step"))?;
-    let used = factor.used(proof).ok_or_else(unproven)?;
-    record::save(batch.connection, SECOND_FACTOR, &user.to_string(), &used)
+/// What stood there before is gone from the file.
+fn replace(batch: &Batch<'_>, factor: &SecondFactor) -> Result<(), StoreError> {
+    overwrite::wholly(batch.connection, || record::save(batch.connection, SECOND_FACTOR, &factor.user.to_string(), factor))
+}
+
+pub(crate) fn use_up(batch: &mut Batch<'_>, seen: &SecondFactor, proof: SecondProof) -> Result<(), StoreError> {
+    let factor = find(batch.connection, seen.user)?.ok_or(StoreError::NotFound("second step"))?;
+    replace(batch, &factor.used(seen, proof).ok_or_else(unproven)?)
+}
+
+pub(crate) fn failed(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {
+    let Some(mut factor) = find(batch.connection, user)? else { return Ok(()) };
+    factor.failures = factor.failures.saturating_add(1);
+    replace(batch, &factor)
 }
 
 pub(crate) fn remove(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {
     batch.config_changed();
-    if record::remove(batch.connection, SECOND_FACTOR, &user.to_string())? {
-        Ok(())
-    } else {
-        Err(StoreError::NotFound("second step"))
-    }
+    user::delete_sessions(batch, user)?;
+    let removed = overwrite::wholly(batch.connection, || record::remove(batch.connection, SECOND_FACTOR, &user.to_string()))?;
+    if removed { Ok(()) } else { Err(StoreError::NotFound("second step")) }
 }

@@ -166,12 +166,12 @@ async fn what_is_proven_beside_the_password_works_once() {
         let factor = SecondFactor::new(user(1).id, "JBSWY3DPEHPK3PXP".into(), minute(1), 7, &[lost, left]);
         assert!(matches!(store.second_factor_save(factor.clone()).await, Err(StoreError::NotFound("user"))));
         store.user_create(user(1)).await.unwrap();
-        assert!(!store.second_factor_use(user(1).id, SecondProof::Step(8)).await.unwrap(), "nothing is asked for");
+        assert!(!store.second_factor_use(factor.clone(), SecondProof::Step(8)).await.unwrap(), "nothing is asked for");
         let session = SessionRow { digest: KeyDigest([5; 32]), user: Some(user(1).id), data: vec![1], expires: minute(60) };
         store.session_save(session.clone()).await.unwrap();
         store.second_factor_save(factor.clone()).await.unwrap();
         assert_eq!(store.session_load(session.digest, minute(2)).await.unwrap(), None, "who was signed in proves it too");
-        assert_eq!(store.second_factor_fetch(user(1).id).await.unwrap(), Some(factor));
+        assert_eq!(store.second_factor_fetch(user(1).id).await.unwrap(), Some(factor.clone()));
         for (proof, works) in [
             (SecondProof::Step(7), false),
             (SecondProof::Step(9), true),
@@ -182,13 +182,28 @@ async fn what_is_proven_beside_the_password_works_once() {
             (SecondProof::Recovery(KeyDigest([3; 32])), false),
             (SecondProof::Step(10), true),
         ] {
-            assert_eq!(store.second_factor_use(user(1).id, proof).await.unwrap(), works, "{proof:?}");
+            assert_eq!(store.second_factor_use(factor.clone(), proof).await.unwrap(), works, "{proof:?}");
         }
+        let used = store.audit_list(0, 100).await.unwrap().pop().unwrap();
+        assert_eq!(used.action, "user.second-factor.recovery");
+        for number in 1..=SecondFactor::MOST_FAILURES {
+            store.second_factor_failed(user(1).id).await.unwrap();
+            let found = store.second_factor_fetch(user(1).id).await.unwrap().unwrap();
+            assert_eq!((found.failures, found.believes_app()), (number, number < SecondFactor::MOST_FAILURES));
+        }
+        let tired = store.second_factor_fetch(user(1).id).await.unwrap().unwrap();
+        assert!(!store.second_factor_use(tired.clone(), SecondProof::Step(11)).await.unwrap(), "the app is believed no more");
+        assert!(store.second_factor_use(tired, SecondProof::Recovery(left)).await.unwrap());
         let found = store.second_factor_fetch(user(1).id).await.unwrap().unwrap();
-        assert_eq!((found.last_step, found.recovery_left()), (10, 1));
+        assert_eq!((found.last_step, found.recovery_left(), found.failures), (10, 0, 0));
+        store.session_save(session.clone()).await.unwrap();
         store.second_factor_remove(user(1).id).await.unwrap();
+        assert_eq!(store.session_load(session.digest, minute(2)).await.unwrap(), None, "what was lost may be signed in");
         assert_eq!(store.second_factor_fetch(user(1).id).await.unwrap(), None);
         assert!(matches!(store.second_factor_remove(user(1).id).await, Err(StoreError::NotFound(_))));
+        // A code of what was there before proves nothing of what is there now.
+        store.second_factor_save(SecondFactor::new(user(1).id, "B".into(), minute(1), 0, &[])).await.unwrap();
+        assert!(!store.second_factor_use(factor, SecondProof::Step(20)).await.unwrap());
         // It goes with the person.
         store.second_factor_save(SecondFactor::new(user(1).id, "A".into(), minute(1), 0, &[])).await.unwrap();
         store.user_delete(user(1).id).await.unwrap();
@@ -202,8 +217,9 @@ async fn what_is_proven_beside_the_password_works_once() {
 async fn of_many_that_use_a_code_at_once_one_does() {
     on_every_backend(|store| async move {
         store.user_create(user(1)).await.unwrap();
-        store.second_factor_save(SecondFactor::new(user(1).id, "A".into(), minute(1), 0, &[])).await.unwrap();
-        let uses = (0..8).map(|_| store.second_factor_use(user(1).id, SecondProof::Step(5)));
+        let factor = SecondFactor::new(user(1).id, "A".into(), minute(1), 0, &[]);
+        store.second_factor_save(factor.clone()).await.unwrap();
+        let uses = (0..8).map(|_| store.second_factor_use(factor.clone(), SecondProof::Step(5)));
         let works = futures_util::future::join_all(uses).await;
         assert_eq!(works.into_iter().filter(|works| *works.as_ref().unwrap()).count(), 1);
     })
