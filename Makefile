@@ -43,13 +43,15 @@ unit:
 	$(STATIC) cargo test --locked --test e2e -- quorum::
 
 # Rounds are set by HELIOGRAPH_SOAK_ROUNDS; half an hour is spent with 200. Steady load
-# lasts HELIOGRAPH_SOAK_SECONDS. What measures, or has three nodes, has the machine for
-# itself. Each fuzz target has FUZZ_SECONDS.
+# lasts HELIOGRAPH_SOAK_SECONDS; HELIOGRAPH_FLIPS bits are flipped. What measures, or
+# has three nodes, has the machine for itself. Each fuzz target has FUZZ_SECONDS.
 soak: install services
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow::
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored power:: crash:: ending:: failing:: spool:: full::
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --ignored --test-threads 1 storm:: overload:: steady::
 	$(STATIC) cargo test --locked -p heliograph-store --test contract -- --nocapture --ignored --test-threads 1
+	$(STATIC) HELIOGRAPH_FLIPS=$(or $(HELIOGRAPH_FLIPS),20000) \
+		cargo test --locked -p heliograph-store --test contract -- --nocapture damage::whichever
 	deploy/dev/fuzz.sh $(or $(FUZZ_SECONDS),60)
 
 # The end-to-end test of the demo holds an optimised build to its 15 seconds.

@@ -363,7 +363,7 @@ fn any_bit(rng: &mut StdRng, bytes: &[u8]) -> (usize, u8) {
 #[tokio::test]
 async fn whichever_bit_flips_it_is_named_or_changes_nothing() {
     const SEED: u64 = 20_261_122;
-    let rounds = std::env::var("HELIOGRAPH_SOAK_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(250);
+    let rounds = std::env::var("HELIOGRAPH_FLIPS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(250);
     let sound = sound().await;
     let (bytes, stored) =
         (std::fs::read(sound.path().join("sunrise.db")).unwrap(), everything(&sound.path().join("sunrise.db")).unwrap());
