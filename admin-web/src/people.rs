@@ -302,6 +302,18 @@ pub(crate) async fn link(
     link_page(&panel, shell, &headers, &user.name, Some(token), "/people")
 }
 
+/// `POST /people/{user}/sign-out`: for somebody who has lost a phone or left one open.
+pub(crate) async fn sign_out(
+    State(panel): State<Panel>,
+    Owner(actor): Owner,
+    Path(user): Path<String>,
+) -> Result<Response, Refusal> {
+    let user = panel.store().user_fetch(read_id(&user)?).await?;
+    panel.store().session_delete_by_user(user.id).await?;
+    tracing::info!(user = %actor.user.id, signed_out = %user.id, "somebody signed out everywhere");
+    Ok(Redirect::to("/people?done=signed-out-of").into_response())
+}
+
 /// `POST /people/{user}/remove`: never oneself, so that an owner remains.
 pub(crate) async fn remove(
     State(panel): State<Panel>,

@@ -96,6 +96,7 @@ fn routes() -> Vec<Route> {
         Route::show("/people/new", people::new).and_act(people::create),
         Route::show("/people/{user}/edit", people::edit).and_act(people::save),
         Route::act("/people/{user}/link", people::link),
+        Route::act("/people/{user}/sign-out", people::sign_out),
         Route::act("/people/{user}/second-step/remove", second_step::remove_of),
         Route::act("/people/{user}/remove", people::remove),
         Route::show("/settings", settings::show).and_act(settings::save),

@@ -84,6 +84,7 @@ impl Done {
             "unmapped" => "The mapping is removed.",
             "password" => "Your password is changed. Everywhere else you are signed out.",
             "signed-out" => "Signed out there.",
+            "signed-out-of" => "They are signed out everywhere.",
             "one-step" => "Your password alone signs you in again.",
             "one-step-of" => "The second step is taken away. Their password alone signs them in.",
             "removed" => "Removed. They are signed out everywhere.",

@@ -172,6 +172,8 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/people/{user}/edit", format!("/people/{UNKNOWN}/edit"), change, OWNER_NOTHING);
     act("/people/{user}/link", format!("/people/{VIEWER}/link"), &[], OWNER);
     act("/people/{user}/link", format!("/people/{UNKNOWN}/link"), &[], OWNER_NOTHING);
+    act("/people/{user}/sign-out", format!("/people/{VIEWER}/sign-out"), &[], OWNER_DONE);
+    act("/people/{user}/sign-out", format!("/people/{UNKNOWN}/sign-out"), &[], OWNER_NOTHING);
     let second_step = "/people/{user}/second-step/remove";
     act(second_step, format!("/people/{VIEWER}/second-step/remove"), &[], OWNER_NOTHING);
     act(second_step, format!("/people/{UNKNOWN}/second-step/remove"), &[], OWNER_NOTHING);

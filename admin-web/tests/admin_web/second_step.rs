@@ -230,6 +230,16 @@ async fn people_see_where_they_are_signed_in_and_end_it() {
 }
 
 #[tokio::test]
+async fn an_owner_signs_somebody_out_everywhere() {
+    let world = World::new().await;
+    assert_eq!(world.get(Who::Viewer, "/").await.status, StatusCode::OK);
+    let done = world.post(Who::Owner, &format!("/people/{}/sign-out", id(5, 3)), &[]).await;
+    assert_eq!(done.location(), "/people?done=signed-out-of");
+    assert_eq!(world.get(Who::Viewer, "/").await.location(), "/login");
+    assert_eq!(world.sign_in("vera@example.com", PASSWORD).await.location(), "/", "and may sign in again");
+}
+
+#[tokio::test]
 async fn after_a_hundred_wrong_codes_only_a_recovery_code_lets_in() {
     let world = World::new().await;
     let (app, _, codes) = set_up(&world).await;
