@@ -175,9 +175,8 @@ pub(crate) struct EditForm {
 struct EditPage {
     shell: Shell,
     form: EditForm,
-    email: String,
     /// Nobody changes their own role, so that an owner remains who knows it.
-    is_me: bool,
+    person: Person,
     path: String,
     customers: Vec<Customer>,
     problems: Problems,
@@ -200,9 +199,11 @@ async fn edit_page(
     status: StatusCode,
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::People).await?;
-    let (email, is_me, path) = (user.email.to_string(), user.id == actor.user.id, format!("/people/{}/edit", user.id));
     let customers = panel.store().customer_list().await?;
-    Ok((status, EditPage { shell, form, email, is_me, path, customers, problems }).into_response())
+    let has_second_step = panel.store().second_factor_fetch(user.id).await?.is_some();
+    let person = Person::of(user, has_second_step, &customers, &shell, actor);
+    let path = format!("/people/{}/edit", user.id);
+    Ok((status, EditPage { shell, form, person, path, customers, problems }).into_response())
 }
 
 /// `POST /people/{user}/edit`: counts from their next request on.
