@@ -1,6 +1,8 @@
 //! One's own account: a new password, the second step of signing in, and where one is
 //! signed in.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Form;
@@ -13,7 +15,7 @@ use serde::Deserialize;
 use crate::access::{Actor, AnyActor};
 use crate::error::Refusal;
 use crate::form::{Problems, local_text};
-use crate::login::{ClientAddress, new_password_problems};
+use crate::login::{ClientAddress, new_password_problems, spell_wait};
 use crate::panel::Panel;
 use crate::password::{hash_password, verify_password};
 use crate::session::{self, Listed};
@@ -162,26 +164,39 @@ pub(crate) async fn change_password(
     headers: HeaderMap,
     Form(form): Form<PasswordForm>,
 ) -> Result<Response, Refusal> {
-    let email = actor.user.email.to_string();
-    if panel.limits().attempt(address, &email, panel.now()).is_err() {
-        let mut problems = Problems::default();
-        problems.add("current", "Too many attempts. Try again in a few minutes.");
-        return page(&panel, &actor, &headers, StatusCode::TOO_MANY_REQUESTS, problems, &Done::default()).await;
-    }
     let mut problems = new_password_problems(&actor.user, &form.password, &form.again);
-    if verify_password(Secret::new(form.current), actor.user.password_hash.clone()).await? {
-        panel.limits().succeeded(address, &email);
-    } else {
-        problems.add("current", "This is not your current password.");
-    }
+    let status = confirm_password(&panel, &actor, address, &form.current, "current", &mut problems).await?;
     if !problems.is_empty() {
-        return page(&panel, &actor, &headers, StatusCode::UNPROCESSABLE_ENTITY, problems, &Done::default()).await;
+        return page(&panel, &actor, &headers, status, problems, &Done::default()).await;
     }
     let hash = hash_password(Secret::new(form.password)).await?;
     actor.store(&panel).user_set_password(actor.user.id, hash).await?;
     tracing::info!(user = %actor.user.id, "password changed");
     let cookie = session::begin(&panel, &headers, address, actor.user.id).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/account?done=password")).into_response())
+}
+
+/// Has somebody prove their password once more: notes a problem at a field where it is
+/// not theirs, or was tried too often. Answers the status of a form with problems.
+pub(crate) async fn confirm_password(
+    panel: &Panel,
+    actor: &Actor,
+    address: IpAddr,
+    password: &str,
+    field: &'static str,
+    problems: &mut Problems,
+) -> Result<StatusCode, Refusal> {
+    let email = actor.user.email.to_string();
+    if let Err(seconds) = panel.limits().attempt(address, &email, panel.now()) {
+        problems.add(field, format!("Too many attempts. Try again in {}.", spell_wait(seconds)));
+        return Ok(StatusCode::TOO_MANY_REQUESTS);
+    }
+    if verify_password(Secret::new(password), actor.user.password_hash.clone()).await? {
+        panel.limits().succeeded(address, &email);
+    } else {
+        problems.add(field, "This is not your current password.");
+    }
+    Ok(StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 #[cfg(test)]

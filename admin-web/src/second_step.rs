@@ -9,7 +9,7 @@ use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{KeyDigest, Secret, Timestamp, UserId};
+use heliograph_domain::{KeyDigest, Timestamp, UserId};
 use heliograph_store::{SecondFactor, SecondProof, UserRecord};
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
@@ -21,7 +21,6 @@ use crate::error::{Refusal, read_id};
 use crate::form::Problems;
 use crate::login::{ClientAddress, local_path, spell_wait};
 use crate::panel::Panel;
-use crate::password::verify_password;
 use crate::shell::{Brand, Done, Section, Shell, encode};
 use crate::{account, session};
 
@@ -64,8 +63,7 @@ fn proof(factor: &SecondFactor, code: &str, now: Timestamp) -> Option<SecondProo
 }
 
 /// Asks somebody who has proven the first step for the second, if they have one: answers
-/// the cookie of a session that is good for nothing else.
-/// `user` is as it was when the password was compared.
+/// the cookie of a session that is good for nothing else. `user` is as it was when the password was compared.
 pub(crate) async fn ask(panel: &Panel, headers: &HeaderMap, user: &UserRecord) -> Result<Option<HeaderValue>, Refusal> {
     if panel.store().second_factor_fetch(user.id).await?.is_none() {
         return Ok(None);
@@ -164,7 +162,7 @@ async fn try_code(
         limits.succeeded(address, &account);
         return Ok(Ok(if is_recovery { "recovery code" } else { "app" }));
     }
-    tracing::warn!(%address, user = %factor.user, "second step failed: somebody knows the password");
+    tracing::warn!(%address, user = %factor.user, "a code of the second step was wrong");
     panel.store().second_factor_failed(factor.user).await?;
     let problem = if factor.believes_app() { WRONG } else { TIRED };
     Ok(Err((StatusCode::UNPROCESSABLE_ENTITY, problem.to_owned())))
@@ -258,7 +256,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Refusal> {
     let Some(app) = codes(&form.secret) else { return Err(Refusal::NotFound) };
     let mut problems = Problems::default();
-    confirm_password(&panel, &actor, address, &form.password, "password", &mut problems).await?;
+    account::confirm_password(&panel, &actor, address, &form.password, "password", &mut problems).await?;
     let step = app.check(&plain(&form.code), seconds(panel.now()));
     if step.is_none() {
         problems.add("code", "This is not the code that the app shows now.");
@@ -287,26 +285,6 @@ pub(crate) async fn create(
 
 fn recovery_code() -> String {
     totp_rs::Secret::from(rand::random::<[u8; RECOVERY_LETTERS * 5 / 8]>().to_vec()).to_base32().to_lowercase()
-}
-
-/// Notes a problem where it is not the person's password, or was tried too often.
-async fn confirm_password(
-    panel: &Panel,
-    actor: &Actor,
-    address: IpAddr,
-    password: &str,
-    field: &'static str,
-    problems: &mut Problems,
-) -> Result<(), Refusal> {
-    let email = actor.user.email.to_string();
-    if let Err(seconds) = panel.limits().attempt(address, &email, panel.now()) {
-        problems.add(field, format!("Too many attempts. Try again in {}.", spell_wait(seconds)));
-    } else if verify_password(Secret::new(password), actor.user.password_hash.clone()).await? {
-        panel.limits().succeeded(address, &email);
-    } else {
-        problems.add(field, "This is not your password.");
-    }
-    Ok(())
 }
 
 /// Where a second step is set up already, changing it takes a code of that as well: notes
@@ -342,7 +320,7 @@ pub(crate) async fn remove(
     Form(form): Form<RemoveForm>,
 ) -> Result<Response, Refusal> {
     let mut problems = Problems::default();
-    confirm_password(&panel, &actor, address, &form.second_step_password, "second_step_password", &mut problems).await?;
+    account::confirm_password(&panel, &actor, address, &form.second_step_password, "second_step_password", &mut problems).await?;
     if problems.is_empty() {
         confirm_code(&panel, &actor, address, &form.second_step_code, "second_step_code", &mut problems).await?;
     }
@@ -370,7 +348,7 @@ pub(crate) async fn remove_of(
     }
     panel.store().second_factor_fetch(user).await?.ok_or(Refusal::NotFound)?;
     let mut problems = Problems::default();
-    confirm_password(&panel, &actor, address, &form.second_step_password, "password", &mut problems).await?;
+    account::confirm_password(&panel, &actor, address, &form.second_step_password, "password", &mut problems).await?;
     if !problems.is_empty() {
         return Err(Refusal::Conflict(format!("{} Nothing was changed.", problems.of("password"))));
     }

@@ -16,7 +16,8 @@ pub(crate) async fn run(store: ProviderStore, shutdown: CancellationToken) {
     loop {
         let Some(found) = shutdown.run_until_cancelled(store.damage_look()).await else { return };
         let pause = match found {
-            Ok(found) => {
+            Ok(None) => return,
+            Ok(Some(found)) => {
                 metrics::gauge!("heliograph_store_damaged_places").set(found.len() as f64);
                 for damage in found {
                     tracing::error!(%damage, "the store is damaged: heliograph store check names all of it");

@@ -43,18 +43,15 @@ fn on_a_cluster() -> StoreError {
 impl ProviderStore {
     /// Looks at what is small and names what is damaged of it: settings, places,
     /// gateways, keys, sensors, people, what is latest of a gateway and the definitions
-    /// of tables. A cluster compares checksums of its own whenever it reads.
+    /// of tables. `None` on a cluster, which compares checksums of its own whenever it
+    /// reads.
     ///
     /// # Errors
     /// When the store cannot be looked at now.
-    pub async fn damage_look(&self) -> Result<Vec<Damage>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                let found = db.read(sqlite::check::check_quickly).await?;
-                Ok(damage(db.path(), found))
-            }
-            Backend::Cassandra(_) => Ok(Vec::new()),
-        }
+    pub async fn damage_look(&self) -> Result<Option<Vec<Damage>>, StoreError> {
+        let Backend::Sqlite(db) = &self.backend else { return Ok(None) };
+        let found = db.read(sqlite::check::check_quickly).await?;
+        Ok(Some(damage(db.path(), found)))
     }
 
     /// Takes the rows that differ from their copies for right, as they stand, once

@@ -75,6 +75,11 @@ impl SecondFactor {
         self.recovery.len()
     }
 
+    /// As it is after one more wrong code.
+    pub(crate) fn failed(self) -> Self {
+        Self { failures: self.failures.saturating_add(1), ..self }
+    }
+
     /// As it is once something was proven that was looked at beside `seen`; `None` where
     /// that has been used before, is none of these codes, or another one was set up.
     pub(crate) fn used(mut self, seen: &Self, proof: SecondProof) -> Option<Self> {

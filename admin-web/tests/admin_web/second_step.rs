@@ -141,7 +141,7 @@ async fn setting_it_up_takes_the_password_and_the_code_that_is_shown() {
     assert_ne!(field(&other.body, "secret"), secret, "each has a secret of its own");
     let code = App::of(&secret).code(&world);
     for (code, password, problem) in
-        [("000000", PASSWORD, "This is not the code"), (code.as_str(), "not her password", "This is not your password.")]
+        [("000000", PASSWORD, "This is not the code"), (code.as_str(), "not her password", "This is not your current password.")]
     {
         let form = [("secret", secret.as_str()), ("code", code), ("password", password)];
         let refused = world.post(Who::Owner, "/account/second-step", &form).await;
@@ -161,7 +161,7 @@ async fn it_is_taken_away_by_the_password_or_by_an_owner() {
     let world = World::new().await;
     let (_, token, codes) = set_up(&world).await;
     for (password, code, problem) in
-        [("wrong", codes[0].as_str(), "This is not your password."), (PASSWORD, "", WRONG), (PASSWORD, "123456", WRONG)]
+        [("wrong", codes[0].as_str(), "This is not your current password."), (PASSWORD, "", WRONG), (PASSWORD, "123456", WRONG)]
     {
         let form = [("second_step_password", password), ("second_step_code", code)];
         let wrong = world.post_with(&token, "/account/second-step/remove", &form).await;

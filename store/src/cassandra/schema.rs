@@ -179,8 +179,8 @@ async fn migrate_by(session: &Session, cluster: &Cluster, provider: &ProviderId,
     }
     let lock = lock(session, provider).await?;
     let migrated = migrate_locked(session, &keyspace, &lock, steps).await;
-    unlock(session, provider, &lock).await?;
-    migrated
+    let unlocked = unlock(session, provider, &lock).await;
+    migrated.and(unlocked)
 }
 
 /// Whether a keyspace has what these steps lead to, or the release after has been at

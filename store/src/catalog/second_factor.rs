@@ -31,9 +31,8 @@ impl Catalog {
     }
 
     pub(crate) fn second_factor_failed(&self, user: UserId) -> Decision {
-        let Some(mut factor) = self.second_factor(user)? else { return Ok(Vec::new()) };
-        factor.failures = factor.failures.saturating_add(1);
-        Ok(vec![put(SECOND_FACTOR, &user.to_string(), &factor)?])
+        let failed = self.second_factor(user)?.map(SecondFactor::failed);
+        failed.iter().map(|factor| put(SECOND_FACTOR, &user.to_string(), factor)).collect()
     }
 
     pub(crate) fn second_factor_remove(&self, user: UserId) -> Decision {

@@ -208,12 +208,16 @@ impl Latest {
 pub(super) fn sum_up(connection: &Connection) -> Result<(), StoreError> {
     let mut query = connection.prepare("SELECT gateway FROM latest WHERE crc IS NULL")?;
     let numbers: Vec<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    numbers.into_iter().try_for_each(|number| Latest::read(connection, number)?.save(connection, number))
+    write_anew(connection, numbers)
 }
 
 /// Writes the rows anew that are damaged.
 pub(super) fn mend(connection: &Connection) -> Result<(), StoreError> {
     let mut damaged = Vec::new();
     compare(connection, |number, _| damaged.push(number))?;
-    damaged.into_iter().try_for_each(|number| Latest::read(connection, number)?.save(connection, number))
+    write_anew(connection, damaged)
+}
+
+fn write_anew(connection: &Connection, numbers: Vec<i64>) -> Result<(), StoreError> {
+    numbers.into_iter().try_for_each(|number| Latest::read(connection, number)?.save(connection, number))
 }

@@ -35,9 +35,7 @@ pub(crate) fn use_up(batch: &mut Batch<'_>, seen: &SecondFactor, proof: SecondPr
 }
 
 pub(crate) fn failed(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {
-    let Some(mut factor) = find(batch.connection, user)? else { return Ok(()) };
-    factor.failures = factor.failures.saturating_add(1);
-    replace(batch, &factor)
+    find(batch.connection, user)?.map_or(Ok(()), |factor| replace(batch, &factor.failed()))
 }
 
 pub(crate) fn remove(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {

@@ -192,7 +192,7 @@ async fn what_differs_from_its_copy_is_seen_at_a_glance_stays_named_when_it_is_c
     let store = clocked(&open(folder.path()));
     let place = "customer 00000000-0000-0000-0000-000000000002";
     let found = async || -> Vec<(String, String)> {
-        let looked = store.damage_look().await.unwrap();
+        let looked = store.damage_look().await.unwrap().unwrap();
         assert_eq!(looked, store.damage_list().await.unwrap());
         looked.into_iter().map(|damage| (damage.place, damage.problem)).collect()
     };
