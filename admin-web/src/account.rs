@@ -10,11 +10,13 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{KeyDigest, Secret, Zone};
+use heliograph_store::LetterKind;
 use serde::Deserialize;
 
 use crate::access::{Actor, AnyActor};
 use crate::error::Refusal;
 use crate::form::{Problems, local_text};
+use crate::letters;
 use crate::login::{ClientAddress, new_password_problems, spell_wait};
 use crate::panel::Panel;
 use crate::password::{hash_password, verify_password};
@@ -172,6 +174,7 @@ pub(crate) async fn change_password(
     let hash = hash_password(Secret::new(form.password)).await?;
     actor.store(&panel).user_set_password(actor.user.id, hash).await?;
     tracing::info!(user = %actor.user.id, "password changed");
+    letters::tell(&panel, &actor.user, LetterKind::PasswordChanged).await;
     let cookie = session::begin(&panel, &headers, address, actor.user.id).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/account?done=password")).into_response())
 }

@@ -18,9 +18,9 @@ use crate::access::{Actor, Owner, Reader, Staff};
 use crate::error::{Refusal, read_id};
 use crate::form::{Problems, local_text, parse_local, parse_name, parse_optional_local};
 use crate::panel::Panel;
-use crate::people::{Person, add_problems, link_page};
+use crate::people::{self, Person, Way, add_problems};
 use crate::shell::{Done, Section, Shell, encode};
-use crate::{token, users};
+use crate::{letters, token};
 
 struct CustomerRow {
     path: String,
@@ -161,6 +161,7 @@ struct CustomerPage {
     commission: CommissionForm,
     people: Vec<Person>,
     invitation: InvitationForm,
+    can_send: bool,
     problems: Problems,
 }
 
@@ -235,6 +236,7 @@ async fn page(
         name: customer.name,
         commission: typed.commission,
         invitation: typed.invitation,
+        can_send: letters::can_send_links(panel),
         problems,
         shell,
     })
@@ -381,10 +383,12 @@ pub(crate) async fn end_commission(
 pub(crate) struct InvitationForm {
     person: String,
     address: String,
+    /// Which button it was sent by.
+    way: String,
 }
 
-/// `POST /customers/{customer}/people`: answers with the one-time link, which
-/// is shown here and never again.
+/// `POST /customers/{customer}/people`: sends the one-time link, or answers with it,
+/// shown here and never again.
 pub(crate) async fn invite(
     State(panel): State<Panel>,
     Owner(actor): Owner,
@@ -399,14 +403,11 @@ pub(crate) async fn invite(
     let (Some(name), Some(email)) = (name, email) else {
         return refused(&panel, &actor, customer, Typed { invitation: form, ..Typed::default() }, problems).await;
     };
-    let role = UserRole::Customer;
-    let added = users::add_user(&actor.store(&panel), email, name.clone(), role, Some(customer.id), None, panel.now()).await;
-    match added {
+    let (way, rights) = (Way::of(&panel, &form.way), (UserRole::Customer, Some(customer.id)));
+    match people::add(&panel, &actor, way, email, name, rights).await {
         Ok(added) => {
-            tracing::info!(user = %actor.user.id, added = %added.id, customer = %customer.id, "customer's user added");
-            let shell = Shell::of(&panel, &actor, Section::Customers).await?;
             let path = format!("/customers/{}", customer.id);
-            link_page(&panel, shell, &headers, &name, added.one_time_link_token, &path)
+            added.answer(&panel, &actor, &headers, Section::Customers, &path).await
         }
         Err(error) => {
             let refusal = add_problems(error)?;

@@ -12,12 +12,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{Actor, EmailAddress, KeyDigest, Secret, UserId};
-use heliograph_store::UserRecord;
+use heliograph_store::{LetterKind, UserRecord};
 use serde::Deserialize;
 
 use crate::access::AnyActor;
 use crate::error::Refusal;
 use crate::form::Problems;
+use crate::letters;
 use crate::panel::{Panel, Peer};
 use crate::password::{check_password, hash_password, verify_password};
 use crate::shell::{Brand, encode};
@@ -171,6 +172,7 @@ pub(crate) async fn accept(
     }
     panel.store().acting_as(Actor::User(user.id)).user_set_password(user.id, hash).await?;
     tracing::info!(user = %user.id, "password set by one-time link");
+    letters::tell(&panel, &user, LetterKind::PasswordChanged).await;
     let user = panel.store().user_fetch(user.id).await?;
     if let Some(cookie) = second_step::ask(&panel, &headers, &user).await? {
         return Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/login/code")).into_response());

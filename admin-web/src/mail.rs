@@ -7,7 +7,7 @@ use askama_web::WebTemplate;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use heliograph_store::{OutboxRow, OutboxState};
+use heliograph_store::{Letter, OutboxRow, OutboxState};
 
 use crate::access::Reader;
 use crate::error::{Refusal, read_id};
@@ -85,6 +85,8 @@ pub(crate) async fn list(State(panel): State<Panel>, Reader(actor): Reader) -> R
 struct MailPage {
     shell: Shell,
     row: MailRow,
+    /// Whether it is written only as it is sent.
+    is_order: bool,
     has_html: bool,
     text: String,
 }
@@ -97,9 +99,11 @@ pub(crate) async fn show(
 ) -> Result<Response, Refusal> {
     let mail = panel.store().outbox_fetch(read_id(&mail)?).await?;
     let shell = Shell::of(&panel, &actor, Section::Mails).await?;
-    let message = Message::read(&mail.message);
+    let is_order = Letter::is_one(&mail.row.key);
+    let message = if is_order { Message::default() } else { Message::read(&mail.message) };
     let row = MailRow::of(mail.row, &shell);
-    Ok(MailPage { row, has_html: message.html.is_some(), text: message.text.unwrap_or_default(), shell }.into_response())
+    let (has_html, text) = (message.html.is_some(), message.text.unwrap_or_default());
+    Ok(MailPage { row, is_order, has_html, text, shell }.into_response())
 }
 
 /// What a previewed mail may do: be looked at, in our own page's frame only.
@@ -114,7 +118,7 @@ pub(crate) async fn preview(
     Path(mail): Path<String>,
 ) -> Result<Response, Refusal> {
     let mail = panel.store().outbox_fetch(read_id(&mail)?).await?;
-    let html = Message::read(&mail.message).html.ok_or(Refusal::NotFound)?;
+    let html = Message::read(&mail.message).html.filter(|_| !Letter::is_one(&mail.row.key)).ok_or(Refusal::NotFound)?;
     let headers: [(HeaderName, &'static str); 2] =
         [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, PREVIEW_POLICY)];
     Ok((headers, html).into_response())

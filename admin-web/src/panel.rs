@@ -69,6 +69,7 @@ struct Inner {
     clock: Clock,
     limits: LoginLimits,
     code_limits: LoginLimits,
+    forgot_limits: LoginLimits,
 }
 
 /// The other end of a connection.
@@ -84,6 +85,7 @@ impl Panel {
                 clock,
                 limits: LoginLimits::default(),
                 code_limits: LoginLimits::default(),
+                forgot_limits: LoginLimits::default(),
             }),
         }
     }
@@ -103,6 +105,11 @@ impl Panel {
     /// Those on codes, which nobody uses up who has not proven a password.
     pub(crate) fn code_limits(&self) -> &LoginLimits {
         &self.inner.code_limits
+    }
+
+    /// Those on links for new passwords, which keep nobody from signing in.
+    pub(crate) fn forgot_limits(&self) -> &LoginLimits {
+        &self.inner.forgot_limits
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -7,12 +7,13 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{Customer, CustomerId, EmailAddress, Secret, UserId, UserRole};
-use heliograph_store::{StoreError, UserRecord, UserUpdate};
+use heliograph_store::{LetterKind, StoreError, UserRecord, UserUpdate};
 use serde::Deserialize;
 
 use crate::access::{Actor, Owner};
 use crate::error::{Refusal, read_id};
 use crate::form::{Problems, local_text, parse_name, sentence};
+use crate::letters;
 use crate::panel::Panel;
 use crate::shell::{Done, Section, Shell};
 use crate::users::{self, AddUserError};
@@ -71,6 +72,8 @@ pub(crate) struct PersonForm {
     email: String,
     role: String,
     customer: String,
+    /// Which button it was sent by.
+    way: String,
 }
 
 struct NewPerson {
@@ -99,6 +102,7 @@ struct NewPersonPage {
     shell: Shell,
     form: PersonForm,
     customers: Vec<Customer>,
+    can_send: bool,
     problems: Problems,
 }
 
@@ -117,10 +121,10 @@ async fn new_page(
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::People).await?;
     let customers = panel.store().customer_list().await?;
-    Ok((status, NewPersonPage { shell, form, customers, problems }).into_response())
+    Ok((status, NewPersonPage { shell, form, customers, can_send: letters::can_send_links(panel), problems }).into_response())
 }
 
-/// `POST /people/new`: answers with the one-time link, which is shown here and
+/// `POST /people/new`: sends the one-time link, or answers with it, shown here and
 /// never again.
 pub(crate) async fn create(
     State(panel): State<Panel>,
@@ -132,18 +136,77 @@ pub(crate) async fn create(
         Ok(new) => new,
         Err(problems) => return new_page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
-    let added =
-        users::add_user(&actor.store(&panel), new.email.clone(), new.name.clone(), new.role, new.customer, None, panel.now())
-            .await;
-    match added {
-        Ok(added) => {
-            tracing::info!(user = %actor.user.id, added = %added.id, role = new.role.as_str(), "user added");
-            let shell = Shell::of(&panel, &actor, Section::People).await?;
-            link_page(&panel, shell, &headers, &new.name, added.one_time_link_token, "/people")
-        }
+    let way = Way::of(&panel, &form.way);
+    match add(&panel, &actor, way, new.email.clone(), new.name.clone(), (new.role, new.customer)).await {
+        Ok(added) => added.answer(&panel, &actor, &headers, Section::People, "/people").await,
         Err(error) => {
             let problems = add_problems(error)?;
             new_page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await
+        }
+    }
+}
+
+/// How somebody who was added gets the link by which they choose a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By mail.
+    Mail,
+    /// The page shows it to whoever has added them.
+    Shown,
+}
+
+impl Way {
+    /// What a form's button says.
+    pub(crate) fn of(panel: &Panel, button: &str) -> Self {
+        if button == "mail" && letters::can_send_links(panel) { Self::Mail } else { Self::Shown }
+    }
+}
+
+/// Somebody who was added.
+pub(crate) struct Added {
+    name: String,
+    /// The link's token, where it is shown.
+    token: Option<Secret>,
+}
+
+/// Adds somebody, and sends them a link or has one shown.
+pub(crate) async fn add(
+    panel: &Panel,
+    actor: &Actor,
+    way: Way,
+    email: EmailAddress,
+    name: String,
+    (role, customer): (UserRole, Option<CustomerId>),
+) -> Result<Added, AddUserError> {
+    let (store, now) = (actor.store(panel), panel.now());
+    let (id, token) = match way {
+        Way::Shown => {
+            let added = users::add_user(&store, email, name.clone(), role, customer, None, now).await?;
+            (added.id, added.one_time_link_token)
+        }
+        Way::Mail => {
+            let user = users::add_without_way_in(&store, email, name.clone(), role, customer, now).await?;
+            letters::order(panel, &user, LetterKind::Invitation).await.map_err(AddUserError::Store)?;
+            (user.id, None)
+        }
+    };
+    tracing::info!(user = %actor.user.id, added = %id, role = role.as_str(), "user added");
+    Ok(Added { name, token })
+}
+
+impl Added {
+    /// Shows the link once, or says that it was sent.
+    pub(crate) async fn answer(
+        self,
+        panel: &Panel,
+        actor: &Actor,
+        headers: &HeaderMap,
+        section: Section,
+        back: &str,
+    ) -> Result<Response, Refusal> {
+        match self.token {
+            Some(token) => link_page(panel, Shell::of(panel, actor, section).await?, headers, &self.name, &token, back),
+            None => Ok(Redirect::to(&format!("{back}?done=invited")).into_response()),
         }
     }
 }
@@ -179,6 +242,7 @@ struct EditPage {
     person: Person,
     path: String,
     customers: Vec<Customer>,
+    can_send: bool,
     problems: Problems,
 }
 
@@ -203,7 +267,8 @@ async fn edit_page(
     let has_second_step = panel.store().second_factor_fetch(user.id).await?.is_some();
     let person = Person::of(user, has_second_step, &customers, &shell, actor);
     let path = format!("/people/{}/edit", user.id);
-    Ok((status, EditPage { shell, form, person, path, customers, problems }).into_response())
+    Ok((status, EditPage { shell, form, person, path, customers, can_send: letters::can_send_links(panel), problems })
+        .into_response())
 }
 
 /// `POST /people/{user}/edit`: counts from their next request on.
@@ -270,10 +335,9 @@ pub(crate) fn link_page(
     shell: Shell,
     headers: &HeaderMap,
     name: &str,
-    token: Option<Secret>,
+    token: &Secret,
     back: &str,
 ) -> Result<Response, Refusal> {
-    let token = token.ok_or_else(|| Refusal::Fault("user was added without a link".to_owned()))?;
     let link = link_address(panel, headers, token.reveal());
     Ok(LinkPage { shell, name: name.to_owned(), link, back: back.to_owned() }.into_response())
 }
@@ -300,7 +364,22 @@ pub(crate) async fn link(
     let token = users::link_user(&actor.store(&panel), user.id, panel.now()).await?;
     tracing::info!(user = %actor.user.id, linked = %user.id, "one-time link made");
     let shell = Shell::of(&panel, &actor, Section::People).await?;
-    link_page(&panel, shell, &headers, &user.name, Some(token), "/people")
+    link_page(&panel, shell, &headers, &user.name, &token, "/people")
+}
+
+/// `POST /people/{user}/invite`: the same by mail.
+pub(crate) async fn invite(
+    State(panel): State<Panel>,
+    Owner(actor): Owner,
+    Path(user): Path<String>,
+) -> Result<Response, Refusal> {
+    let user = panel.store().user_fetch(read_id(&user)?).await?;
+    if !letters::can_send_links(&panel) {
+        return Err(Refusal::Conflict("This panel does not know its public address, so that it sends no links.".to_owned()));
+    }
+    letters::order(&panel, &user, LetterKind::Invitation).await?;
+    tracing::info!(user = %actor.user.id, invited = %user.id, "one-time link sent");
+    Ok(Redirect::to("/people?done=invited").into_response())
 }
 
 /// `POST /people/{user}/sign-out`: for somebody who has lost a phone or left one open.

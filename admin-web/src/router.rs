@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 
 use crate::panel::{Clock, Panel, PanelSettings};
 use crate::{
-    account, assets, commissioning, customer, error, fleet, gateway, location, login, mail, mapping, people, quarantine,
+    account, assets, commissioning, customer, error, fleet, forgot, gateway, location, login, mail, mapping, people, quarantine,
     second_step, settings,
 };
 
@@ -63,6 +63,7 @@ fn routes() -> Vec<Route> {
         Route::show("/login", login::show).and_act(login::submit),
         Route::act("/logout", login::leave),
         Route::show("/welcome/{token}", login::welcome).and_act(login::accept),
+        Route::show("/forgot", forgot::show).and_act(forgot::submit),
         Route::show("/login/code", second_step::show).and_act(second_step::submit),
         Route::show("/account", account::show).and_act(account::change_password),
         Route::show("/account/second-step", second_step::new).and_act(second_step::create),
@@ -96,6 +97,7 @@ fn routes() -> Vec<Route> {
         Route::show("/people/new", people::new).and_act(people::create),
         Route::show("/people/{user}/edit", people::edit).and_act(people::save),
         Route::act("/people/{user}/link", people::link),
+        Route::act("/people/{user}/invite", people::invite),
         Route::act("/people/{user}/sign-out", people::sign_out),
         Route::act("/people/{user}/second-step/remove", second_step::remove_of),
         Route::act("/people/{user}/remove", people::remove),

@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{KeyDigest, Timestamp, UserId};
-use heliograph_store::{SecondFactor, SecondProof, UserRecord};
+use heliograph_store::{LetterKind, SecondFactor, SecondProof, UserRecord};
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde::Deserialize;
@@ -22,7 +22,7 @@ use crate::form::Problems;
 use crate::login::{ClientAddress, local_path, spell_wait};
 use crate::panel::Panel;
 use crate::shell::{Brand, Done, Section, Shell, encode};
-use crate::{account, session};
+use crate::{account, letters, session};
 
 /// Codes that are made for the day on which the app is lost.
 const RECOVERY_CODES: usize = 10;
@@ -277,6 +277,7 @@ pub(crate) async fn create(
         return Ok(Redirect::to("/login").into_response());
     }
     tracing::info!(user = %actor.user.id, "second step set up");
+    letters::tell(&panel, &actor.user, LetterKind::SecondStepOn).await;
     let cookie = session::begin(&panel, &headers, address, actor.user.id).await?;
     let shell = Shell::of(&panel, &actor, Section::Account).await?;
     let codes = codes.iter().map(|code| grouped(code)).collect();
@@ -329,6 +330,7 @@ pub(crate) async fn remove(
     }
     actor.store(&panel).second_factor_remove(actor.user.id).await?;
     tracing::info!(user = %actor.user.id, "second step taken away");
+    letters::tell(&panel, &actor.user, LetterKind::SecondStepOff).await;
     let cookie = session::begin(&panel, &headers, address, actor.user.id).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/account?done=one-step")).into_response())
 }
@@ -354,6 +356,7 @@ pub(crate) async fn remove_of(
     }
     actor.store(&panel).second_factor_remove(user).await?;
     tracing::info!(user = %actor.user.id, of = %user, "second step of somebody taken away");
+    letters::tell(&panel, &panel.store().user_fetch(user).await?, LetterKind::SecondStepOff).await;
     Ok(Redirect::to("/people?done=one-step-of").into_response())
 }
 

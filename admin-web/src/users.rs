@@ -71,16 +71,38 @@ pub async fn add_user(
         }
         None => None,
     };
-    let id = UserId::new(token::fresh_uuid(now));
     let wants_link = password_hash.is_none();
-    let user = UserRecord { id, email: email.clone(), name, role, customer, password_hash, created: now };
+    let id = UserId::new(token::fresh_uuid(now));
+    create(store, UserRecord { id, email, name, role, customer, password_hash, created: now }).await?;
+    let one_time_link_token = if wants_link { Some(link_user(store, id, now).await.map_err(AddUserError::Store)?) } else { None };
+    Ok(AddedUser { id, one_time_link_token })
+}
+
+/// Adds somebody who cannot sign in yet.
+///
+/// # Errors
+/// As of [`add_user`].
+pub(crate) async fn add_without_way_in(
+    store: &ProviderStore,
+    email: EmailAddress,
+    name: String,
+    role: UserRole,
+    customer: Option<CustomerId>,
+    now: Timestamp,
+) -> Result<UserRecord, AddUserError> {
+    let (id, name) = (UserId::new(token::fresh_uuid(now)), parse_name(&name).map_err(AddUserError::Name)?);
+    let user = UserRecord { id, email, name, role, customer, password_hash: None, created: now };
+    create(store, user.clone()).await?;
+    Ok(user)
+}
+
+async fn create(store: &ProviderStore, user: UserRecord) -> Result<(), AddUserError> {
+    let email = user.email.clone();
     store.user_create(user).await.map_err(|error| match error {
         StoreError::Conflict(_) => AddUserError::Taken(email),
         StoreError::NotFound(_) => AddUserError::NoCustomer,
         other => AddUserError::Store(other),
-    })?;
-    let one_time_link_token = if wants_link { Some(link_user(store, id, now).await.map_err(AddUserError::Store)?) } else { None };
-    Ok(AddedUser { id, one_time_link_token })
+    })
 }
 
 /// Makes a one-time link for somebody, and answers its token. Until it is used,

@@ -2,11 +2,13 @@
 //!
 //! [`run_once`] makes what is due into the outbox, each mail rendered whole and
 //! keyed by report, period and recipient, and sends what the outbox holds:
-//! claimed, sent, marked. [`run()`] does so until it is told to end. A mail goes
+//! claimed, sent, marked. Mails about somebody's way in are ordered by others and
+//! written as they are sent, since they carry a link that nobody else may have. [`run()`] does so until it is told to end. A mail goes
 //! out at least once, and with the same Message-ID at every attempt. Nothing
 //! outside this crate speaks SMTP.
 
 mod error;
+mod letter;
 mod look;
 mod make;
 mod message;

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use heliograph_domain::Timestamp;
-use heliograph_store::{OutboxMail, OutboxRow, ProviderStore, StoreError};
+use heliograph_store::{Letter, OutboxMail, OutboxRow, ProviderStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MailerError;
+use crate::letter;
 use crate::run::{Run, RunSummary};
 use crate::transport::{Failure, FailureKind, LONGEST_SEND, Session};
 
@@ -34,6 +35,7 @@ pub(crate) async fn send_due(run: &Run<'_>, session: &mut Session, summary: &mut
     while !stop.is_cancelled() {
         let until = clock().plus_millis(LEASE_MS);
         let Some(mail) = store.outbox_claim(started, until).await? else { break };
+        let Some(mail) = written(run, mail, clock(), summary).await? else { continue };
         let outcome = tokio::select! {
             outcome = session.send(&mail) => outcome,
             () = drained(stop) => {
@@ -48,6 +50,29 @@ pub(crate) async fn send_due(run: &Run<'_>, session: &mut Session, summary: &mut
         }
     }
     Ok(())
+}
+
+/// The mail as it is sent: one that was only ordered is written now. `None` where it is
+/// of no use any more, which is noted.
+async fn written(
+    run: &Run<'_>,
+    mail: OutboxMail,
+    now: Timestamp,
+    summary: &mut RunSummary,
+) -> Result<Option<OutboxMail>, MailerError> {
+    let id = mail.row.id;
+    let reason = match Letter::read(&mail) {
+        Ok(None) => return Ok(Some(mail)),
+        Ok(Some(order)) => match letter::write(run, &order, mail, now).await? {
+            Ok(mail) => return Ok(Some(mail)),
+            Err(reason) => reason.to_owned(),
+        },
+        Err(error) => error.to_string(),
+    };
+    mark(|| run.store.outbox_give_up(id, &reason, now)).await?;
+    summary.given_up += 1;
+    tracing::warn!(mail = %id, reason, "mail not sent");
+    Ok(None)
 }
 
 async fn drained(stop: &CancellationToken) {

@@ -57,6 +57,7 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/login", "/login".into(), EVERYBODY);
     show("/welcome/{token}", "/welcome/a-link".into(), EVERYBODY);
     show("/welcome/{token}", "/welcome/another".into(), [Nothing; 7]);
+    show("/forgot", "/forgot".into(), EVERYBODY);
     show("/login/code", "/login/code".into(), [In; 7]);
     show("/account", "/account".into(), [In, Page, Page, Page, Page, Page, In]);
     show("/account/second-step", "/account/second-step".into(), [In, Page, Page, Page, Page, Page, In]);
@@ -109,6 +110,7 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
         |pattern: &'static str, path: String, form: Fields, row: Row| rows.push((Method::POST, pattern, path, form, row));
     let password = &[("password", "another calm evening"), ("again", "another calm evening")];
     act("/login", "/login".into(), &[("email", "x@example.com"), ("password", "y")], [Form; 7]);
+    act("/forgot", "/forgot".into(), &[("email", "mara@example.com")], EVERYBODY);
     act("/logout", "/logout".into(), &[], [In; 7]);
     act("/welcome/{token}", "/welcome/a-link".into(), password, [Done; 7]);
     act("/welcome/{token}", "/welcome/another".into(), password, [Nothing; 7]);
@@ -172,6 +174,8 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/people/{user}/edit", format!("/people/{UNKNOWN}/edit"), change, OWNER_NOTHING);
     act("/people/{user}/link", format!("/people/{VIEWER}/link"), &[], OWNER);
     act("/people/{user}/link", format!("/people/{UNKNOWN}/link"), &[], OWNER_NOTHING);
+    act("/people/{user}/invite", format!("/people/{VIEWER}/invite"), &[], OWNER_DONE);
+    act("/people/{user}/invite", format!("/people/{UNKNOWN}/invite"), &[], OWNER_NOTHING);
     act("/people/{user}/sign-out", format!("/people/{VIEWER}/sign-out"), &[], OWNER_DONE);
     act("/people/{user}/sign-out", format!("/people/{UNKNOWN}/sign-out"), &[], OWNER_NOTHING);
     let second_step = "/people/{user}/second-step/remove";

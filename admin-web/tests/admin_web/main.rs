@@ -6,6 +6,7 @@ mod access;
 mod clocks;
 mod forms;
 mod keys;
+mod letters;
 mod login;
 mod mappings;
 mod pages;

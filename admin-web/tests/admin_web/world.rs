@@ -101,9 +101,9 @@ pub(crate) fn gateway(text: &str) -> GatewayId {
 }
 
 /// As a panel is run; what is tried again holds no readings.
-fn usual() -> PanelSettings {
+pub(crate) fn usual() -> PanelSettings {
     let replay = Replay::new(|_, _, _| Box::pin(async { Ok(Some(Tried::default())) }));
-    PanelSettings { replay: Some(replay), ..PanelSettings::default() }
+    PanelSettings { replay: Some(replay), public_url: Some(format!("http://{HOST}")), ..PanelSettings::default() }
 }
 
 pub(crate) struct World {

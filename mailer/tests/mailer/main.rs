@@ -7,6 +7,7 @@
 #![expect(unreachable_pub, reason = "modules of a test binary share their items")]
 
 mod folder;
+mod letters;
 mod look;
 mod misbehaving;
 mod parse;
