@@ -14,7 +14,7 @@ mod parts;
 mod served;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use heliograph_domain::ProviderId;
 use heliograph_store::{ProviderStore, Store, StoreUrl};
@@ -27,6 +27,8 @@ use months::{AT_ONCE, GATEWAYS, MONTHS, READINGS, fill, page_time, settle, windo
 const LIVE: usize = 200;
 /// The same, where a file has to be larger than small caches.
 const LONG: usize = 2000;
+/// Rounds of scans and reports.
+const ROUNDS: usize = 7;
 
 #[tokio::main]
 async fn main() {
@@ -111,18 +113,24 @@ async fn months(folder: &Path) {
     fill(&store, 1..MONTHS).await;
     let before_rollups = bytes_on_disk(&path);
     settle(&store).await;
-    let late = windows_time(&store).await;
-    let page = page_time(&store).await;
     let (readings, bytes) = (READINGS, bytes_on_disk(&path));
-    let scan = bare::scan(&path);
+    // One after the other, again and again: the machine's pace changes.
+    let (mut lates, mut pages, mut scans) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        scans.push(bare::scan(&path));
+        lates.push(windows_time(&store).await);
+        pages.push(page_time(&store).await);
+    }
+    let (late, page, scan) = (median(&lates), median(&pages), median(&scans));
+    let times = |of: &[Duration]| median_ratio(&scans, of);
     println!("month report of a gateway at {:.1} million readings: {early:?}", readings as f64 / MONTHS as f64 / 1e6);
     println!("the same at {:.1} million: {late:?}, {:.2} x", readings as f64 / 1e6, late.as_secs_f64() / early.as_secs_f64());
     println!(
         "its report with the month before: {early_page:?}, then {page:?}, {:.2} x",
         page.as_secs_f64() / early_page.as_secs_f64()
     );
-    println!("full scan of the readings: {scan:?}, {:.0} x the report", scan.as_secs_f64() / late.as_secs_f64());
-    println!("the same: {:.0} x the report with the month before", scan.as_secs_f64() / page.as_secs_f64());
+    println!("full scan of the readings: {scan:?}, {:.0} x the report, the median of {ROUNDS} rounds", times(&lates));
+    println!("the same: {:.0} x the report with the month before", times(&pages));
     println!(
         "bytes a stored reading: {:.1}, with its rollups {:.1}, beside 24",
         before_rollups as f64 / readings as f64,
@@ -162,6 +170,19 @@ async fn raw_rate(store: &ProviderStore, from: usize) -> f64 {
 fn bytes_on_disk(path: &Path) -> u64 {
     bare::empty_log(path);
     std::fs::metadata(path).unwrap().len()
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// How often one goes into the other, round by round.
+fn median_ratio(long: &[Duration], short: &[Duration]) -> f64 {
+    let mut ratios: Vec<f64> = long.iter().zip(short).map(|(long, short)| long.as_secs_f64() / short.as_secs_f64()).collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
 }
 
 fn mean(rates: &[f64]) -> f64 {
