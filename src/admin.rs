@@ -59,6 +59,7 @@ fn panel_settings(settings: &mut Settings) -> PanelSettings {
     }
     PanelSettings {
         public_url,
+        links_by_mail: settings.required("admin.links_by_mail", true),
         session_idle: Duration::from_hours(settings.required("admin.session_idle_hours", 12)),
         behind_proxy: settings.required("admin.behind_proxy", false),
         replay: Some(crate::quarantine::replay(clients)),

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use heliograph_domain::{Commission, Customer, CustomerId, Zone};
-use heliograph_store::{ProviderStore, StoreError, UserRecord};
+use heliograph_store::{Letter, ProviderStore, StoreError, UserRecord};
 use serde_json::json;
 
 use crate::readings::{Format, write_all};
@@ -137,11 +137,12 @@ async fn described(store: &ProviderStore, commissions: &[Commission]) -> anyhow:
     Ok(commissions.iter().map(describe).collect())
 }
 
-/// The mails of a customer and its people: a list, and each as it was sent.
+/// The mails of a customer and its people: a list, and each summary as it was sent.
 async fn write_mails(store: &ProviderStore, folder: &Path, customer: CustomerId) -> anyhow::Result<usize> {
     let mails = store.outbox_list_by_customer(customer).await?;
     make_folder(&folder.join("mails"))?;
-    for mail in &mails {
+    // Of a mail that is written as it is sent, nothing is kept but that there was one.
+    for mail in mails.iter().filter(|mail| !Letter::is_one(&mail.key)) {
         let message = match store.outbox_fetch(mail.id).await {
             Ok(mail) => mail.message,
             // All else is theirs, too.

@@ -77,6 +77,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("ingest.drain_seconds", "10", "seconds that a drain may take"),
     setting("admin.listen", "0.0.0.0:8080", "address of the web panel"),
     setting("admin.public_url", "", "address that people type; https makes cookies Secure"),
+    setting("admin.links_by_mail", "true", "whether people are sent links; false where mails go to a folder"),
     setting("admin.session_idle_hours", "12", "hours after which an idle session ends"),
     setting("admin.behind_proxy", "false", "whether a proxy in front appends to X-Forwarded-For"),
     setting("mail.from", "", "sender: address or Name <address>"),

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use heliograph_admin_web::users::{LINK_HOURS, add_user, link_user};
-use heliograph_domain::{Actor, CustomerId, EmailAddress, Secret, UserRole};
-use heliograph_store::{ProviderStore, StoreError, UserRecord};
+use heliograph_domain::{Actor, CustomerId, EmailAddress, OutboxId, Secret, UserRole, time_ordered_uuid};
+use heliograph_store::{Letter, LetterKind, ProviderStore, StoreError, UserRecord};
 
 use crate::{output, role};
 
@@ -111,7 +111,11 @@ async fn second_step_off(Whom { place, email }: Whom) -> anyhow::Result<ExitCode
     let store = place.open()?;
     let user = find(&store, &email).await?;
     match store.second_factor_remove(user.id).await {
-        Ok(()) => writeln!(std::io::stdout().lock(), "the password alone signs {email} in")?,
+        Ok(()) => {
+            let (now, letter) = ((role::clock())(), Letter::to(&user, LetterKind::SecondStepOff, None));
+            store.letter_order(OutboxId::new(time_ordered_uuid(now, &rand::random())), &user, &letter, now).await?;
+            writeln!(std::io::stdout().lock(), "the password alone signs {email} in")?;
+        }
         Err(StoreError::NotFound(_)) => bail!("{email} is not asked for a second step"),
         Err(error) => return Err(error.into()),
     }

@@ -3,7 +3,7 @@
 //!
 //! | extractor | owner | operator | viewer | customer | nobody |
 //! |---|---|---|---|---|---|
-//! | [`AnyActor`] | yes | yes | yes | yes | sign in |
+//! | [`AnyActor`], [`Onlooker`] | yes | yes | yes | yes | sign in |
 //! | [`Reader`] | yes | yes | yes | 404 | sign in |
 //! | [`Staff`] | yes | yes | 403 | 404 | sign in |
 //! | [`Owner`] | yes | 403 | 403 | 404 | sign in |
@@ -14,7 +14,7 @@
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::Method;
 use axum::http::request::Parts;
-use heliograph_domain::UserRole;
+use heliograph_domain::{UserId, UserRole};
 use heliograph_report::Scope;
 use heliograph_store::{ProviderStore, StoreError, UserRecord};
 
@@ -48,6 +48,8 @@ impl Actor {
 
 /// Anybody who has signed in.
 pub(crate) struct AnyActor(pub(crate) Actor);
+/// Anybody who has signed in, whose session lasts no longer by this.
+pub(crate) struct Onlooker(pub(crate) Actor);
 /// Owner, operator or viewer.
 pub(crate) struct Reader(pub(crate) Actor);
 /// Owner or operator.
@@ -59,13 +61,27 @@ impl FromRequestParts<Panel> for AnyActor {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, Refusal> {
-        let back = || Refusal::SignIn(way_back(parts));
-        let session = session::find(panel, &parts.headers).await?.ok_or_else(back)?;
-        match panel.store().user_fetch(session.user).await {
-            Ok(user) => Ok(Self(Actor { user })),
-            Err(StoreError::NotFound(_)) => Err(back()),
-            Err(error) => Err(error.into()),
-        }
+        let user = session::find(panel, &parts.headers).await?.map(|session| session.user);
+        person(panel, parts, user).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Panel> for Onlooker {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, Refusal> {
+        let user = session::look_up(panel, &parts.headers).await?;
+        person(panel, parts, user).await.map(Self)
+    }
+}
+
+/// Whoever has a session, or the way to get one.
+async fn person(panel: &Panel, parts: &Parts, user: Option<UserId>) -> Result<Actor, Refusal> {
+    let back = || Refusal::SignIn(way_back(parts));
+    match panel.store().user_fetch(user.ok_or_else(back)?).await {
+        Ok(user) => Ok(Actor { user }),
+        Err(StoreError::NotFound(_)) => Err(back()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the pages need besides themselves: one style sheet, the theme made from
-//! the provider's colour, an icon. Addresses carry a version, so that browsers
+//! What the pages need besides themselves: one style sheet, one script, the theme made
+//! from the provider's colour, an icon. Addresses carry a version, so that browsers
 //! keep what does not change.
 
 mod theme;
@@ -19,6 +19,9 @@ use crate::panel::Panel;
 /// The rules that charts come with, then the panel's own.
 static STYLE: LazyLock<String> = LazyLock::new(|| format!("{CHART_CSS}{}", include_str!("../assets/panel.css")));
 
+/// What keeps values live.
+const SCRIPT: &str = include_str!("../assets/live.js");
+
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const SHORTLY: &str = "public, max-age=60";
 
@@ -34,6 +37,12 @@ pub(crate) fn style_version() -> &'static str {
     &VERSION
 }
 
+/// The version of the script.
+pub(crate) fn script_version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| version(SCRIPT));
+    &VERSION
+}
+
 /// The version of a colour's theme.
 pub(crate) fn theme_version(colour: &Colour) -> String {
     version(&theme::sheet(colour))
@@ -46,6 +55,11 @@ fn version(text: &str) -> String {
 /// `GET /assets/panel.css`
 pub(crate) async fn style(Query(asked): Query<Version>) -> Response {
     served("text/css; charset=utf-8", asked.v == style_version(), STYLE.clone())
+}
+
+/// `GET /assets/live.js`
+pub(crate) async fn script(Query(asked): Query<Version>) -> Response {
+    served("text/javascript; charset=utf-8", asked.v == script_version(), SCRIPT.to_owned())
 }
 
 /// `GET /assets/theme.css`

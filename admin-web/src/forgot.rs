@@ -12,6 +12,7 @@ use heliograph_domain::EmailAddress;
 use heliograph_store::LetterKind;
 use serde::Deserialize;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::error::Refusal;
 use crate::letters;
@@ -72,7 +73,10 @@ pub(crate) async fn submit(
     }
     if let Some(user) = panel.store().user_find(&email).await? {
         tracing::info!(%address, user = %user.id, "link for a new password asked for");
-        letters::tell(&panel, &user, LetterKind::PasswordReset).await;
+        // Nobody learns from a store that is slow to write that there is something to.
+        let panel = panel.clone();
+        let order = async move { letters::tell(&panel, &user, LetterKind::PasswordReset).await };
+        tokio::spawn(order.in_current_span());
     } else {
         tracing::info!(%address, "link for a new password asked for an address that nobody has");
     }

@@ -1,5 +1,5 @@
-//! The web panel of one provider: pages rendered on the server, one style sheet,
-//! no script.
+//! The web panel of one provider: pages rendered on the server, one style sheet, one
+//! script that keeps values live and that nothing else depends on.
 //!
 //! [`router`] answers requests over one provider's store and [`run`] serves it.
 //! Each resource stands in one file that holds its form, its page and its
@@ -18,6 +18,7 @@ mod forgot;
 mod form;
 mod gateway;
 mod letters;
+mod live;
 mod location;
 mod login;
 mod mail;

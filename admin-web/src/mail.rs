@@ -7,9 +7,10 @@ use askama_web::WebTemplate;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use heliograph_store::{Letter, OutboxRow, OutboxState};
+use heliograph_domain::UserRole;
+use heliograph_store::{Letter, OutboxKey, OutboxRow, OutboxState};
 
-use crate::access::Reader;
+use crate::access::{Actor, Reader};
 use crate::error::{Refusal, read_id};
 use crate::figures::Tone;
 use crate::form::local_text;
@@ -50,19 +51,29 @@ impl MailRow {
             id: row.id.to_string(),
             subject: row.subject,
             recipient: row.key.recipient.to_string(),
-            // Behind the slash stands whose it is, which the subject and address say.
-            report: row.key.report.split('/').next().unwrap_or_default().to_owned(),
+            // Behind the last slash stands whose it is, which the subject and address say.
+            report: report_of(&row.key).to_owned(),
             period: row.key.period,
             state,
             class: tone.class(),
             created: local_text(row.created, zone),
-            due: local_text(row.due, zone),
+            due: local_text(row.due.max(row.created), zone),
             sent: row.sent.map(|sent| local_text(sent, zone)).unwrap_or_default(),
             attempts: row.attempts,
             outcome: row.outcome,
             message_id: row.message_id,
         }
     }
+}
+
+fn report_of(key: &OutboxKey) -> &str {
+    let report = key.report.rsplit_once('/').map_or(key.report.as_str(), |(report, _)| report);
+    report.rsplit_once('/').map_or(report, |(_, kind)| kind)
+}
+
+/// Who is invited, and who has lost a password, is for those to know who see people.
+fn may_see(actor: &Actor, key: &OutboxKey) -> bool {
+    actor.user.role == UserRole::Owner || !Letter::is_one(key)
 }
 
 #[derive(Template, WebTemplate)]
@@ -76,7 +87,9 @@ struct MailsPage {
 /// `GET /mails`
 pub(crate) async fn list(State(panel): State<Panel>, Reader(actor): Reader) -> Result<Response, Refusal> {
     let shell = Shell::of(&panel, &actor, Section::Mails).await?;
-    let rows = panel.store().outbox_list(SHOWN).await?.into_iter().map(|row| MailRow::of(row, &shell)).collect();
+    let mut rows = panel.store().outbox_list(SHOWN).await?;
+    rows.retain(|row| may_see(&actor, &row.key));
+    let rows = rows.into_iter().map(|row| MailRow::of(row, &shell)).collect();
     Ok(MailsPage { shell, rows, shown: SHOWN }.into_response())
 }
 
@@ -98,6 +111,9 @@ pub(crate) async fn show(
     Path(mail): Path<String>,
 ) -> Result<Response, Refusal> {
     let mail = panel.store().outbox_fetch(read_id(&mail)?).await?;
+    if !may_see(&actor, &mail.row.key) {
+        return Err(Refusal::NotFound);
+    }
     let shell = Shell::of(&panel, &actor, Section::Mails).await?;
     let is_order = Letter::is_one(&mail.row.key);
     let message = if is_order { Message::default() } else { Message::read(&mail.message) };

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use heliograph_domain::Timestamp;
 use heliograph_store::ProviderStore;
+use tokio_util::sync::CancellationToken;
 
+use crate::live::Crowd;
 use crate::login::LoginLimits;
 use crate::replay::Replay;
 
@@ -31,6 +33,9 @@ pub struct PanelSettings {
     pub max_connections: usize,
     /// The longest that one request may take.
     pub request_timeout: Duration,
+    /// Whether a mailer sends links to people: not where mails go to a folder, in which
+    /// working links would lie.
+    pub links_by_mail: bool,
     /// How documents of the quarantine are tried again; without it only the command does.
     pub replay: Option<Replay>,
 }
@@ -44,6 +49,7 @@ impl Default for PanelSettings {
             behind_proxy: false,
             max_connections: 512,
             request_timeout: Duration::from_secs(30),
+            links_by_mail: true,
             replay: None,
         }
     }
@@ -70,6 +76,8 @@ struct Inner {
     limits: LoginLimits,
     code_limits: LoginLimits,
     forgot_limits: LoginLimits,
+    crowd: Crowd,
+    ending: CancellationToken,
 }
 
 /// The other end of a connection.
@@ -77,9 +85,13 @@ struct Inner {
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
 impl Panel {
-    pub(crate) fn new(store: ProviderStore, settings: PanelSettings, clock: Clock) -> Self {
+    /// `ending` ends what would go on for as long as somebody looks.
+    pub(crate) fn new(store: ProviderStore, settings: PanelSettings, clock: Clock, ending: CancellationToken) -> Self {
+        let crowd = Crowd::new(settings.max_connections);
         Self {
             inner: Arc::new(Inner {
+                crowd,
+                ending,
                 store,
                 settings,
                 clock,
@@ -110,6 +122,16 @@ impl Panel {
     /// Those on links for new passwords, which keep nobody from signing in.
     pub(crate) fn forgot_limits(&self) -> &LoginLimits {
         &self.inner.forgot_limits
+    }
+
+    /// Who looks at pages that are live.
+    pub(crate) fn crowd(&self) -> &Crowd {
+        &self.inner.crowd
+    }
+
+    /// Cancelled when the panel is to end.
+    pub(crate) fn ending(&self) -> &CancellationToken {
+        &self.inner.ending
     }
 
     pub(crate) fn now(&self) -> Timestamp {

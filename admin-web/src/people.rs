@@ -186,7 +186,7 @@ pub(crate) async fn add(
         }
         Way::Mail => {
             let user = users::add_without_way_in(&store, email, name.clone(), role, customer, now).await?;
-            letters::order(panel, &user, LetterKind::Invitation).await.map_err(AddUserError::Store)?;
+            letters::order(panel, &store, &user, LetterKind::Invitation).await.map_err(AddUserError::Store)?;
             (user.id, None)
         }
     };
@@ -375,9 +375,11 @@ pub(crate) async fn invite(
 ) -> Result<Response, Refusal> {
     let user = panel.store().user_fetch(read_id(&user)?).await?;
     if !letters::can_send_links(&panel) {
-        return Err(Refusal::Conflict("This panel does not know its public address, so that it sends no links.".to_owned()));
+        return Err(Refusal::Conflict(
+            "This panel sends no links by mail: no mail server is set, or not where the panel is.".to_owned(),
+        ));
     }
-    letters::order(&panel, &user, LetterKind::Invitation).await?;
+    letters::order(&panel, &actor.store(&panel), &user, LetterKind::Invitation).await?;
     tracing::info!(user = %actor.user.id, invited = %user.id, "one-time link sent");
     Ok(Redirect::to("/people?done=invited").into_response())
 }

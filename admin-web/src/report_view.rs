@@ -1,9 +1,9 @@
 //! The parts that report pages have in common: the chart at two widths, the
 //! table that says the same, sensors and gaps.
 
-use heliograph_domain::{Step, TimeWindow, Zone};
+use heliograph_domain::{SensorId, Step, TimeWindow, Zone};
 use heliograph_report::chart::{ChartOptions, Palette, energy_chart};
-use heliograph_report::{BucketFigures, BucketState, SensorFigures, format};
+use heliograph_report::{BucketFigures, BucketState, LatestValue, SensorFigures, format};
 
 use crate::figures::{UNKNOWN, completeness, duration, known, kwh, source_note};
 use crate::form::local_text;
@@ -80,9 +80,34 @@ pub(crate) struct SensorRow {
     pub(crate) peak_at: String,
     pub(crate) completeness: String,
     pub(crate) incomplete: bool,
-    pub(crate) latest: Vec<(String, String)>,
+    pub(crate) latest: Vec<LatestRow>,
     pub(crate) latest_at: String,
+    /// Where the time of the latest values is kept live.
+    pub(crate) live: String,
     pub(crate) passed_over: bool,
+}
+
+/// The latest reading of a series.
+pub(crate) struct LatestRow {
+    pub(crate) metric: String,
+    pub(crate) value: String,
+    /// Where it is kept live.
+    pub(crate) live: String,
+}
+
+/// What a live place of a page is called: that of a value, or of the time of all of
+/// a sensor's.
+pub(crate) fn live_key(sensor: &SensorId, value: Option<&LatestValue>) -> String {
+    match value {
+        Some(value) => format!("value/{sensor}/{}/{}", value.metric, value.unit.as_str()),
+        None => format!("at/{sensor}"),
+    }
+}
+
+/// When the latest of some readings was.
+pub(crate) fn latest_at(values: &[LatestValue], zone: &Zone) -> String {
+    let newest = values.iter().map(|value| value.sample.at).max();
+    newest.map_or_else(|| UNKNOWN.to_owned(), |at| local_text(at, zone))
 }
 
 pub(crate) fn sensor_rows(sensors: &[SensorFigures], zone: &Zone) -> Vec<SensorRow> {
@@ -91,7 +116,6 @@ pub(crate) fn sensor_rows(sensors: &[SensorFigures], zone: &Zone) -> Vec<SensorR
 
 fn sensor_row(sensor: &SensorFigures, zone: &Zone) -> SensorRow {
     let id = sensor.id.to_string();
-    let newest = sensor.latest.iter().map(|value| value.sample.at).max();
     SensorRow {
         id: if id == sensor.name { String::new() } else { id },
         name: sensor.name.clone(),
@@ -108,14 +132,19 @@ fn sensor_row(sensor: &SensorFigures, zone: &Zone) -> SensorRow {
         latest: sensor
             .latest
             .iter()
-            .map(|value| (value.metric.clone(), reading(value.sample.value, value.unit.as_str())))
+            .map(|value| LatestRow {
+                metric: value.metric.clone(),
+                value: reading(value.sample.value, value.unit.as_str()),
+                live: live_key(&sensor.id, Some(value)),
+            })
             .collect(),
-        latest_at: newest.map(|at| local_text(at, zone)).unwrap_or_else(|| UNKNOWN.to_owned()),
+        latest_at: latest_at(&sensor.latest, zone),
+        live: live_key(&sensor.id, None),
         passed_over: !sensor.counted && !sensor.energies.is_empty(),
     }
 }
 
-fn reading(value: f64, unit: &str) -> String {
+pub(crate) fn reading(value: f64, unit: &str) -> String {
     match unit {
         "W" => format::power(value),
         "Wh" => format::energy(value),

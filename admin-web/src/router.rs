@@ -8,6 +8,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use heliograph_store::ProviderStore;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::compression::CompressionLayer;
 use tower_http::csrf::CsrfLayer;
@@ -17,8 +18,8 @@ use tracing::Instrument as _;
 
 use crate::panel::{Clock, Panel, PanelSettings};
 use crate::{
-    account, assets, commissioning, customer, error, fleet, forgot, gateway, location, login, mail, mapping, people, quarantine,
-    second_step, settings,
+    account, assets, commissioning, customer, error, fleet, forgot, gateway, live, location, login, mail, mapping, people,
+    quarantine, second_step, settings,
 };
 
 /// The largest form, in bytes.
@@ -75,6 +76,7 @@ fn routes() -> Vec<Route> {
         Route::show("/locations/{location}/edit", location::edit).and_act(location::save),
         Route::show("/gateways/{gateway}", gateway::show),
         Route::show("/gateways/{gateway}/report.csv", gateway::csv),
+        Route::show("/gateways/{gateway}/live", live::gateway),
         Route::show("/gateways/{gateway}/manage", gateway::manage),
         Route::act("/gateways/{gateway}/rename", gateway::rename),
         Route::act("/gateways/{gateway}/move", gateway::relocate),
@@ -113,6 +115,7 @@ fn routes() -> Vec<Route> {
         Route::show("/assets/panel.css", assets::style),
         Route::show("/assets/theme.css", assets::theme),
         Route::show("/assets/icon.svg", assets::icon),
+        Route::show("/assets/live.js", assets::script),
     ]
 }
 
@@ -125,9 +128,14 @@ pub fn visits() -> Vec<Visit> {
 
 /// The panel of the provider whose store this is.
 pub fn router(store: ProviderStore, settings: PanelSettings, clock: Clock) -> Router {
+    router_until(store, settings, clock, CancellationToken::new())
+}
+
+/// The panel; what is live ends with `ending`.
+pub(crate) fn router_until(store: ProviderStore, settings: PanelSettings, clock: Clock, ending: CancellationToken) -> Router {
     let csrf = csrf_layer(&settings);
     let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, settings.request_timeout);
-    let panel = Panel::new(store, settings, clock);
+    let panel = Panel::new(store, settings, clock, ending);
     let pages = routes().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.methods));
     let around = ServiceBuilder::new()
         .map_request(without_foreign_id)

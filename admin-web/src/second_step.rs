@@ -354,9 +354,10 @@ pub(crate) async fn remove_of(
     if !problems.is_empty() {
         return Err(Refusal::Conflict(format!("{} Nothing was changed.", problems.of("password"))));
     }
+    let whose = panel.store().user_fetch(user).await?;
     actor.store(&panel).second_factor_remove(user).await?;
     tracing::info!(user = %actor.user.id, of = %user, "second step of somebody taken away");
-    letters::tell(&panel, &panel.store().user_fetch(user).await?, LetterKind::SecondStepOff).await;
+    letters::tell(&panel, &whose, LetterKind::SecondStepOff).await;
     Ok(Redirect::to("/people?done=one-step-of").into_response())
 }
 

@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 use self::crowd::Crowd;
 use self::stall::StallGuard;
 use crate::panel::{Clock, PanelSettings, Peer};
-use crate::router::router;
+use crate::router::router_until;
 
 /// Head of a request, or the wait for the next one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -72,7 +72,7 @@ pub async fn run(
     let permits = Arc::new(Semaphore::new(settings.max_connections));
     // Behind a proxy all come from one address, and it is the proxy that limits.
     let crowd = (!settings.behind_proxy).then(|| Crowd::new(settings.max_connections));
-    let router = router(store, settings, clock);
+    let router = router_until(store, settings, clock, shutdown.clone());
     let connections = TaskTracker::new();
     loop {
         // The permit comes before the accept: beyond the limit the kernel queues.

@@ -121,18 +121,32 @@ pub(crate) async fn list(panel: &Panel, headers: &HeaderMap, user: UserId) -> Re
 
 /// The session that a request belongs to, if any, which lasts longer by it.
 pub(crate) async fn find(panel: &Panel, headers: &HeaderMap) -> Result<Option<Session>, Refusal> {
+    let Some(Open { row, user, expires }) = open(panel, headers).await? else { return Ok(None) };
+    if expires.millis_since(row.expires) >= RENEWAL_MS && !panel.store().session_prolong(row.digest, expires).await? {
+        return Ok(None);
+    }
+    Ok(Some(Session { user }))
+}
+
+/// Whose session it is that a request belongs to, if any; it lasts no longer by it.
+pub(crate) async fn look_up(panel: &Panel, headers: &HeaderMap) -> Result<Option<UserId>, Refusal> {
+    Ok(open(panel, headers).await?.map(|open| open.user))
+}
+
+/// A session that has not ended, and when it will where it is used now.
+struct Open {
+    row: SessionRow,
+    user: UserId,
+    expires: Timestamp,
+}
+
+async fn open(panel: &Panel, headers: &HeaderMap) -> Result<Option<Open>, Refusal> {
     let Some(digest) = presented(panel, headers) else { return Ok(None) };
     let now = panel.now();
     let Some(row) = panel.store().session_load(digest, now).await? else { return Ok(None) };
     let Some(user) = row.user else { return Ok(None) };
     let expires = expiry(panel.settings(), began(&row), now);
-    if expires <= now {
-        return Ok(None);
-    }
-    if expires.millis_since(row.expires) >= RENEWAL_MS && !panel.store().session_prolong(digest, expires).await? {
-        return Ok(None);
-    }
-    Ok(Some(Session { user }))
+    Ok((expires > now).then_some(Open { row, user, expires }))
 }
 
 /// Ends the session that a request belongs to, if any.

@@ -16,6 +16,8 @@ pub(crate) struct Brand {
     pub(crate) name: String,
     /// The version of the style sheet.
     pub(crate) style: &'static str,
+    /// The version of the script.
+    pub(crate) script: &'static str,
     /// The version of the theme made from its colour.
     pub(crate) theme: String,
 }
@@ -32,7 +34,12 @@ impl Brand {
             "" => panel.store().provider().as_str(),
             name => name,
         };
-        Self { name: name.to_owned(), style: assets::style_version(), theme: assets::theme_version(&settings.colour) }
+        Self {
+            name: name.to_owned(),
+            style: assets::style_version(),
+            script: assets::script_version(),
+            theme: assets::theme_version(&settings.colour),
+        }
     }
 }
 

@@ -6,11 +6,11 @@
 
 use askama::Template;
 use heliograph_domain::{KeyDigest, ProviderSettings, Timestamp, Zone};
-use heliograph_store::{Letter, LetterKind, OutboxMail, StoreError, UserRecord};
+use heliograph_store::{Letter, LetterKind, OutboxMail, OutboxRow, StoreError, UserRecord};
 
 use crate::error::MailerError;
 use crate::look::Look;
-use crate::message::{Letter as Envelope, compose, message_id};
+use crate::message::{Letter as Envelope, compose, message_id, wire_address};
 use crate::run::Run;
 
 /// Writes what was ordered; `Err` within says why the mail is of no use any more.
@@ -19,37 +19,35 @@ pub(crate) async fn write(
     order: &Letter,
     mail: OutboxMail,
     now: Timestamp,
-) -> Result<Result<OutboxMail, &'static str>, MailerError> {
+) -> Result<Result<OutboxMail, String>, MailerError> {
     let user = match run.store.user_fetch(order.user).await {
         Ok(user) => user,
-        Err(StoreError::NotFound(_)) => return Ok(Err("its reader was removed")),
+        Err(StoreError::NotFound(_)) => return Ok(Err("its reader was removed".to_owned())),
         Err(error) => return Err(error.into()),
     };
     if let Some(reason) = pointless(order, &mail, &user, now) {
         return Ok(Err(reason));
     }
-    let provider = run.store.settings_fetch().await?;
-    let link = match (order.kind.link_ms(), panel(run, order)) {
-        (Some(_), None) => return Ok(Err("where the panel is was not known")),
-        (Some(lives_ms), Some(panel)) => {
-            let token = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-            let until = now.plus_millis(lives_ms);
-            run.store.login_link_create(KeyDigest::of(&token), user.id, until).await?;
-            Some((format!("{panel}/welcome/{token}"), until))
-        }
+    // Before there is a link: what cannot be sent needs none.
+    wire_address(&mail.row.key.recipient)?;
+    let (provider, panel) = (run.store.settings_fetch().await?, panel(run, order));
+    let link = match (order.kind.link_ms(), panel) {
+        (Some(_), None) => return Ok(Err("where the panel is was not known".to_owned())),
+        (Some(lives_ms), Some(panel)) => Some(make_link(run, &user, panel, now.plus_millis(lives_ms)).await?),
         (None, _) => None,
     };
     let name = if provider.name.is_empty() { run.store.provider().as_str() } else { provider.name.as_str() };
     let from = run.settings.from.address();
-    let facts = Facts {
+    let words = Words::of(&Facts {
         provider: name,
         settings: &provider,
         user: &user,
         kind: order.kind,
         ordered: mail.row.created,
+        forgot: panel.filter(|_| order.panel.is_some()),
         contact: from.as_str(),
-    };
-    let words = Words::of(&facts, link, panel(run, order));
+        link,
+    });
     let id = mail.row.id;
     let message = compose(Envelope {
         id,
@@ -63,25 +61,37 @@ pub(crate) async fn write(
         html: words.html()?,
         chart: None,
     })?;
-    let mut row = mail.row;
-    row.message_id = message_id(id, from)?;
+    let row = OutboxRow { message_id: message_id(id, from)?, ..mail.row };
     Ok(Ok(OutboxMail { row, message }))
 }
 
+/// Makes a link that works until then.
+async fn make_link(run: &Run<'_>, user: &UserRecord, panel: &str, until: Timestamp) -> Result<Link, StoreError> {
+    let token = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+    run.store.login_link_create(KeyDigest::of(&token), user.id, until).await?;
+    Ok(Link { label: "Choose a password", address: format!("{panel}/welcome/{token}"), until })
+}
+
 /// Why a mail is not sent any more.
-fn pointless(order: &Letter, mail: &OutboxMail, user: &UserRecord, now: Timestamp) -> Option<&'static str> {
+fn pointless(order: &Letter, mail: &OutboxMail, user: &UserRecord, now: Timestamp) -> Option<String> {
     if user.email != mail.row.key.recipient {
-        return Some("its reader has another address now");
+        return Some("its reader has another address now".to_owned());
+    }
+    if order.kind.link_ms().is_some() && !order.is_of_password_of(user) {
+        return Some("its reader has chosen a password meanwhile".to_owned());
     }
     if now.millis_since(mail.row.created) > order.kind.wanted_ms() {
-        return Some("it could not be sent while it was of use");
+        let last = Some(mail.row.outcome.as_str()).filter(|outcome| !outcome.is_empty());
+        let last = last.map(|outcome| format!("; last: {outcome}")).unwrap_or_default();
+        return Some(format!("it could not be sent while it was of use{last}"));
     }
     None
 }
 
-/// Where the panel is: what ordered the mail knows best.
+/// Where the panel is: as this mailer's settings say, else as those of the panel said
+/// that ordered the mail.
 fn panel<'a>(run: &'a Run<'_>, order: &'a Letter) -> Option<&'a str> {
-    let panel = order.panel.as_deref().or(run.settings.public_url.as_deref())?;
+    let panel = run.settings.public_url.as_deref().or(order.panel.as_deref())?;
     Some(panel.trim_end_matches('/'))
 }
 
@@ -92,13 +102,18 @@ struct Facts<'a> {
     kind: LetterKind,
     /// When what it is about happened.
     ordered: Timestamp,
+    /// The panel, where it sends links to whoever has lost a password.
+    forgot: Option<&'a str>,
     /// Whom to write to about it.
     contact: &'a str,
+    link: Option<Link>,
 }
 
+#[derive(Debug, Clone)]
 struct Link {
     label: &'static str,
     address: String,
+    until: Timestamp,
 }
 
 /// What it says.
@@ -128,11 +143,11 @@ struct Text<'a> {
 }
 
 impl Words {
-    fn of(facts: &Facts<'_>, link: Option<(String, Timestamp)>, panel: Option<&str>) -> Self {
-        let Facts { provider, user, contact, .. } = *facts;
+    fn of(facts: &Facts<'_>) -> Self {
+        let Facts { provider, user, contact, forgot, .. } = *facts;
         let zone = &facts.settings.zone;
         let happened = moment(facts.ordered, zone);
-        let until = link.as_ref().map(|(_, until)| moment(*until, zone)).unwrap_or_default();
+        let until = facts.link.as_ref().map(|link| moment(link.until, zone)).unwrap_or_default();
         let once = format!("The link works once, until {until}.");
         let (subject, kind, says, advice) = match facts.kind {
             LetterKind::Invitation => (
@@ -153,19 +168,19 @@ impl Words {
                 format!("{provider}: your password was changed"),
                 "Your account",
                 format!("the password with which you sign in to the panel of {provider} was changed on {happened}."),
-                alarm(panel, contact),
+                alarm(forgot, contact),
             ),
             LetterKind::SecondStepOn => (
                 format!("{provider}: a second step was set up"),
                 "Your account",
                 format!("since {happened} a code of an app is asked for when you sign in to the panel of {provider}."),
-                alarm(panel, contact),
+                alarm(forgot, contact),
             ),
             LetterKind::SecondStepOff => (
                 format!("{provider}: the second step was taken away"),
                 "Your account",
                 format!("since {happened} your password alone signs you in to the panel of {provider}."),
-                alarm(panel, contact),
+                alarm(forgot, contact),
             ),
         };
         Self {
@@ -176,7 +191,7 @@ impl Words {
             kind,
             person: user.name.clone(),
             says,
-            link: link.map(|(address, _)| Link { label: "Choose a password", address }),
+            link: facts.link.clone(),
             advice,
             footer: format!(
                 "You get this mail because {} signs in to the panel of {provider}. Questions go to {contact}.",
@@ -195,8 +210,8 @@ impl Words {
 }
 
 /// What to do where it was somebody else.
-fn alarm(panel: Option<&str>, contact: &str) -> String {
-    match panel {
+fn alarm(forgot: Option<&str>, contact: &str) -> String {
+    match forgot {
         Some(panel) => {
             format!("If this was not you, ask for a new password at {panel}/forgot right away, and tell {contact}.")
         }
@@ -227,10 +242,13 @@ mod tests {
             password_hash: None,
             created: ordered,
         };
-        let link = kind.link_ms().map(|ms| ("https://panel.example/welcome/token".to_owned(), ordered.plus_millis(ms)));
-        let facts =
-            Facts { provider: "Sunrise", settings: &settings, user: &user, kind, ordered, contact: "mail@sunrise.example" };
-        Words::of(&facts, link, panel)
+        let link = kind.link_ms().map(|ms| Link {
+            label: "Choose a password",
+            address: "https://panel.example/welcome/token".to_owned(),
+            until: ordered.plus_millis(ms),
+        });
+        let contact = "mail@sunrise.example";
+        Words::of(&Facts { provider: "Sunrise", settings: &settings, user: &user, kind, ordered, forgot: panel, contact, link })
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::MailerError;
 use crate::letter;
-use crate::run::{Run, RunSummary};
+use crate::run::{Run, RunSummary, chain};
 use crate::transport::{Failure, FailureKind, LONGEST_SEND, Session};
 
 const MINUTE_MS: i64 = 60_000;
@@ -53,7 +53,7 @@ pub(crate) async fn send_due(run: &Run<'_>, session: &mut Session, summary: &mut
 }
 
 /// The mail as it is sent: one that was only ordered is written now. `None` where it is
-/// of no use any more, which is noted.
+/// of no use any more or cannot be written, which is noted.
 async fn written(
     run: &Run<'_>,
     mail: OutboxMail,
@@ -63,9 +63,11 @@ async fn written(
     let id = mail.row.id;
     let reason = match Letter::read(&mail) {
         Ok(None) => return Ok(Some(mail)),
-        Ok(Some(order)) => match letter::write(run, &order, mail, now).await? {
-            Ok(mail) => return Ok(Some(mail)),
-            Err(reason) => reason.to_owned(),
+        Ok(Some(order)) => match letter::write(run, &order, mail, now).await {
+            Ok(Ok(mail)) => return Ok(Some(mail)),
+            Ok(Err(reason)) => reason,
+            Err(error) if error.is_outage() => return Err(error),
+            Err(error) => chain(&error),
         },
         Err(error) => error.to_string(),
     };

@@ -5,7 +5,7 @@ use heliograph_domain::{
     Bucket, Currency, GatewayId, GatewayState, Location, LocationId, Period, Position, ProviderSettings, Quantity, Reachability,
     Sample, SensorId, SensorRole, Step, TimeWindow, Timestamp, Unit, Zone,
 };
-use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
+use heliograph_store::{GatewayRecord, ProviderStore, SeriesRecord, StoreError};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
 
@@ -124,20 +124,19 @@ pub(crate) async fn read_sensors(
     Ok(sensors)
 }
 
+impl LatestValue {
+    /// That of a series, if it may be seen.
+    pub(crate) fn of(record: &SeriesRecord, visible: TimeWindow) -> Option<Self> {
+        let sample = record.latest.filter(|sample| visible.contains(sample.at))?;
+        Some(Self { metric: record.metric.to_string(), unit: record.unit.clone(), quantity: record.quantity, sample })
+    }
+}
+
 impl SensorInput {
     /// The latest readings that may be seen.
     pub(crate) fn latest(&self) -> Vec<LatestValue> {
         let current = self.parts.last().unwrap_or(self);
-        let visible = current.series.iter().filter_map(|(record, _)| Some((record, record.latest?)));
-        visible
-            .filter(|(_, sample)| self.visible.contains(sample.at))
-            .map(|(record, sample)| LatestValue {
-                metric: record.metric.to_string(),
-                unit: record.unit.clone(),
-                quantity: record.quantity,
-                sample,
-            })
-            .collect()
+        current.series.iter().filter_map(|(record, _)| LatestValue::of(record, self.visible)).collect()
     }
 }
 

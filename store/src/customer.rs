@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, Timestamp};
+use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, Timestamp, UserId};
 use serde_json::json;
 
 use crate::catalog::{Change, Record};
 use crate::error::StoreError;
+use crate::letter::Letter;
 use crate::outbox::{OutboxRow, erased_recipient};
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -27,19 +28,26 @@ pub struct CustomerErasure {
     pub left_in_log: bool,
 }
 
-/// Which mails are a customer's.
+/// Which mails are a customer's, or a person's.
 #[derive(Debug)]
-pub(crate) struct CustomerMails {
-    customer: CustomerId,
+pub(crate) struct TheirMails {
+    customer: Option<CustomerId>,
+    people: BTreeSet<UserId>,
     /// What it and its people have for an address, and nobody else.
     addresses: BTreeSet<EmailAddress>,
 }
 
-impl CustomerMails {
+impl TheirMails {
+    /// Those about somebody's way in.
+    pub(crate) fn of_person(user: UserId) -> Self {
+        Self { customer: None, people: BTreeSet::from([user]), addresses: BTreeSet::new() }
+    }
+
     /// Those of one of all customers, with all people.
     pub(crate) fn of(id: CustomerId, customers: &[Customer], people: &[UserRecord]) -> Result<Self, StoreError> {
         let customer = customers.iter().find(|customer| customer.id == id).ok_or(StoreError::NotFound("customer"))?;
         let (own, others): (Vec<_>, Vec<_>) = people.iter().partition(|person| person.customer == Some(id));
+        let theirs = own.iter().map(|person| person.id).collect();
         let mut addresses: BTreeSet<EmailAddress> = own.into_iter().map(|person| person.email.clone()).collect();
         addresses.extend(customer.email.clone());
         for person in others {
@@ -48,15 +56,17 @@ impl CustomerMails {
         for email in customers.iter().filter(|other| other.id != id).filter_map(|other| other.email.as_ref()) {
             addresses.remove(email);
         }
-        Ok(Self { customer: id, addresses })
+        Ok(Self { customer: Some(id), people: theirs, addresses })
     }
 
-    /// Whether a mail is one of them: it is about the customer, wherever it went, for
-    /// it names the customer and may have gone to an address of earlier; or it went to
+    /// Whether a mail is one of them: it is about the customer or its people, wherever it
+    /// went, for it names them and may have gone to an address of earlier; or it went to
     /// an address of theirs alone. One that is erased already is nobody's.
     pub(crate) fn contains(&self, mail: &OutboxRow) -> bool {
         let erased = || erased_recipient(mail.id).is_ok_and(|nobody| mail.key.recipient == nobody);
-        (mail.key.is_about(self.customer) && !erased()) || self.addresses.contains(&mail.key.recipient)
+        let is_about = self.customer.is_some_and(|customer| mail.key.is_about(customer))
+            || Letter::is_about(&mail.key, |user| self.people.contains(&user));
+        (is_about && !erased()) || self.addresses.contains(&mail.key.recipient)
     }
 }
 

@@ -3,16 +3,25 @@
 //! What waits in the outbox is the order alone. The link in such a mail is made when the
 //! mail goes out, so that no outbox, preview or archive holds one that works.
 
-use heliograph_domain::{EmailAddress, OutboxId, Timestamp, UserId};
+use heliograph_domain::{KeyDigest, OutboxId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::error::StoreError;
 use crate::outbox::{OutboxKey, OutboxMail, OutboxNew};
-use crate::store::ProviderStore;
+use crate::store::{Backend, ProviderStore};
+use crate::user::UserRecord;
 
 const HOUR_MS: i64 = 60 * 60_000;
-/// Somebody who asks again within a quarter of an hour gets no second mail.
-const ASKED_AGAIN_MS: i64 = HOUR_MS / 4;
+/// Somebody who asks again within the hour gets no second mail: the link of the first
+/// one works that long.
+const ASKED_AGAIN_MS: i64 = HOUR_MS;
+/// Such a mail is waited for, so that it is due before any summary.
+const BEFORE_OTHERS_MS: i64 = 24 * HOUR_MS;
+/// What the key of such a mail begins with, also of kinds that this release does not know.
+const MARK: &str = "letter/";
+/// The line of the message in which the order stands.
+const HEADER: &str = "X-Heliograph-Letter: ";
 
 /// What such a mail is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,9 +98,18 @@ pub struct Letter {
     pub user: UserId,
     /// Where the panel is, as its own settings say: never what a request says.
     pub panel: Option<String>,
+    /// Of the hash of the password when it was ordered: a link for another one is of no
+    /// use when that has been changed.
+    password: [u8; 32],
 }
 
 impl Letter {
+    /// Orders a mail to somebody.
+    #[must_use]
+    pub fn to(user: &UserRecord, kind: LetterKind, panel: Option<String>) -> Self {
+        Self { kind, user: user.id, panel, password: password_of(user) }
+    }
+
     /// The order that a mail of the outbox is; `None` where it is a whole message.
     ///
     /// # Errors
@@ -100,76 +118,161 @@ impl Letter {
         if !Self::is_one(&mail.row.key) {
             return Ok(None);
         }
-        let damaged = |error: serde_json::Error| StoreError::Damaged(format!("mail {}: {error}", mail.row.id));
-        serde_json::from_slice(&mail.message).map(Some).map_err(damaged)
+        let damaged = |problem: String| StoreError::Damaged(format!("the order of mail {}: {problem}", mail.row.id));
+        let text = String::from_utf8_lossy(&mail.message);
+        let order = text.lines().find_map(|line| line.strip_prefix(HEADER));
+        let order = order.ok_or_else(|| damaged("is not there".to_owned()))?;
+        serde_json::from_str(order).map(Some).map_err(|error| damaged(error.to_string()))
     }
 
     /// Whether a mail with this key is written as it is sent.
     #[must_use]
     pub fn is_one(key: &OutboxKey) -> bool {
-        key.report.split_once('/').is_some_and(|(kind, _)| LetterKind::ALL.iter().any(|known| known.as_str() == kind))
+        key.report.starts_with(MARK)
+    }
+
+    /// Whether a mail with this key is about the way in of one of these people.
+    pub(crate) fn is_about(key: &OutboxKey, is_one: impl Fn(UserId) -> bool) -> bool {
+        let user = key.report.strip_prefix(MARK).and_then(|rest| rest.rsplit_once('/'));
+        user.and_then(|(_, user)| UserId::parse(user).ok()).is_some_and(is_one)
+    }
+
+    /// Whether somebody still has the password, or none, that they had then.
+    #[must_use]
+    pub fn is_of_password_of(&self, user: &UserRecord) -> bool {
+        self.password == password_of(user)
     }
 
     /// What makes it the one mail of its kind: a link that is asked for again and again is
-    /// sent once in a quarter of an hour, everything else each time.
-    fn key(&self, recipient: EmailAddress, now: Timestamp) -> OutboxKey {
+    /// sent once in an hour, everything else each time.
+    fn key(&self, user: &UserRecord, now: Timestamp) -> OutboxKey {
         let at = match self.kind {
             LetterKind::PasswordReset => Timestamp::clamped(now.as_millis().div_euclid(ASKED_AGAIN_MS) * ASKED_AGAIN_MS),
             _ => now,
         };
-        OutboxKey { report: format!("{}/{}", self.kind.as_str(), self.user), period: at.to_string(), recipient }
+        let report = format!("{MARK}{}/{}", self.kind.as_str(), self.user);
+        OutboxKey { report, period: at.to_string(), recipient: user.email.clone() }
+    }
+
+    /// A message (RFC 5322) that says what to do where it is sent as it stands, by a
+    /// mailer that is too old to know what an order is.
+    fn message(&self, user: &UserRecord) -> Result<Vec<u8>, StoreError> {
+        let order = serde_json::to_string(self).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let (to, subject) = (&user.email, self.kind.title());
+        let text = "This mail could not be written. Ask whoever runs the panel for a new link.";
+        Ok(format!("{HEADER}{order}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\n{text}\r\n").into_bytes())
     }
 }
 
+fn password_of(user: &UserRecord) -> [u8; 32] {
+    KeyDigest::of(user.password_hash.as_deref().unwrap_or_default()).0
+}
+
 impl ProviderStore {
-    /// Orders a mail about somebody's way in; false where it was ordered already.
+    /// Orders a mail about somebody's way in; false where it was ordered already. That
+    /// somebody is sent a link stands in the audit trail under whoever ordered it.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub async fn letter_order(
         &self,
         id: OutboxId,
+        user: &UserRecord,
         letter: &Letter,
-        recipient: EmailAddress,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let message = serde_json::to_vec(letter).map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let subject = letter.kind.title().to_owned();
-        let key = letter.key(recipient, now);
-        self.outbox_put(OutboxNew { id, key, subject, message_id: String::new(), message, created: now, due: now }).await
+        let (key, message) = (letter.key(user, now), letter.message(user)?);
+        if letter.kind == LetterKind::Invitation {
+            let event = self.event("user.invite", format_args!("user:{}", user.id), json!({ "mail": id }));
+            match &self.backend {
+                Backend::Sqlite(db) => db.change(event, |_| Ok(())).await?,
+                Backend::Cassandra(db) => db.change(event, |_| Ok(Vec::new())).await?,
+            }
+        }
+        let (subject, due) = (letter.kind.title().to_owned(), now.plus_millis(-BEFORE_OTHERS_MS));
+        self.outbox_put(OutboxNew { id, key, subject, message_id: String::new(), message, created: now, due }).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use heliograph_domain::time_ordered_uuid;
+    use heliograph_domain::{EmailAddress, UserRole, time_ordered_uuid};
 
     use super::*;
+    use crate::outbox::{OutboxRow, OutboxState};
+
+    fn minute(minute: i64) -> Timestamp {
+        Timestamp::clamped(1_795_176_000_000 + minute * 60_000)
+    }
+
+    fn anna() -> UserRecord {
+        UserRecord {
+            id: UserId::new(time_ordered_uuid(minute(0), &[7; 10])),
+            email: EmailAddress::parse("anna@example.com").unwrap(),
+            name: "Anna".to_owned(),
+            role: UserRole::Viewer,
+            customer: None,
+            password_hash: Some("one".to_owned()),
+            created: minute(0),
+        }
+    }
+
+    fn mail(letter: &Letter) -> OutboxMail {
+        let id = OutboxId::new(time_ordered_uuid(minute(1), &[8; 10]));
+        let row = OutboxRow {
+            id,
+            key: letter.key(&anna(), minute(1)),
+            subject: String::new(),
+            message_id: String::new(),
+            state: OutboxState::Waiting,
+            attempts: 0,
+            created: minute(1),
+            due: minute(1),
+            outcome: String::new(),
+            sent: None,
+        };
+        OutboxMail { row, message: letter.message(&anna()).unwrap() }
+    }
 
     #[test]
-    fn a_link_is_ordered_once_in_a_quarter_of_an_hour_and_anything_else_each_time() {
-        let minute = |minute: i64| Timestamp::clamped(1_795_176_000_000 + minute * 60_000);
-        let user = UserId::new(time_ordered_uuid(minute(0), &[7; 10]));
-        let key = |kind, at| Letter { kind, user, panel: None }.key(EmailAddress::parse("anna@example.com").unwrap(), minute(at));
-        assert_eq!(key(LetterKind::PasswordReset, 1), key(LetterKind::PasswordReset, 14));
-        assert_ne!(key(LetterKind::PasswordReset, 1), key(LetterKind::PasswordReset, 16));
+    fn a_link_is_ordered_once_in_an_hour_and_anything_else_each_time() {
+        let key = |kind, at| Letter::to(&anna(), kind, None).key(&anna(), minute(at));
+        assert_eq!(key(LetterKind::PasswordReset, 1), key(LetterKind::PasswordReset, 59));
+        assert_ne!(key(LetterKind::PasswordReset, 1), key(LetterKind::PasswordReset, 61));
         for kind in LetterKind::ALL.into_iter().filter(|kind| *kind != LetterKind::PasswordReset) {
             assert_ne!(key(kind, 1), key(kind, 2), "{kind:?}");
         }
     }
 
     #[test]
-    fn orders_are_told_from_messages_by_their_key() {
-        let key = |report: &str| OutboxKey {
-            report: report.to_owned(),
-            period: String::new(),
-            recipient: EmailAddress::parse("anna@example.com").unwrap(),
-        };
+    fn orders_read_back_and_are_told_from_messages_by_their_key() {
         for kind in LetterKind::ALL {
-            assert!(Letter::is_one(&key(&format!("{}/x", kind.as_str()))));
+            let letter = Letter::to(&anna(), kind, Some("https://panel.example".to_owned()));
+            let mail = mail(&letter);
+            assert_eq!(Letter::read(&mail).unwrap(), Some(letter));
+            assert!(Letter::is_about(&mail.row.key, |user| user == anna().id));
+            assert!(!Letter::is_about(&mail.row.key, |user| user != anna().id));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
-        assert!(!Letter::is_one(&key("daily/x")));
-        assert!(!Letter::is_one(&key("invitation")));
+        let summary = OutboxKey { report: "daily/x".to_owned(), period: String::new(), recipient: anna().email };
+        assert!(!Letter::is_one(&summary));
+    }
+
+    #[test]
+    fn an_order_of_a_kind_that_is_not_known_yet_is_no_message() {
+        let mut mail = mail(&Letter::to(&anna(), LetterKind::Invitation, None));
+        mail.message = String::from_utf8(mail.message).unwrap().replace("invitation", "farewell").into_bytes();
+        assert!(matches!(Letter::read(&mail), Err(StoreError::Damaged(_))));
+        mail.message.clear();
+        assert!(matches!(Letter::read(&mail), Err(StoreError::Damaged(_))));
+    }
+
+    #[test]
+    fn an_order_knows_the_password_that_it_was_for() {
+        let letter = Letter::to(&anna(), LetterKind::Invitation, None);
+        assert!(letter.is_of_password_of(&anna()));
+        for other in [Some("two".to_owned()), None] {
+            assert!(!letter.is_of_password_of(&UserRecord { password_hash: other, ..anna() }));
+        }
     }
 }

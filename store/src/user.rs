@@ -3,6 +3,7 @@
 use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
 use serde_json::json;
 
+use crate::customer::TheirMails;
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
@@ -131,7 +132,7 @@ impl ProviderStore {
         }
     }
 
-    /// Removes somebody with their sessions and links.
+    /// Removes somebody with their sessions and links, and erases mails about their way in.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
@@ -139,7 +140,10 @@ impl ProviderStore {
         let event = self.event("user.delete", format_args!("user:{user}"), json!({}));
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::user::delete(batch, user)).await,
-            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.user_delete(user)).await,
+            Backend::Cassandra(db) => {
+                db.change(event, move |catalog| catalog.user_delete(user)).await?;
+                db.outbox_erase(&TheirMails::of_person(user)).await.map(drop)
+            }
         }
     }
 

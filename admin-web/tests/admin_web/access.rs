@@ -77,6 +77,7 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/gateways/{gateway}/report.csv", "/gateways/gw-1/report.csv".into(), HERS);
     show("/gateways/{gateway}/report.csv", "/gateways/gw-2/report.csv".into(), HIS);
     show("/gateways/{gateway}/report.csv", "/gateways/gw-9/report.csv".into(), NOT_FOR_ANYBODY);
+    show("/gateways/{gateway}/live", "/gateways/gw-9/live".into(), NOT_FOR_ANYBODY);
     show("/gateways/{gateway}/manage", "/gateways/gw-1/manage".into(), READERS);
     show("/gateways/{gateway}/manage", "/gateways/gw-9/manage".into(), NOT_FOR_ANYBODY);
     show("/waiting", "/waiting".into(), READERS);
@@ -104,6 +105,7 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/mails/{mail}/preview", format!("/mails/{UNKNOWN}/preview"), NOT_FOR_ANYBODY);
     show("/assets/panel.css", "/assets/panel.css".into(), EVERYBODY);
     show("/assets/theme.css", "/assets/theme.css".into(), EVERYBODY);
+    show("/assets/live.js", "/assets/live.js".into(), EVERYBODY);
     show("/assets/icon.svg", "/assets/icon.svg".into(), EVERYBODY);
 
     let mut act =

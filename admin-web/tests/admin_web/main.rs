@@ -7,6 +7,7 @@ mod clocks;
 mod forms;
 mod keys;
 mod letters;
+mod live;
 mod login;
 mod mappings;
 mod pages;

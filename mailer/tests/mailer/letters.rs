@@ -37,14 +37,15 @@ async fn with_anna() -> (Plant, Hand) {
 
 async fn order(plant: &Plant, hand: &Hand, kind: LetterKind) -> OutboxId {
     let id = OutboxId::new(Uuid::from_u128(u128::try_from(hand.now().as_millis()).unwrap()));
-    let letter = Letter { kind, user: anna(), panel: Some("https://panel.example/".to_owned()) };
-    assert!(plant.store.letter_order(id, &letter, address(), hand.now()).await.unwrap());
+    let user = plant.store.user_fetch(anna()).await.unwrap();
+    let letter = Letter::to(&user, kind, Some("https://elsewhere.example".to_owned()));
+    assert!(plant.store.letter_order(id, &user, &letter, hand.now()).await.unwrap());
     id
 }
 
 /// The token of the link in a text.
 fn token(text: &str) -> String {
-    let (_, rest) = text.split_once("https://panel.example/welcome/").unwrap();
+    let (_, rest) = text.split_once("https://panel.sunrise.example/welcome/").unwrap();
     rest.split_whitespace().next().unwrap().to_owned()
 }
 
@@ -66,7 +67,7 @@ async fn an_invitation_brings_a_link_that_works_for_three_days() {
     assert_eq!(mail.header("To").len(), 1);
     assert_eq!(mail.header("Message-ID"), [format!("<{id}@sunrise.example>")]);
     let token = token(&mail.text());
-    assert!(mail.html().contains(&format!("href=\"https://panel.example/welcome/{token}\"")), "{}", mail.html());
+    assert!(mail.html().contains(&format!("href=\"https://panel.sunrise.example/welcome/{token}\"")), "{}", mail.html());
     // It works from the moment in which it was sent, for three days.
     let digest = KeyDigest::of(&token);
     let later = |hours: i64| hand.now().plus_millis(hours * 3_600_000);
@@ -110,14 +111,43 @@ async fn a_link_for_a_new_password_that_comes_too_late_is_not_sent() {
 }
 
 #[tokio::test]
+async fn a_link_is_not_sent_to_somebody_who_has_chosen_a_password_meanwhile() {
+    let (plant, hand) = with_anna().await;
+    let id = order(&plant, &hand, LetterKind::Invitation).await;
+    plant.store.user_set_password(anna(), "a hash".to_owned()).await.unwrap();
+    assert_eq!(run_once(&plant.store, &plant.to_folder(), &hand.clock()).await.unwrap().given_up, 1);
+    assert_eq!(outcome(&plant, id).await, (OutboxState::GivenUp, "its reader has chosen a password meanwhile".to_owned()));
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_written_is_given_up_and_holds_up_no_other() {
+    let (plant, hand) = with_anna().await;
+    let user = plant.store.user_fetch(anna()).await.unwrap();
+    // Taken by whoever reads addresses, and by no mail server.
+    let odd =
+        UserRecord { id: UserId::new(Uuid::from_u128(78)), email: EmailAddress::parse("o’neil@x.example").unwrap(), ..user };
+    plant.store.user_create(odd.clone()).await.unwrap();
+    let id = OutboxId::new(Uuid::from_u128(1));
+    plant.store.letter_order(id, &odd, &Letter::to(&odd, LetterKind::Invitation, None), hand.now()).await.unwrap();
+    hand.advance_minutes(1);
+    order(&plant, &hand, LetterKind::PasswordChanged).await;
+    let summary = run_once(&plant.store, &plant.to_folder(), &hand.clock()).await.unwrap();
+    assert_eq!(summary, RunSummary { sent: 1, given_up: 1, ..RunSummary::default() });
+    let (state, reason) = outcome(&plant, id).await;
+    assert!(state == OutboxState::GivenUp && reason.contains("cannot be written on an envelope"), "{reason}");
+}
+
+#[tokio::test]
 async fn who_was_removed_gets_no_mail_and_holds_up_no_other() {
     let (plant, hand) = with_anna().await;
     let id = order(&plant, &hand, LetterKind::Invitation).await;
     plant.store.user_delete(anna()).await.unwrap();
     assert!(matches!(plant.store.user_fetch(anna()).await, Err(StoreError::NotFound(_))));
     let summary = run_once(&plant.store, &plant.to_folder(), &hand.clock()).await.unwrap();
-    assert_eq!((summary.sent, summary.given_up), (0, 1));
-    assert_eq!(outcome(&plant, id).await, (OutboxState::GivenUp, "its reader was removed".to_owned()));
+    assert_eq!((summary.sent, summary.given_up), (0, 0));
+    // Nor does anything say who it was.
+    let row = plant.store.outbox_fetch(id).await.unwrap().row;
+    assert!(row.state == OutboxState::GivenUp && row.key.recipient != address(), "{row:?}");
 }
 
 #[tokio::test]
@@ -132,7 +162,7 @@ async fn what_became_of_a_way_in_is_told_without_a_link() {
         let mail = parse(&std::fs::read(&file).unwrap());
         assert!(!mail.text().contains("/welcome/"), "{}", mail.text());
         assert!(
-            mail.text().contains("If this was not you, ask for a new password at https://panel.example/forgot"),
+            mail.text().contains("If this was not you, ask for a new password at https://panel.sunrise.example/forgot"),
             "{}",
             mail.text()
         );

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::conditional::applied;
 use super::{Database, at};
 use crate::catalog::month_of;
-use crate::customer::CustomerMails;
+use crate::customer::TheirMails;
 use crate::error::StoreError;
 use crate::outbox::{OutboxKey, OutboxMail, OutboxNew, OutboxRow, OutboxState, erased_recipient};
 
@@ -278,7 +278,7 @@ impl Database {
     }
 
     /// The mails of a customer, and the partitions that they stand in.
-    pub(super) async fn outbox_of(&self, theirs: &CustomerMails) -> Result<Vec<(String, OutboxRow)>, StoreError> {
+    pub(super) async fn outbox_of(&self, theirs: &TheirMails) -> Result<Vec<(String, OutboxRow)>, StoreError> {
         let lookup = |part: String| async move {
             let row = self.mail_row(&part).await?.filter(|row| theirs.contains(row));
             Ok::<_, StoreError>(row.map(|row| (part, row)))
@@ -291,7 +291,7 @@ impl Database {
     /// Erases recipient, subject and text of all mails of a customer; answers how
     /// many there were. A mail stands under a digest of its recipient, so each is
     /// kept anew under its id and then removed.
-    pub(super) async fn outbox_erase(&self, theirs: &CustomerMails) -> Result<usize, StoreError> {
+    pub(crate) async fn outbox_erase(&self, theirs: &TheirMails) -> Result<usize, StoreError> {
         let found = self.outbox_of(theirs).await?;
         let erased = found.len();
         for (part, row) in found {

@@ -3,7 +3,7 @@
 use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, GatewayId, TimeWindow, Timestamp};
 
 use super::{Catalog, Change, Decision, Record};
-use crate::customer::CustomerMails;
+use crate::customer::TheirMails;
 use crate::error::StoreError;
 
 impl Catalog {
@@ -48,8 +48,8 @@ impl Catalog {
     }
 
     /// Which mails are a customer's.
-    pub(crate) fn mails_of_customer(&self, id: CustomerId) -> Result<CustomerMails, StoreError> {
-        CustomerMails::of(id, &self.customers_by_name(), &self.people_by_email())
+    pub(crate) fn mails_of_customer(&self, id: CustomerId) -> Result<TheirMails, StoreError> {
+        TheirMails::of(id, &self.customers_by_name(), &self.people_by_email())
     }
 
     /// Takes out what is personal of a customer; its commissions end.

@@ -4,7 +4,7 @@ use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, EmailAdd
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Batch, gateway, outbox, overwrite, user};
-use crate::customer::{CustomerErasure, CustomerMails};
+use crate::customer::{CustomerErasure, TheirMails};
 use crate::error::StoreError;
 use crate::outbox::OutboxRow;
 use crate::second_factor::SECOND_FACTOR;
@@ -106,7 +106,7 @@ pub(crate) fn commissions(
 
 /// The mails of a customer.
 pub(crate) fn mails(connection: &Connection, customer: CustomerId) -> Result<Vec<OutboxRow>, StoreError> {
-    let theirs = CustomerMails::of(customer, &list(connection, None)?, &user::list(connection, None, None)?)?;
+    let theirs = TheirMails::of(customer, &list(connection, None)?, &user::list(connection, None, None)?)?;
     outbox::select(connection, |mail| theirs.contains(mail))
 }
 

@@ -3,7 +3,8 @@
 use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Batch, overwrite, record};
+use super::{Batch, outbox, overwrite, record};
+use crate::customer::TheirMails;
 use crate::error::StoreError;
 use crate::second_factor::SECOND_FACTOR;
 use crate::user::{SessionRow, UserRecord, UserUpdate, no_owner, role_fits};
@@ -93,12 +94,27 @@ pub(crate) fn set_password(batch: &mut Batch<'_>, user: UserId, hash: &str) -> R
 
 pub(crate) fn delete(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {
     let delete = || {
+        erase_mails(batch.connection, user)?;
         record::remove(batch.connection, SECOND_FACTOR, &user.to_string())?;
         Ok::<_, StoreError>(batch.connection.execute("DELETE FROM user WHERE id = ?1", [user.to_string()])?)
     };
     let deleted = overwrite::wholly(batch.connection, delete)?;
     batch.config_changed();
     if deleted == 1 { Ok(()) } else { Err(StoreError::NotFound("user")) }
+}
+
+/// Erases mails about somebody's way in. What of the outbox cannot be read keeps nobody
+/// from being removed.
+fn erase_mails(connection: &Connection, user: UserId) -> Result<(), StoreError> {
+    let theirs = TheirMails::of_person(user);
+    match outbox::select(connection, |mail| theirs.contains(mail)) {
+        Ok(mails) => mails.iter().try_for_each(|mail| outbox::erase(connection, mail)),
+        Err(StoreError::Damaged(problem)) => {
+            tracing::error!(%user, problem, "mails of somebody who is removed stay: the outbox is damaged");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(crate) fn create_link(batch: &mut Batch<'_>, digest: KeyDigest, user: UserId, expires: Timestamp) -> Result<(), StoreError> {
