@@ -43,7 +43,7 @@ impl Stream {
                     None => continue,
                 }
             }
-            let bytes = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("nothing comes")?.unwrap();
+            let bytes = tokio::time::timeout(PATIENCE, self.body.next()).await.unwrap()?.unwrap();
             self.read.push_str(std::str::from_utf8(&bytes).unwrap());
         }
     }
