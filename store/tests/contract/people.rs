@@ -1,7 +1,9 @@
 //! Users, links, sessions, settings and leases.
 
-use heliograph_domain::{Colour, Customer, CustomerId, EmailAddress, KeyDigest, ProviderSettings, UserId, UserRole};
-use heliograph_store::{SecondFactor, SecondProof, SessionRow, StoreError, UserRecord, UserUpdate};
+use heliograph_domain::{Colour, Customer, CustomerId, EmailAddress, KeyDigest, OutboxId, ProviderSettings, UserId, UserRole};
+use heliograph_store::{
+    Letter, LetterKind, OutboxState, SecondFactor, SecondProof, SessionRow, StoreError, UserRecord, UserUpdate,
+};
 use uuid::Uuid;
 
 use crate::backend::{minute, on_every_backend};
@@ -46,6 +48,32 @@ async fn a_link_works_once_and_not_for_ever() {
         assert_eq!(store.login_link_redeem(link, minute(1)).await.unwrap(), Some(user(1).id));
         assert_eq!(store.login_link_redeem(link, minute(1)).await.unwrap(), None);
         assert_eq!(store.login_link_redeem(late, minute(60)).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn mails_about_a_way_in_come_first_and_go_with_whose_it_is() {
+    on_every_backend(|store| async move {
+        let order = async |number: u128, at: i64| {
+            let (user, id) = (user(number), OutboxId::new(Uuid::from_u128(number * 100 + at as u128)));
+            let letter = Letter::to(&user, LetterKind::Invitation, None);
+            store.letter_order(id, &user, &letter, minute(at)).await.unwrap()
+        };
+        for number in [1, 2] {
+            store.user_create(user(number)).await.unwrap();
+            assert!(order(number, 0).await && !order(number, 0).await);
+        }
+        let claimed = store.outbox_claim(minute(0), minute(5)).await.unwrap().unwrap();
+        assert!(claimed.row.due < minute(0) && Letter::read(&claimed).unwrap().is_some());
+        store.user_delete(user(1).id).await.unwrap();
+        let mails = store.outbox_list(10).await.unwrap();
+        let to = |email: EmailAddress| mails.iter().filter(move |mail| mail.key.recipient == email).count();
+        assert_eq!((mails.len(), to(user(1).email), to(user(2).email)), (2, 0, 1));
+        let gone = mails.iter().find(|mail| mail.key.recipient != user(2).email).unwrap();
+        assert_eq!(gone.state, OutboxState::GivenUp);
+        let trail = store.audit_list(1, 100).await.unwrap();
+        assert!(trail.iter().filter(|entry| entry.action == "user.invite").count() >= 2, "{trail:?}");
     })
     .await;
 }
