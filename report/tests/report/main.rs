@@ -9,6 +9,7 @@ mod completeness;
 mod customers;
 mod energies;
 mod fleet;
+mod heat;
 mod points;
 mod site;
 mod table;
