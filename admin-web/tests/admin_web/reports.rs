@@ -145,6 +145,19 @@ async fn a_month_has_a_heat_map_of_what_may_be_seen() {
 }
 
 #[tokio::test]
+async fn paper_names_provider_gateway_and_period() {
+    let world = World::new().await;
+    let month = "?period=month&date=2026-06-01";
+    let page = world.get(Who::Owner, &format!("/gateways/gw-1{month}")).await.body;
+    let paper = "<div class=\"paper\"><p><b>Sunrise Energy</b><span>gw-1 · Haro winery</span><span>June 2026</span></p></div>";
+    assert!(page.contains(paper), "{page}");
+    let hers = world.get(Who::Customer, &format!("/gateways/gw-1{month}")).await.body;
+    assert!(hers.contains("<span>gw-1</span><span>June 2026</span>") && !hers.contains("Haro winery"));
+    let site = world.get(Who::Owner, &format!("/locations/{LOCATION}{month}")).await.body;
+    assert!(site.contains("<b>Sunrise Energy</b><span>Haro winery</span><span>June 2026</span>"));
+}
+
+#[tokio::test]
 async fn once_a_commission_has_ended_there_is_nothing_to_see() {
     let world = World::new().await;
     let list = world.get(Who::Customer, "/").await;
