@@ -216,10 +216,11 @@ impl<'a> Drawing<'a> {
 
     /// The boxes of an hour by the clock: two where it comes twice.
     fn same_hour(&self, place: Place, same: &[&BucketFigures]) -> Vec<Mark> {
-        let width = place.width / same.len().max(1) as f64;
+        let seams = same.len().saturating_sub(1) as f64 * SEAM;
+        let width = ((place.width - seams) / same.len().max(1) as f64).max(0.5);
         let mut marks = Vec::new();
         for (index, hour) in same.iter().enumerate() {
-            let part = Place { x: place.x + index as f64 * width, width, ..place };
+            let part = Place { x: place.x + index as f64 * (width + SEAM), width, ..place };
             let when = if index > 0 { ", again" } else { "" };
             marks.extend(self.hour(part, hour, &format!("{}{when}", hour_label(hour.local))));
         }

@@ -160,6 +160,17 @@ async fn a_month_with_a_day_of_25_hours_shows_one_twice() {
     assert!(svg.contains("<title>Sun 25 Oct, 02:00: 1.20\u{a0}kW</title>"));
     assert!(svg.contains("<title>Sun 25 Oct, 02:00, again: 1.20\u{a0}kW</title>"));
     assert_eq!(svg.matches(", again: ").count(), 1);
+    let across = |hour: &str| {
+        let before = svg.split(&format!("><title>Sun 25 Oct, {hour}: ")).next().unwrap().rsplit('<').next().unwrap();
+        ["x", "width"].map(|name| {
+            let value = before.split(&format!(" {name}=\"")).nth(1).unwrap();
+            value.split_once('"').unwrap().0.parse::<f64>().unwrap()
+        })
+    };
+    let [whole, first, again] = ["01:00", "02:00", "02:00, again"].map(across);
+    assert_eq!(first[0], whole[0]);
+    assert!((first[0] + first[1] + 1.0 - again[0]).abs() < 0.02, "{first:?} {again:?}");
+    assert!((again[0] + again[1] - whole[0] - whole[1]).abs() < 0.02, "{again:?} {whole:?}");
     assert!(!svg.contains("leaves this hour out"));
 }
 
