@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use heliograph_domain::{GatewayId, SensorId, TimeWindow, Timestamp, Zone};
-use heliograph_report::csv::neutral;
+use heliograph_report::export::neutral;
 use heliograph_store::{ProviderStore, ReadingRow, StoreError};
 use serde_json::json;
 

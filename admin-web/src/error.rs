@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use heliograph_report::ReportError;
+use heliograph_report::export::ExportError;
 use heliograph_store::StoreError;
 use tower_http::request_id::RequestId;
 
@@ -65,6 +66,13 @@ impl From<ReportError> for Refusal {
             ReportError::NotFound => Self::NotFound,
             ReportError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<ExportError> for Refusal {
+    fn from(error: ExportError) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self::Fault(format!("{error}{cause}"))
     }
 }
 

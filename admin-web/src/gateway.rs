@@ -1,4 +1,4 @@
-//! One gateway: its report, as a page and as CSV. What changes it is in
+//! One gateway: its report, as a page and as files. What changes it is in
 //! `gateway/manage.rs`.
 
 mod clock;
@@ -8,10 +8,9 @@ mod manage;
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use heliograph_domain::{GatewayId, Period, Zone};
-use heliograph_report::csv::gateway_csv;
+use heliograph_domain::{GatewayId, Zone};
+use heliograph_report::export::{Export, Format};
 use heliograph_report::{GatewayReport, gateway_report};
 use heliograph_store::GatewayRecord;
 
@@ -21,7 +20,8 @@ use crate::figures::{Comparison, Status, Tile, source_note, tiles};
 use crate::form::local_text;
 use crate::panel::Panel;
 use crate::period::{PeriodQuery, PeriodView};
-use crate::report_view::{BarRow, Charts, GapRow, SensorRow, bar_rows, gap_rows, sensor_rows};
+use crate::report_file::report_file;
+use crate::report_view::{BarRow, Charts, GapRow, HeatMap, SensorRow, bar_rows, gap_rows, sensor_rows};
 use crate::shell::{Section, Shell, encode};
 
 pub(crate) use clock::correct_clock;
@@ -44,6 +44,7 @@ struct GatewayPage {
     tiles: Vec<Tile>,
     source: String,
     charts: Charts,
+    heat: Option<HeatMap>,
     bars: Vec<BarRow>,
     sensors: Vec<SensorRow>,
     gaps: Vec<GapRow>,
@@ -76,11 +77,12 @@ impl GatewayPage {
             tiles: tiles(&report.figures, &comparison, &report.currency, zone),
             source: source_note(report.figures.produced),
             charts: Charts::of(&report.buckets, report.step, &format!("Energy of {}", report.name)),
+            heat: HeatMap::of(&report.hours, &report.name),
             bars: bar_rows(&report.buckets, report.step),
             sensors: sensor_rows(&report.sensors, zone),
             gaps: gap_rows(&report.gaps, zone),
             limited: limited_note(report, zone),
-            location: report.location.as_ref().map(|location| location.name.clone()).unwrap_or_default(),
+            location: report.location.as_ref().filter(|_| sees_all).map(|location| location.name.clone()).unwrap_or_default(),
             location_path: match &report.location {
                 Some(location) if sees_all => format!("/locations/{}", location.id),
                 _ => String::new(),
@@ -112,24 +114,48 @@ fn limited_note(report: &GatewayReport, zone: &Zone) -> String {
 
 /// `GET /gateways/{gateway}/report.csv`
 pub(crate) async fn csv(
+    panel: State<Panel>,
+    actor: AnyActor,
+    gateway: Path<String>,
+    query: Query<PeriodQuery>,
+) -> Result<Response, Refusal> {
+    file(Format::Csv, panel, actor, gateway, query).await
+}
+
+/// `GET /gateways/{gateway}/report.xlsx`
+pub(crate) async fn xlsx(
+    panel: State<Panel>,
+    actor: AnyActor,
+    gateway: Path<String>,
+    query: Query<PeriodQuery>,
+) -> Result<Response, Refusal> {
+    file(Format::Xlsx, panel, actor, gateway, query).await
+}
+
+/// `GET /gateways/{gateway}/report.json`
+pub(crate) async fn json(
+    panel: State<Panel>,
+    actor: AnyActor,
+    gateway: Path<String>,
+    query: Query<PeriodQuery>,
+) -> Result<Response, Refusal> {
+    file(Format::Json, panel, actor, gateway, query).await
+}
+
+async fn file(
+    format: Format,
     State(panel): State<Panel>,
     AnyActor(actor): AnyActor,
     Path(gateway): Path<String>,
     Query(query): Query<PeriodQuery>,
 ) -> Result<Response, Refusal> {
-    let report = read_report(&panel, &actor, &gateway, &query).await?;
-    let file = file_name(report.id.as_str(), &report.period);
-    let headers: [(HeaderName, String); 2] = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{file}\"")),
-    ];
-    Ok((headers, gateway_csv(&report)).into_response())
-}
-
-/// A name that is safe in a header and on any disk.
-fn file_name(gateway: &str, period: &Period) -> String {
-    let safe: String = gateway.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-    format!("{safe}_{}_{}.csv", period.first(), period.last())
+    let mut report = read_report(&panel, &actor, &gateway, &query).await?;
+    if !actor.user.role.sees_everything() {
+        // A customer's page does not name it either.
+        report.location = None;
+    }
+    let now = panel.now();
+    report_file(format, move || Export::of_gateway(&report, now)).await
 }
 
 async fn read_report(panel: &Panel, actor: &Actor, gateway: &str, query: &PeriodQuery) -> Result<GatewayReport, Refusal> {
@@ -148,17 +174,4 @@ pub(crate) async fn zone_of(panel: &Panel, gateway: &GatewayRecord) -> Result<Zo
         Some(location) => panel.store().location_fetch(location).await?.zone,
         None => panel.store().settings_fetch().await?.zone,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use heliograph_domain::PeriodKind;
-
-    use super::*;
-
-    #[test]
-    fn file_names_hold_nothing_that_a_header_or_disk_would_take_wrong() {
-        let day = Period::around(PeriodKind::Day, jiff::civil::date(2026, 11, 20));
-        assert_eq!(file_name("../a\"b\r\nSet-Cookie: x", &day), "___a_b__Set-Cookie__x_2026-11-20_2026-11-20.csv");
-    }
 }

@@ -30,6 +30,7 @@ mod people;
 mod period;
 mod quarantine;
 mod replay;
+mod report_file;
 mod report_view;
 mod router;
 mod second_step;

@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{Location, LocationId, Position, Zone};
+use heliograph_report::export::{Export, Format};
 use heliograph_report::{LocationReport, Scope, location_report};
 use serde::Deserialize;
 
@@ -16,6 +17,7 @@ use crate::figures::{Comparison, Status, Tile, completeness, kwh, source_note, t
 use crate::form::{Problems, parse_name, parse_optional_number};
 use crate::panel::Panel;
 use crate::period::{PeriodQuery, PeriodView};
+use crate::report_file::report_file;
 use crate::report_view::{BarRow, Charts, GapRow, bar_rows, gap_rows};
 use crate::settings::zone_names;
 use crate::shell::{Section, Shell, encode};
@@ -58,13 +60,59 @@ pub(crate) async fn show(
     Path(location): Path<String>,
     Query(query): Query<PeriodQuery>,
 ) -> Result<Response, Refusal> {
-    let location: LocationId = read_id(&location)?;
+    let report = read_report(&panel, &location, &query).await?;
+    let shell = Shell::of(&panel, &actor, Section::Fleet).await?;
+    Ok(LocationPage::new(&panel, shell, &report).into_response())
+}
+
+async fn read_report(panel: &Panel, location: &str, query: &PeriodQuery) -> Result<LocationReport, Refusal> {
+    let location: LocationId = read_id(location)?;
     let now = panel.now();
     let zone = panel.store().location_fetch(location).await?.zone;
     let period = query.parse(&zone, now)?;
-    let report = location_report(panel.store(), location, period, &Scope::everything(), now).await?;
-    let shell = Shell::of(&panel, &actor, Section::Fleet).await?;
-    Ok(LocationPage::new(&panel, shell, &report).into_response())
+    Ok(location_report(panel.store(), location, period, &Scope::everything(), now).await?)
+}
+
+/// `GET /locations/{location}/report.csv`
+pub(crate) async fn csv(
+    panel: State<Panel>,
+    actor: Reader,
+    location: Path<String>,
+    query: Query<PeriodQuery>,
+) -> Result<Response, Refusal> {
+    file(Format::Csv, panel, actor, location, query).await
+}
+
+/// `GET /locations/{location}/report.xlsx`
+pub(crate) async fn xlsx(
+    panel: State<Panel>,
+    actor: Reader,
+    location: Path<String>,
+    query: Query<PeriodQuery>,
+) -> Result<Response, Refusal> {
+    file(Format::Xlsx, panel, actor, location, query).await
+}
+
+/// `GET /locations/{location}/report.json`
+pub(crate) async fn json(
+    panel: State<Panel>,
+    actor: Reader,
+    location: Path<String>,
+    query: Query<PeriodQuery>,
+) -> Result<Response, Refusal> {
+    file(Format::Json, panel, actor, location, query).await
+}
+
+async fn file(
+    format: Format,
+    State(panel): State<Panel>,
+    _: Reader,
+    Path(location): Path<String>,
+    Query(query): Query<PeriodQuery>,
+) -> Result<Response, Refusal> {
+    let report = read_report(&panel, &location, &query).await?;
+    let now = panel.now();
+    report_file(format, move || Export::of_location(&report, now)).await
 }
 
 impl LocationPage {

@@ -2,6 +2,7 @@
 //! steps to the one before and after.
 
 use heliograph_domain::{Period, PeriodKind, Timestamp, Zone};
+use heliograph_report::export::Format;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde::Deserialize;
@@ -61,7 +62,8 @@ pub(crate) struct PeriodView {
     /// Empty where it would lie in the future.
     pub(crate) next: String,
     pub(crate) base: String,
-    pub(crate) csv: String,
+    /// The same report as files: what they are called, and where they are.
+    pub(crate) files: [(&'static str, String); 3],
     pub(crate) first: String,
     pub(crate) last: String,
     pub(crate) today: String,
@@ -81,7 +83,7 @@ impl PeriodView {
             tabs: tabs(period, &base, today),
             previous: path(&base, &period.previous()),
             next: if next.first() > today { String::new() } else { path(&base, &next) },
-            csv: path(&format!("{base}/report.csv"), period),
+            files: Format::ALL.map(|format| (format.label(), path(&format!("{base}/report.{}", format.extension()), period))),
             first: period.first().to_string(),
             last: period.last().to_string(),
             today: today.to_string(),
@@ -192,7 +194,8 @@ mod tests {
         assert_eq!(view.title, "16 – 22 November 2026");
         assert_eq!(view.next, "");
         assert_eq!(view.previous, "/gateways/gw-1?period=week&date=2026-11-09");
-        assert_eq!(view.csv, "/gateways/gw-1/report.csv?period=week&date=2026-11-16");
+        assert_eq!(view.files[0], ("CSV", "/gateways/gw-1/report.csv?period=week&date=2026-11-16".to_owned()));
+        assert_eq!(view.files[2], ("JSON", "/gateways/gw-1/report.json?period=week&date=2026-11-16".to_owned()));
         assert!(view.tabs.iter().any(|tab| tab.path == "/gateways/gw-1?period=day&date=2026-11-20"));
     }
 

@@ -2,7 +2,7 @@
 //! table that says the same, sensors and gaps.
 
 use heliograph_domain::{SensorId, Step, TimeWindow, Zone};
-use heliograph_report::chart::{ChartOptions, Palette, energy_chart};
+use heliograph_report::chart::{Chart, ChartOptions, Palette, energy_chart, heat_map};
 use heliograph_report::{BucketFigures, BucketState, LatestValue, SensorFigures, format};
 
 use crate::figures::{UNKNOWN, completeness, duration, known, kwh, source_note};
@@ -24,6 +24,32 @@ impl Charts {
             wide: draw("chart-wide", 1060, 300).svg(&Palette::Page),
             narrow: draw("chart-narrow", 400, 270).svg(&Palette::Page),
         }
+    }
+}
+
+/// The hours of a month.
+pub(crate) struct HeatMap {
+    pub(crate) charts: Charts,
+    pub(crate) note: String,
+    /// Each day in words.
+    pub(crate) days: Vec<(String, String)>,
+}
+
+impl HeatMap {
+    /// `None` of what is no month, or one in which no power is known.
+    pub(crate) fn of(hours: &[BucketFigures], name: &str) -> Option<Self> {
+        let draw = |id: &str, width, height| {
+            let title = format!("Mean power of {name} by hour and day");
+            heat_map(hours, &ChartOptions { width, height, id: id.to_owned(), ..ChartOptions::new(title, Step::Hour) })
+        };
+        let wide = draw("heat-wide", 1060, 360)?;
+        let narrow = draw("heat-narrow", 400, 400)?;
+        let svg = |chart: &Chart| chart.svg(&Palette::Page);
+        Some(Self {
+            charts: Charts { wide: svg(&wide), narrow: svg(&narrow) },
+            note: wide.description().to_owned(),
+            days: wide.text_alternative().to_vec(),
+        })
     }
 }
 

@@ -15,11 +15,13 @@
 //! | `chart-line-2`, `chart-halo`, `chart-mark-2` | consumption: a line and what sets it off from the curve, marks at bars |
 //! | `chart-gap`, `chart-gap-hatch` | the ground and hatching where data is missing |
 //! | `chart-grid`, `chart-axis` | lines of the grid, the base line |
+//! | `chart-heat`, `chart-heat-zero`, `chart-heat-corner` | a box of a heat map by its opacity, one of zero, the cut corner of one that is incomplete |
 //! | `chart-label` | text |
 //! | `chart-spark`, `chart-spark-area`, `chart-spark-line`, `chart-spark-dot` | a sparkline; it takes the `color` of `chart-spark` |
 //! | `chart-hover` | invisible surfaces that carry the values as tool tips |
 
 mod energy;
+mod heat;
 mod label;
 mod picture;
 mod png;
@@ -30,6 +32,7 @@ mod sparkline;
 use heliograph_domain::{Colour, Step};
 
 pub use energy::energy_chart;
+pub use heat::heat_map;
 pub use picture::readme_picture;
 pub use png::ChartError;
 pub use scene::CHART_CSS;

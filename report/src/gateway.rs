@@ -1,10 +1,11 @@
 //! The report on one gateway.
 
 use heliograph_domain::{
-    Currency, GatewayId, GatewayState, InstalledArray, Location, LocationId, Period, Position, ProviderSettings, Reachability,
-    SensorRole, Step, TimeWindow, Timestamp, Zone,
+    Bucket, Currency, GatewayId, GatewayState, InstalledArray, Location, LocationId, Period, PeriodKind, Position,
+    ProviderSettings, Reachability, SensorRole, Step, TimeWindow, Timestamp, Zone,
 };
 use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
+use jiff::ToSpan as _;
 
 use crate::chart::{Chart, ChartOptions, energy_chart};
 use crate::energy::{BucketFigures, Figures};
@@ -40,6 +41,8 @@ pub struct GatewayReport {
     pub step: Step,
     /// The bars, over the whole period.
     pub buckets: Vec<BucketFigures>,
+    /// Of a month its hours, as a heat map shows them; else none.
+    pub hours: Vec<BucketFigures>,
     /// The sensors.
     pub sensors: Vec<SensorFigures>,
     /// Where no sensor that counts was measured for more than 40 minutes that
@@ -72,6 +75,16 @@ impl GatewayReport {
         let options = ChartOptions { width, height, ..ChartOptions::new(format!("Energy of {}", self.name), self.step) };
         energy_chart(&self.buckets, &options)
     }
+}
+
+/// The hours of a month, cut at the local hour of each of its days; of any other
+/// period none.
+fn hours(period: &Period, zone: &Zone) -> Vec<Bucket> {
+    if period.kind() != PeriodKind::Month {
+        return Vec::new();
+    }
+    let days = period.first().series(1.day()).take_while(|day| *day <= period.last());
+    days.flat_map(|day| Period::around(PeriodKind::Day, day).buckets(zone, Step::Hour)).collect()
 }
 
 /// `None` where the period before was watched for much less time than this one,
@@ -158,6 +171,7 @@ impl GatewayContext {
             location: self.location.as_ref().map(LocationRef::to),
             figures: terms.figures(&site.ledger.totals(span.window)),
             buckets: bucket_figures(&site.ledger, &span.buckets),
+            hours: bucket_figures(&site.ledger, &hours(&period, &span.zone)),
             gaps: site.ledger.gaps(),
             sensors: site.sensors,
             previous: known(before.window),

@@ -5,7 +5,7 @@
 //! [`ProviderStore`](heliograph_store::ProviderStore) gives for what the reader
 //! may see. Of these a ledger is made, one cell a quarter of an hour, and every
 //! figure is a sum over some of its cells: so the bars of a chart add up to the
-//! figure above it, and panel, mail and CSV say the same.
+//! figure above it, and panel, mails and files say the same.
 //!
 //! Production is the sum of a site's production meters where any has data, else
 //! that of its inverters. Where a location has points, these stand for its sensors
@@ -13,11 +13,11 @@
 //! discharge − charge where there is a grid meter, else what load meters say.
 
 pub mod chart;
-pub mod csv;
 mod customer;
 mod energy;
 mod error;
 mod expect;
+pub mod export;
 mod fleet;
 mod flow;
 pub mod format;

@@ -48,6 +48,13 @@ const HIS: Row = [In, Nothing, Page, Page, Page, Page, In];
 /// A mapping that compiles.
 pub(crate) const MAPPING: &str = "name = 'greenhouse'\nroot = 'station'\n[[reading]]\neach = '/station/t'\nsensor = 'roof'\nmetric = 'temperature'\nvalue = '{.}'\n";
 
+/// The files of a gateway's and of a location's report.
+const REPORT_FILES: [(&str, &str); 3] = [
+    ("/gateways/{gateway}/report.csv", "/locations/{location}/report.csv"),
+    ("/gateways/{gateway}/report.xlsx", "/locations/{location}/report.xlsx"),
+    ("/gateways/{gateway}/report.json", "/locations/{location}/report.json"),
+];
+
 type Fields = &'static [(&'static str, &'static str)];
 
 fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
@@ -74,9 +81,14 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/gateways/{gateway}", "/gateways/gw-1'%20OR%20''='".into(), NOT_FOR_ANYBODY);
     show("/gateways/{gateway}", "/gateways/..%2f..%2fetc%2fpasswd".into(), NOT_FOR_ANYBODY);
     show("/gateways/{gateway}", "/gateways/gw-1%0d%0aSet-Cookie:%20x=1".into(), NOT_FOR_ANYBODY);
-    show("/gateways/{gateway}/report.csv", "/gateways/gw-1/report.csv".into(), HERS);
-    show("/gateways/{gateway}/report.csv", "/gateways/gw-2/report.csv".into(), HIS);
-    show("/gateways/{gateway}/report.csv", "/gateways/gw-9/report.csv".into(), NOT_FOR_ANYBODY);
+    for (gateway, location) in REPORT_FILES {
+        show(gateway, gateway.replace("{gateway}", "gw-1"), HERS);
+        show(gateway, gateway.replace("{gateway}", "gw-2"), HIS);
+        show(gateway, gateway.replace("{gateway}", "gw-3"), READERS);
+        show(gateway, gateway.replace("{gateway}", "gw-9"), NOT_FOR_ANYBODY);
+        show(location, location.replace("{location}", LOCATION), READERS);
+        show(location, location.replace("{location}", UNKNOWN), NOT_FOR_ANYBODY);
+    }
     show("/gateways/{gateway}/live", "/gateways/gw-9/live".into(), NOT_FOR_ANYBODY);
     show("/gateways/{gateway}/manage", "/gateways/gw-1/manage".into(), READERS);
     show("/gateways/{gateway}/manage", "/gateways/gw-9/manage".into(), NOT_FOR_ANYBODY);
@@ -301,6 +313,10 @@ async fn to_a_customer_what_is_hidden_looks_like_what_is_not_there() {
     for path in [
         "/gateways/gw-2",
         "/gateways/gw-2/report.csv",
+        "/gateways/gw-2/report.xlsx",
+        "/gateways/gw-2/report.json?period=month",
+        &format!("/locations/{LOCATION}/report.csv"),
+        &format!("/locations/{LOCATION}/report.json"),
         "/gateways/gw-2?period=nonsense",
         "/gateways/gw-9",
         "/gateways/gw-1/manage",

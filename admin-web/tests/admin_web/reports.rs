@@ -1,10 +1,11 @@
-//! Figures in pages and CSV, within what somebody may see.
+//! Figures in pages and files, within what somebody may see.
 
 use axum::http::StatusCode;
 use heliograph_domain::{CommissionId, SensorId, SensorRole};
 use heliograph_store::SensorUpdate;
+use serde_json::Value;
 
-use crate::world::{ANAS, COMMISSION, QUARTER_MS, Who, World, at, gateway, start};
+use crate::world::{ANAS, COMMISSION, LOCATION, QUARTER_MS, Who, World, at, gateway, start};
 
 /// The rows of a CSV by column name.
 fn column(csv: &str, name: &str) -> Vec<String> {
@@ -60,6 +61,102 @@ async fn a_customer_sees_figures_of_the_commission_alone() {
     assert!(!page.body.contains("/manage") && !page.body.contains("/locations/"), "no way to what is not hers");
 }
 
+async fn json(world: &World, who: Who, path: &str) -> Value {
+    let answer = world.get(who, path).await;
+    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "application/json"), "{path}");
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+fn produced(rows: &Value) -> f64 {
+    rows.as_array().unwrap().iter().filter_map(|row| row["produced_wh"].as_f64()).sum()
+}
+
+#[tokio::test]
+async fn every_file_says_what_the_page_shows() {
+    let world = World::new().await;
+    let month = "?period=month&date=2026-06-01";
+    let gateway = json(&world, Who::Owner, &format!("/gateways/gw-1/report.json{month}")).await;
+    let all = rise(1000.0, "2026-05-31T22:00:00Z", "2026-06-18T13:00:00Z");
+    for sum in [produced(&gateway["bars"]), produced(&gateway["hours"]), gateway["figures"]["produced_wh"].as_f64().unwrap()] {
+        assert!((sum - all).abs() < 0.5, "{sum} is not {all}");
+    }
+    assert_eq!(gateway["location"], "Haro winery");
+    let csv = world.get(Who::Owner, &format!("/gateways/gw-1/report.csv{month}")).await;
+    let cells: Vec<Option<f64>> = column(&csv.body, "produced_wh").iter().map(|cell| cell.parse().ok()).collect();
+    let members: Vec<Option<f64>> = gateway["bars"].as_array().unwrap().iter().map(|bar| bar["produced_wh"].as_f64()).collect();
+    assert_eq!(cells, members);
+
+    let site = json(&world, Who::Viewer, &format!("/locations/{LOCATION}/report.json{month}")).await;
+    assert!((produced(&site["gateways"]) - 1.5 * all).abs() < 0.5 && (produced(&site["bars"]) - 1.5 * all).abs() < 0.5);
+    let csv = world.get(Who::Viewer, &format!("/locations/{LOCATION}/report.csv{month}")).await;
+    assert!((sum(&csv.body, "produced_wh") - 1.5 * all).abs() < 0.5, "{}", csv.body);
+
+    for (path, name) in [
+        (format!("/gateways/gw-1/report.xlsx{month}"), "gw-1"),
+        (format!("/locations/{LOCATION}/report.xlsx{month}"), "Haro_winery"),
+    ] {
+        let workbook = world.get(Who::Owner, &path).await;
+        let kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+        assert_eq!((workbook.status, workbook.header("content-type")), (StatusCode::OK, kind));
+        let disposition = format!("attachment; filename=\"{name}_2026-06-01_2026-06-30.xlsx\"");
+        assert_eq!(workbook.header("content-disposition"), disposition);
+        assert!(workbook.body.starts_with("PK\u{3}\u{4}"), "{path}");
+    }
+    for page in ["/gateways/gw-1".to_owned(), format!("/locations/{LOCATION}")] {
+        let shown = world.get(Who::Owner, &format!("{page}{month}")).await.body;
+        for format in ["csv", "xlsx", "json"] {
+            let link = format!("href=\"{page}/report.{format}?period=month&#38;date=2026-06-01\"");
+            assert!(shown.contains(&link), "{page} has no {link}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_customers_files_hold_the_commission_alone() {
+    let world = World::new().await;
+    let hers = json(&world, Who::Customer, "/gateways/gw-1/report.json?period=month&date=2026-06-01").await;
+    let mine = rise(1000.0, "2026-06-09T22:00:00Z", "2026-06-18T13:00:00Z");
+    for sum in [produced(&hers["bars"]), produced(&hers["hours"]), produced(&hers["sensors"])] {
+        assert!((sum - mine).abs() < 0.5, "{sum} is not {mine}");
+    }
+    for name in ["bars", "hours"] {
+        assert_eq!(hers[name][0]["start_local"], "2026-06-10T00:00:00+02:00", "{name}");
+    }
+    assert_eq!((&hers["from"], &hers["location"]), (&Value::from("2026-06-10T00:00:00+02:00"), &Value::Null));
+    let before = json(&world, Who::Customer, "/gateways/gw-1/report.json?period=day&date=2026-06-05").await;
+    assert_eq!((&before["bars"], &before["figures"]["produced_wh"]), (&Value::Array(Vec::new()), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_month_has_a_heat_map_of_what_may_be_seen() {
+    let world = World::new().await;
+    let month = "/gateways/gw-1?period=month&date=2026-06-01";
+    let page = world.get(Who::Owner, month).await.body;
+    assert!(page.contains("<title>Tue 2 Jun, 13:00: 4.00\u{a0}kW</title>"), "{page}");
+    assert!(page.contains("Highest hour: Mon 1 Jun, 00:00 with 4.00\u{a0}kW. Highest day: Mon 1 Jun 2026 with 96.0\u{a0}kWh"));
+    let hers = world.get(Who::Customer, month).await.body;
+    assert!(hers.contains("<title>Wed 10 Jun, 00:00: 4.00\u{a0}kW</title>") && !hers.contains("<title>Tue 9 Jun, 23:00: "));
+    assert!(hers.contains("Highest hour: Wed 10 Jun, 00:00 with"));
+    let week = world.get(Who::Owner, "/gateways/gw-1?period=week&date=2026-06-10").await.body;
+    assert!(!week.contains("Mean power by hour"));
+    let empty = world.get(Who::Owner, "/gateways/gw-1?period=month&date=2026-03-01").await;
+    assert_eq!(empty.status, StatusCode::OK);
+    assert!(!empty.body.contains("Mean power by hour"), "nothing is known of it");
+}
+
+#[tokio::test]
+async fn paper_names_provider_gateway_and_period() {
+    let world = World::new().await;
+    let month = "?period=month&date=2026-06-01";
+    let page = world.get(Who::Owner, &format!("/gateways/gw-1{month}")).await.body;
+    let paper = "<div class=\"paper\"><p><b>Sunrise Energy</b><span>gw-1 · Haro winery</span><span>June 2026</span></p></div>";
+    assert!(page.contains(paper), "{page}");
+    let hers = world.get(Who::Customer, &format!("/gateways/gw-1{month}")).await.body;
+    assert!(hers.contains("<span>gw-1</span><span>June 2026</span>") && !hers.contains("Haro winery"));
+    let site = world.get(Who::Owner, &format!("/locations/{LOCATION}{month}")).await.body;
+    assert!(site.contains("<b>Sunrise Energy</b><span>Haro winery</span><span>June 2026</span>"));
+}
+
 #[tokio::test]
 async fn once_a_commission_has_ended_there_is_nothing_to_see() {
     let world = World::new().await;
@@ -68,7 +165,13 @@ async fn once_a_commission_has_ended_there_is_nothing_to_see() {
     let end = format!("/customers/{ANAS}/commissions/{COMMISSION}/end");
     assert_eq!(world.post(Who::Operator, &end, &[]).await.location(), format!("/customers/{ANAS}?done=ended"));
     assert_eq!(world.post(Who::Operator, &end, &[]).await.status, StatusCode::CONFLICT);
-    for path in ["/gateways/gw-1", "/gateways/gw-1/report.csv", "/gateways/gw-1?period=month&date=2026-06-01"] {
+    for path in [
+        "/gateways/gw-1",
+        "/gateways/gw-1/report.csv",
+        "/gateways/gw-1/report.xlsx",
+        "/gateways/gw-1/report.json",
+        "/gateways/gw-1?period=month&date=2026-06-01",
+    ] {
         assert_eq!(world.get(Who::Customer, path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
     let list = world.get(Who::Customer, "/").await;

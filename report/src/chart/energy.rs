@@ -14,7 +14,7 @@ use crate::energy::{BucketFigures, BucketState};
 use crate::format;
 
 const ENERGY_UNITS: &[&str; 4] = &["Wh", "kWh", "MWh", "GWh"];
-const POWER_UNITS: &[&str; 4] = &["W", "kW", "MW", "GW"];
+pub(super) const POWER_UNITS: &[&str; 4] = &["W", "kW", "MW", "GW"];
 
 /// Draws the bars of a report: production, and consumption over it where that is
 /// known; where nothing is produced, consumption or import.

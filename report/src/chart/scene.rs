@@ -21,6 +21,9 @@ pub const CHART_CSS: &str = "\
 .chart-gap-hatch{stroke:var(--chart-gap-line,#d3dad7)}
 .chart-grid{stroke:var(--chart-grid,#e4e9e7)}
 .chart-axis{stroke:var(--chart-axis,#a3aeaa)}
+.chart-heat{fill:var(--chart-accent,#0f6b57)}
+.chart-heat-zero{stroke:var(--chart-grid,#e4e9e7)}
+.chart-heat-corner{fill:var(--chart-surface,#fff);stroke:var(--chart-axis,#a3aeaa)}
 .chart-label{fill:var(--chart-ink,#57635f)}
 .chart-spark{color:var(--chart-accent,#0f6b57)}
 .chart-hover{fill:transparent}
@@ -40,6 +43,8 @@ pub(super) enum Class {
     Gap,
     Grid,
     Axis,
+    HeatZero,
+    HeatCorner,
     Hover,
 }
 
@@ -56,6 +61,8 @@ impl Class {
             Self::Gap => "chart-gap",
             Self::Grid => "chart-grid",
             Self::Axis => "chart-axis",
+            Self::HeatZero => "chart-heat-zero",
+            Self::HeatCorner => "chart-heat-corner",
             Self::Hover => "chart-hover",
         }
     }
@@ -84,6 +91,8 @@ impl Anchor {
 pub(super) enum Mark {
     /// A rectangle with its upper corners rounded.
     Rect { class: Class, x: f64, y: f64, width: f64, height: f64, radius: f64, tip: Option<String> },
+    /// A box of a heat map, the stronger the greater its share of the scale (0 to 1).
+    Heat { x: f64, y: f64, width: f64, height: f64, share: f64, tip: Option<String> },
     /// A path.
     Path { class: Class, data: String },
     /// A line.
@@ -168,6 +177,17 @@ impl Ink<'_> {
                     _ = write!(svg, r#"<path d="{shape}" fill="url(#{}-gap)" pointer-events="none"/>"#, self.id);
                 }
             }
+            Mark::Heat { x, y, width, height, share, tip } => {
+                let fill = match self.palette {
+                    Palette::Page => r#"class="chart-heat" fill="currentColor""#.to_owned(),
+                    Palette::Print { accent } => format!(r#"fill="{accent}""#),
+                };
+                let [x, y, width, height] = [*x, *y, *width, *height].map(short);
+                // The least shade can still be told from none.
+                let shade = short(0.1 + 0.9 * share);
+                _ = write!(svg, r#"<rect {fill} fill-opacity="{shade}" x="{x}" y="{y}" width="{width}" height="{height}""#);
+                end(svg, "rect", tip.as_deref());
+            }
             Mark::Path { class, data } => self.path(svg, *class, data, None),
             Mark::Line { class, from, to } => {
                 let [x1, y1, x2, y2] = [from.0, from.1, to.0, to.1].map(short);
@@ -187,10 +207,7 @@ impl Ink<'_> {
 
     fn path(&self, svg: &mut String, class: Class, data: &str, tip: Option<&str>) {
         _ = write!(svg, r#"<path {} d="{data}""#, self.style(class));
-        match tip {
-            Some(tip) => _ = write!(svg, "><title>{}</title></path>", escape(tip)),
-            None => svg.push_str("/>"),
-        }
+        end(svg, "path", tip);
     }
 
     /// Presentation attributes: geometry for both, colours by the palette. In a
@@ -206,7 +223,8 @@ impl Ink<'_> {
             }
             Class::BarPartial => r#" stroke-width="1.25""#,
             Class::Grid | Class::Axis => r#" stroke-width="1" shape-rendering="crispEdges""#,
-            Class::Mark2 => r#" stroke-width="1""#,
+            Class::Mark2 | Class::HeatZero => r#" stroke-width="1""#,
+            Class::HeatCorner => r#" stroke-width="0.75" pointer-events="none""#,
             Class::Bar | Class::Area | Class::Gap | Class::Hover => "",
         };
         let colour = match self.palette {
@@ -225,6 +243,8 @@ impl Ink<'_> {
             Class::BarPartial => format!(r#"fill="url(#{}-hatch)" stroke="currentColor""#, self.id),
             Class::Line | Class::Line2 | Class::Grid | Class::Axis => r#"stroke="currentColor""#.to_owned(),
             Class::Gap | Class::Hover => r#"fill="transparent""#.to_owned(),
+            Class::HeatZero => r#"fill="transparent" stroke="currentColor""#.to_owned(),
+            Class::HeatCorner => r#"fill="none" stroke="currentColor""#.to_owned(),
         };
         format!(r#"class="{name}" {fallback}"#)
     }
@@ -241,8 +261,18 @@ impl Ink<'_> {
             Class::Gap => r##"fill="#f0f2f1""##.to_owned(),
             Class::Grid => r##"stroke="#e4e9e7""##.to_owned(),
             Class::Axis => r##"stroke="#a3aeaa""##.to_owned(),
+            Class::HeatZero => r##"fill="none" stroke="#d3dad7""##.to_owned(),
+            Class::HeatCorner => r##"fill="#ffffff" stroke="#a3aeaa""##.to_owned(),
             Class::Hover => r#"fill="none""#.to_owned(),
         }
+    }
+}
+
+/// Ends an element that may carry a tool tip.
+fn end(svg: &mut String, element: &str, tip: Option<&str>) {
+    match tip {
+        Some(tip) => _ = write!(svg, "><title>{}</title></{element}>", escape(tip)),
+        None => svg.push_str("/>"),
     }
 }
 

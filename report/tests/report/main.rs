@@ -1,6 +1,6 @@
 //! Reports over a real embedded store, whose sums each test computes itself.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod balance;
 mod calendar;
@@ -8,9 +8,12 @@ mod charts;
 mod completeness;
 mod customers;
 mod energies;
+mod exports;
 mod fleet;
+mod heat;
 mod points;
 mod site;
 mod table;
 mod takeover;
 mod visibility;
+mod workbook;

@@ -1,10 +1,11 @@
 //! What a customer sees, and that nothing else shows through.
 
 use heliograph_domain::{Quantity, SensorRole, TimeWindow, Timestamp};
+use heliograph_report::export::{Export, Format};
 use heliograph_report::{ReportError, Scope, fleet_overview, gateway_report, location_report};
 
 use crate::site::{
-    QUARTER, Site, assert_close, at, counter, customer_id, day, gateway, location_id, month, power, rising, ticks,
+    QUARTER, Site, assert_close, at, close, counter, customer_id, day, gateway, location_id, month, power, rising, ticks,
 };
 
 const PRODUCED: Quantity = Quantity::EnergyProduced;
@@ -61,8 +62,14 @@ async fn a_window_that_cuts_a_quarter_lets_nothing_in_from_outside() {
         assert_eq!(report.sensors.len(), 1, "a sensor from before does not show");
         assert!(report.sensors[0].latest.is_empty(), "the latest readings are from after the window");
         assert_eq!(report.last_seen, None);
-        let csv = heliograph_report::csv::gateway_csv(&report);
-        assert!(!csv.contains("100000") && !csv.contains("removed"));
+        let hours: Option<f64> =
+            report.hours.iter().filter_map(|hour| hour.produced).map(|energy| energy.watt_hours).reduce(|a, b| a + b);
+        assert!(hours.is_none_or(|sum| close(sum, quarters * 10.0)), "{hours:?}");
+        let export = Export::of_gateway(&report, report.window.end());
+        for format in [Format::Csv, Format::Json] {
+            let text = String::from_utf8(export.file(format).unwrap()).unwrap();
+            assert!(!text.contains("100000") && !text.contains("removed"), "{format:?}");
+        }
         assert!(report.window.from >= from && report.window.end() <= until);
     }
     let before = gateway_report(&site.store, &gateway("gw-1"), day(2026, 6, 9), &customer, now).await.unwrap();
