@@ -7,6 +7,7 @@ use std::time::Duration;
 use heliograph_domain::Timestamp;
 use heliograph_store::ProviderStore;
 
+use crate::fleet::board::Board;
 use crate::login::LoginLimits;
 use crate::replay::Replay;
 
@@ -69,6 +70,7 @@ struct Inner {
     clock: Clock,
     limits: LoginLimits,
     code_limits: LoginLimits,
+    board: Board,
 }
 
 /// The other end of a connection.
@@ -84,6 +86,7 @@ impl Panel {
                 clock,
                 limits: LoginLimits::default(),
                 code_limits: LoginLimits::default(),
+                board: Board::default(),
             }),
         }
     }
@@ -103,6 +106,11 @@ impl Panel {
     /// Those on codes, which nobody uses up who has not proven a password.
     pub(crate) fn code_limits(&self) -> &LoginLimits {
         &self.inner.code_limits
+    }
+
+    /// The figures of the whole fleet, for who may see all of it.
+    pub(crate) fn board(&self) -> &Board {
+        &self.inner.board
     }
 
     pub(crate) fn now(&self) -> Timestamp {
