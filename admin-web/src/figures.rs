@@ -33,11 +33,13 @@ pub(crate) struct Tile {
     pub(crate) value: String,
     pub(crate) note: String,
     pub(crate) tone: Tone,
+    /// Where there is more of it; empty where there is nothing.
+    pub(crate) path: String,
 }
 
 impl Tile {
     pub(crate) fn new(label: &'static str, value: impl Into<String>, note: impl Into<String>) -> Self {
-        Self { label, value: value.into(), note: note.into(), tone: Tone::Plain }
+        Self { label, value: value.into(), note: note.into(), tone: Tone::Plain, path: String::new() }
     }
 
     /// The value without its unit.

@@ -1,19 +1,32 @@
 //! The fleet at a glance; to a customer, the gateways commissioned to it.
 
+pub(crate) mod board;
+mod query;
+mod todo;
+
 use askama::Template;
 use askama_web::WebTemplate;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use heliograph_domain::{GatewayState, Location, Reachability};
+use heliograph_domain::{GatewayState, Reachability, Timestamp};
 use heliograph_report::chart::sparkline;
-use heliograph_report::{FleetOverview, FleetTotals, GatewayLine, fleet_overview, format};
+use heliograph_report::{FleetOverview, FleetTotals, GatewayLine, LocationLine, Need, Scope, fleet_overview, format};
 
+use self::query::{FleetQuery, Key, Paging, Show, Sort, View, Wanted};
+use self::todo::Todo;
 use crate::access::AnyActor;
 use crate::error::Refusal;
 use crate::figures::{Status, Tile, Tone, completeness, known};
 use crate::form::local_text;
 use crate::panel::Panel;
 use crate::shell::{Section, Shell, encode};
+
+/// Gateways on a page.
+const GATEWAYS: usize = 50;
+/// A customer with no more gateways than this has no need to search them.
+const FEW: usize = 8;
+/// Locations on a page.
+const LOCATIONS: usize = 48;
 
 struct Row {
     name: String,
@@ -26,6 +39,9 @@ struct Row {
     seen_at: String,
     power: String,
     energy: String,
+    yield_today: String,
+    /// Beside the median of the fleet.
+    share: String,
     completeness: String,
     sparkline: String,
 }
@@ -41,76 +57,219 @@ struct Site {
     attention: usize,
 }
 
+/// Something to choose from.
+struct Choice {
+    value: String,
+    label: String,
+    is_chosen: bool,
+}
+
+/// A column by which the list can be ordered.
+struct Column {
+    path: String,
+    /// What `aria-sort` says; empty where another column decides.
+    order: &'static str,
+}
+
+/// The columns of the list.
+struct Columns {
+    name: Column,
+    heard: Column,
+    energy: Column,
+    yield_today: Column,
+}
+
+/// One of the two lists.
+enum List {
+    Gateways(Vec<Row>),
+    Locations(Vec<Site>),
+}
+
 #[derive(Template, WebTemplate)]
 #[template(path = "fleet.html")]
 struct FleetPage {
     shell: Shell,
-    tiles: Vec<Tile>,
-    rows: Vec<Row>,
-    retired: Vec<Row>,
-    sites: Vec<Site>,
-    waiting: usize,
     as_of: String,
+    /// How old the figures are; empty where they are of now.
+    age: String,
+    /// Whether it is the page that is come to first: lists that are searched or turned
+    /// stand alone.
+    is_start: bool,
+    todo: Todo,
+    tiles: Vec<Tile>,
+    list: List,
+    paging: Paging,
+    text: String,
+    shows: Vec<Choice>,
+    sorts: Vec<Choice>,
+    columns: Columns,
+    has_filter: bool,
+    is_narrowed: bool,
+    in_use: usize,
+    retired: usize,
+    locations: usize,
+    median: String,
 }
 
 /// `GET /`
-pub(crate) async fn show(State(panel): State<Panel>, AnyActor(actor): AnyActor) -> Result<Response, Refusal> {
-    let shell = Shell::of(&panel, &actor, Section::Fleet).await?;
-    let now = panel.now();
+pub(crate) async fn show(
+    State(panel): State<Panel>,
+    AnyActor(actor): AnyActor,
+    Query(query): Query<FleetQuery>,
+) -> Result<Response, Refusal> {
+    let wanted = query.parse()?;
     let scope = actor.scope(&panel).await?;
-    let overview = fleet_overview(panel.store(), &scope, now).await?;
-    let sees_all = actor.user.role.sees_everything();
-    let sites = if sees_all { sites(&overview, panel.store().location_list().await?) } else { Vec::new() };
-    let row = |line: &GatewayLine| row(line, &shell, sees_all, now);
-    let of_state = |wanted: GatewayState| overview.gateways.iter().filter(move |line| line.state == wanted);
-    let page = FleetPage {
-        tiles: tiles(&overview.totals),
-        rows: of_state(GatewayState::Commissioned).map(row).collect(),
-        retired: of_state(GatewayState::Retired).map(row).collect(),
-        sites,
-        waiting: overview.totals.waiting,
-        as_of: local_text(now, &shell.settings.zone),
-        shell,
+    if wanted.view == View::Locations && scope != Scope::Everything {
+        return Err(Refusal::NotFound);
+    }
+    let overview = overview(&panel, &scope).await?;
+    let shell = Shell::around(&panel, &actor, Section::Fleet, overview.totals.waiting).await?;
+    Ok(FleetPage::new(shell, &overview, &wanted, panel.now()).into_response())
+}
+
+/// What a customer sees is computed for that customer alone.
+async fn overview(panel: &Panel, scope: &Scope) -> Result<FleetOverview, Refusal> {
+    let overview = match scope {
+        Scope::Everything => {
+            let figures = board::figures(panel).await?;
+            FleetOverview::read(panel.store(), &figures, panel.now()).await?
+        }
+        Scope::Customer(_) => fleet_overview(panel.store(), scope, panel.now()).await?,
     };
-    Ok(page.into_response())
+    Ok(overview)
+}
+
+impl FleetPage {
+    fn new(shell: Shell, overview: &FleetOverview, wanted: &Wanted, now: Timestamp) -> Self {
+        let (list, paging) = match wanted.view {
+            View::Gateways => {
+                let (lines, paging) = Paging::cut(wanted, wanted.gateways(&overview.gateways), GATEWAYS);
+                let row = |line: &GatewayLine| row(line, overview.median_yield, &shell, now);
+                (List::Gateways(lines.into_iter().map(row).collect()), paging)
+            }
+            View::Locations => {
+                let (lines, paging) = Paging::cut(wanted, wanted.locations(&overview.locations), LOCATIONS);
+                (List::Locations(lines.into_iter().map(site).collect()), paging)
+            }
+        };
+        Self {
+            as_of: local_text(overview.at, &shell.settings.zone),
+            age: age(now.millis_since(overview.at)),
+            is_start: *wanted == Wanted::all(),
+            todo: Todo::of(overview, now),
+            tiles: tiles(&overview.totals),
+            list,
+            paging,
+            text: wanted.text.clone(),
+            shows: shows(overview, wanted, &shell),
+            sorts: sorts(wanted),
+            columns: Columns {
+                name: column(wanted, Key::Name),
+                heard: column(wanted, Key::Heard),
+                energy: column(wanted, Key::Energy),
+                yield_today: column(wanted, Key::Yield),
+            },
+            has_filter: shell.role.sees_everything() && !overview.gateways.is_empty()
+                || overview.gateways.len() > FEW
+                || *wanted != Wanted::all(),
+            is_narrowed: wanted.is_narrowed(),
+            in_use: overview.totals.commissioned(),
+            retired: overview.totals.retired,
+            locations: overview.locations.len(),
+            median: overview.median_yield.map(format::specific_yield).unwrap_or_default(),
+            shell,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.in_use == 0
+    }
+
+    fn is_of_locations(&self) -> bool {
+        matches!(self.list, List::Locations(_))
+    }
+}
+
+fn age(millis: i64) -> String {
+    match millis / 1000 {
+        ..5 => String::new(),
+        seconds @ 5..120 => format!("{seconds} s old"),
+        seconds => format!("{} min old", seconds / 60),
+    }
 }
 
 fn tiles(totals: &FleetTotals) -> Vec<Tile> {
-    let count = |label, count: usize, note: &'static str, tone: Tone| Tile {
+    let count = |show: Show, count: usize, label, note: &'static str, tone: Tone| Tile {
         tone: if count > 0 { tone } else { Tone::Plain },
+        path: if count > 0 { Wanted { show, ..Wanted::all() }.path() } else { String::new() },
         ..Tile::new(label, count.to_string(), note)
     };
+    let heard = Show::Heard;
     let mut tiles = vec![
         Tile::new("Power now", known(totals.power_now_w, format::power), "By fresh readings"),
         Tile::new("Energy today", known(totals.energy_today_wh, format::energy), "Since local midnight"),
-        count("Online", totals.online, "Heard in time", Tone::Good),
-        count("Late", totals.late, "Quiet for over 35 min", Tone::Warn),
-        count("Silent", totals.silent, "Quiet for over 6 h", Tone::Bad),
+        count(heard(Reachability::Online), totals.online, "Online", "Heard in time", Tone::Good),
+        count(heard(Reachability::Late), totals.late, "Late", "Quiet for over 35 min", Tone::Warn),
+        count(heard(Reachability::Silent), totals.silent, "Silent", "Quiet for over 6 h", Tone::Bad),
     ];
     if totals.never > 0 {
-        tiles.push(count("Never heard", totals.never, "Commissioned, no data yet", Tone::Plain));
+        tiles.push(count(heard(Reachability::Never), totals.never, "Never heard", "Commissioned, no data yet", Tone::Plain));
     }
     if totals.waiting > 0 {
-        tiles.push(count("Waiting", totals.waiting, "To be commissioned", Tone::Warn));
+        tiles.push(count(Show::Waiting, totals.waiting, "Waiting", "To be commissioned", Tone::Warn));
     }
     tiles
 }
 
-fn row(line: &GatewayLine, shell: &Shell, sees_all: bool, now: heliograph_domain::Timestamp) -> Row {
+/// What may be shown, with how many there are of each.
+fn shows(overview: &FleetOverview, wanted: &Wanted, shell: &Shell) -> Vec<Choice> {
+    let sees_all = shell.role.sees_everything();
+    let is_offered = |show: &Show| sees_all || !matches!(show, Show::Waiting | Show::Needs(Need::Clock));
+    let choice = |show: Show| {
+        let count = overview.gateways.iter().filter(|line| show.takes(line)).count();
+        Choice { value: show.as_str().to_owned(), label: format!("{} ({count})", show.label()), is_chosen: show == wanted.show }
+    };
+    Show::ALL.into_iter().filter(is_offered).map(choice).collect()
+}
+
+fn sorts(wanted: &Wanted) -> Vec<Choice> {
+    let choice =
+        |(sort, label): (Sort, &str)| Choice { value: sort.text(), label: label.to_owned(), is_chosen: sort == wanted.sort };
+    Sort::ALL.into_iter().map(choice).collect()
+}
+
+/// A further click on a column turns its order round.
+fn column(wanted: &Wanted, key: Key) -> Column {
+    let is_this = wanted.sort.key == key;
+    let order = match (is_this, wanted.sort.is_descending) {
+        (false, _) => "",
+        (true, false) => "ascending",
+        (true, true) => "descending",
+    };
+    Column { path: wanted.by(Sort { key, is_descending: is_this && !wanted.sort.is_descending }).path(), order }
+}
+
+fn row(line: &GatewayLine, median: Option<f64>, shell: &Shell, now: Timestamp) -> Row {
     let id = line.id.to_string();
+    let share = line.yield_today.zip(median.filter(|median| *median > 0.0)).map(|(given, median)| given / median);
     Row {
-        path: format!("/gateways/{}", encode(&id)),
+        path: match line.state {
+            GatewayState::Waiting if shell.may_change() => format!("/waiting/commission?gateway={}", encode(&id)),
+            _ => format!("/gateways/{}", encode(&id)),
+        },
         id: if id == line.name { String::new() } else { id },
         name: line.name.clone(),
         location: line.location.as_ref().map(|location| location.name.clone()).unwrap_or_default(),
         location_path: match &line.location {
-            Some(location) if sees_all => format!("/locations/{}", location.id),
+            Some(location) if shell.role.sees_everything() => format!("/locations/{}", location.id),
             _ => String::new(),
         },
         status: Status::of(line.state, line.reachability, line.last_seen, now),
         seen_at: line.last_seen.map(|seen| local_text(seen, &shell.settings.zone)).unwrap_or_default(),
         power: known(line.power_now_w, format::power),
         energy: known(line.energy_today_wh, format::kwh),
+        yield_today: known(line.yield_today, format::specific_yield),
+        share: share.map(|share| format!("{} of median", format::percent(share))).unwrap_or_default(),
         completeness: completeness(line.completeness),
         sparkline: day_curve(&line.today_w),
     }
@@ -128,23 +287,15 @@ fn day_curve(hours: &[Option<f64>]) -> String {
     sparkline(&day)
 }
 
-/// All locations, also those where nothing stands yet.
-fn sites(overview: &FleetOverview, locations: Vec<Location>) -> Vec<Site> {
-    let site = |location: Location| {
-        let sums = overview.locations.iter().find(|line| line.location.id == location.id);
-        let here = |line: &&GatewayLine| line.location.as_ref().is_some_and(|place| place.id == location.id);
-        let gateways: Vec<&GatewayLine> =
-            overview.gateways.iter().filter(|line| line.state == GatewayState::Commissioned).filter(here).collect();
-        Site {
-            path: format!("/locations/{}", location.id),
-            zone: location.zone.to_string(),
-            kwp: location.installed_kwp.map(|kwp| format!("{kwp} kWp")).unwrap_or_default(),
-            power: known(sums.and_then(|sums| sums.power_now_w), format::power),
-            energy: known(sums.and_then(|sums| sums.energy_today_wh), format::energy),
-            attention: gateways.iter().filter(|line| line.reachability != Reachability::Online).count(),
-            gateways: gateways.len(),
-            name: location.name,
-        }
-    };
-    locations.into_iter().map(site).collect()
+fn site(line: &LocationLine) -> Site {
+    Site {
+        name: line.location.name.clone(),
+        path: format!("/locations/{}", line.location.id),
+        zone: line.zone.to_string(),
+        kwp: line.installed_kwp.map(|kwp| format!("{kwp} kWp")).unwrap_or_default(),
+        gateways: line.gateways,
+        power: known(line.power_now_w, format::power),
+        energy: known(line.energy_today_wh, format::energy),
+        attention: line.not_online,
+    }
 }

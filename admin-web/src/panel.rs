@@ -8,6 +8,7 @@ use heliograph_domain::Timestamp;
 use heliograph_store::ProviderStore;
 use tokio_util::sync::CancellationToken;
 
+use crate::fleet::board::Board;
 use crate::live::Crowd;
 use crate::login::LoginLimits;
 use crate::replay::Replay;
@@ -78,6 +79,7 @@ struct Inner {
     forgot_limits: LoginLimits,
     crowd: Crowd,
     ending: CancellationToken,
+    board: Board,
 }
 
 /// The other end of a connection.
@@ -98,6 +100,7 @@ impl Panel {
                 limits: LoginLimits::default(),
                 code_limits: LoginLimits::default(),
                 forgot_limits: LoginLimits::default(),
+                board: Board::default(),
             }),
         }
     }
@@ -132,6 +135,11 @@ impl Panel {
     /// Cancelled when the panel is to end.
     pub(crate) fn ending(&self) -> &CancellationToken {
         &self.inner.ending
+    }
+
+    /// The figures of the whole fleet, for who may see all of it.
+    pub(crate) fn board(&self) -> &Board {
+        &self.inner.board
     }
 
     pub(crate) fn now(&self) -> Timestamp {

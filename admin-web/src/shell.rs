@@ -115,9 +115,14 @@ impl Shell {
 
     /// Gathers it.
     pub(crate) async fn of(panel: &Panel, actor: &Actor, section: Section) -> Result<Self, Refusal> {
+        let waiting = if actor.user.role.sees_everything() { count_waiting(panel).await? } else { 0 };
+        Self::around(panel, actor, section, waiting).await
+    }
+
+    /// The same where it is known how many gateways wait.
+    pub(crate) async fn around(panel: &Panel, actor: &Actor, section: Section, waiting: usize) -> Result<Self, Refusal> {
         let settings = panel.store().settings_fetch().await?;
         let role = actor.user.role;
-        let waiting = if role.sees_everything() { count_waiting(panel).await? } else { 0 };
         Ok(Self {
             brand: Brand::from_settings(panel, &settings),
             settings,

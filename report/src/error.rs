@@ -3,7 +3,7 @@
 use heliograph_store::StoreError;
 
 /// A report that cannot be given.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ReportError {
     /// It does not exist, or not for this reader: the two look the same.
     #[error("there is no such report")]

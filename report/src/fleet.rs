@@ -1,29 +1,44 @@
-//! The fleet at a glance: who talks, what is produced now and today.
+//! The fleet at a glance: who talks, what is produced now and today, and what needs
+//! somebody.
+//!
+//! Figures take many reads, so that they may be computed once and shown for a while
+//! ([`FleetFigures`]); who there is, what it is called and whether it talks is told as
+//! of now ([`FleetOverview::read`]).
+
+mod need;
+mod today;
 
 use std::collections::BTreeMap;
 
-use heliograph_domain::{
-    GatewayId, GatewayState, Location, LocationId, Period, PeriodKind, Reachability, SensorRole, TimeWindow, Timestamp, Zone,
-};
+use heliograph_domain::{ClockEstimate, GatewayId, GatewayState, Location, LocationId, Reachability, Timestamp, Zone};
 use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
 
 use crate::energy::{Completeness, plus};
 use crate::error::ReportError;
-use crate::flow::SensorInput;
-use crate::ledger::Ledger;
-use crate::points::Points;
 use crate::scope::Scope;
-use crate::site::{GatewayHead, LocationRef, read_sensors, site_ledger};
+use crate::site::{GatewayHead, LocationRef};
 
-/// The fleet as a reader sees it now.
+pub use need::Need;
+pub use today::{FleetFigures, HeldBack};
+
+/// The fleet as a reader sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FleetOverview {
     /// The gateways, by name.
     pub gateways: Vec<GatewayLine>,
-    /// The locations where any of them stands, by name.
+    /// The locations, by name: to who sees everything all of them, else those where
+    /// any of the gateways stands.
     pub locations: Vec<LocationLine>,
     /// All of them together.
     pub totals: FleetTotals,
+    /// When the figures were computed.
+    pub at: Timestamp,
+    /// The median of what gateways gave today for each kW of installed peak power, kWh;
+    /// of three or more.
+    pub median_yield: Option<f64>,
+    /// What of the gateways' documents is held back; nothing for who does not see
+    /// everything.
+    pub held_back: Option<HeldBack>,
 }
 
 /// One gateway of the fleet.
@@ -46,10 +61,19 @@ pub struct GatewayLine {
     pub power_now_w: Option<f64>,
     /// Produced since local midnight, Wh.
     pub energy_today_wh: Option<f64>,
+    /// The same for each kW of its peak power, kWh.
+    pub yield_today: Option<f64>,
+    /// That beside the median of its location's gateways, 1 where it is as much; of
+    /// locations with three such gateways or more.
+    pub yield_share: Option<f64>,
     /// How much of today was measured.
     pub completeness: Completeness,
     /// Mean power of production by hour of today, W, for a sparkline.
     pub today_w: Vec<Option<f64>>,
+    /// By how much its clock is wrong and not corrected; to who sees everything.
+    pub clock: Option<ClockEstimate>,
+    /// What of it needs somebody most.
+    pub need: Option<Need>,
 }
 
 /// What a location's gateways give together, by its own balance.
@@ -57,6 +81,14 @@ pub struct GatewayLine {
 pub struct LocationLine {
     /// The location.
     pub location: LocationRef,
+    /// Its zone.
+    pub zone: Zone,
+    /// What is installed there, as the location itself says, kW.
+    pub installed_kwp: Option<f64>,
+    /// Gateways in use there.
+    pub gateways: usize,
+    /// How many of them are not heard in their rhythm.
+    pub not_online: usize,
     /// W.
     pub power_now_w: Option<f64>,
     /// Wh produced since its midnight.
@@ -85,48 +117,139 @@ pub struct FleetTotals {
     pub retired: usize,
 }
 
+impl FleetTotals {
+    /// Gateways in use.
+    #[must_use]
+    pub const fn commissioned(&self) -> usize {
+        self.online + self.late + self.silent + self.never
+    }
+}
+
 /// The fleet as a reader sees it at `now`; "today" is that of each location.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub async fn fleet_overview(store: &ProviderStore, scope: &Scope, now: Timestamp) -> Result<FleetOverview, ReportError> {
-    let settings = store.settings_fetch().await?;
-    let locations: BTreeMap<LocationId, Location> =
-        store.location_list().await?.into_iter().map(|location| (location.id, location)).collect();
-    let mut fleet = FleetOverview { gateways: Vec::new(), locations: Vec::new(), totals: FleetTotals::default() };
-    let mut sites: BTreeMap<Option<LocationId>, Vec<SensorInput>> = BTreeMap::new();
-    for record in store.gateway_list().await? {
-        let Some(visible) = scope.window(&record.id, now) else { continue };
-        let location = record.location.and_then(|id| locations.get(&id));
-        let today = Today::at(location, &settings.zone, now);
-        let inputs = today.sensors(store, &record, visible).await?;
-        let line = today.line(&record, visible, &inputs);
-        fleet.totals.count(&line);
-        fleet.gateways.push(line);
-        if record.state == GatewayState::Commissioned {
-            sites.entry(location.map(|location| location.id)).or_default().extend(inputs);
-        }
+    let fleet = Fleet::read(store).await?;
+    let figures = FleetFigures::of(store, &fleet, scope, now).await?;
+    Ok(FleetOverview::of(&fleet, &figures, now))
+}
+
+/// Who there is.
+struct Fleet {
+    gateways: Vec<GatewayRecord>,
+    locations: BTreeMap<LocationId, Location>,
+    /// The provider's.
+    zone: Zone,
+}
+
+impl Fleet {
+    async fn read(store: &ProviderStore) -> Result<Self, StoreError> {
+        let locations = store.location_list().await?;
+        Ok(Self {
+            gateways: store.gateway_list().await?,
+            locations: locations.into_iter().map(|location| (location.id, location)).collect(),
+            zone: store.settings_fetch().await?.zone,
+        })
     }
-    let points = Points::read(store).await?;
-    for (location, mut inputs) in sites {
-        let location = location.and_then(|id| locations.get(&id));
-        let today = Today::at(location, &settings.zone, now);
-        if let Some(location) = location {
-            inputs = points.follow(store, location.id, today.window, inputs, |gateway| scope.window(gateway, now)).await?;
+
+    fn location(&self, gateway: &GatewayRecord) -> Option<&Location> {
+        gateway.location.and_then(|id| self.locations.get(&id))
+    }
+}
+
+impl FleetOverview {
+    /// The fleet as it is at `now`, with figures that may be older, as it looks to whom
+    /// these were computed for.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn read(store: &ProviderStore, figures: &FleetFigures, now: Timestamp) -> Result<Self, ReportError> {
+        Ok(Self::of(&Fleet::read(store).await?, figures, now))
+    }
+
+    fn of(fleet: &Fleet, figures: &FleetFigures, now: Timestamp) -> Self {
+        let mut gateways: Vec<GatewayLine> =
+            fleet.gateways.iter().filter_map(|record| GatewayLine::of(fleet, figures, record, now)).collect();
+        gateways.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
+        let mut totals = FleetTotals::default();
+        gateways.iter().for_each(|line| totals.count(line));
+        for (power_now_w, energy_today_wh) in figures.sites() {
+            totals.power_now_w = plus(totals.power_now_w, power_now_w);
+            totals.energy_today_wh = plus(totals.energy_today_wh, energy_today_wh);
         }
-        let power_now_w = power_now(&inputs, now);
-        let energy_today_wh = today.ledger(&inputs).totals(today.window).produced.map(|energy| energy.watt_hours);
-        fleet.totals.power_now_w = plus(fleet.totals.power_now_w, power_now_w);
-        fleet.totals.energy_today_wh = plus(fleet.totals.energy_today_wh, energy_today_wh);
-        fleet.locations.extend(location.map(|location| LocationLine {
+        let median_yield = need::judge(&mut gateways);
+        let locations = location_lines(fleet, figures, &gateways);
+        Self { gateways, locations, totals, at: figures.at(), median_yield, held_back: figures.held_back().cloned() }
+    }
+
+    /// The gateways that need somebody: what is worst first, and of each the worst
+    /// first.
+    #[must_use]
+    pub fn needs(&self) -> Vec<(Need, Vec<&GatewayLine>)> {
+        need::sorted(&self.gateways)
+    }
+}
+
+impl GatewayLine {
+    /// `None` where the reader does not see it.
+    fn of(fleet: &Fleet, figures: &FleetFigures, record: &GatewayRecord, now: Timestamp) -> Option<Self> {
+        let head = GatewayHead::of(record, figures.scope().window(&record.id, now)?, now);
+        let today = figures.gateway(&record.id);
+        let energy_today_wh = today.and_then(|today| today.energy_today_wh);
+        let kwp = today.and_then(|today| today.kwp);
+        Some(Self {
+            id: record.id.clone(),
+            name: record.name().to_owned(),
+            state: head.state,
+            location: fleet.location(record).map(LocationRef::to),
+            reachability: head.reachability,
+            last_seen: head.last_seen,
+            power_now_w: today.and_then(|today| today.power_now_w),
+            energy_today_wh,
+            yield_today: energy_today_wh.zip(kwp).map(|(wh, kwp)| wh / 1000.0 / kwp),
+            yield_share: None,
+            completeness: today.map(|today| today.completeness).unwrap_or_default(),
+            today_w: today.map(|today| today.today_w.clone()).unwrap_or_default(),
+            clock: today.and_then(|today| today.clock.clone()),
+            need: None,
+        })
+    }
+
+    /// Whether it is in use.
+    #[must_use]
+    pub fn is_commissioned(&self) -> bool {
+        self.state == GatewayState::Commissioned
+    }
+}
+
+/// By name.
+fn location_lines(fleet: &Fleet, figures: &FleetFigures, gateways: &[GatewayLine]) -> Vec<LocationLine> {
+    let sees_all = *figures.scope() == Scope::Everything;
+    let mut counts: BTreeMap<LocationId, (usize, usize)> = BTreeMap::new();
+    for line in gateways.iter().filter(|line| line.is_commissioned()) {
+        let Some(location) = &line.location else { continue };
+        let (all, not_online) = counts.entry(location.id).or_default();
+        *all += 1;
+        *not_online += usize::from(line.reachability != Reachability::Online);
+    }
+    let shown = fleet.locations.values().filter(|location| sees_all || counts.contains_key(&location.id));
+    let line = |location: &Location| {
+        let (power_now_w, energy_today_wh) = figures.location(location.id);
+        let (gateways, not_online) = counts.get(&location.id).copied().unwrap_or_default();
+        LocationLine {
             location: LocationRef::to(location),
+            zone: location.zone.clone(),
+            installed_kwp: location.installed_kwp,
+            gateways,
+            not_online,
             power_now_w,
             energy_today_wh,
-        }));
-    }
-    fleet.locations.sort_by(|a, b| a.location.name.cmp(&b.location.name).then_with(|| a.location.id.cmp(&b.location.id)));
-    fleet.gateways.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
-    Ok(fleet)
+        }
+    };
+    let mut lines: Vec<LocationLine> = shown.map(line).collect();
+    lines.sort_by(|a, b| a.location.name.cmp(&b.location.name).then_with(|| a.location.id.cmp(&b.location.id)));
+    lines
 }
 
 impl FleetTotals {
@@ -141,77 +264,4 @@ impl FleetTotals {
         };
         *counter += 1;
     }
-}
-
-/// The local day that holds now.
-struct Today<'a> {
-    location: Option<&'a Location>,
-    window: TimeWindow,
-    now: Timestamp,
-}
-
-impl<'a> Today<'a> {
-    fn at(location: Option<&'a Location>, zone: &Zone, now: Timestamp) -> Self {
-        let zone = location.map_or(zone, |location| &location.zone);
-        let window = Period::around(PeriodKind::Day, zone.civil(now).date()).window(zone);
-        Self { location, window, now }
-    }
-
-    async fn sensors(
-        &self,
-        store: &ProviderStore,
-        record: &GatewayRecord,
-        visible: TimeWindow,
-    ) -> Result<Vec<SensorInput>, StoreError> {
-        read_sensors(store, &record.id, self.window, visible).await
-    }
-
-    fn ledger(&self, inputs: &[SensorInput]) -> Ledger {
-        let position = self.location.and_then(|location| location.position.as_ref());
-        site_ledger(inputs, position, self.window, self.now, true)
-    }
-
-    fn line(&self, record: &GatewayRecord, visible: TimeWindow, inputs: &[SensorInput]) -> GatewayLine {
-        let ledger = self.ledger(inputs);
-        let totals = ledger.totals(self.window);
-        let head = GatewayHead::of(record, visible, self.now);
-        GatewayLine {
-            id: record.id.clone(),
-            name: record.name().to_owned(),
-            state: head.state,
-            location: self.location.map(LocationRef::to),
-            reachability: head.reachability,
-            last_seen: head.last_seen,
-            power_now_w: power_now(inputs, self.now),
-            energy_today_wh: totals.produced.map(|energy| energy.watt_hours),
-            completeness: totals.completeness,
-            today_w: self.hourly(&ledger),
-        }
-    }
-
-    fn hourly(&self, ledger: &Ledger) -> Vec<Option<f64>> {
-        const HOUR_MS: i64 = 3_600_000;
-        let hours = self.now.millis_since(self.window.from) / HOUR_MS;
-        let hour = |hour: i64| {
-            let from = self.window.from.plus_millis(hour * HOUR_MS);
-            ledger.totals(TimeWindow::between(from, from.plus_millis(HOUR_MS))).power_w
-        };
-        (0..=hours).map(hour).collect()
-    }
-}
-
-/// What the sensors of a site produce now: its production meters where one has
-/// a fresh reading, else its inverters.
-fn power_now(inputs: &[SensorInput], now: Timestamp) -> Option<f64> {
-    let sum = |role: SensorRole| {
-        let fresh = inputs.iter().filter(|input| input.role == role).filter_map(|input| fresh_power(input, now));
-        fresh.fold(None, |sum, watts| plus(sum, Some(watts)))
-    };
-    sum(SensorRole::Production).or_else(|| sum(SensorRole::Inverter))
-}
-
-fn fresh_power(input: &SensorInput, now: Timestamp) -> Option<f64> {
-    let (record, _) = input.power_gauge()?;
-    let latest = record.latest.filter(|sample| input.visible.contains(sample.at))?;
-    (now.millis_since(latest.at) <= Reachability::LATE_AFTER_MS).then_some(latest.value.max(0.0))
 }

@@ -2,7 +2,7 @@
 
 use heliograph_domain::{
     Bucket, Currency, GatewayId, GatewayState, InstalledArray, Location, LocationId, Period, PeriodKind, Position,
-    ProviderSettings, Reachability, SensorRole, Step, TimeWindow, Timestamp, Zone,
+    ProviderSettings, Reachability, Step, TimeWindow, Timestamp, Zone,
 };
 use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
 use jiff::ToSpan as _;
@@ -11,10 +11,11 @@ use crate::chart::{Chart, ChartOptions, energy_chart};
 use crate::energy::{BucketFigures, Figures};
 use crate::error::ReportError;
 use crate::flow::SensorInput;
-use crate::installed::installed_kwp;
+use crate::installed::gateway_kwp;
 use crate::scope::Scope;
 use crate::site::{
-    GatewayHead, LocationRef, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors, shown, site_ledger,
+    GatewayHead, LocationRef, SensorFigures, Site, Span, Terms, bucket_figures, is_producer, part_to_date, read_sensors, shown,
+    site_ledger,
 };
 
 /// A gateway over a period.
@@ -195,30 +196,26 @@ impl GatewayContext {
         self.location.as_ref().and_then(|location| location.position.as_ref())
     }
 
-    /// The peak power that its yield is measured by: the rated power of its
-    /// inverters where all have one, else what is installed at its location
-    /// where no other gateway produces there.
     fn kwp(&self, inputs: &[SensorInput], period: TimeWindow, now: Timestamp) -> Option<f64> {
-        let inverters = inputs.iter().filter(|input| input.role == SensorRole::Inverter);
-        let rated: Option<Vec<f64>> = inverters.map(|input| input.rated_w).collect();
-        let rated_kw = rated.map_or(0.0, |rated| rated.iter().sum::<f64>() / 1000.0);
-        if rated_kw > 0.0 {
-            return Some(rated_kw);
-        }
-        let whole = self.location.as_ref().filter(|_| self.is_whole(&[]));
-        whole.and_then(|location| installed_kwp(location, &self.arrays, period, now))
+        let alone_at = self.location.as_ref().filter(|_| self.is_whole(&[]));
+        gateway_kwp(inputs, alone_at, &self.arrays, period, now)
     }
 }
 
 /// The other gateways at a location that have sensors that produce.
 async fn other_producers(store: &ProviderStore, location: LocationId, gateway: &GatewayId) -> Result<Vec<GatewayId>, StoreError> {
+    let mut producers = producers(store, location).await?;
+    producers.retain(|producer| producer != gateway);
+    Ok(producers)
+}
+
+/// The gateways at a location that have sensors that produce.
+pub(crate) async fn producers(store: &ProviderStore, location: LocationId) -> Result<Vec<GatewayId>, StoreError> {
     let mut producers = Vec::new();
-    for other in store.gateway_list().await? {
-        if other.location == Some(location) && other.id != *gateway {
-            let sensors = store.sensor_list(&other.id).await?;
-            if sensors.iter().any(|sensor| matches!(sensor.role, SensorRole::Inverter | SensorRole::Production)) {
-                producers.push(other.id);
-            }
+    for gateway in store.gateway_list().await?.into_iter().filter(|gateway| gateway.location == Some(location)) {
+        let sensors = store.sensor_list(&gateway.id).await?;
+        if sensors.iter().any(|sensor| is_producer(sensor.role)) {
+            producers.push(gateway.id);
         }
     }
     Ok(producers)

@@ -1,6 +1,8 @@
-//! What is installed at a location over a period.
+//! What is installed at a location over a period, and behind a gateway.
 
-use heliograph_domain::{InstalledArray, Location, TimeWindow, Timestamp};
+use heliograph_domain::{InstalledArray, Location, SensorRole, TimeWindow, Timestamp};
+
+use crate::flow::SensorInput;
 
 /// The peak power that a location's yield over a period is measured by, kW: the
 /// sum of its arrays, each for as long as it stood there, over the time until
@@ -16,6 +18,26 @@ pub(crate) fn installed_kwp(location: &Location, arrays: &[InstalledArray], peri
     let kw_ms: f64 = standing.iter().map(|(window, kwp)| kwp * millis(window) as f64).sum();
     let together = union_ms(standing.into_iter().map(|(window, _)| window).collect());
     (together > 0).then(|| kw_ms / together as f64)
+}
+
+/// The peak power that a gateway's yield is measured by, kW: the rated power of its
+/// inverters where all have one, else what is installed at the location where it alone
+/// produces.
+pub(crate) fn gateway_kwp(
+    sensors: &[SensorInput],
+    alone_at: Option<&Location>,
+    arrays: &[InstalledArray],
+    period: TimeWindow,
+    now: Timestamp,
+) -> Option<f64> {
+    rated_kw(sensors).or_else(|| installed_kwp(alone_at?, arrays, period, now))
+}
+
+/// The rated power of all inverters, kW, where all have one.
+pub(crate) fn rated_kw(sensors: &[SensorInput]) -> Option<f64> {
+    let inverters = sensors.iter().filter(|sensor| sensor.role == SensorRole::Inverter);
+    let rated: Option<Vec<f64>> = inverters.map(|sensor| sensor.rated_w).collect();
+    rated.map(|rated| rated.iter().sum::<f64>() / 1000.0).filter(|kw| *kw > 0.0)
 }
 
 fn millis(window: &TimeWindow) -> i64 {

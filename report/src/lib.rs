@@ -34,7 +34,7 @@ pub mod sun;
 pub use customer::{CustomerSummary, customer_summary};
 pub use energy::{BucketFigures, BucketState, Completeness, Energy, EnergySource, Figures, Peak};
 pub use error::ReportError;
-pub use fleet::{FleetOverview, FleetTotals, GatewayLine, LocationLine, fleet_overview};
+pub use fleet::{FleetFigures, FleetOverview, FleetTotals, GatewayLine, HeldBack, LocationLine, Need, fleet_overview};
 pub use flow::Direction;
 pub use gateway::{GatewayReport, gateway_report};
 pub use live::GatewayLive;

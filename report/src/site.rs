@@ -1,11 +1,13 @@
 //! What reports on a gateway, a location or a customer have in common: reading
 //! sensors from the store and making figures of a ledger.
 
+use std::collections::HashMap;
+
 use heliograph_domain::{
     Bucket, Currency, GatewayId, GatewayState, Location, LocationId, Period, Position, ProviderSettings, Quantity, Reachability,
     Sample, SensorId, SensorRole, Step, TimeWindow, Timestamp, Unit, Zone,
 };
-use heliograph_store::{GatewayRecord, ProviderStore, SeriesRecord, StoreError};
+use heliograph_store::{GatewayRecord, ProviderStore, SeriesRecord, SeriesRollups, StoreError};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
 
@@ -110,13 +112,10 @@ pub(crate) async fn read_sensors(
     period: TimeWindow,
     visible: TimeWindow,
 ) -> Result<Vec<SensorInput>, StoreError> {
-    if visible == TimeWindow::ALWAYS {
-        let rollups = store.rollup_list_of(gateway, period, matters).await?;
-        let is_complete = rollups.iter().all(|rollups| matters(rollups.role, &rollups.series));
-        let sensors = SensorInput::group(gateway, visible, rollups);
-        if is_complete || sensors.iter().all(SensorInput::is_told) {
-            return Ok(sensors);
-        }
+    if visible == TimeWindow::ALWAYS
+        && let Some(sensors) = enough(gateway, store.rollup_list_of(gateway, period, matters).await?)
+    {
+        return Ok(sensors);
     }
     let mut sensors = SensorInput::group(gateway, visible, store.rollup_list(gateway, period, visible).await?);
     // Who sees a part of time sees no sensor that was there in another part.
@@ -130,6 +129,44 @@ impl LatestValue {
         let sample = record.latest.filter(|sample| visible.contains(sample.at))?;
         Some(Self { metric: record.metric.to_string(), unit: record.unit.clone(), quantity: record.quantity, sample })
     }
+}
+
+/// The same of several gateways, each over a period of its own, for whoever sees
+/// everything.
+pub(crate) async fn read_sensors_of_many(
+    store: &ProviderStore,
+    asked: Vec<(GatewayId, TimeWindow)>,
+) -> Result<HashMap<GatewayId, Vec<SensorInput>>, StoreError> {
+    let mut read = HashMap::new();
+    let periods: HashMap<GatewayId, TimeWindow> = asked.iter().cloned().collect();
+    let mut untold = Vec::new();
+    for (gateway, rollups) in store.rollup_list_of_many(asked, matters).await? {
+        match (enough(&gateway, rollups), periods.get(&gateway)) {
+            (Some(sensors), _) => drop(read.insert(gateway, sensors)),
+            (None, Some(period)) => untold.push((gateway, *period)),
+            (None, None) => {}
+        }
+    }
+    if !untold.is_empty() {
+        for (gateway, rollups) in store.rollup_list_of_many(untold, |_, _| true).await? {
+            let sensors = SensorInput::group(&gateway, TimeWindow::ALWAYS, rollups);
+            read.insert(gateway, sensors);
+        }
+    }
+    Ok(read)
+}
+
+/// The sensors of a gateway of which the series that energies are made of were read,
+/// where these tell enough.
+fn enough(gateway: &GatewayId, rollups: Vec<SeriesRollups>) -> Option<Vec<SensorInput>> {
+    let is_complete = rollups.iter().all(|rollups| matters(rollups.role, &rollups.series));
+    let sensors = SensorInput::group(gateway, TimeWindow::ALWAYS, rollups);
+    (is_complete || sensors.iter().all(SensorInput::is_told)).then_some(sensors)
+}
+
+/// Whether a sensor in a role produces.
+pub(crate) const fn is_producer(role: SensorRole) -> bool {
+    matches!(role, SensorRole::Inverter | SensorRole::Production)
 }
 
 impl SensorInput {
@@ -174,8 +211,12 @@ pub(crate) fn site_ledger(
     now: Timestamp,
     whole: bool,
 ) -> Ledger {
-    let light = Light::over(position, period);
-    let frame = Frame { period, now, light: &light, whole };
+    ledger_under(inputs, &Light::over(position, period), period, now, whole)
+}
+
+/// The same where the daylight of the period is known already.
+pub(crate) fn ledger_under(inputs: &[SensorInput], light: &Light, period: TimeWindow, now: Timestamp, whole: bool) -> Ledger {
+    let frame = Frame { period, now, light, whole };
     let books: Vec<SensorBook<'_>> = inputs.iter().map(|input| SensorBook::new(input, frame)).collect();
     Ledger::of_site(&books, frame)
 }

@@ -4,7 +4,11 @@
 //! What is seen is written behind by ingest, a few samples at once; it is learned anew
 //! within minutes, so that archives do not hold it.
 
-use heliograph_domain::{ClockCorrection, ClockCorrections, ClockSample, ClockSamples, GatewayId};
+use std::collections::HashMap;
+
+use heliograph_domain::{
+    ClockCorrection, ClockCorrections, ClockEstimate, ClockSample, ClockSamples, ClockState, GatewayId, Zone,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -26,6 +30,17 @@ pub struct GatewayClock {
     pub corrections: ClockCorrections,
 }
 
+impl GatewayClock {
+    /// By how much it is wrong, where that is known and not corrected; the zone is that
+    /// of the gateway's location.
+    #[must_use]
+    pub fn uncorrected(&self, zone: &Zone) -> Option<ClockEstimate> {
+        let ClockState::Known(estimate) = self.samples.judge(zone) else { return None };
+        let shift = self.corrections.last().map(|last| last.shift).unwrap_or_default();
+        (estimate.correction() != shift).then_some(estimate)
+    }
+}
+
 /// The corrections of a gateway, as they are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Corrected {
@@ -45,6 +60,18 @@ impl ProviderStore {
                 db.read(move |connection| sqlite::device_clock::fetch(connection, &gateway)).await
             }
             Backend::Cassandra(db) => db.gateway_clock(gateway).await,
+        }
+    }
+
+    /// What is known of the clocks of all gateways; those of which nothing is known are
+    /// left out.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn gateway_clock_list(&self) -> Result<HashMap<GatewayId, GatewayClock>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(sqlite::device_clock::list).await,
+            Backend::Cassandra(db) => db.gateway_clock_list().await,
         }
     }
 

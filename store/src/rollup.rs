@@ -125,6 +125,25 @@ impl ProviderStore {
         self.rollups(gateway, period, TimeWindow::ALWAYS, chosen).await
     }
 
+    /// The rollups of several gateways, each over a period of its own, as
+    /// [`Self::rollup_list_of`] gives them of one, read together. They come in the
+    /// order in which they were asked for; a gateway that is not there is left out.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn rollup_list_of_many(
+        &self,
+        asked: Vec<(GatewayId, TimeWindow)>,
+        chosen: SeriesChoice,
+    ) -> Result<Vec<(GatewayId, Vec<SeriesRollups>)>, StoreError> {
+        let db = match &self.backend {
+            Backend::Sqlite(db) => db,
+            Backend::Cassandra(db) => return Box::pin(cassandra::rollup::list_many(db, asked, chosen, self.clock.now())).await,
+        };
+        settle_gateways(db, &asked).await?;
+        db.read(move |connection| sqlite::rollup::list_many(connection, &asked, chosen)).await
+    }
+
     async fn rollups(
         &self,
         gateway: &GatewayId,
@@ -178,6 +197,16 @@ async fn settle_gateway(db: &sqlite::Database, gateway: &GatewayId) -> Result<()
     let asked = gateway.clone();
     if db.read(move |connection| sqlite::rollup::is_dirty(connection, &asked)).await? {
         while settle(db, Some(gateway.clone())).await? > 0 {}
+    }
+    Ok(())
+}
+
+/// Settles the marks of several gateways, those of many in one transaction.
+async fn settle_gateways(db: &sqlite::Database, asked: &[(GatewayId, TimeWindow)]) -> Result<(), StoreError> {
+    let gateways: Vec<GatewayId> = asked.iter().map(|(gateway, _)| gateway.clone()).collect();
+    let mut dirty = db.read(move |connection| sqlite::rollup::dirty_of(connection, &gateways)).await?;
+    while !dirty.is_empty() {
+        dirty = db.write(move |batch| sqlite::rollup::settle_some(batch, dirty)).await?;
     }
     Ok(())
 }

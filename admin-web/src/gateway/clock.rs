@@ -51,10 +51,11 @@ impl ClockFields {
         };
         let ClockState::Known(estimate) = state else { return fields };
         let right = estimate.correction();
+        let is_right = clock.uncorrected(zone).is_none();
         Self {
             state: format!("{}, by {} times, the last of {}", estimate.size(), estimate.samples, local_text(estimate.at, zone)),
-            mark: if right == shift { "good" } else { "warn" },
-            suggested: if right == shift { String::new() } else { right.to_string() },
+            mark: if is_right { "good" } else { "warn" },
+            suggested: if is_right { String::new() } else { right.to_string() },
             caveats: if estimate.shape == ClockShape::Right { Vec::new() } else { estimate.caveats(zone) },
             ..fields
         }

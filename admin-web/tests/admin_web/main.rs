@@ -4,6 +4,7 @@
 
 mod access;
 mod clocks;
+mod fleet;
 mod forms;
 mod keys;
 mod letters;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::scene::short;
 
-/// A small curve from zero to the greatest value, without axes, for a table.
+/// A small curve from zero to the greatest value, without axes, for a table of a page.
 /// `None` leaves a gap. It says nothing to those who do not see it
 /// (`aria-hidden`): the figures stand beside it.
 #[must_use]
@@ -17,7 +17,7 @@ pub fn sparkline(values: &[Option<f64>]) -> String {
     let scale = if max > 0.0 { (HEIGHT - 2.0 * MARGIN) / max } else { 0.0 };
     let point = |index: usize, value: f64| (MARGIN + index as f64 * step, HEIGHT - MARGIN - value.clamp(0.0, f64::MAX) * scale);
     let mut svg = format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" class="chart-spark" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" aria-hidden="true" focusable="false">"#
+        r#"<svg class="chart-spark" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" aria-hidden="true">"#
     );
     for run in runs(values) {
         let points: Vec<(f64, f64)> = run.iter().map(|(index, value)| point(*index, *value)).collect();

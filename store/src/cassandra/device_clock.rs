@@ -1,6 +1,8 @@
 //! What was seen of gateways' clocks: a text each in the table `control`, since the
 //! catalog is no place for what changes every few minutes.
 
+use std::collections::HashMap;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use heliograph_domain::{ClockSample, ClockSamples, GatewayId};
 
@@ -16,6 +18,10 @@ fn name(gateway: &GatewayId) -> String {
     format!("{CLOCK_SAMPLES}:{gateway}")
 }
 
+fn read_samples(name: &str, text: &str) -> Result<ClockSamples, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Damaged(format!("{name}: {error}")))
+}
+
 impl Database {
     pub(crate) async fn gateway_clock(&self, gateway: &GatewayId) -> Result<GatewayClock, StoreError> {
         let catalog = self.catalog().await?;
@@ -24,11 +30,26 @@ impl Database {
         Ok(GatewayClock { samples: self.clock_samples(gateway).await?, corrections })
     }
 
+    /// Of all gateways of which something is known.
+    pub(crate) async fn gateway_clock_list(&self) -> Result<HashMap<GatewayId, GatewayClock>, StoreError> {
+        let mut clocks: HashMap<GatewayId, GatewayClock> = HashMap::new();
+        let rows: Vec<(String, Option<String>)> = self.all("SELECT name, holder FROM @.control", ()).await?;
+        for (name, text) in rows {
+            let id = name.strip_prefix(CLOCK_SAMPLES).and_then(|rest| rest.strip_prefix(':'));
+            let (Some(id), Some(text)) = (id, text) else { continue };
+            clocks.entry(GatewayId::parse(id)?).or_default().samples = read_samples(&name, &text)?;
+        }
+        for (gateway, corrections) in self.catalog().await?.clock_corrections()? {
+            clocks.entry(gateway).or_default().corrections = corrections;
+        }
+        Ok(clocks)
+    }
+
     async fn clock_samples(&self, gateway: &GatewayId) -> Result<ClockSamples, StoreError> {
         let cql = "SELECT holder FROM @.control WHERE name = ?";
         let row: Option<(Option<String>,)> = self.row(cql, (name(gateway),)).await?;
         let Some(text) = row.and_then(|(text,)| text) else { return Ok(ClockSamples::default()) };
-        serde_json::from_str(&text).map_err(|error| StoreError::Damaged(format!("{}: {error}", name(gateway))))
+        read_samples(&name(gateway), &text)
     }
 
     /// Where two processes write of a gateway at the same moment, the samples of one of

@@ -34,6 +34,8 @@ const NEAR_MS: i64 = 8 * DAY_MS;
 const GATEWAYS_AT_ONCE: usize = 200;
 /// Rollups in one batch; one is 200 bytes or so.
 const BATCH: usize = 100;
+/// Gateways read at once.
+const GATEWAYS_READ_AT_ONCE: usize = 16;
 /// Days read at once.
 const DAYS_AT_ONCE: usize = 8;
 
@@ -336,6 +338,25 @@ pub(crate) async fn list(
         _ => None,
     };
     Ok(view::assemble(&known.sensors, known.series, stored, edges, shared, visible))
+}
+
+/// The rollups of several gateways, each over a period of its own, as they look to
+/// somebody who sees everything.
+pub(crate) async fn list_many(
+    db: &Database,
+    asked: Vec<(GatewayId, TimeWindow)>,
+    chosen: SeriesChoice,
+    now: Timestamp,
+) -> Result<Vec<(GatewayId, Vec<SeriesRollups>)>, StoreError> {
+    let one = |(gateway, period): (GatewayId, TimeWindow)| async move {
+        match Box::pin(list(db, &gateway, (period, TimeWindow::ALWAYS), chosen, now)).await {
+            Ok(rollups) => Ok(Some((gateway, rollups))),
+            Err(StoreError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let found: Vec<Option<_>> = stream::iter(asked).map(one).buffered(GATEWAYS_READ_AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 async fn edges(

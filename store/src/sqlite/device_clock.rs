@@ -14,6 +14,18 @@ pub(crate) fn fetch(connection: &Connection, gateway: &GatewayId) -> Result<Gate
     Ok(GatewayClock { samples: samples(connection, gateway)?, corrections: corrections_of(connection, gateway)? })
 }
 
+/// Of all gateways of which something is known.
+pub(crate) fn list(connection: &Connection) -> Result<HashMap<GatewayId, GatewayClock>, StoreError> {
+    let mut clocks: HashMap<GatewayId, GatewayClock> = HashMap::new();
+    for (id, samples) in record::pairs(connection, CLOCK_SAMPLES)? {
+        clocks.entry(GatewayId::parse(&id)?).or_default().samples = samples;
+    }
+    for (gateway, corrections) in corrections(connection)? {
+        clocks.entry(gateway).or_default().corrections = corrections;
+    }
+    Ok(clocks)
+}
+
 fn samples(connection: &Connection, gateway: &GatewayId) -> Result<ClockSamples, StoreError> {
     Ok(record::find(connection, CLOCK_SAMPLES, gateway.as_str())?.unwrap_or_default())
 }

@@ -26,6 +26,17 @@ pub(crate) fn list<T: DeserializeOwned>(connection: &Connection, kind: &str) -> 
     Ok(records)
 }
 
+/// All rows of a kind with their ids.
+pub(crate) fn pairs<T: DeserializeOwned>(connection: &Connection, kind: &str) -> Result<Vec<(String, T)>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT id, body FROM record WHERE kind = ?1 ORDER BY id")?;
+    let mut rows = query.query([kind])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        records.push((row.get(0)?, read(kind, row.get_ref(1)?.as_str().map_err(super::damaged)?)?));
+    }
+    Ok(records)
+}
+
 /// One row of a kind.
 pub(crate) fn find<T: DeserializeOwned>(connection: &Connection, kind: &str, id: &str) -> Result<Option<T>, StoreError> {
     let mut query = connection.prepare_cached("SELECT body FROM record WHERE kind = ?1 AND id = ?2")?;

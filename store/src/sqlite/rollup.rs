@@ -25,6 +25,36 @@ pub(crate) fn is_dirty(connection: &Connection, id: &GatewayId) -> Result<bool, 
     Ok(connection.prepare_cached("SELECT 1 FROM dirty WHERE gateway = ?1")?.exists([number])?)
 }
 
+/// Those of some gateways that have marks, by their numbers.
+pub(crate) fn dirty_of(connection: &Connection, gateways: &[GatewayId]) -> Result<Vec<i64>, StoreError> {
+    let mut marked = connection.prepare_cached("SELECT 1 FROM dirty WHERE gateway = ?1")?;
+    let mut dirty = Vec::new();
+    for id in gateways {
+        let Some(number) = gateway::find_number(connection, id)? else { continue };
+        if marked.exists([number])? {
+            dirty.push(number);
+        }
+    }
+    Ok(dirty)
+}
+
+/// Settles marks of some gateways, as many as one transaction may; answers which of
+/// them may have some left.
+pub(crate) fn settle_some(batch: &mut Batch<'_>, mut numbers: Vec<i64>) -> Result<Vec<i64>, StoreError> {
+    let mut work = WORK_AT_ONCE;
+    while let Some(number) = numbers.pop() {
+        let (settled, cost) = settle_gateway(batch, number, work)?;
+        if settled > 0 {
+            numbers.push(number);
+        }
+        work = work.saturating_sub(cost);
+        if work == 0 {
+            break;
+        }
+    }
+    Ok(numbers)
+}
+
 /// Settles marks of one gateway, or of whichever have some, in no fixed order so
 /// that none waits for all others. Runs inside the writer's transaction, so that
 /// no reading can change between being rolled up and its mark being cleared.
@@ -245,7 +275,7 @@ pub(crate) fn list(
 ) -> Result<Vec<SeriesRollups>, StoreError> {
     let _one_moment = connection.unchecked_transaction()?;
     let number = gateway::number(connection, id)?;
-    let (sensors, series) = (sensor::list(connection, id)?, sensor::series(connection, number)?);
+    let (sensors, series) = (sensor::without_series(connection, number)?, sensor::series(connection, number)?);
     let shared = period.intersect(&visible);
     let stored = match shared {
         Some(shared) => all_windows(connection, number, &view::chosen(&sensors, &series, chosen), shared)?,
@@ -256,6 +286,24 @@ pub(crate) fn list(
         _ => None,
     };
     Ok(view::assemble(&sensors, series, stored, edges, shared, visible))
+}
+
+/// The rollups of several gateways, each over a period of its own, as they look to
+/// somebody who sees everything.
+pub(crate) fn list_many(
+    connection: &Connection,
+    asked: &[(GatewayId, TimeWindow)],
+    chosen: SeriesChoice,
+) -> Result<Vec<(GatewayId, Vec<SeriesRollups>)>, StoreError> {
+    let mut found = Vec::with_capacity(asked.len());
+    for (id, period) in asked {
+        match list(connection, id, (*period, TimeWindow::ALWAYS), chosen) {
+            Ok(rollups) => found.push((id.clone(), rollups)),
+            Err(StoreError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 fn all_windows(

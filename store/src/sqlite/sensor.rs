@@ -14,6 +14,17 @@ use crate::sensor::{SensorRecord, SensorUpdate, SeriesRecord};
 
 pub(crate) fn list(connection: &Connection, id: &GatewayId) -> Result<Vec<SensorRecord>, StoreError> {
     let number = gateway::number(connection, id)?;
+    let mut sensors = without_series(connection, number)?;
+    for stored in series(connection, number)? {
+        if let Some(sensor) = sensors.iter_mut().find(|sensor| sensor.id == stored.sensor) {
+            sensor.series.push(stored.record);
+        }
+    }
+    Ok(sensors)
+}
+
+/// The sensors of a gateway by id, as if they had no series.
+pub(super) fn without_series(connection: &Connection, number: i64) -> Result<Vec<SensorRecord>, StoreError> {
     let mut query = connection.prepare_cached("SELECT id, label, role, rated_w FROM sensor WHERE gateway = ?1 ORDER BY id")?;
     let mut rows = query.query([number])?;
     let mut sensors = Vec::new();
@@ -25,11 +36,6 @@ pub(crate) fn list(connection: &Connection, id: &GatewayId) -> Result<Vec<Sensor
             rated_w: row.get(3)?,
             series: Vec::new(),
         });
-    }
-    for stored in series(connection, number)? {
-        if let Some(sensor) = sensors.iter_mut().find(|sensor| sensor.id == stored.sensor) {
-            sensor.series.push(stored.record);
-        }
     }
     Ok(sensors)
 }

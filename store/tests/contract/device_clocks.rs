@@ -49,6 +49,32 @@ async fn samples_of_several_processes_come_together_and_the_latest_stay() {
 }
 
 #[tokio::test]
+async fn the_clocks_of_all_gateways_are_as_each_alone() {
+    on_every_backend(|store| async move {
+        let site = location(1, "UTC");
+        store.location_save(site.clone()).await.unwrap();
+        for (number, id) in (1..).zip(["gw-1", "gw-2", "gw-3", "gw-4"]) {
+            commission(&store, id, &site, number).await;
+        }
+        assert!(store.gateway_clock_list().await.unwrap().is_empty());
+        let hour_ahead: Vec<_> = (0..10).map(|at| sample(at, -3_600_000)).collect();
+        let seen = |id: &str| (gateway(id), hour_ahead.clone());
+        store.gateway_clock_seen(vec![seen("gw-1"), seen("gw-2")]).await.unwrap();
+        for id in ["gw-2", "gw-3"] {
+            store.gateway_clock_correct(&gateway(id), correction(10, "-1h")).await.unwrap();
+        }
+        let all = store.gateway_clock_list().await.unwrap();
+        assert_eq!(all.len(), 3, "of gw-4 nothing is known");
+        for (id, clock) in &all {
+            assert_eq!(*clock, store.gateway_clock(id).await.unwrap(), "{id}");
+        }
+        let wrong = |id: &str| all[&gateway(id)].uncorrected(&site.zone).map(|estimate| estimate.ahead_ms);
+        assert_eq!([wrong("gw-1"), wrong("gw-2"), wrong("gw-3")], [Some(3_600_000), None, None]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_check_reads_what_is_kept_of_clocks() {
     let store = Backend::Sqlite.fresh();
     a_gateway(&store).await;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heliograph_domain::{GatewayId, Kind, MetricName, SensorId, TimeWindow, Timestamp, Unit};
-use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesRollups, SeriesSeen, Value, WindowRollup};
+use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesChoice, SeriesRollups, SeriesSeen, Value, WindowRollup};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -283,6 +283,63 @@ async fn only_chosen_series_have_windows_and_those_all_of_them() {
         assert_eq!(expected.iter().map(|series| series.windows.len()).sum::<usize>(), 16);
         assert_eq!(some.await.unwrap(), expected);
     }
+}
+
+#[tokio::test]
+async fn gateways_read_together_are_as_each_alone() {
+    for backend in ALL {
+        let store = backend.fresh();
+        let chosen: SeriesChoice = |_, series| matches!(series.kind, Kind::Gauge | Kind::Counter);
+        let mut asked = Vec::new();
+        for number in 0..12_i64 {
+            let gateway = next_gateway();
+            // Some of them are settled already, the others have marks.
+            let values = |from: i64| -> Vec<Arrival> {
+                (0..Kind::ALL.len())
+                    .flat_map(|series| (from..from + 20).map(move |step| (series, step * 7, (step * number) as f64)))
+                    .collect()
+            };
+            store.document_write(write(&gateway, &values(0))).await.unwrap();
+            if number % 3 == 0 {
+                while store.rollup_settle().await.unwrap() > 0 {}
+            }
+            store.document_write(write(&gateway, &values(10))).await.unwrap();
+            // Each has a period of its own.
+            asked.push((gateway, TimeWindow::between(minute(number * 10), minute(210 - number))));
+        }
+        let nobody = (gateway("gw-nobody"), TimeWindow::ALWAYS);
+        let with_nobody = [&asked[..5], &[nobody], &asked[5..]].concat();
+        let together = store.rollup_list_of_many(with_nobody, chosen).await.unwrap();
+        let mut alone = Vec::new();
+        for (gateway, period) in asked {
+            let rollups = store.rollup_list_of(&gateway, period, chosen).await.unwrap();
+            alone.push((gateway, rollups));
+        }
+        assert!(alone.iter().all(|(_, rollups)| rollups.iter().any(|series| series.windows.len() > 3)), "{backend:?}");
+        assert_eq!(together, alone, "{backend:?}");
+        assert_eq!(store.rollup_list_of_many(Vec::new(), chosen).await.unwrap(), []);
+    }
+}
+
+#[test]
+fn many_marks_of_many_gateways_are_settled_before_they_are_read() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        // More windows than one transaction settles.
+        let store = Backend::Sqlite.fresh();
+        let gateways: Vec<GatewayId> = (0..5).map(|_| next_gateway()).collect();
+        for gateway in &gateways {
+            let values: Vec<Arrival> = (0..700).map(|quarter| (0, quarter * 15, 1.0)).collect();
+            store.document_write(write(gateway, &values)).await.unwrap();
+        }
+        let asked = gateways.iter().map(|gateway| (gateway.clone(), TimeWindow::ALWAYS)).collect();
+        let read = store.rollup_list_of_many(asked, |_, _| true).await.unwrap();
+        for (gateway, rollups) in read {
+            let windows: usize = rollups.iter().map(|series| series.windows.len()).sum();
+            assert_eq!(windows, 700, "{gateway}");
+        }
+        assert_eq!(store.rollup_settle().await.unwrap(), 0, "nothing is left to settle");
+    });
 }
 
 #[test]
