@@ -32,13 +32,13 @@
   let source;
   const open = () => {
     source = new EventSource(badge.dataset.stream);
-    source.onopen = () => say("Live", "good");
+    source.onopen = () => say("Updates live", "plain");
     source.onmessage = (event) => {
       for (const [key, value] of Object.entries(JSON.parse(event.data))) put(key, value);
     };
     // The browser tries again by itself, unless it was told that there is nothing.
     source.onerror = () =>
-      source.readyState === EventSource.CLOSED ? say("No longer live: reload", "warn") : say("Reconnecting…", "plain");
+      source.readyState === EventSource.CLOSED ? say("No longer live: reload", "warn") : say("Reconnecting…", "warn");
   };
 
   // A page that nobody looks at keeps no connection.

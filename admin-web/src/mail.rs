@@ -51,8 +51,7 @@ impl MailRow {
             id: row.id.to_string(),
             subject: row.subject,
             recipient: row.key.recipient.to_string(),
-            // Behind the last slash stands whose it is, which the subject and address say.
-            report: report_of(&row.key).to_owned(),
+            report: row.key.report_name().to_owned(),
             period: row.key.period,
             state,
             class: tone.class(),
@@ -64,11 +63,6 @@ impl MailRow {
             message_id: row.message_id,
         }
     }
-}
-
-fn report_of(key: &OutboxKey) -> &str {
-    let report = key.report.rsplit_once('/').map_or(key.report.as_str(), |(report, _)| report);
-    report.rsplit_once('/').map_or(report, |(_, kind)| kind)
 }
 
 /// Who is invited, and who has lost a password, is for those to know who see people.

@@ -153,7 +153,7 @@ impl Words {
             LetterKind::Invitation => (
                 format!("{provider}: your access to the panel"),
                 "Invitation",
-                format!("you can sign in to the panel of {provider} with this address. The link lets you choose your password."),
+                format!("You can sign in to the panel of {provider} with this address. The link lets you choose your password."),
                 format!(
                     "{once} A password that you have goes on working until then. If you do not know what this is about, you need not do anything."
                 ),
@@ -161,25 +161,25 @@ impl Words {
             LetterKind::PasswordReset => (
                 format!("{provider}: a link for a new password"),
                 "New password",
-                format!("somebody, we hope it was you, asked for a new password to the panel of {provider}."),
+                format!("Somebody, we hope it was you, asked for a new password to the panel of {provider}."),
                 format!("{once} If it was not you, you need not do anything: your password stays as it is."),
             ),
             LetterKind::PasswordChanged => (
                 format!("{provider}: your password was changed"),
                 "Your account",
-                format!("the password with which you sign in to the panel of {provider} was changed on {happened}."),
+                format!("The password with which you sign in to the panel of {provider} was changed on {happened}."),
                 alarm(forgot, contact),
             ),
             LetterKind::SecondStepOn => (
                 format!("{provider}: a second step was set up"),
                 "Your account",
-                format!("since {happened} a code of an app is asked for when you sign in to the panel of {provider}."),
+                format!("Since {happened} a code of an app is asked for when you sign in to the panel of {provider}."),
                 alarm(forgot, contact),
             ),
             LetterKind::SecondStepOff => (
                 format!("{provider}: the second step was taken away"),
                 "Your account",
-                format!("since {happened} your password alone signs you in to the panel of {provider}."),
+                format!("Since {happened} your password alone signs you in to the panel of {provider}."),
                 alarm(forgot, contact),
             ),
         };

@@ -27,6 +27,14 @@ impl OutboxKey {
         Self { report: format!("{report}/{customer}"), period, recipient }
     }
 
+    /// What people call the mail: `daily`, `invitation`. Behind the last slash stands whose
+    /// it is.
+    #[must_use]
+    pub fn report_name(&self) -> &str {
+        let report = self.report.rsplit_once('/').map_or(self.report.as_str(), |(report, _)| report);
+        report.rsplit_once('/').map_or(report, |(_, name)| name)
+    }
+
     /// Whether the mail is a report about a customer.
     #[must_use]
     pub fn is_about(&self, customer: CustomerId) -> bool {

@@ -72,9 +72,8 @@ fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
 fn file_name(mail: &OutboxMail) -> String {
     let key = &mail.row.key;
     let id = mail.row.id.as_uuid().simple().to_string();
-    let report = key.report.split('/').next().unwrap_or_default();
     let short = id.get(id.len() - 8..).unwrap_or(&id);
-    format!("{}-{}-{}-{short}", harmless(&key.period), harmless(report), harmless(key.recipient.as_str()))
+    format!("{}-{}-{}-{short}", harmless(&key.period), harmless(key.report_name()), harmless(key.recipient.as_str()))
 }
 
 /// Keeps letters, digits and a few marks; a name never holds a separator, never
