@@ -154,6 +154,7 @@ async fn start(tenant: Tenant, folder: &Path, tasks: &TaskTracker, shutdown: &Ca
         transport: TransportSettings::Folder(mails(folder, sockets.plan)),
         hour: MailSettings::DEFAULT_HOUR,
         public_url: Some(panel_url),
+        links: true,
     };
     let (mail_clock, mail_shutdown) = (clock.clone(), shutdown.clone());
     tasks.spawn(async move {

@@ -66,7 +66,8 @@ fn mail_settings(settings: &mut Settings) -> Option<MailSettings> {
             return None;
         }
     };
-    Some(MailSettings { from, transport, hour, public_url: settings.optional("admin.public_url") })
+    let links = settings.required("admin.links_by_mail", true);
+    Some(MailSettings { from, transport, hour, public_url: settings.optional("admin.public_url"), links })
 }
 
 fn transport(settings: &mut Settings) -> Option<TransportSettings> {

@@ -13,13 +13,14 @@
 
   const say = (word, tone) => {
     badge.hidden = false;
-    badge.textContent = word;
+    if (badge.textContent !== word) badge.textContent = word;
     badge.className = `pill ${tone}`;
   };
 
+  // Whether the page has a place for it, or there is nothing to show.
   const put = (key, value) => {
+    const [text, tone] = Array.isArray(value) ? value : [value];
     for (const place of places.get(key) ?? []) {
-      const [text, tone] = Array.isArray(value) ? value : [value];
       if (tone) place.className = `pill ${tone}`;
       if (place.textContent === text) continue;
       place.textContent = text;
@@ -27,24 +28,31 @@
       void place.offsetWidth;
       place.classList.add("fresh");
     }
+    return places.has(key) || text === "" || text === "–";
   };
 
-  let source;
+  let source, later, isWhole;
+  const close = () => {
+    clearTimeout(later);
+    source?.close();
+  };
   const open = () => {
+    close();
+    isWhole = true;
     source = new EventSource(badge.dataset.stream);
-    source.onopen = () => say("Updates live", "plain");
     source.onmessage = (event) => {
-      for (const [key, value] of Object.entries(JSON.parse(event.data))) put(key, value);
+      for (const [key, value] of Object.entries(JSON.parse(event.data))) isWhole = put(key, value) && isWhole;
+      if (isWhole) say("Updates live", "plain");
+      else say("New values: reload the page", "good");
     };
-    // The browser tries again by itself, unless it was told that there is nothing.
-    source.onerror = () =>
-      source.readyState === EventSource.CLOSED ? say("No longer live: reload", "warn") : say("Reconnecting…", "warn");
+    source.onerror = () => {
+      say("Reconnecting…", "warn");
+      // Whatever is no stream ends the browser's own attempts: an upgrade, a full house.
+      if (source.readyState === EventSource.CLOSED) later = setTimeout(open, 30000 + Math.random() * 30000);
+    };
   };
 
   // A page that nobody looks at keeps no connection.
-  document.addEventListener("visibilitychange", () => {
-    source?.close();
-    if (!document.hidden) open();
-  });
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   if (!document.hidden) open();
 })();

@@ -16,7 +16,7 @@ pub(crate) fn can_send_links(panel: &Panel) -> bool {
 /// the same was asked for a moment ago.
 pub(crate) async fn order(panel: &Panel, store: &ProviderStore, user: &UserRecord, kind: LetterKind) -> Result<bool, StoreError> {
     let now = panel.now();
-    let letter = Letter::to(user, kind, panel.settings().public_url.clone());
+    let letter = Letter::to(user, kind, panel.settings().public_url.clone().filter(|_| can_send_links(panel)));
     store.letter_order(OutboxId::new(token::fresh_uuid(now)), user, &letter, now).await
 }
 

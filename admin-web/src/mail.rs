@@ -81,8 +81,10 @@ struct MailsPage {
 /// `GET /mails`
 pub(crate) async fn list(State(panel): State<Panel>, Reader(actor): Reader) -> Result<Response, Refusal> {
     let shell = Shell::of(&panel, &actor, Section::Mails).await?;
-    let mut rows = panel.store().outbox_list(SHOWN).await?;
+    // Of a few more, for those who are not shown all of them.
+    let mut rows = panel.store().outbox_list(4 * SHOWN).await?;
     rows.retain(|row| may_see(&actor, &row.key));
+    rows.truncate(SHOWN);
     let rows = rows.into_iter().map(|row| MailRow::of(row, &shell)).collect();
     Ok(MailsPage { shell, rows, shown: SHOWN }.into_response())
 }

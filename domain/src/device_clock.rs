@@ -137,6 +137,12 @@ impl ClockEstimate {
         Self { ahead_ms, within_ms: most - least, samples: group.len(), at, shape }
     }
 
+    /// Whether a shift sets its times right, but for a delay that any push may have.
+    #[must_use]
+    pub fn is_right_with(&self, shift: ClockShift) -> bool {
+        ClockShape::Right.fits(self.ahead_ms.saturating_add(shift.as_millis()))
+    }
+
     /// What would set its times right: of a shape exactly, else to the second. Nothing
     /// where the clock is right or further off than can be corrected.
     #[must_use]

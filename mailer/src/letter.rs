@@ -32,6 +32,7 @@ pub(crate) async fn write(
     wire_address(&mail.row.key.recipient)?;
     let (provider, panel) = (run.store.settings_fetch().await?, panel(run, order));
     let link = match (order.kind.link_ms(), panel) {
+        (Some(_), _) if !run.settings.links => return Ok(Err("links are not sent by mail here".to_owned())),
         (Some(_), None) => return Ok(Err("where the panel is was not known".to_owned())),
         (Some(lives_ms), Some(panel)) => Some(make_link(run, &user, panel, now.plus_millis(lives_ms)).await?),
         (None, _) => None,

@@ -20,6 +20,9 @@ pub struct MailSettings {
     pub hour: u8,
     /// Where the panel is, for a link to it.
     pub public_url: Option<String>,
+    /// Whether mails may carry links by which people sign in: not where they go to a
+    /// folder that others read.
+    pub links: bool,
 }
 
 impl MailSettings {

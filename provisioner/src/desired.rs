@@ -245,7 +245,7 @@ fn environment(role: Role, fleet: &Fleet, provider: &Provider) -> BTreeMap<Strin
         env.insert("HELIOGRAPH__ADMIN__BEHIND_PROXY".to_owned(), "true".to_owned());
     }
     // Links that work are not for a folder.
-    if role == Role::Admin && provider.mail.is_none() {
+    if provider.mail.is_none() {
         env.insert("HELIOGRAPH__ADMIN__LINKS_BY_MAIL".to_owned(), "false".to_owned());
     }
     if role == Role::Mailer {

@@ -66,8 +66,12 @@ pub struct GatewayLine {
     /// That beside the median of its location's gateways, 1 where it is as much; of
     /// locations with three such gateways or more.
     pub yield_share: Option<f64>,
+    /// Whether all that produces behind it was known, and may be seen, since local midnight.
+    pub since_midnight: bool,
     /// How much of today was measured.
     pub completeness: Completeness,
+    /// Whether much is missing of one of its sensors ([`Need::Incomplete`]).
+    pub lacks_much: bool,
     /// Mean power of production by hour of today, W, for a sparkline.
     pub today_w: Vec<Option<f64>>,
     /// By how much its clock is wrong and not corrected; to who sees everything.
@@ -180,6 +184,9 @@ impl FleetOverview {
         }
         let median_yield = need::judge(&mut gateways);
         let locations = location_lines(fleet, figures, &gateways);
+        if *figures.scope() != Scope::Everything {
+            gateways.iter_mut().for_each(GatewayLine::keep_from_customers);
+        }
         Self { gateways, locations, totals, at: figures.at(), median_yield, held_back: figures.held_back().cloned() }
     }
 
@@ -209,11 +216,20 @@ impl GatewayLine {
             energy_today_wh,
             yield_today: energy_today_wh.zip(kwp).map(|(wh, kwp)| wh / 1000.0 / kwp),
             yield_share: None,
+            since_midnight: today.is_some_and(|today| today.since_midnight),
             completeness: today.map(|today| today.completeness).unwrap_or_default(),
+            lacks_much: today.is_some_and(|today| today.lacks_much),
             today_w: today.map(|today| today.today_w.clone()).unwrap_or_default(),
             clock: today.and_then(|today| today.clock.clone()),
             need: None,
         })
+    }
+
+    /// Takes away what is the provider's: what its places are called, and that a gateway
+    /// was never heard, for that says only that it was not since the commission began.
+    fn keep_from_customers(&mut self) {
+        self.location = None;
+        self.need = self.need.filter(|need| *need != Need::Never);
     }
 
     /// Whether it is in use.

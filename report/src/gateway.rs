@@ -204,18 +204,21 @@ impl GatewayContext {
 
 /// The other gateways at a location that have sensors that produce.
 async fn other_producers(store: &ProviderStore, location: LocationId, gateway: &GatewayId) -> Result<Vec<GatewayId>, StoreError> {
-    let mut producers = producers(store, location).await?;
-    producers.retain(|producer| producer != gateway);
-    Ok(producers)
+    let all = store.gateway_list().await?;
+    let others = all.iter().filter(|other| other.location == Some(location) && other.id != *gateway);
+    producers(store, others.map(|other| &other.id)).await
 }
 
-/// The gateways at a location that have sensors that produce.
-pub(crate) async fn producers(store: &ProviderStore, location: LocationId) -> Result<Vec<GatewayId>, StoreError> {
+/// Those of some gateways that have sensors that produce.
+pub(crate) async fn producers<'a>(
+    store: &ProviderStore,
+    gateways: impl Iterator<Item = &'a GatewayId>,
+) -> Result<Vec<GatewayId>, StoreError> {
     let mut producers = Vec::new();
-    for gateway in store.gateway_list().await?.into_iter().filter(|gateway| gateway.location == Some(location)) {
-        let sensors = store.sensor_list(&gateway.id).await?;
+    for gateway in gateways {
+        let sensors = store.sensor_list(gateway).await?;
         if sensors.iter().any(|sensor| is_producer(sensor.role)) {
-            producers.push(gateway.id);
+            producers.push(gateway.clone());
         }
     }
     Ok(producers)

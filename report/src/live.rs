@@ -14,7 +14,7 @@ pub struct GatewayLive {
     pub reachability: Reachability,
     /// When it was last heard, if the reader may know.
     pub last_seen: Option<Timestamp>,
-    /// The latest readings of its sensors.
+    /// The latest readings of its sensors, of those that have any.
     pub sensors: Vec<(SensorId, Vec<LatestValue>)>,
 }
 
@@ -24,9 +24,9 @@ impl GatewayLive {
     pub fn of(record: &GatewayRecord, sensors: &[SensorRecord], visible: TimeWindow, now: Timestamp) -> Self {
         let GatewayHead { state, reachability, last_seen } = GatewayHead::of(record, visible, now);
         let latest = |sensor: &SensorRecord| {
-            let values = sensor.series.iter().filter_map(|series| LatestValue::of(series, visible));
-            (sensor.id.clone(), values.collect())
+            let values: Vec<LatestValue> = sensor.series.iter().filter_map(|series| LatestValue::of(series, visible)).collect();
+            (!values.is_empty()).then(|| (sensor.id.clone(), values))
         };
-        Self { state, reachability, last_seen, sensors: sensors.iter().map(latest).collect() }
+        Self { state, reachability, last_seen, sensors: sensors.iter().filter_map(latest).collect() }
     }
 }

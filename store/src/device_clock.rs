@@ -37,7 +37,7 @@ impl GatewayClock {
     pub fn uncorrected(&self, zone: &Zone) -> Option<ClockEstimate> {
         let ClockState::Known(estimate) = self.samples.judge(zone) else { return None };
         let shift = self.corrections.last().map(|last| last.shift).unwrap_or_default();
-        (estimate.correction() != shift).then_some(estimate)
+        (!estimate.is_right_with(shift)).then_some(estimate)
     }
 }
 

@@ -13,10 +13,10 @@ use crate::store::{Backend, ProviderStore};
 use crate::user::UserRecord;
 
 const HOUR_MS: i64 = 60 * 60_000;
-/// Somebody who asks again within the hour gets no second mail: the link of the first
-/// one works that long.
+/// Somebody who asks again within the hour, and has the same password, gets no second
+/// mail: the link of the first one works that long.
 const ASKED_AGAIN_MS: i64 = HOUR_MS;
-/// Such a mail is waited for, so that it is due before any summary.
+/// Such a mail is waited for, so that it is due before any summary, until it was tried.
 const BEFORE_OTHERS_MS: i64 = 24 * HOUR_MS;
 /// What the key of such a mail begins with, also of kinds that this release does not know.
 const MARK: &str = "letter/";
@@ -143,15 +143,19 @@ impl Letter {
         self.password == password_of(user)
     }
 
-    /// What makes it the one mail of its kind: a link that is asked for again and again is
-    /// sent once in an hour, everything else each time.
+    /// What makes it the one mail of its kind: a link to change the same password that is
+    /// asked for again and again is sent once in an hour, everything else each time.
     fn key(&self, user: &UserRecord, now: Timestamp) -> OutboxKey {
-        let at = match self.kind {
-            LetterKind::PasswordReset => Timestamp::clamped(now.as_millis().div_euclid(ASKED_AGAIN_MS) * ASKED_AGAIN_MS),
-            _ => now,
+        let period = match self.kind {
+            LetterKind::PasswordReset => {
+                let hour = Timestamp::clamped(now.as_millis().div_euclid(ASKED_AGAIN_MS) * ASKED_AGAIN_MS);
+                let password: String = self.password.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+                format!("{hour} {password}")
+            }
+            _ => now.to_string(),
         };
         let report = format!("{MARK}{}/{}", self.kind.as_str(), self.user);
-        OutboxKey { report, period: at.to_string(), recipient: user.email.clone() }
+        OutboxKey { report, period, recipient: user.email.clone() }
     }
 
     /// A message (RFC 5322) that says what to do where it is sent as it stands, by a
@@ -239,6 +243,9 @@ mod tests {
         let key = |kind, at| Letter::to(&anna(), kind, None).key(&anna(), minute(at));
         assert_eq!(key(LetterKind::PasswordReset, 1), key(LetterKind::PasswordReset, 59));
         assert_ne!(key(LetterKind::PasswordReset, 1), key(LetterKind::PasswordReset, 61));
+        let other = UserRecord { password_hash: Some("two".to_owned()), ..anna() };
+        let anew = Letter::to(&other, LetterKind::PasswordReset, None).key(&other, minute(2));
+        assert_ne!(key(LetterKind::PasswordReset, 1), anew, "whoever took the password over has not used the hour up");
         for kind in LetterKind::ALL.into_iter().filter(|kind| *kind != LetterKind::PasswordReset) {
             assert_ne!(key(kind, 1), key(kind, 2), "{kind:?}");
         }

@@ -141,6 +141,8 @@ impl ProviderStore {
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::user::delete(batch, user)).await,
             Backend::Cassandra(db) => {
+                // What is broken off is done by removing again; what was put meanwhile goes last.
+                db.outbox_erase(&TheirMails::of_person(user)).await?;
                 db.change(event, move |catalog| catalog.user_delete(user)).await?;
                 db.outbox_erase(&TheirMails::of_person(user)).await.map(drop)
             }

@@ -55,6 +55,7 @@ impl World {
             transport: TransportSettings::Folder(folder.join("mails")),
             hour: MailSettings::DEFAULT_HOUR,
             public_url: None,
+            links: true,
         };
         Self { store, clock, address, mail, shutdown, running }
     }

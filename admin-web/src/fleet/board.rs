@@ -6,6 +6,7 @@
 //! is shown them: what a customer sees is computed for that customer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use heliograph_domain::Timestamp;
 use heliograph_report::{FleetFigures, ReportError, Scope};
@@ -18,7 +19,7 @@ use crate::panel::Panel;
 /// Figures are shown this long before they are computed anew.
 const FRESH_MS: i64 = 10_000;
 /// And this many times as long as computing them took, so that it never takes more than
-/// a part of the processor.
+/// a part of the processor; but no longer than until they are waited for.
 const REST: i64 = 10;
 /// Figures that are older than this are waited for.
 const STALE_MS: i64 = 120_000;
@@ -98,11 +99,12 @@ impl Board {
         under_way
     }
 
-    fn keep(&self, outcome: &Result<Arc<FleetFigures>, ReportError>, now: Timestamp) {
+    fn keep(&self, outcome: &Result<Arc<FleetFigures>, ReportError>, took: Duration) {
         let mut state = self.lock();
         state.under_way = None;
         if let Ok(figures) = outcome {
-            let fresh_ms = now.millis_since(figures.at()).saturating_mul(REST).max(FRESH_MS);
+            let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+            let fresh_ms = took_ms.saturating_mul(REST).clamp(FRESH_MS, STALE_MS);
             state.latest = Some(Computed { figures: Arc::clone(figures), fresh_ms });
         }
     }
@@ -118,9 +120,10 @@ fn age(millis: i64, fresh_ms: i64) -> Option<Age> {
 }
 
 async fn renew(panel: Panel, done: watch::Sender<Outcome>) {
+    let began = Instant::now();
     let computed = FleetFigures::compute(panel.store(), &Scope::everything(), panel.now()).await;
     let outcome = computed.map(Arc::new);
-    panel.board().keep(&outcome, panel.now());
+    panel.board().keep(&outcome, began.elapsed());
     if let Err(watch::error::SendError(Some(Err(error)))) = done.send(Some(outcome)) {
         // Nobody waits for it: whoever asked has been shown the ones before.
         let problem = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);

@@ -150,13 +150,19 @@ fn waiting(overview: &FleetOverview) -> Option<Group> {
 
 fn held(held_back: &HeldBack, now: Timestamp) -> Group {
     let HeldBack { documents, more, newest } = held_back;
+    let path = "/quarantine".to_owned();
+    if *documents == 0 {
+        let text = "is full of documents of gateways that are not known here. See whether some of them are yours.";
+        let (name, text) = ("The quarantine".to_owned(), text.to_owned());
+        return Group { items: vec![Item { class: Tone::Warn.class(), word: "Quarantine", name, path, text }], all: None };
+    }
     let (name, text) = match (documents, more) {
         (1, false) => ("One document".to_owned(), "of a gateway was"),
         (documents, false) => (format!("{documents} documents"), "of gateways were"),
         (documents, true) => (format!("{documents} documents or more"), "of gateways were"),
     };
     let text = format!("{text} refused within a week, the last one {}. See why, and try again.", ago(*newest, now));
-    let item = Item { class: Tone::Warn.class(), word: "Quarantine", name, path: "/quarantine".to_owned(), text };
+    let item = Item { class: Tone::Warn.class(), word: "Quarantine", name, path, text };
     Group { items: vec![item], all: None }
 }
 

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use heliograph_domain::UserId;
 
-/// Streams of one person: some pages on some devices.
-const EACH: usize = 8;
+/// Streams of one person: fewer than the connections of a browser, which needs some for
+/// other pages.
+const EACH: usize = 4;
 
 /// Who looks.
 #[derive(Debug, Clone)]

@@ -62,8 +62,12 @@ impl ClockShape {
         if ahead_ms.abs() <= ZONES_MS {
             shapes.extend([Self::WholeHours(next(HOUR_MS)), Self::HalfHours(next(HOUR_MS / 2))]);
         }
-        let fits = |shape: &Self| shape.ahead_ms().is_some_and(|named| (-AHEAD_MS..=DELAY_MS).contains(&(named - ahead_ms)));
-        shapes.into_iter().find(fits).unwrap_or(Self::Odd)
+        shapes.into_iter().find(|shape| shape.fits(ahead_ms)).unwrap_or(Self::Odd)
+    }
+
+    /// Whether a clock that is so much ahead, at the least, may be of this shape.
+    pub(super) fn fits(self, ahead_ms: i64) -> bool {
+        self.ahead_ms().is_some_and(|named| (-AHEAD_MS..=DELAY_MS).contains(&(named - ahead_ms)))
     }
 
     /// The offset that it is named after, in milliseconds.

@@ -232,6 +232,7 @@ pub fn settings(transport: TransportSettings) -> MailSettings {
         transport,
         hour: MailSettings::DEFAULT_HOUR,
         public_url: Some("https://panel.sunrise.example/".to_owned()),
+        links: true,
     }
 }
 

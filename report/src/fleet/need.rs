@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use heliograph_domain::{LocationId, Reachability};
+use heliograph_domain::{ClockEstimate, ClockShape, LocationId, Reachability};
 
 use super::GatewayLine;
 
@@ -33,10 +33,11 @@ impl Need {
     pub const ENOUGH_YIELD: f64 = 0.5;
     /// So many gateways have a median that says something, all or those of a location.
     pub const NEIGHBOURS: usize = 3;
-    /// Below this part of what was expected much is missing.
-    pub const INCOMPLETE: f64 = 0.9;
-    /// And no less time than this, in milliseconds, of all sensors together.
-    pub const MISSING_MS: u64 = 3_600_000;
+    /// Much is missing where of one sensor no less than this is, in milliseconds: more
+    /// than an inverter may sleep after sunrise and before sunset together.
+    pub const MISSING_MS: u64 = 2 * 3_600_000;
+    /// And no less than one part in so many of what was expected of it.
+    pub const MISSING_PART: u64 = 4;
 }
 
 /// Says of each gateway what it needs; answers the median of what they gave today for
@@ -47,7 +48,7 @@ pub(super) fn judge(lines: &mut [GatewayLine]) -> Option<f64> {
     for line in lines.iter().filter(|line| line.is_commissioned()) {
         let Some(given) = line.yield_today.filter(|given| given.is_finite()) else { continue };
         all.push(given);
-        if let Some(location) = &line.location {
+        if let Some(location) = line.location.as_ref().filter(|_| is_whole(line)) {
             here.entry(location.id).or_default().push(given);
         }
     }
@@ -59,10 +60,15 @@ pub(super) fn judge(lines: &mut [GatewayLine]) -> Option<f64> {
         .collect();
     for line in lines.iter_mut().filter(|line| line.is_commissioned()) {
         let median = line.location.as_ref().and_then(|location| medians.get(&location.id));
-        line.yield_share = line.yield_today.zip(median).map(|(given, median)| given / median);
+        line.yield_share = line.yield_today.zip(median).filter(|_| line.since_midnight).map(|(given, median)| given / median);
         line.need = need(line);
     }
     if all.len() < Need::NEIGHBOURS { None } else { median(all) }
+}
+
+/// Whether what it gave today is all that it could give.
+fn is_whole(line: &GatewayLine) -> bool {
+    line.since_midnight && !line.lacks_much && line.reachability == Reachability::Online
 }
 
 /// What explains the rest comes first.
@@ -72,18 +78,21 @@ fn need(line: &GatewayLine) -> Option<Need> {
         Reachability::Silent => return Some(Need::Silent),
         Reachability::Online | Reachability::Late => {}
     }
-    if line.clock.is_some() {
+    if line.clock.as_ref().is_some_and(is_surely_wrong) {
         return Some(Need::Clock);
     }
     if line.reachability == Reachability::Late {
         return None;
     }
-    let completeness = line.completeness;
-    let missing_ms = completeness.expected_ms.saturating_sub(completeness.covered_ms);
-    if completeness.ratio().is_some_and(|ratio| ratio < Need::INCOMPLETE) && missing_ms >= Need::MISSING_MS {
+    if line.lacks_much {
         return Some(Need::Incomplete);
     }
     line.yield_share.filter(|share| *share < Need::LOW_YIELD).map(|_| Need::LowYield)
+}
+
+/// A clock that is behind by nothing in particular looks like a gateway that sends late.
+fn is_surely_wrong(clock: &ClockEstimate) -> bool {
+    clock.ahead_ms > 0 || clock.shape != ClockShape::Odd
 }
 
 /// The lower one of the two in the middle of an even number.
@@ -138,7 +147,9 @@ mod tests {
             energy_today_wh: None,
             yield_today: Some(given),
             yield_share: None,
+            since_midnight: true,
             completeness: measured(10, 10),
+            lacks_much: false,
             today_w: Vec::new(),
             clock: None,
             need: None,
@@ -178,10 +189,30 @@ mod tests {
     }
 
     #[test]
+    fn what_gave_less_because_it_was_not_there_all_day_is_no_neighbour() {
+        let begun = |given| GatewayLine { since_midnight: false, ..line("begun", given) };
+        let these = |last| vec![line("a", 4.0), line("b", 4.4), line("c", 4.2), last];
+        check(these(begun(1.5)), &[("a", None), ("b", None), ("c", None), ("begun", None)]);
+        // Nor does it hide those that give less than they could.
+        let silent = || GatewayLine { reachability: Reachability::Silent, ..line("silent", 0.1) };
+        let mut lines = vec![line("a", 4.0), line("b", 4.4), line("c", 1.9), silent(), silent(), silent()];
+        judge(&mut lines);
+        assert_eq!(lines.iter().filter(|line| line.need == Some(Need::LowYield)).count(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_may_be_a_late_sender_needs_nobody() {
+        assert_eq!(wrong_clock(-15 * 60_000).clock.unwrap().shape, ClockShape::Odd);
+        check(vec![wrong_clock(-15 * 60_000)], &[("clock", None)]);
+        check(vec![wrong_clock(15 * 60_000)], &[("clock", Some(Need::Clock))]);
+        check(vec![wrong_clock(-3_600_000)], &[("clock", Some(Need::Clock))]);
+    }
+
+    #[test]
     fn what_explains_the_rest_is_what_is_told() {
         let silent = GatewayLine { reachability: Reachability::Silent, completeness: measured(1, 10), ..line("silent", 0.1) };
         let late = GatewayLine { reachability: Reachability::Late, completeness: measured(1, 10), ..line("late", 0.1) };
-        let gaps = GatewayLine { completeness: measured(8, 10), ..line("gaps", 0.1) };
+        let gaps = GatewayLine { completeness: measured(8, 10), lacks_much: true, ..line("gaps", 0.1) };
         let short = GatewayLine { completeness: Completeness { expected_ms: 1000, covered_ms: 0 }, ..line("short", 4.0) };
         let never = GatewayLine { reachability: Reachability::Never, last_seen: None, yield_today: None, ..line("never", 0.0) };
         let retired = GatewayLine { state: GatewayState::Retired, reachability: Reachability::Silent, ..line("retired", 0.0) };
@@ -209,7 +240,8 @@ mod tests {
             last_seen: Some(Timestamp::clamped(seen)),
             ..line(name, 4.0)
         };
-        let gaps = |name: &str, hours: u64| GatewayLine { completeness: measured(hours, 10), ..line(name, 4.0) };
+        let gaps =
+            |name: &str, hours: u64| GatewayLine { completeness: measured(hours, 10), lacks_much: true, ..line(name, 4.0) };
         let mut lines = vec![gaps("half", 5), gaps("most", 8), wrong_clock(60 * 60_000), wrong_clock(-9 * 3_600_000)];
         lines.extend([silent("young", 9), silent("old", 1), line("low", 0.1), line("lower", 0.0)]);
         judge(&mut lines);

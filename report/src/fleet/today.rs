@@ -6,16 +6,16 @@ use heliograph_domain::{
     ClockEstimate, GatewayId, GatewayState, InstalledArray, Location, LocationId, Period, PeriodKind, Reachability, RefusalCode,
     SensorRole, TimeWindow, Timestamp, Zone,
 };
-use heliograph_store::{GatewayClock, GatewayRecord, ProviderStore, StoreError};
+use heliograph_store::{GatewayClock, GatewayRecord, ProviderStore, QuarantineRow, StoreError};
 
-use super::Fleet;
+use super::{Fleet, Need};
 use crate::energy::{Completeness, plus};
 use crate::error::ReportError;
 use crate::expect::Light;
 use crate::flow::SensorInput;
 use crate::gateway::producers;
 use crate::installed::{gateway_kwp, rated_kw};
-use crate::ledger::Ledger;
+use crate::ledger::{Frame, Ledger, SensorBook};
 use crate::points::Points;
 use crate::scope::Scope;
 use crate::site::{is_producer, ledger_under, read_sensors, read_sensors_of_many};
@@ -42,11 +42,11 @@ pub struct FleetFigures {
 /// Documents of the provider's own gateways that lie in quarantine since lately.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldBack {
-    /// How many.
+    /// How many; 0 where there are so many of others that these hide them.
     pub documents: usize,
     /// Whether there are more than were looked at.
     pub more: bool,
-    /// When the newest of them came.
+    /// When the newest of them came, or of those that hide them.
     pub newest: Timestamp,
 }
 
@@ -55,7 +55,9 @@ pub struct HeldBack {
 pub(super) struct GatewayToday {
     pub(super) power_now_w: Option<f64>,
     pub(super) energy_today_wh: Option<f64>,
+    pub(super) since_midnight: bool,
     pub(super) completeness: Completeness,
+    pub(super) lacks_much: bool,
     pub(super) today_w: Vec<Option<f64>>,
     /// What its yield is measured by.
     pub(super) kwp: Option<f64>,
@@ -78,6 +80,7 @@ impl FleetFigures {
         let sees_all = *scope == Scope::Everything;
         let computing = Computing {
             store,
+            fleet,
             scope,
             now,
             points: Points::read(store).await?,
@@ -180,6 +183,7 @@ type Read = HashMap<GatewayId, Vec<SensorInput>>;
 /// What figures depend on besides readings.
 struct Computing<'a> {
     store: &'a ProviderStore,
+    fleet: &'a Fleet,
     scope: &'a Scope,
     now: Timestamp,
     points: Points,
@@ -214,7 +218,10 @@ impl Computing<'_> {
             let alone = producers.iter().all(|producer| *producer == record.id);
             let kwp = gateway_kwp(&sensors, site.location.filter(|_| alone), &self.arrays, site.today, self.now);
             let clock = self.clocks.get(&record.id).and_then(|clock| clock.uncorrected(site.zone));
-            let today = self.gateway(&sensors, kwp, clock, site.today, &light);
+            let mut today = self.gateway(&sensors, kwp, clock, site.today, &light);
+            let is_light_known = site.location.is_some_and(|location| location.position.is_some());
+            let judged = sensors.iter().filter(|sensor| is_light_known || sensor.role != SensorRole::Inverter);
+            today.lacks_much = judged.into_iter().any(|sensor| self.lacks_much(sensor, site.today, &light));
             figures.gateways.insert(record.id.clone(), today);
             if record.state == GatewayState::Commissioned {
                 inputs.extend(sensors);
@@ -236,7 +243,8 @@ impl Computing<'_> {
         let Some(location) = site.location else { return Ok(Vec::new()) };
         if *self.scope != Scope::Everything {
             let is_told = site.gateways.iter().all(|(record, _)| rated_kw(sensors(record)).is_some());
-            return if is_told { Ok(Vec::new()) } else { producers(self.store, location.id).await };
+            let here = self.fleet.gateways.iter().filter(|record| record.location == Some(location.id));
+            return if is_told { Ok(Vec::new()) } else { producers(self.store, here.map(|record| &record.id)).await };
         }
         let produces = |record: &GatewayRecord| sensors(record).iter().any(|sensor| is_producer(sensor.role));
         Ok(site.gateways.iter().filter(|(record, _)| produces(record)).map(|(record, _)| record.id.clone()).collect())
@@ -255,11 +263,26 @@ impl Computing<'_> {
         GatewayToday {
             power_now_w: power_now(sensors, self.now),
             energy_today_wh: totals.produced.map(|energy| energy.watt_hours),
+            since_midnight: sensors
+                .iter()
+                .filter(|sensor| is_producer(sensor.role))
+                .all(|sensor| sensor.first().is_some_and(|first| first <= today.from)),
             completeness: totals.completeness,
+            lacks_much: false,
             today_w: hourly(&ledger, today, self.now),
             kwp: kwp.filter(|kwp| *kwp > 0.0),
             clock,
         }
+    }
+}
+
+impl Computing<'_> {
+    /// Whether much of what was expected of a sensor today is missing.
+    fn lacks_much(&self, sensor: &SensorInput, today: TimeWindow, light: &Light) -> bool {
+        let frame = Frame { period: today, now: self.now, light, whole: true };
+        let Completeness { expected_ms, covered_ms } = SensorBook::new(sensor, frame).completeness();
+        let missing_ms = expected_ms.saturating_sub(covered_ms);
+        missing_ms >= Need::MISSING_MS && missing_ms >= expected_ms / Need::MISSING_PART
     }
 }
 
@@ -295,11 +318,15 @@ async fn held_back(store: &ProviderStore, fleet: &Fleet, now: Timestamp) -> Resu
     let known: HashSet<&str> = known.map(|record| record.id.as_str()).collect();
     let since = now.plus_millis(-LATELY_MS);
     let rows = store.quarantine_list(None, LOOKED_AT).await?;
-    let mut ours = rows.iter().filter(|row| row.bytes > 0 && row.entry.received >= since).filter(|row| {
+    let is_ours = |row: &QuarantineRow| {
         let named = row.entry.gateway.as_deref().is_some_and(|gateway| known.contains(gateway));
-        row.entry.trusted || (named && row.entry.code == RefusalCode::UnknownGateway)
-    });
-    let Some(newest) = ours.next() else { return Ok(None) };
+        let may_be = row.entry.trusted || (named && row.entry.code == RefusalCode::UnknownGateway);
+        may_be && row.bytes > 0 && row.entry.received >= since
+    };
+    let mut ours = rows.iter().filter(|row| is_ours(row));
     let more = rows.len() == LOOKED_AT && rows.last().is_some_and(|row| row.entry.received >= since);
-    Ok(Some(HeldBack { newest: newest.entry.received, documents: 1 + ours.count(), more }))
+    let Some(newest) = ours.next().or_else(|| rows.first().filter(|_| more)) else { return Ok(None) };
+    let newest = newest.entry.received;
+    let documents = rows.iter().filter(|row| is_ours(row)).count();
+    Ok(Some(HeldBack { documents, more, newest }))
 }

@@ -119,6 +119,23 @@ pub(crate) fn select(connection: &Connection, wanted: impl Fn(&OutboxRow) -> boo
     Ok(mails)
 }
 
+/// The mails about ways in that can be read.
+pub(crate) fn letters(connection: &Connection) -> Result<Vec<OutboxRow>, StoreError> {
+    // What lies between the mark and the next text after all that begin with it.
+    let mut query =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE report >= 'letter/' AND report < 'letter0'"))?;
+    let mut rows = query.query([])?;
+    let mut mails = Vec::new();
+    while let Some(row) = rows.next()? {
+        match mail(row) {
+            Ok(mail) => mails.push(mail),
+            Err(StoreError::Damaged(problem)) => tracing::error!(problem, "a mail is damaged and passed over"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(mails)
+}
+
 /// Takes recipient, subject and text out of a mail, which is never sent then.
 pub(crate) fn erase(connection: &Connection, mail: &OutboxRow) -> Result<(), StoreError> {
     connection

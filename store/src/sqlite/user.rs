@@ -103,18 +103,12 @@ pub(crate) fn delete(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreErr
     if deleted == 1 { Ok(()) } else { Err(StoreError::NotFound("user")) }
 }
 
-/// Erases mails about somebody's way in. What of the outbox cannot be read keeps nobody
-/// from being removed.
+/// Erases mails about somebody's way in. One that cannot be read is passed over, and
+/// keeps nobody from being removed.
 fn erase_mails(connection: &Connection, user: UserId) -> Result<(), StoreError> {
     let theirs = TheirMails::of_person(user);
-    match outbox::select(connection, |mail| theirs.contains(mail)) {
-        Ok(mails) => mails.iter().try_for_each(|mail| outbox::erase(connection, mail)),
-        Err(StoreError::Damaged(problem)) => {
-            tracing::error!(%user, problem, "mails of somebody who is removed stay: the outbox is damaged");
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
+    let letters = outbox::letters(connection)?;
+    letters.iter().filter(|mail| theirs.contains(mail)).try_for_each(|mail| outbox::erase(connection, mail))
 }
 
 pub(crate) fn create_link(batch: &mut Batch<'_>, digest: KeyDigest, user: UserId, expires: Timestamp) -> Result<(), StoreError> {

@@ -2,7 +2,8 @@
 
 use heliograph_domain::{Colour, Customer, CustomerId, EmailAddress, KeyDigest, OutboxId, ProviderSettings, UserId, UserRole};
 use heliograph_store::{
-    Letter, LetterKind, OutboxState, SecondFactor, SecondProof, SessionRow, StoreError, UserRecord, UserUpdate,
+    Letter, LetterKind, OutboxKey, OutboxNew, OutboxState, SecondFactor, SecondProof, SessionRow, StoreError, UserRecord,
+    UserUpdate,
 };
 use uuid::Uuid;
 
@@ -64,13 +65,25 @@ async fn mails_about_a_way_in_come_first_and_go_with_whose_it_is() {
             store.user_create(user(number)).await.unwrap();
             assert!(order(number, 0).await && !order(number, 0).await);
         }
-        let claimed = store.outbox_claim(minute(0), minute(5)).await.unwrap().unwrap();
-        assert!(claimed.row.due < minute(0) && Letter::read(&claimed).unwrap().is_some());
+        let summary = OutboxNew {
+            id: OutboxId::new(Uuid::from_u128(7)),
+            key: OutboxKey { report: "daily".to_owned(), period: "2026-06-15".to_owned(), recipient: user(3).email },
+            subject: "A day".to_owned(),
+            message_id: "<7@example.org>".to_owned(),
+            message: b"Subject: A day".to_vec(),
+            created: minute(-60),
+            due: minute(-60),
+        };
+        assert!(store.outbox_put(summary).await.unwrap());
+        for is_letter in [true, true, false] {
+            let claimed = store.outbox_claim(minute(0), minute(5)).await.unwrap().unwrap();
+            assert_eq!(Letter::read(&claimed).unwrap().is_some(), is_letter);
+        }
         store.user_delete(user(1).id).await.unwrap();
         let mails = store.outbox_list(10).await.unwrap();
         let to = |email: EmailAddress| mails.iter().filter(move |mail| mail.key.recipient == email).count();
-        assert_eq!((mails.len(), to(user(1).email), to(user(2).email)), (2, 0, 1));
-        let gone = mails.iter().find(|mail| mail.key.recipient != user(2).email).unwrap();
+        assert_eq!((mails.len(), to(user(1).email), to(user(2).email)), (3, 0, 1));
+        let gone = mails.iter().find(|mail| Letter::is_one(&mail.key) && mail.key.recipient != user(2).email).unwrap();
         assert_eq!(gone.state, OutboxState::GivenUp);
         let trail = store.audit_list(1, 100).await.unwrap();
         assert!(trail.iter().filter(|entry| entry.action == "user.invite").count() >= 2, "{trail:?}");
