@@ -71,10 +71,10 @@ mod tests {
 
     #[test]
     fn nobody_takes_the_seats_of_others_and_each_comes_back() {
-        let crowd = Crowd::new(48);
+        let crowd = Crowd::new(8 * EACH);
         let mut own: Vec<_> = (0..EACH).map(|_| crowd.seat(user(1)).unwrap()).collect();
         assert!(crowd.seat(user(1)).is_none());
-        let others: Vec<_> = (0..4).map(|_| crowd.seat(user(2)).unwrap()).collect();
+        let others: Vec<_> = (0..EACH).map(|_| crowd.seat(user(2)).unwrap()).collect();
         assert!(crowd.seat(user(3)).is_none(), "all are taken");
         own.pop();
         let seat = crowd.seat(user(3)).unwrap();

@@ -244,6 +244,7 @@ mod tests {
             |name: &str, hours: u64| GatewayLine { completeness: measured(hours, 10), lacks_much: true, ..line(name, 4.0) };
         let mut lines = vec![gaps("half", 5), gaps("most", 8), wrong_clock(60 * 60_000), wrong_clock(-9 * 3_600_000)];
         lines.extend([silent("young", 9), silent("old", 1), line("low", 0.1), line("lower", 0.0)]);
+        lines.extend([line("fine", 4.0), line("fine", 4.0)]);
         judge(&mut lines);
         let told: Vec<(Need, Vec<&str>)> = sorted(&lines)
             .into_iter()
