@@ -35,6 +35,8 @@ const LIVE: usize = 100;
 const ROUNDS: usize = 7;
 /// Documents under way at once.
 const AT_ONCE: usize = 128;
+/// Documents of an hour, sixty times as long: as many rows under way as in 1,000 others.
+const LONG_AT_ONCE: usize = 16;
 
 #[tokio::main]
 async fn main() {
@@ -124,10 +126,10 @@ fn median(mut rates: Vec<f64>) -> f64 {
 
 /// Reports on one gateway beside others, a scan of all readings, and their bytes.
 async fn months_of_gateways(store: &ProviderStore, provider: &ProviderId) {
-    fill(store, 0..1).await;
+    fill(store, LONG_AT_ONCE, 0..1).await;
     settle(store).await;
     let (early, early_page) = (windows_time(store).await, page_time(store).await);
-    fill(store, 1..MONTHS).await;
+    fill(store, LONG_AT_ONCE, 1..MONTHS).await;
     settle(store).await;
     let (late, late_page) = (windows_time(store).await, page_time(store).await);
     let keyspace = format!("provider_{provider}");

@@ -21,8 +21,10 @@ use heliograph_store::{ProviderStore, Store, StoreUrl};
 
 use bare::{CHOSEN, Layout, Readers};
 use corpus::SERIES;
-use months::{AT_ONCE, GATEWAYS, MONTHS, READINGS, fill, page_time, settle, windows_time, write_all};
+use months::{GATEWAYS, MONTHS, READINGS, fill, page_time, settle, windows_time, write_all};
 
+/// Documents under way at once, and in a transaction of the bare driver.
+const AT_ONCE: usize = 512;
 /// Live documents of each of them in one measurement.
 const LIVE: usize = 200;
 /// The same, where a file has to be larger than small caches.
@@ -108,9 +110,9 @@ async fn store_beside_driver(folder: &Path) {
 async fn months(folder: &Path) {
     let path = folder.join("months.db");
     let store = open(folder, "months");
-    fill(&store, 0..1).await;
+    fill(&store, AT_ONCE, 0..1).await;
     let (early, early_page) = (windows_time(&store).await, page_time(&store).await);
-    fill(&store, 1..MONTHS).await;
+    fill(&store, AT_ONCE, 1..MONTHS).await;
     let before_rollups = bytes_on_disk(&path);
     settle(&store).await;
     let (readings, bytes) = (READINGS, bytes_on_disk(&path));
@@ -162,7 +164,7 @@ async fn raw_rate(store: &ProviderStore, from: usize) -> f64 {
     let documents: Vec<_> =
         (from..from + LIVE).flat_map(|instant| (0..GATEWAYS).map(move |gateway| corpus::live(gateway, instant))).collect();
     let began = Instant::now();
-    write_all(store, documents).await;
+    write_all(store, AT_ONCE, documents).await;
     (GATEWAYS * LIVE * SERIES) as f64 / began.elapsed().as_secs_f64()
 }
 

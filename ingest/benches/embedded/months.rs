@@ -12,8 +12,6 @@ use crate::corpus::{self, DAY_MS, MINUTE_MS, SERIES, START};
 
 /// Gateways that push live: 2,000 series in all. Those with months come after them.
 pub(crate) const GATEWAYS: usize = 100;
-/// Documents under way at once, and in a transaction of the bare driver.
-pub(crate) const AT_ONCE: usize = 512;
 /// Gateways with a month at one reading a minute and series.
 pub(crate) const MONTHS: usize = 12;
 const DAYS: i64 = 30;
@@ -23,10 +21,10 @@ pub(crate) const READINGS: i64 = MONTHS as i64 * DAYS * DAY_MS / MINUTE_MS * SER
 /// Writes documents by as many tasks as are under way at once, each of which waits
 /// for its own, as connections do. What the store does not take for a moment is written
 /// again, as from a spool.
-pub(crate) async fn write_all(store: &ProviderStore, documents: impl IntoIterator<Item = DocumentWrite>) {
+pub(crate) async fn write_all(store: &ProviderStore, at_once: usize, documents: impl IntoIterator<Item = DocumentWrite>) {
     let documents: Vec<_> = documents.into_iter().collect();
     let waiting = Arc::new(Mutex::new(documents.into_iter()));
-    let lanes: Vec<_> = (0..AT_ONCE)
+    let lanes: Vec<_> = (0..at_once)
         .map(|_| {
             let (store, waiting) = (store.clone(), Arc::clone(&waiting));
             tokio::spawn(async move {
@@ -48,10 +46,10 @@ pub(crate) async fn write_all(store: &ProviderStore, documents: impl IntoIterato
 }
 
 /// A month of some gateways, an hour a document.
-pub(crate) async fn fill(store: &ProviderStore, gateways: std::ops::Range<usize>) {
+pub(crate) async fn fill(store: &ProviderStore, at_once: usize, gateways: std::ops::Range<usize>) {
     for gateway in gateways {
         let hours = (0..DAYS * 24).map(|hour| corpus::hour(GATEWAYS + gateway, hour));
-        write_all(store, hours).await;
+        write_all(store, at_once, hours).await;
     }
 }
 

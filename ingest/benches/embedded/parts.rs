@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::corpus::{self, SERIES};
-use crate::months::{AT_ONCE, GATEWAYS, write_all};
+use crate::months::{GATEWAYS, write_all};
 use crate::served::{self, Way};
-use crate::{LIVE, bare, line, open, served_rate};
+use crate::{AT_ONCE, LIVE, bare, line, open, served_rate};
 
 const ROUNDS: usize = 5;
 const READINGS: f64 = (GATEWAYS * LIVE * SERIES) as f64;
@@ -111,7 +111,7 @@ async fn answer_all(mut stream: TcpStream) {
 /// Readings a second of the driver alone, into a file that a store has made.
 pub(crate) async fn driver_rate(folder: &Path, name: &str, at_once: usize) -> f64 {
     let store = open(folder, name);
-    write_all(&store, (0..GATEWAYS).map(|gateway| corpus::live(gateway, 0))).await;
+    write_all(&store, AT_ONCE, (0..GATEWAYS).map(|gateway| corpus::live(gateway, 0))).await;
     store.close().await;
     bare::documents(&folder.join(format!("{name}.db")), GATEWAYS, LIVE, at_once)
 }
