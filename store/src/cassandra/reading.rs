@@ -86,10 +86,11 @@ pub(crate) async fn walk(
             frame.clear();
         }
         at = Some(time);
-        // What is not among the series was registered a moment ago: its mark is
-        // still to be settled.
+        // What is not among the series, or had no reading when these were read, was
+        // registered a moment ago: its mark is still to be settled. How far its readings
+        // reach is not known either, and nobody walks to the beginning of time for them.
         let name = (sensor.as_str(), metric.as_str(), unit.as_str());
-        if let Some(series) = find(series, name) {
+        if let Some(series) = find(series, name).filter(|series| series.extent.is_some()) {
             frame.push((series.slot, value));
         }
         Ok(wanted)

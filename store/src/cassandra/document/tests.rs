@@ -46,7 +46,7 @@ fn long_document(days: i64) -> DocumentWrite {
 
 /// Times in which one step fits and a long document does not.
 const HURRIED: Timing = Timing {
-    deadline: Duration::from_secs(4),
+    deadline: Duration::from_secs(2),
     reuse: Duration::from_millis(500),
     settled: Duration::from_secs(3),
     pause: Duration::ZERO,

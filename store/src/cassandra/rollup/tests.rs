@@ -113,6 +113,27 @@ async fn marks_left(db: &Database) -> usize {
     left
 }
 
+#[tokio::test]
+async fn nobody_walks_to_the_beginning_of_time_for_a_series_whose_readings_are_just_being_written() {
+    let [db]: [Database; 1] = openings(TIMING).await;
+    let gateway = gateway(0);
+    // As it looks to a report that has read the series before it was written how far it
+    // reaches, and finds its readings.
+    let document = DocumentWrite { gateway: gateway.clone(), ..any_document(&mut Dice(7), &Stamps::new()) };
+    let names = series::names(&document).unwrap();
+    series::register(&db, &document, &names).await.unwrap();
+    let at = minute(5);
+    let day = scylla::value::CqlDate((1_u32 << 31) + u32::try_from(at.as_millis() / 86_400_000).unwrap());
+    let cql = "INSERT INTO @.reading (gateway, day, bucket, time, sensor, metric, unit, value) VALUES (?, ?, 0, ?, 'meter', 'energy', 'Wh', 1.0)";
+    db.execute(cql, (gateway.as_str(), day, CqlTimestamp(at.as_millis()))).await.unwrap();
+    mark::set(&db, &gateway, std::iter::once(at), at).await.unwrap();
+    let report = settle_near(&db, &gateway, TimeWindow::ALWAYS, minute(MINUTES));
+    tokio::time::timeout(Duration::from_secs(30), report).await.unwrap().unwrap();
+    // It is settled once more is known.
+    assert_eq!(marks_left(&db).await, 1);
+    remove(&db).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn settlers_and_writers_at_once_leave_rollups_of_all_readings() {
     let seed = Uuid::new_v4().as_u64_pair().0 | 1;
