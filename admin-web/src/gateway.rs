@@ -112,37 +112,8 @@ fn limited_note(report: &GatewayReport, zone: &Zone) -> String {
     format!("Your commission covers {from} to {until} of this period; the figures are of that time.")
 }
 
-/// `GET /gateways/{gateway}/report.csv`
-pub(crate) async fn csv(
-    panel: State<Panel>,
-    actor: AnyActor,
-    gateway: Path<String>,
-    query: Query<PeriodQuery>,
-) -> Result<Response, Refusal> {
-    file(Format::Csv, panel, actor, gateway, query).await
-}
-
-/// `GET /gateways/{gateway}/report.xlsx`
-pub(crate) async fn xlsx(
-    panel: State<Panel>,
-    actor: AnyActor,
-    gateway: Path<String>,
-    query: Query<PeriodQuery>,
-) -> Result<Response, Refusal> {
-    file(Format::Xlsx, panel, actor, gateway, query).await
-}
-
-/// `GET /gateways/{gateway}/report.json`
-pub(crate) async fn json(
-    panel: State<Panel>,
-    actor: AnyActor,
-    gateway: Path<String>,
-    query: Query<PeriodQuery>,
-) -> Result<Response, Refusal> {
-    file(Format::Json, panel, actor, gateway, query).await
-}
-
-async fn file(
+/// `GET /gateways/{gateway}/report.csv`, `.xlsx` and `.json`
+pub(crate) async fn file(
     format: Format,
     State(panel): State<Panel>,
     AnyActor(actor): AnyActor,

@@ -73,37 +73,8 @@ async fn read_report(panel: &Panel, location: &str, query: &PeriodQuery) -> Resu
     Ok(location_report(panel.store(), location, period, &Scope::everything(), now).await?)
 }
 
-/// `GET /locations/{location}/report.csv`
-pub(crate) async fn csv(
-    panel: State<Panel>,
-    actor: Reader,
-    location: Path<String>,
-    query: Query<PeriodQuery>,
-) -> Result<Response, Refusal> {
-    file(Format::Csv, panel, actor, location, query).await
-}
-
-/// `GET /locations/{location}/report.xlsx`
-pub(crate) async fn xlsx(
-    panel: State<Panel>,
-    actor: Reader,
-    location: Path<String>,
-    query: Query<PeriodQuery>,
-) -> Result<Response, Refusal> {
-    file(Format::Xlsx, panel, actor, location, query).await
-}
-
-/// `GET /locations/{location}/report.json`
-pub(crate) async fn json(
-    panel: State<Panel>,
-    actor: Reader,
-    location: Path<String>,
-    query: Query<PeriodQuery>,
-) -> Result<Response, Refusal> {
-    file(Format::Json, panel, actor, location, query).await
-}
-
-async fn file(
+/// `GET /locations/{location}/report.csv`, `.xlsx` and `.json`
+pub(crate) async fn file(
     format: Format,
     State(panel): State<Panel>,
     _: Reader,

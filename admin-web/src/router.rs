@@ -7,6 +7,7 @@ use axum::http::{HeaderName, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
+use heliograph_report::export::Format;
 use heliograph_store::ProviderStore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -74,13 +75,25 @@ fn routes() -> Vec<Route> {
         Route::show("/locations/new", location::new).and_act(location::create),
         Route::show("/locations/{location}", location::show),
         Route::show("/locations/{location}/edit", location::edit).and_act(location::save),
-        Route::show("/locations/{location}/report.csv", location::csv),
-        Route::show("/locations/{location}/report.xlsx", location::xlsx),
-        Route::show("/locations/{location}/report.json", location::json),
+        Route::show("/locations/{location}/report.csv", |panel, actor, of, query| {
+            location::file(Format::Csv, panel, actor, of, query)
+        }),
+        Route::show("/locations/{location}/report.xlsx", |panel, actor, of, query| {
+            location::file(Format::Xlsx, panel, actor, of, query)
+        }),
+        Route::show("/locations/{location}/report.json", |panel, actor, of, query| {
+            location::file(Format::Json, panel, actor, of, query)
+        }),
         Route::show("/gateways/{gateway}", gateway::show),
-        Route::show("/gateways/{gateway}/report.csv", gateway::csv),
-        Route::show("/gateways/{gateway}/report.xlsx", gateway::xlsx),
-        Route::show("/gateways/{gateway}/report.json", gateway::json),
+        Route::show("/gateways/{gateway}/report.csv", |panel, actor, of, query| {
+            gateway::file(Format::Csv, panel, actor, of, query)
+        }),
+        Route::show("/gateways/{gateway}/report.xlsx", |panel, actor, of, query| {
+            gateway::file(Format::Xlsx, panel, actor, of, query)
+        }),
+        Route::show("/gateways/{gateway}/report.json", |panel, actor, of, query| {
+            gateway::file(Format::Json, panel, actor, of, query)
+        }),
         Route::show("/gateways/{gateway}/live", live::gateway),
         Route::show("/gateways/{gateway}/manage", gateway::manage),
         Route::act("/gateways/{gateway}/rename", gateway::rename),

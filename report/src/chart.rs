@@ -38,7 +38,7 @@ pub use png::ChartError;
 pub use scene::CHART_CSS;
 pub use sparkline::sparkline;
 
-use scene::Scene;
+use scene::{Mark, Scene};
 
 /// How a chart is coloured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,13 @@ pub struct Chart {
 }
 
 impl Chart {
+    /// A drawing as its options want it; `rows` say the same in words.
+    fn new(options: &ChartOptions, rows: Vec<(String, String)>, description: String, marks: Vec<Mark>) -> Self {
+        let ChartOptions { id, title, accent, .. } = options.clone();
+        let (width, height) = (f64::from(options.width), f64::from(options.height));
+        Self { scene: Scene { id, width, height, title, description, marks }, rows, accent }
+    }
+
     /// As an SVG element, without XML declaration: to stand in a page.
     #[must_use]
     pub fn svg(&self, palette: &Palette) -> String {

@@ -7,7 +7,7 @@ use heliograph_domain::Step;
 
 use super::label;
 use super::scale::Axis;
-use super::scene::{Anchor, Class, FONT_SIZE, Mark, Scene, short};
+use super::scene::{Anchor, Class, FONT_SIZE, Mark, short};
 use super::sparkline::runs;
 use super::{Chart, ChartOptions};
 use crate::energy::{BucketFigures, BucketState};
@@ -26,18 +26,7 @@ pub(super) const POWER_UNITS: &[&str; 4] = &["W", "kW", "MW", "GW"];
 pub fn energy_chart(buckets: &[BucketFigures], options: &ChartOptions) -> Chart {
     let drawing = Drawing::new(buckets, options);
     let rows = buckets.iter().map(|bucket| (label::bucket(bucket.local, options.step), label::values(bucket, options.step)));
-    Chart {
-        rows: rows.collect(),
-        accent: options.accent.clone(),
-        scene: Scene {
-            id: options.id.clone(),
-            width: f64::from(options.width),
-            height: f64::from(options.height),
-            title: options.title.clone(),
-            description: describe(buckets, options.step),
-            marks: drawing.marks(),
-        },
-    }
+    Chart::new(options, rows.collect(), describe(buckets, options.step), drawing.marks())
 }
 
 fn describe(buckets: &[BucketFigures], step: Step) -> String {

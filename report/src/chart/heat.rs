@@ -8,7 +8,7 @@ use jiff::civil::{Date, DateTime};
 use super::energy::{POWER_UNITS, text_width};
 use super::label;
 use super::scale::Axis;
-use super::scene::{Anchor, Class, FONT_SIZE, Mark, Scene};
+use super::scene::{Anchor, Class, FONT_SIZE, Mark};
 use super::{Chart, ChartOptions};
 use crate::energy::{BucketFigures, plus};
 use crate::format;
@@ -26,18 +26,8 @@ use crate::format;
 pub fn heat_map(hours: &[BucketFigures], options: &ChartOptions) -> Option<Chart> {
     let shown = Shown::of(hours)?;
     let drawing = Drawing::new(hours, shown, options);
-    Some(Chart {
-        rows: drawing.days.iter().map(|(day, hours)| (day_label(*day), shown.told(hours))).collect(),
-        accent: options.accent.clone(),
-        scene: Scene {
-            id: options.id.clone(),
-            width: f64::from(options.width),
-            height: f64::from(options.height),
-            title: options.title.clone(),
-            description: shown.describe(&drawing.days),
-            marks: drawing.marks(),
-        },
-    })
+    let rows = drawing.days.iter().map(|(day, hours)| (day_label(*day), shown.told(hours))).collect();
+    Some(Chart::new(options, rows, shown.describe(&drawing.days), drawing.marks()))
 }
 
 /// Which power the colours stand for.
