@@ -122,8 +122,10 @@ async fn check_kills(rounds: u32) {
     for (said, site) in said.iter().zip(&sites) {
         println!("{} over {rounds} kills: {said}", site.simulation.provider);
         assert_eq!(said["acked"], said["sent"], "{said}");
-        assert!(said["connections_lost"].as_u64() > Some(0), "no kill was noticed: {said}");
     }
+    // Those that speak HTTP may connect for each document, and have nothing under way
+    // at any of the kills.
+    assert!(said[0]["connections_lost"].as_u64() > Some(0), "no kill was noticed: {}", said[0]);
     let sent = plan.sent();
     assert!(sent.iter().flatten().all(|sent| sent.acked_at.is_some()), "a document was never acked");
     check();
