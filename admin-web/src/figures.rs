@@ -1,7 +1,7 @@
 //! Figures as pages show them: tiles, and words for what stands behind them.
 
 use heliograph_domain::{Currency, GatewayState, Reachability, Timestamp, Zone};
-use heliograph_report::{Completeness, Energy, Figures, format};
+use heliograph_report::{Completeness, Energy, Figures, Performance, PerformanceKind, format};
 
 use crate::form::ago;
 
@@ -86,13 +86,20 @@ impl Comparison<'_> {
 }
 
 /// The tiles of a report.
-pub(crate) fn tiles(figures: &Figures, comparison: &Comparison<'_>, currency: &Currency, zone: &Zone) -> Vec<Tile> {
+pub(crate) fn tiles(
+    figures: &Figures,
+    performance: Option<Performance>,
+    comparison: &Comparison<'_>,
+    currency: &Currency,
+    zone: &Zone,
+) -> Vec<Tile> {
     let mut tiles = vec![
         Tile::new("Energy produced", energy(figures.produced), comparison.text()),
         peak_tile(figures, zone),
         Tile::new("Specific yield", known(figures.specific_yield_kwh_per_kwp, format::specific_yield), yield_note(figures)),
         completeness_tile(figures.completeness),
     ];
+    tiles.extend(performance.map(performance_tile));
     for (label, value) in
         [("Consumed", figures.consumed), ("Drawn from the grid", figures.imported), ("Fed into the grid", figures.exported)]
     {
@@ -100,6 +107,12 @@ pub(crate) fn tiles(figures: &Figures, comparison: &Comparison<'_>, currency: &C
             tiles.push(Tile::new(label, energy(value), sentence_start(&source_note(value))));
         }
     }
+    let shares = [
+        ("Self-consumption", figures.self_consumption, "Of what was produced, used on site"),
+        ("Self-sufficiency", figures.self_sufficiency, "Of what was consumed, not drawn from the grid"),
+    ];
+    let shares = shares.into_iter().filter_map(|(label, share, note)| Some(Tile::new(label, format::percent(share?), note)));
+    tiles.extend(shares);
     tiles.push(Tile::new("CO₂ avoided", known(figures.co2_kg, format::co2), ""));
     tiles.push(Tile::new("Revenue", figures.revenue.map_or(UNKNOWN.to_owned(), |sum| format::money(sum, currency)), ""));
     tiles
@@ -112,6 +125,18 @@ fn sentence_start(note: &str) -> String {
 fn peak_tile(figures: &Figures, zone: &Zone) -> Tile {
     let note = figures.peak.map(|peak| zone.civil(peak.at).strftime("%-d %b, %H:%M").to_string());
     Tile::new("Peak power", known(figures.peak.map(|peak| peak.watts), format::power), note.unwrap_or_default())
+}
+
+fn performance_tile(performance: Performance) -> Tile {
+    let light = match performance.kind {
+        PerformanceKind::Ratio => "Beside the measured light",
+        PerformanceKind::ClearSkyIndex => "Beside a cloudless sky",
+    };
+    let note = match performance.completeness.ratio().filter(|_| performance.completeness.is_incomplete()) {
+        Some(ratio) => format!("{light}, {} of the time", format::percent(ratio)),
+        None => light.to_owned(),
+    };
+    Tile::new(performance.kind.label(), format::percent(performance.value), note)
 }
 
 fn yield_note(figures: &Figures) -> &'static str {

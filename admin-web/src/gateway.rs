@@ -74,7 +74,7 @@ impl GatewayPage {
             Comparison { change: report.change(), to_date: report.previous_to_date.is_some(), before: period.before };
         let sees_all = actor.user.role.sees_everything();
         Self {
-            tiles: tiles(&report.figures, &comparison, &report.currency, zone),
+            tiles: tiles(&report.figures, report.performance, &comparison, &report.currency, zone),
             source: source_note(report.figures.produced),
             charts: Charts::of(&report.buckets, report.step, &format!("Energy of {}", report.name)),
             heat: HeatMap::of(&report.hours, &report.name),

@@ -102,7 +102,7 @@ impl LocationPage {
             incomplete: line.figures.completeness.is_incomplete(),
         };
         Self {
-            tiles: tiles(&report.figures, &comparison, &report.currency, &location.zone),
+            tiles: tiles(&report.figures, report.performance, &comparison, &report.currency, &location.zone),
             source: source_note(report.figures.produced),
             charts: Charts::of(&report.buckets, report.step, &format!("Energy of {}", location.name)),
             bars: bar_rows(&report.buckets, report.step),

@@ -160,6 +160,13 @@ pub struct Figures {
     pub peak: Option<Peak>,
     /// kWh produced for each kW of installed peak power, where that is known.
     pub specific_yield_kwh_per_kwp: Option<f64>,
+    /// How much of the produced energy was used on site, 0 to 1, in the quarters of an
+    /// hour of which all that flowed is known; `None` without a meter that tells what is
+    /// fed in.
+    pub self_consumption: Option<f64>,
+    /// How much of the consumed energy was not drawn from the grid, 0 to 1, in the same
+    /// quarters of an hour.
+    pub self_sufficiency: Option<f64>,
     /// How much of the expected time was measured.
     pub completeness: Completeness,
     /// Kilograms of CO2 avoided by what was produced.

@@ -12,6 +12,7 @@ use crate::energy::{BucketFigures, Figures};
 use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::installed::gateway_kwp;
+use crate::performance::{Performance, Plant, PlantKwp};
 use crate::scope::Scope;
 use crate::site::{
     GatewayHead, LocationRef, SensorFigures, Site, Span, Terms, bucket_figures, is_producer, part_to_date, read_sensors, shown,
@@ -38,6 +39,8 @@ pub struct GatewayReport {
     pub window: TimeWindow,
     /// The figures of that part.
     pub figures: Figures,
+    /// What it gave beside what its light would have given.
+    pub performance: Option<Performance>,
     /// The width of the bars.
     pub step: Step,
     /// The bars, over the whole period.
@@ -121,7 +124,7 @@ pub(crate) struct GatewayContext {
     pub(crate) record: GatewayRecord,
     pub(crate) location: Option<Location>,
     settings: ProviderSettings,
-    /// What is installed at its location.
+    /// What is installed anywhere.
     arrays: Vec<InstalledArray>,
     /// The other gateways with sensors that produce at its location.
     other_producers: Vec<GatewayId>,
@@ -155,8 +158,10 @@ impl GatewayContext {
     ) -> Result<GatewayReport, ReportError> {
         let span = Span::of(period, self.zone());
         let inputs = read_sensors(store, &self.record.id, span.window, visible).await?;
-        let terms = Terms::new(&self.settings, self.kwp(&inputs, span.window, now));
-        let site = Site::new(&inputs, self.position(), span.window, &span.buckets, now, self.is_whole(&[]));
+        let kwp = self.kwp(&inputs, span.window, now);
+        let terms = Terms::new(&self.settings, kwp);
+        let plant = Plant { position: self.position(), arrays: &self.here(), kwp: PlantKwp::Constant(kwp) };
+        let site = Site::new(&inputs, plant, span.window, &span.buckets, now, self.is_whole(&[]));
         let before = Span::of(period.previous(), self.zone());
         let inputs_before = read_sensors(store, &self.record.id, before.window, visible).await?;
         let ledger_before = site_ledger(&inputs_before, self.position(), before.window, now, self.is_whole(&[]));
@@ -171,6 +176,7 @@ impl GatewayContext {
             state: head.state,
             location: self.location.as_ref().map(LocationRef::to),
             figures: terms.figures(&site.ledger.totals(span.window)),
+            performance: site.performance,
             buckets: bucket_figures(&site.ledger, &span.buckets),
             hours: bucket_figures(&site.ledger, &hours(&period, &span.zone)),
             gaps: site.ledger.gaps(),
@@ -190,6 +196,12 @@ impl GatewayContext {
     /// Whether all that produces at its location is behind it or `others`.
     pub(crate) fn is_whole(&self, others: &[&GatewayId]) -> bool {
         self.other_producers.iter().all(|producer| others.contains(&producer))
+    }
+
+    /// What is installed at its location.
+    fn here(&self) -> Vec<InstalledArray> {
+        let is_here = |array: &&InstalledArray| self.record.location == Some(array.location);
+        self.arrays.iter().filter(is_here).cloned().collect()
     }
 
     fn position(&self) -> Option<&Position> {

@@ -11,10 +11,10 @@ use crate::energy::{Completeness, Energy, Peak, plus};
 use crate::expect::{Coverage, gaps};
 use crate::flow::Direction;
 
-pub(crate) use balance::{Balance, Frame, SensorBook};
+pub(crate) use balance::{Balance, Frame, ProducedQuarter, SensorBook};
+pub(crate) use grid::Grid;
 
 use balance::{Share, higher};
-use grid::Grid;
 
 /// What is known of one quarter of an hour.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,6 +27,8 @@ pub(crate) struct Cell {
     power_w: Option<f64>,
     load_w: Option<f64>,
     completeness: Completeness,
+    /// Whether its energies are all that flowed at its sites; `None` while it has none.
+    is_balanced: Option<bool>,
     /// Of the site as a whole: the most that any sensor expected and covered.
     expected_ms: u32,
     covered_ms: u32,
@@ -50,6 +52,17 @@ pub(crate) struct Totals {
     pub(crate) power_w: Option<f64>,
     pub(crate) load_w: Option<f64>,
     pub(crate) completeness: Completeness,
+    /// Of quarters of which all that flowed is known.
+    pub(crate) balanced: Flows,
+}
+
+/// Energies of the same quarters, Wh.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Flows {
+    pub(crate) produced: f64,
+    pub(crate) imported: f64,
+    pub(crate) exported: f64,
+    pub(crate) consumed: f64,
 }
 
 impl Totals {
@@ -57,6 +70,24 @@ impl Totals {
     pub(crate) fn is_known(&self) -> bool {
         self.produced.or(self.consumed).or(self.imported).or(self.exported).is_some()
     }
+
+    /// How much of what was produced was used on site, 0 to 1.
+    pub(crate) fn self_consumption(&self) -> Option<f64> {
+        self.exported.and_then(|_| share(self.balanced.produced - self.balanced.exported, self.balanced.produced))
+    }
+
+    /// How much of what was consumed was not drawn from the grid, 0 to 1.
+    pub(crate) fn self_sufficiency(&self) -> Option<f64> {
+        self.produced.and_then(|_| share(self.balanced.consumed - self.balanced.imported, self.balanced.consumed))
+    }
+}
+
+/// A part of a whole, 0 to 1. Meters disagree by a little; where they do by more than
+/// that, such as a battery that is discharged into the grid, the part has no meaning.
+fn share(part: f64, whole: f64) -> Option<f64> {
+    const DISAGREEMENT: f64 = 0.02;
+    let share = (whole > 0.0).then(|| part / whole)?;
+    (-DISAGREEMENT..=1.0 + DISAGREEMENT).contains(&share).then(|| share.clamp(0.0, 1.0))
 }
 
 impl Ledger {
@@ -112,7 +143,15 @@ impl Ledger {
                 cell.consumed = consumed.filter(|_| balance.is_closed(grid.start(index)));
             }
         }
-        self.post(&balance.load, Direction::Consumed, |cell, energy| add(&mut cell.consumed, energy));
+        let is_balanced = |cell: &Cell| balance.closed_from.is_some() && cell.consumed.is_some();
+        for cell in &mut self.cells {
+            let is_known = cell.produced.or(cell.imported).or(cell.exported).is_some();
+            cell.is_balanced = (is_known || cell.consumed.is_some()).then(|| is_balanced(cell));
+        }
+        self.post(&balance.load, Direction::Consumed, |cell, energy| {
+            add(&mut cell.consumed, energy);
+            cell.is_balanced = Some(false);
+        });
     }
 
     fn post_powers(&mut self, balance: &Balance<'_>) {
@@ -243,6 +282,9 @@ impl Ledger {
             totals.exported = Energy::sum(totals.exported, cell.exported);
             totals.consumed = Energy::sum(totals.consumed, cell.consumed);
             totals.completeness = totals.completeness.sum(cell.completeness);
+            if cell.is_balanced == Some(true) {
+                totals.balanced.add(cell);
+            }
             let peak = cell.peak_w.map(|watts| Peak { watts, at: self.grid().start(first + index) });
             totals.peak = [totals.peak, peak].into_iter().flatten().reduce(higher);
             power.add(cell.power_w);
@@ -262,8 +304,22 @@ impl Ledger {
     }
 }
 
+impl Flows {
+    fn add(&mut self, cell: &Cell) {
+        let watt_hours = |energy: Option<Energy>| energy.map_or(0.0, |energy| energy.watt_hours);
+        self.produced += watt_hours(cell.produced);
+        self.imported += watt_hours(cell.imported);
+        self.exported += watt_hours(cell.exported);
+        self.consumed += watt_hours(cell.consumed);
+    }
+}
+
 impl Cell {
     fn add(&mut self, other: &Self) {
+        self.is_balanced = match (self.is_balanced, other.is_balanced) {
+            (Some(a), Some(b)) => Some(a && b),
+            (a, b) => a.or(b),
+        };
         self.produced = Energy::sum(self.produced, other.produced);
         self.imported = Energy::sum(self.imported, other.imported);
         self.exported = Energy::sum(self.exported, other.exported);

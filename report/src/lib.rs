@@ -26,9 +26,11 @@ mod installed;
 mod ledger;
 mod live;
 mod location;
+mod performance;
 mod points;
 mod scope;
 mod site;
+mod sky;
 pub mod sun;
 
 pub use customer::{CustomerSummary, customer_summary};
@@ -39,5 +41,6 @@ pub use flow::Direction;
 pub use gateway::{GatewayReport, gateway_report};
 pub use live::GatewayLive;
 pub use location::{GatewayFigures, LocationReport, location_report};
+pub use performance::{Performance, PerformanceKind};
 pub use scope::Scope;
 pub use site::{LatestValue, LocationRef, SensorFigures};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use heliograph_domain::{
-    Currency, GatewayId, GatewayState, Location, LocationId, Period, Reachability, Step, TimeWindow, Timestamp,
+    Currency, GatewayId, GatewayState, InstalledArray, Location, LocationId, Period, Reachability, Step, TimeWindow, Timestamp,
 };
 use heliograph_store::{GatewayRecord, Placement, ProviderStore, StoreError};
 
@@ -13,6 +13,7 @@ use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::gateway::change;
 use crate::installed::installed_kwp;
+use crate::performance::{Performance, Plant, PlantKwp};
 use crate::points::Points;
 use crate::scope::Scope;
 use crate::site::{GatewayHead, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors, site_ledger};
@@ -29,6 +30,8 @@ pub struct LocationReport {
     pub window: TimeWindow,
     /// The figures.
     pub figures: Figures,
+    /// What it gave beside what its light would have given; for who sees all of it.
+    pub performance: Option<Performance>,
     /// The width of the bars.
     pub step: Step,
     /// The bars, over the whole period.
@@ -112,7 +115,17 @@ pub async fn location_report(
     let sensors = read_parts(store, &parts, span.window).await?;
     let gateways = gateway_lines(store, &parts, &sensors, &location, &span, &terms, now).await?;
     let inputs = points.follow(store, location.id, span.window, sensors, visible).await?;
-    let site = Site::new(&inputs, location.position.as_ref(), span.window, &span.buckets, now, !hides_some);
+    let here: Vec<InstalledArray> = arrays.iter().filter(|array| array.location == location.id).cloned().collect();
+    let plant = Plant {
+        position: location.position.as_ref(),
+        arrays: &here,
+        kwp: match (hides_some, here.is_empty()) {
+            (true, _) => PlantKwp::Constant(None),
+            (false, true) => PlantKwp::Constant(location.installed_kwp),
+            (false, false) => PlantKwp::OfArrays,
+        },
+    };
+    let site = Site::new(&inputs, plant, span.window, &span.buckets, now, !hides_some);
     let sensors_before = read_parts(store, &parts, before.window).await?;
     let inputs_before = points.follow(store, location.id, before.window, sensors_before, visible).await?;
     let ledger_before = site_ledger(&inputs_before, location.position.as_ref(), before.window, now, !hides_some);
@@ -122,6 +135,7 @@ pub async fn location_report(
     };
     Ok(LocationReport {
         figures: terms.figures(&site.ledger.totals(span.window)),
+        performance: site.performance,
         buckets: bucket_figures(&site.ledger, &span.buckets),
         gaps: site.ledger.gaps(),
         gateways,

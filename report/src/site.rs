@@ -15,6 +15,7 @@ use crate::energy::{BucketFigures, Completeness, Energy, Figures, Peak};
 use crate::expect::Light;
 use crate::flow::{Direction, SensorInput, matters};
 use crate::ledger::{Balance, Frame, Ledger, SensorBook, Totals};
+use crate::performance::{Performance, Plant, performance};
 
 /// A location as a report names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +182,7 @@ impl SensorInput {
 pub(crate) struct Site {
     pub(crate) ledger: Ledger,
     pub(crate) sensors: Vec<SensorFigures>,
+    pub(crate) performance: Option<Performance>,
 }
 
 impl Site {
@@ -188,18 +190,19 @@ impl Site {
     /// [`Frame`].
     pub(crate) fn new(
         inputs: &[SensorInput],
-        position: Option<&Position>,
+        plant: Plant<'_>,
         period: TimeWindow,
         buckets: &[Bucket],
         now: Timestamp,
         whole: bool,
     ) -> Self {
-        let light = Light::over(position, period);
+        let light = Light::over(plant.position, period);
         let frame = Frame { period, now, light: &light, whole };
         let books: Vec<SensorBook<'_>> = inputs.iter().map(|input| SensorBook::new(input, frame)).collect();
         let balance = Balance::of(&books, whole);
         let sensors = books.iter().map(|book| sensor_figures(book, &balance, period, buckets)).collect();
-        Self { ledger: Ledger::of_site(&books, frame), sensors }
+        let performance = performance(inputs, &balance, plant, period, now);
+        Self { ledger: Ledger::of_site(&books, frame), sensors, performance }
     }
 }
 
@@ -268,6 +271,8 @@ impl Terms {
             exported: totals.exported,
             consumed: totals.consumed,
             peak: totals.peak,
+            self_consumption: totals.self_consumption(),
+            self_sufficiency: totals.self_sufficiency(),
             specific_yield_kwh_per_kwp: kwh.zip(self.kwp).map(|(kwh, kwp)| kwh / kwp),
             completeness: totals.completeness,
             co2_kg: kwh.zip(f64::try_from(self.co2_kg_per_kwh).ok()).map(|(kwh, factor)| kwh * factor),

@@ -86,12 +86,30 @@ pub fn light_windows(position: &Position, window: TimeWindow) -> Vec<TimeWindow>
 /// refraction; negative below it.
 #[must_use]
 pub fn elevation(position: &Position, at: Timestamp) -> f64 {
+    direction(position, at).up.asin().to_degrees()
+}
+
+/// Where the sun stands, as a vector of length 1, without refraction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Direction {
+    pub(crate) east: f64,
+    pub(crate) north: f64,
+    pub(crate) up: f64,
+}
+
+/// Where the sun stands at an instant.
+pub(crate) fn direction(position: &Position, at: Timestamp) -> Direction {
     let millis = at.as_millis() as f64;
     let sun = Sun::at(millis);
     let minutes = (millis / MINUTE_MS).rem_euclid(1440.0) + sun.equation_of_time + 4.0 * position.longitude();
-    let hour_angle = (minutes / 4.0 - 180.0).to_radians();
-    let (latitude, declination) = (position.latitude().to_radians(), sun.declination.to_radians());
-    (latitude.sin() * declination.sin() + latitude.cos() * declination.cos() * hour_angle.cos()).asin().to_degrees()
+    let (hour_sine, hour_cosine) = (minutes / 4.0 - 180.0).to_radians().sin_cos();
+    let (latitude_sine, latitude_cosine) = position.latitude().to_radians().sin_cos();
+    let (sine, cosine) = sun.declination.to_radians().sin_cos();
+    Direction {
+        east: -cosine * hour_sine,
+        north: latitude_cosine * sine - latitude_sine * cosine * hour_cosine,
+        up: latitude_sine * sine + latitude_cosine * cosine * hour_cosine,
+    }
 }
 
 struct Sun {

@@ -8,6 +8,7 @@ use crate::energy::{BucketFigures, Completeness, Energy, Figures, Peak};
 use crate::flow::Direction;
 use crate::gateway::GatewayReport;
 use crate::location::{GatewayFigures, LocationReport};
+use crate::performance::{Performance, PerformanceKind};
 use crate::site::SensorFigures;
 
 impl Export {
@@ -32,7 +33,7 @@ impl Export {
         tables.extend([sensors(&report.sensors), latest_values(&report.sensors), gaps(&report.gaps)]);
         Self {
             stem: stem(&id, "gateway", &report.period),
-            figures: figures(&report.figures, report.change(), &report.currency),
+            figures: figures(&report.figures, report.performance, report.change(), &report.currency),
             zone: report.zone.clone(),
             made,
             head,
@@ -55,7 +56,7 @@ impl Export {
         head.extend(span(&report.period, report.window, report.step, &location.zone, made));
         Self {
             stem: stem(&location.name, &id, &report.period),
-            figures: figures(&report.figures, report.change(), &report.currency),
+            figures: figures(&report.figures, report.performance, report.change(), &report.currency),
             zone: location.zone.clone(),
             made,
             head,
@@ -82,7 +83,8 @@ fn span(period: &Period, window: TimeWindow, step: Step, zone: &Zone, made: Time
     ]
 }
 
-fn figures(figures: &Figures, change: Option<f64>, currency: &Currency) -> Vec<Fact> {
+fn figures(figures: &Figures, performance: Option<Performance>, change: Option<f64>, currency: &Currency) -> Vec<Fact> {
+    let performance_of = |kind: PerformanceKind| performance.filter(|performance| performance.kind == kind).map(|performance| performance.value);
     let energies = [
         (Direction::Produced, figures.produced),
         (Direction::Imported, figures.imported),
@@ -95,6 +97,11 @@ fn figures(figures: &Figures, change: Option<f64>, currency: &Currency) -> Vec<F
         fact("peak_w", watts(figures.peak.map(|peak| peak.watts))),
         fact("peak_at", peak_at(figures.peak)),
         fact("specific_yield_kwh_per_kwp", Cell::number(figures.specific_yield_kwh_per_kwp, 4)),
+        fact("performance_ratio", Cell::number(performance_of(PerformanceKind::Ratio), RATIO_DECIMALS)),
+        fact("clear_sky_index", Cell::number(performance_of(PerformanceKind::ClearSkyIndex), RATIO_DECIMALS)),
+        fact("performance_covered", performance.map_or(Cell::Unknown, |performance| covered(performance.completeness))),
+        fact("self_consumption", Cell::number(figures.self_consumption, RATIO_DECIMALS)),
+        fact("self_sufficiency", Cell::number(figures.self_sufficiency, RATIO_DECIMALS)),
         fact("covered", covered(figures.completeness)),
         fact("co2_avoided_kg", Cell::number(figures.co2_kg, 3)),
         fact("revenue", Cell::number(figures.revenue.and_then(|sum| f64::try_from(sum).ok()), 2)),

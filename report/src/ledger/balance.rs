@@ -6,6 +6,7 @@ use super::grid::Grid;
 use crate::energy::{Completeness, Energy, Peak};
 use crate::expect::{Coverage, Expectation, Light, gaps};
 use crate::flow::{Direction, Flow, SensorInput};
+use crate::performance::KNOWN_MS;
 
 /// What the cells of a ledger are computed for.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +95,44 @@ impl Flow {
     }
 }
 
+/// What is known for certain of the production of a quarter of an hour.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct ProducedQuarter {
+    /// Whether any sensor that produces is expected to be measured in it, or was.
+    pub(crate) is_due: bool,
+    /// Wh, where all of them were measured and none of it is a guess.
+    pub(crate) watt_hours: Option<f64>,
+}
+
+impl SensorBook<'_> {
+    /// Adds its production to that of a share's quarters, and marks those of which it
+    /// should know more.
+    fn produced_quarters(
+        &self,
+        grid: Grid,
+        range: std::ops::Range<usize>,
+        quarters: &mut [ProducedQuarter],
+        missing: &mut [bool],
+    ) {
+        for (index, coverage) in self.coverage.iter().enumerate().filter(|(index, _)| range.contains(index)) {
+            if let Some(quarter) = quarters.get_mut(index) {
+                quarter.is_due |= coverage.expected_ms > 0;
+            }
+            if let Some(missing) = missing.get_mut(index) {
+                *missing |= coverage.covered_ms < coverage.expected_ms.min(KNOWN_MS);
+            }
+        }
+        let points = self.flow(Direction::Produced).map_or(&[][..], |flow| &flow.points);
+        for point in points {
+            let Some(index) = grid.index(point.start).filter(|index| range.contains(index)) else { continue };
+            let (Some(quarter), Some(missing)) = (quarters.get_mut(index), missing.get_mut(index)) else { continue };
+            quarter.is_due = true;
+            quarter.watt_hours = Some(quarter.watt_hours.unwrap_or(0.0) + point.energy.watt_hours);
+            *missing |= point.energy.estimated || point.energy.flagged;
+        }
+    }
+}
+
 /// Sensors that stand for something during a time.
 pub(super) struct Share<'a> {
     pub(super) books: Vec<&'a SensorBook<'a>>,
@@ -147,6 +186,22 @@ impl<'a> Balance<'a> {
             load: Share::before(role(SensorRole::Load), import_since),
             closed_from: closed_from.filter(|_| whole),
         }
+    }
+
+    /// What is known for certain of production in the quarters of a grid.
+    pub(crate) fn produced_quarters(&self, grid: Grid) -> Vec<ProducedQuarter> {
+        let mut quarters = vec![ProducedQuarter::default(); grid.len];
+        for share in &self.production {
+            let range = grid.range(share.window);
+            let mut missing = vec![false; grid.len];
+            for book in &share.books {
+                book.produced_quarters(grid, range.clone(), &mut quarters, &mut missing);
+            }
+            for (quarter, _) in quarters.iter_mut().zip(missing).filter(|(_, missing)| *missing) {
+                quarter.watt_hours = None;
+            }
+        }
+        quarters
     }
 
     /// Whether a sensor enters the figures to the end of the period.

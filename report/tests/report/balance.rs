@@ -38,6 +38,43 @@ async fn consumption_is_what_was_produced_and_drawn_less_what_was_fed_in_and_cha
 }
 
 #[tokio::test]
+async fn what_was_used_on_site_is_told_where_a_grid_meter_says_what_was_fed_in() {
+    let site = utc_site().await;
+    let times = ticks(the_day(), QUARTER);
+    let steady = |sensor, role, quantity, rise: f64| counter(sensor, role, quantity, rising(&times, 7.0, move |_| rise));
+    let inverter = || steady("inv", SensorRole::Inverter, Quantity::EnergyProduced, 100.0);
+    site.write("gw-1", &[inverter()]).await;
+    let figures = site.report("gw-1", day(2026, 6, 10)).await.figures;
+    assert_eq!((figures.self_consumption, figures.self_sufficiency), (None, None));
+    // The meter was there for the second half of the day alone: the first half says nothing.
+    let later = ticks(TimeWindow::between(at("2026-06-10T12:00:00Z"), at("2026-06-11T00:00:00Z")), QUARTER);
+    let metered = |quantity, rise: f64| counter("grid", SensorRole::Grid, quantity, rising(&later, 7.0, move |_| rise));
+    site.write("gw-1", &[metered(Quantity::EnergyImported, 30.0), metered(Quantity::EnergyExported, 20.0)]).await;
+    let report = site.report("gw-1", day(2026, 6, 10)).await;
+    assert_close(report.figures.self_consumption, 0.8);
+    assert_close(report.figures.self_sufficiency, 80.0 / 110.0);
+    assert_close(report.figures.produced_wh(), 96.0 * 100.0);
+    let location =
+        location_report(&site.store, location_id(1), day(2026, 6, 10), &Scope::everything(), at("2026-07-01T00:00:00Z")).await;
+    assert_close(location.unwrap().figures.self_consumption, 0.8);
+}
+
+#[tokio::test]
+async fn meters_that_contradict_each_other_give_no_share() {
+    let site = utc_site().await;
+    let times = ticks(the_day(), QUARTER);
+    let steady = |sensor, role, quantity, rise: f64| counter(sensor, role, quantity, rising(&times, 7.0, move |_| rise));
+    let series = [
+        steady("inv", SensorRole::Inverter, Quantity::EnergyProduced, 100.0),
+        steady("grid", SensorRole::Grid, Quantity::EnergyImported, 0.0),
+        steady("grid", SensorRole::Grid, Quantity::EnergyExported, 150.0),
+    ];
+    site.write("gw-1", &series).await;
+    let figures = site.report("gw-1", day(2026, 6, 10)).await.figures;
+    assert_eq!((figures.self_consumption, figures.self_sufficiency), (None, None));
+}
+
+#[tokio::test]
 async fn a_grid_meter_with_power_alone_divides_by_sign() {
     let site = utc_site().await;
     let level = |k: usize| if k.is_multiple_of(2) { 400.0 } else { -400.0 };

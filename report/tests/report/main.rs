@@ -11,6 +11,7 @@ mod energies;
 mod exports;
 mod fleet;
 mod heat;
+mod performance;
 mod points;
 mod site;
 mod table;

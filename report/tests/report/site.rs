@@ -160,7 +160,11 @@ impl Site {
                 document.sensors.push(sensor);
                 document.sensors.len() - 1
             });
-            let unit = if written.kind == Kind::Gauge { "W" } else { "Wh" };
+            let unit = match (written.kind, written.quantity) {
+                (_, Quantity::IrradiancePlane) => "W/m²",
+                (Kind::Gauge, _) => "W",
+                _ => "Wh",
+            };
             document.series.push(SeriesSeen {
                 sensor: index,
                 metric: MetricName::parse(&format!("{}-{}", written.quantity, written.kind)).unwrap(),
