@@ -157,6 +157,15 @@ impl ProviderStore {
                 return cassandra::rollup::list(db, gateway, (period, visible), chosen, self.clock.now()).await;
             }
         };
+        // Looked at and read at once, for most often nothing is to be settled first.
+        let asked = gateway.clone();
+        let settled = db.read(move |connection| match sqlite::rollup::is_dirty(connection, &asked)? {
+            true => Ok(None),
+            false => sqlite::rollup::list(connection, &asked, (period, visible), chosen).map(Some),
+        });
+        if let Some(rollups) = settled.await? {
+            return Ok(rollups);
+        }
         settle_gateway(db, gateway).await?;
         let asked = gateway.clone();
         db.read(move |connection| sqlite::rollup::list(connection, &asked, (period, visible), chosen)).await
