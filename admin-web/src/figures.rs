@@ -115,6 +115,9 @@ pub(crate) fn tiles(
     tiles.extend(shares);
     tiles.push(Tile::new("CO₂ avoided", known(figures.co2_kg, format::co2), ""));
     tiles.push(Tile::new("Revenue", figures.revenue.map_or(UNKNOWN.to_owned(), |sum| format::money(sum, currency)), ""));
+    if let Some(savings) = figures.savings {
+        tiles.push(Tile::new("Saved", format::money(savings, currency), "By what was used on site"));
+    }
     tiles
 }
 

@@ -6,7 +6,7 @@ use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{Colour, Currency, ProviderSettings, UnknownGateways, Zone};
+use heliograph_domain::{Colour, Currency, ProviderSettings, Tariff, UnknownGateways, Zone};
 use heliograph_store::RetentionPlan;
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -30,6 +30,8 @@ pub(crate) struct SettingsForm {
     zone: String,
     currency: String,
     tariff: String,
+    feed_in: String,
+    import: String,
     co2: String,
     unknown: String,
     ahead: String,
@@ -46,6 +48,8 @@ impl SettingsForm {
             zone: settings.zone.to_string(),
             currency: settings.currency.as_str().to_owned(),
             tariff: settings.tariff_per_kwh.to_string(),
+            feed_in: settings.feed_in_tariff.to_string(),
+            import: settings.import_tariff.to_string(),
             co2: settings.co2_kg_per_kwh.to_string(),
             unknown: settings.unknown_gateways.as_str().to_owned(),
             ahead: settings.max_ahead_hours.to_string(),
@@ -62,6 +66,8 @@ impl SettingsForm {
         let zone = problems.note("zone", Zone::parse(self.zone.trim()));
         let currency = problems.note("currency", Currency::parse(self.currency.trim().to_uppercase().as_str()));
         let tariff = problems.note("tariff", parse_rate(&self.tariff));
+        let feed_in = problems.note("feed_in", Tariff::parse(&self.feed_in));
+        let import = problems.note("import", Tariff::parse(&self.import));
         let co2 = problems.note("co2", parse_rate(&self.co2));
         let unknown = problems.note("unknown", UnknownGateways::parse(&self.unknown).map_err(|_| "choose one of the two"));
         let ahead = problems.note("ahead", parse_whole(&self.ahead, 0, MAX_AHEAD_HOURS));
@@ -69,13 +75,13 @@ impl SettingsForm {
             "" => Some(None),
             days => problems.note("retention", parse_whole(days, 1, MAX_RETENTION_DAYS)).map(Some),
         };
-        match (name, colour, zone, currency, tariff, co2, unknown, ahead, retention) {
+        match (name, colour, zone, currency, (tariff, feed_in, import), co2, unknown, ahead, retention) {
             (
                 Some(name),
                 Some(colour),
                 Some(zone),
                 Some(currency),
-                Some(tariff_per_kwh),
+                (Some(tariff_per_kwh), Some(feed_in_tariff), Some(import_tariff)),
                 Some(co2_kg_per_kwh),
                 Some(unknown_gateways),
                 Some(max_ahead_hours),
@@ -86,6 +92,8 @@ impl SettingsForm {
                 zone,
                 currency,
                 tariff_per_kwh,
+                feed_in_tariff,
+                import_tariff,
                 co2_kg_per_kwh,
                 unknown_gateways,
                 max_ahead_hours,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::UnknownGateways;
 use crate::policy::TimePolicy;
+use crate::tariff::Tariff;
 use crate::text::ParseError;
 use crate::time::Zone;
 
@@ -23,8 +24,13 @@ pub struct ProviderSettings {
     pub zone: Zone,
     /// The currency of tariffs.
     pub currency: Currency,
-    /// What a produced kWh earns, in the currency.
+    /// What a produced kWh earns, in the currency, where no feed-in tariff says it.
     pub tariff_per_kwh: Decimal,
+    /// What a kWh that is fed in earns, and when; where no meter tells what is fed in, a
+    /// kWh that is produced.
+    pub feed_in_tariff: Tariff,
+    /// What a kWh from the grid costs, and when: what is used on site saves it.
+    pub import_tariff: Tariff,
     /// Kilograms of CO2 that a produced kWh avoids.
     pub co2_kg_per_kwh: Decimal,
     /// What happens to gateways that nobody has commissioned.
@@ -46,6 +52,8 @@ impl Default for ProviderSettings {
             zone: Zone::utc(),
             currency: Currency::default(),
             tariff_per_kwh: Decimal::new(8, 2),
+            feed_in_tariff: Tariff::default(),
+            import_tariff: Tariff::default(),
             co2_kg_per_kwh: Decimal::new(38, 2),
             unknown_gateways: UnknownGateways::Refused,
             max_ahead_hours: 24,

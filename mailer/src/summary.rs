@@ -276,7 +276,9 @@ fn details(subject: Subject, facts: &Facts<'_>) -> Vec<Fact> {
         }),
         plain("Specific yield", figures.specific_yield_kwh_per_kwp.map(format::specific_yield)),
         plain("CO₂ avoided", figures.co2_kg.map(format::co2)),
+        plain("Self-sufficiency", figures.self_sufficiency.map(format::percent)),
         plain("Earned", figures.revenue.map(|amount| format::money(amount, &facts.settings.currency))),
+        plain("Saved by own use", figures.savings.map(|amount| format::money(amount, &facts.settings.currency))),
     ]
     .into_iter()
     .flatten()

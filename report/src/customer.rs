@@ -15,6 +15,7 @@ use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::gateway::{GatewayContext, GatewayReport, change};
 use crate::ledger::{Ledger, Totals};
+use crate::money::Money;
 use crate::points::Points;
 use crate::site::{Terms, bucket_figures, read_sensors, site_ledger};
 
@@ -75,17 +76,17 @@ pub async fn customer_summary(
     let customer = store.customer_fetch(customer).await?;
     let settings = store.settings_fetch().await?;
     let owned = Owned::read(store, customer.id, now).await?;
-    let this = owned.books(store, period, &settings, now).await?;
-    let before = owned.books(store, period.previous(), &settings, now).await?;
+    let terms = Terms::new(&settings, None);
+    let this = owned.books(store, period, &settings, &terms, now).await?;
+    let before = owned.books(store, period.previous(), &settings, &terms, now).await?;
     let mut gateways = Vec::new();
     for (commission, context) in owned.within(period) {
         gateways.push(context.report(store, period, commission.window, now).await?);
     }
     let zone = gateways.first().map_or(&settings.zone, |report| &report.zone).clone();
-    let terms = Terms::new(&settings, None);
     Ok(CustomerSummary {
-        totals: terms.figures(&this.totals),
-        previous: before.totals.is_known().then(|| terms.figures(&before.totals)),
+        totals: terms.figures_of(&this.totals, this.money),
+        previous: before.totals.is_known().then(|| terms.figures_of(&before.totals, before.money)),
         buckets: this.bars(period, &zone),
         best_day: this.best_day(period),
         step: period.natural_step(),
@@ -134,6 +135,7 @@ impl Owned {
         store: &ProviderStore,
         period: Period,
         settings: &ProviderSettings,
+        terms: &Terms,
         now: Timestamp,
     ) -> Result<Books, StoreError> {
         let mut sites: BTreeMap<SiteKey, (Vec<SensorInput>, &GatewayContext)> = BTreeMap::new();
@@ -146,7 +148,7 @@ impl Owned {
             };
             sites.entry(key).or_insert((Vec::new(), context)).0.extend(inputs);
         }
-        let mut books = Books { sites: Vec::new(), totals: Totals::default() };
+        let mut books = Books { sites: Vec::new(), totals: Totals::default(), money: Money::default() };
         let mut all: Option<Ledger> = None;
         let points = Points::read(store).await?;
         for (key, (inputs, context)) in sites {
@@ -165,6 +167,7 @@ impl Owned {
                 Some(all) => all.add(&ledger),
                 None => all = Some(ledger.clone()),
             }
+            books.money = books.money.plus(terms.money(&ledger, TimeWindow::ALWAYS, zone));
             books.sites.push((zone.clone(), ledger));
         }
         if let Some(all) = all {
@@ -184,6 +187,8 @@ enum SiteKey {
 struct Books {
     sites: Vec<(Zone, Ledger)>,
     totals: Totals,
+    /// Priced site by site, each in its own zone.
+    money: Money,
 }
 
 impl Books {

@@ -171,9 +171,11 @@ pub struct Figures {
     pub completeness: Completeness,
     /// Kilograms of CO2 avoided by what was produced.
     pub co2_kg: Option<f64>,
-    /// What the produced energy earned, in the provider's currency, rounded to
-    /// two digits (half to even).
+    /// What the produced energy earned, or what of it was fed in, in the provider's
+    /// currency, rounded to two digits (half to even).
     pub revenue: Option<Decimal>,
+    /// What was produced and used on site would have cost so much, likewise.
+    pub savings: Option<Decimal>,
 }
 
 impl Figures {

@@ -166,8 +166,7 @@ impl GatewayContext {
         let inputs_before = read_sensors(store, &self.record.id, before.window, visible).await?;
         let ledger_before = site_ledger(&inputs_before, self.position(), before.window, now, self.is_whole(&[]));
         let known = |window: TimeWindow| {
-            let totals = ledger_before.totals(window);
-            totals.is_known().then(|| terms.figures(&totals))
+            ledger_before.totals(window).is_known().then(|| terms.figures(&ledger_before, window, self.zone()))
         };
         let head = GatewayHead::of(&self.record, visible, now);
         Ok(GatewayReport {
@@ -175,7 +174,7 @@ impl GatewayContext {
             name: self.record.name().to_owned(),
             state: head.state,
             location: self.location.as_ref().map(LocationRef::to),
-            figures: terms.figures(&site.ledger.totals(span.window)),
+            figures: terms.figures(&site.ledger, span.window, self.zone()),
             performance: site.performance,
             buckets: bucket_figures(&site.ledger, &span.buckets),
             hours: bucket_figures(&site.ledger, &hours(&period, &span.zone)),

@@ -5,7 +5,7 @@
 mod balance;
 mod grid;
 
-use heliograph_domain::TimeWindow;
+use heliograph_domain::{TimeWindow, Timestamp};
 
 use crate::energy::{Completeness, Energy, Peak, plus};
 use crate::expect::{Coverage, gaps};
@@ -28,7 +28,7 @@ pub(crate) struct Cell {
     load_w: Option<f64>,
     completeness: Completeness,
     /// Whether its energies are all that flowed at its sites; `None` while it has none.
-    is_balanced: Option<bool>,
+    pub(crate) is_balanced: Option<bool>,
     /// Of the site as a whole: the most that any sensor expected and covered.
     expected_ms: u32,
     covered_ms: u32,
@@ -268,6 +268,14 @@ impl Ledger {
 
     fn end(&self) -> i64 {
         self.first + i64::try_from(self.cells.len()).unwrap_or(0)
+    }
+
+    /// The cells of a window of whole quarters, with when they begin.
+    pub(crate) fn quarters(&self, window: TimeWindow) -> impl Iterator<Item = (Timestamp, &Cell)> {
+        let (grid, range) = (self.grid(), self.grid().range(window));
+        let first = range.start;
+        let cells = self.cells.get(range).unwrap_or_default();
+        cells.iter().enumerate().map(move |(at, cell)| (grid.start(first + at), cell))
     }
 
     /// The sums over a window of whole quarters.

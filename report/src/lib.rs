@@ -26,6 +26,7 @@ mod installed;
 mod ledger;
 mod live;
 mod location;
+mod money;
 mod performance;
 mod points;
 mod scope;

@@ -130,11 +130,10 @@ pub async fn location_report(
     let inputs_before = points.follow(store, location.id, before.window, sensors_before, visible).await?;
     let ledger_before = site_ledger(&inputs_before, location.position.as_ref(), before.window, now, !hides_some);
     let known = |window: TimeWindow| {
-        let totals = ledger_before.totals(window);
-        totals.is_known().then(|| terms_before.figures(&totals))
+        ledger_before.totals(window).is_known().then(|| terms_before.figures(&ledger_before, window, &location.zone))
     };
     Ok(LocationReport {
-        figures: terms.figures(&site.ledger.totals(span.window)),
+        figures: terms.figures(&site.ledger, span.window, &location.zone),
         performance: site.performance,
         buckets: bucket_figures(&site.ledger, &span.buckets),
         gaps: site.ledger.gaps(),
@@ -192,7 +191,7 @@ async fn gateway_lines(
         let Some(record) = records.get(&part.gateway) else { continue };
         let own: Vec<SensorInput> = inputs.iter().filter(|input| input.gateway == part.gateway).cloned().collect();
         let ledger = site_ledger(&own, location.position.as_ref(), span.window, now, false);
-        let mut figures = terms.figures(&ledger.totals(span.window));
+        let mut figures = terms.figures(&ledger, span.window, &location.zone);
         figures.specific_yield_kwh_per_kwp = None;
         let head = GatewayHead::of(record, part.visible, now);
         lines.push(GatewayFigures {

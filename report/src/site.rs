@@ -15,6 +15,7 @@ use crate::energy::{BucketFigures, Completeness, Energy, Figures, Peak};
 use crate::expect::Light;
 use crate::flow::{Direction, SensorInput, matters};
 use crate::ledger::{Balance, Frame, Ledger, SensorBook, Totals};
+use crate::money::{Money, Prices};
 use crate::performance::{Performance, Plant, performance};
 
 /// A location as a report names it.
@@ -249,6 +250,7 @@ fn sensor_figures(book: &SensorBook<'_>, balance: &Balance<'_>, period: TimeWind
 pub(crate) struct Terms {
     pub(crate) currency: Currency,
     tariff_per_kwh: Decimal,
+    prices: Prices,
     co2_kg_per_kwh: Decimal,
     kwp: Option<f64>,
 }
@@ -258,12 +260,24 @@ impl Terms {
         Self {
             currency: settings.currency.clone(),
             tariff_per_kwh: settings.tariff_per_kwh,
+            prices: Prices::of(settings),
             co2_kg_per_kwh: settings.co2_kg_per_kwh,
             kwp: kwp.filter(|kwp| *kwp > 0.0),
         }
     }
 
-    pub(crate) fn figures(&self, totals: &Totals) -> Figures {
+    /// Of a site over a window, in its zone.
+    pub(crate) fn figures(&self, ledger: &Ledger, window: TimeWindow, zone: &Zone) -> Figures {
+        self.figures_of(&ledger.totals(window), self.money(ledger, window, zone))
+    }
+
+    /// What that of a site is worth.
+    pub(crate) fn money(&self, ledger: &Ledger, window: TimeWindow, zone: &Zone) -> Money {
+        Money::of(ledger, window, zone, &self.prices)
+    }
+
+    /// Of several sites together.
+    pub(crate) fn figures_of(&self, totals: &Totals, money: Money) -> Figures {
         let kwh = totals.produced.map(|energy| energy.watt_hours / 1000.0);
         Figures {
             produced: totals.produced,
@@ -276,7 +290,12 @@ impl Terms {
             specific_yield_kwh_per_kwp: kwh.zip(self.kwp).map(|(kwh, kwp)| kwh / kwp),
             completeness: totals.completeness,
             co2_kg: kwh.zip(f64::try_from(self.co2_kg_per_kwh).ok()).map(|(kwh, factor)| kwh * factor),
-            revenue: kwh.and_then(|kwh| revenue(kwh, self.tariff_per_kwh)),
+            revenue: if self.prices.has_feed_in() {
+                money.revenue.rounded()
+            } else {
+                kwh.and_then(|kwh| revenue(kwh, self.tariff_per_kwh))
+            },
+            savings: money.savings.rounded(),
         }
     }
 }

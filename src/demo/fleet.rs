@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use anyhow::Context as _;
 use heliograph_domain::{
-    Colour, CredentialId, Currency, GatewayId, GatewayKey, KeyDigest, Location, LocationId, Position, ProviderId,
-    ProviderSettings, SensorId, Timestamp, Zone,
+    ArrayId, Colour, CredentialId, Currency, GatewayId, GatewayKey, InstalledArray, KeyDigest, Location, LocationId, Position,
+    ProviderId, ProviderSettings, SensorId, Tariff, TimeWindow, Timestamp, Zone,
 };
 use heliograph_store::{CredentialNew, GatewayCommissioning, ProviderStore};
 use uuid::Uuid;
@@ -213,6 +213,7 @@ pub(super) async fn set_up(
             colour: Colour::parse(plan.colour)?,
             currency: Currency::parse(plan.currency)?,
             zone: Zone::parse(plan.locations.first().map_or("UTC", |location| location.zone))?,
+            import_tariff: Tariff::parse("0.29\n0.21 22:00-06:00\n0.34 days mon-fri 18:00-21:00")?,
             ..ProviderSettings::default()
         })
         .await?;
@@ -221,7 +222,7 @@ pub(super) async fn set_up(
     for location_plan in plan.locations {
         let location = match known.iter().find(|location| location.name == location_plan.name) {
             Some(location) => location.clone(),
-            None => add_location(store, location_plan).await?,
+            None => add_location(store, location_plan, now).await?,
         };
         let mut keys = HashMap::new();
         for gateway in location_plan.gateways {
@@ -232,7 +233,7 @@ pub(super) async fn set_up(
     Ok(locations)
 }
 
-async fn add_location(store: &ProviderStore, plan: &LocationPlan) -> anyhow::Result<Location> {
+async fn add_location(store: &ProviderStore, plan: &LocationPlan, now: Timestamp) -> anyhow::Result<Location> {
     let location = Location {
         id: LocationId::new(Uuid::now_v7()),
         name: plan.name.to_owned(),
@@ -241,6 +242,18 @@ async fn add_location(store: &ProviderStore, plan: &LocationPlan) -> anyhow::Res
         installed_kwp: Some(plan.gateways.iter().flat_map(|gateway| gateway.inverters_kwp).sum()),
     };
     store.location_save(location.clone()).await?;
+    let towards_the_equator = if plan.latitude < 0.0 { 0.0 } else { 180.0 };
+    if let Some(kwp) = location.installed_kwp {
+        let array = InstalledArray {
+            id: ArrayId::new(Uuid::now_v7()),
+            location: location.id,
+            kwp,
+            tilt: 25.0,
+            azimuth: towards_the_equator,
+            window: TimeWindow { from: super::history::begin(now), until: None },
+        };
+        store.array_save(array).await?;
+    }
     Ok(location)
 }
 

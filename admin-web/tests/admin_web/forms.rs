@@ -21,6 +21,8 @@ async fn settings_are_saved_together_or_not_at_all() {
         ("zone", "Mars/Olympus"),
         ("currency", "EURO"),
         ("tariff", "-1"),
+        ("import", "0.31\n0.24 at night"),
+        ("feed_in", "<b>"),
         ("co2", "much"),
         ("unknown", "maybe"),
         ("ahead", "1e9"),
@@ -33,6 +35,13 @@ async fn settings_are_saved_together_or_not_at_all() {
     assert_problem(&answer.body, "zone", "Time zone &#34;Mars/Olympus&#34; is not an IANA zone such as Europe/Madrid.");
     assert_problem(&answer.body, "currency", "Currency &#34;EURO&#34; is not three capital letters such as EUR.");
     assert_problem(&answer.body, "tariff", "Must lie between 0 and 1000, with at most 9 decimals.");
+    assert_problem(
+        &answer.body,
+        "import",
+        "Line 2 has &#34;at&#34;, which is none of: from, to, months, days, hours such as 08:00-20:00.",
+    );
+    assert_problem(&answer.body, "feed_in", "Line 1 begins with no price such as 0.31.");
+    assert!(answer.body.contains("0.24 at night</textarea>") && answer.body.contains("&#60;b&#62;</textarea>"));
     assert_problem(&answer.body, "co2", "Must be a number such as 0.082.");
     assert_problem(&answer.body, "unknown", "Choose one of the two.");
     assert_problem(&answer.body, "ahead", "Must be a whole number from 0 to 8784.");
@@ -47,6 +56,8 @@ async fn settings_are_saved_together_or_not_at_all() {
         ("zone", "Europe/London"),
         ("currency", "gbp"),
         ("tariff", "0,125"),
+        ("import", "0.31\r\n0,24 22:00-6:00\r\n"),
+        ("feed_in", ""),
         ("co2", "0.2"),
         ("unknown", "adopted"),
         ("ahead", "2"),
@@ -59,6 +70,8 @@ async fn settings_are_saved_together_or_not_at_all() {
     let saved = world.store.settings_fetch().await.unwrap();
     assert_eq!((saved.name.as_str(), saved.colour.as_str(), saved.currency.as_str()), ("Dawn", "#aa2200", "GBP"));
     assert_eq!((saved.tariff_per_kwh.to_string().as_str(), saved.retention_days), ("0.125", None));
+    assert_eq!(saved.import_tariff.to_string(), "0.31\n0.24 22:00-06:00");
+    assert!(saved.feed_in_tariff.is_empty());
     assert_eq!(saved.unknown_gateways, UnknownGateways::Adopted);
     let page = world.get(Who::Owner, "/settings?done=saved").await;
     assert!(page.body.contains("<p class=\"notice\" role=\"status\">Saved.</p>"));

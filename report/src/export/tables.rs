@@ -84,7 +84,8 @@ fn span(period: &Period, window: TimeWindow, step: Step, zone: &Zone, made: Time
 }
 
 fn figures(figures: &Figures, performance: Option<Performance>, change: Option<f64>, currency: &Currency) -> Vec<Fact> {
-    let performance_of = |kind: PerformanceKind| performance.filter(|performance| performance.kind == kind).map(|performance| performance.value);
+    let performance_of =
+        |kind: PerformanceKind| performance.filter(|performance| performance.kind == kind).map(|performance| performance.value);
     let energies = [
         (Direction::Produced, figures.produced),
         (Direction::Imported, figures.imported),
@@ -105,6 +106,7 @@ fn figures(figures: &Figures, performance: Option<Performance>, change: Option<f
         fact("covered", covered(figures.completeness)),
         fact("co2_avoided_kg", Cell::number(figures.co2_kg, 3)),
         fact("revenue", Cell::number(figures.revenue.and_then(|sum| f64::try_from(sum).ok()), 2)),
+        fact("savings", Cell::number(figures.savings.and_then(|sum| f64::try_from(sum).ok()), 2)),
         fact("revenue_currency", Cell::text(currency.as_str())),
     ]);
     facts

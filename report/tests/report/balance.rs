@@ -1,10 +1,10 @@
 //! Consumption, money, yields.
 
-use heliograph_domain::{Kind, ProviderSettings, Quantity, SensorRole, TimeWindow};
-use heliograph_report::{Scope, location_report};
+use heliograph_domain::{Kind, ProviderSettings, Quantity, SensorRole, Tariff, TimeWindow};
+use heliograph_report::{Scope, customer_summary, location_report};
 use rust_decimal::Decimal;
 
-use crate::site::{QUARTER, Site, Written, assert_close, at, counter, day, location_id, power, rising, ticks};
+use crate::site::{QUARTER, Site, Written, assert_close, at, counter, customer_id, day, location_id, power, rising, ticks};
 
 fn the_day() -> TimeWindow {
     TimeWindow::between(at("2026-06-10T00:00:00Z"), at("2026-06-11T00:00:00Z"))
@@ -129,6 +129,81 @@ async fn yield_money_and_co2_follow_from_what_was_produced() {
     assert_close(figures.specific_yield_kwh_per_kwp, 9.6 / 5.0);
     site.rate("gw-1", "inv", SensorRole::Inverter, 4_000.0).await;
     assert_close(site.report("gw-1", day(2026, 6, 10)).await.figures.specific_yield_kwh_per_kwp, 9.6 / 4.0);
+}
+
+/// An inverter of 100 Wh a quarter of an hour, of which 20 Wh are fed in, and 30 Wh drawn.
+async fn metered_site(zone: &str) -> Site {
+    let site = Site::new();
+    site.location_at(1, zone, None, None).await;
+    site.place("gw-1", 1).await;
+    let times = ticks(TimeWindow::between(at("2026-06-09T00:00:00Z"), at("2026-06-12T00:00:00Z")), QUARTER);
+    let steady = |sensor, role, quantity, rise: f64| counter(sensor, role, quantity, rising(&times, 7.0, move |_| rise));
+    let series = [
+        steady("inv", SensorRole::Inverter, Quantity::EnergyProduced, 100.0),
+        steady("grid", SensorRole::Grid, Quantity::EnergyImported, 30.0),
+        steady("grid", SensorRole::Grid, Quantity::EnergyExported, 20.0),
+    ];
+    site.write("gw-1", &series).await;
+    site
+}
+
+async fn price(site: &Site, import: &str, feed_in: &str) -> (Option<String>, Option<String>) {
+    let settings = ProviderSettings {
+        tariff_per_kwh: Decimal::ONE,
+        import_tariff: Tariff::parse(import).unwrap(),
+        feed_in_tariff: Tariff::parse(feed_in).unwrap(),
+        ..ProviderSettings::default()
+    };
+    site.store.settings_save(settings).await.unwrap();
+    let figures = site.report("gw-1", day(2026, 6, 10)).await.figures;
+    (figures.revenue.map(|sum| format!("{sum:.2}")), figures.savings.map(|sum| format!("{sum:.2}")))
+}
+
+#[tokio::test]
+async fn energies_are_priced_by_the_quarter_of_an_hour_in_local_time() {
+    let site = metered_site("Asia/Kathmandu").await;
+    let money = |revenue: &str, savings: Option<&str>| (Some(revenue.to_owned()), savings.map(ToOwned::to_owned));
+    // One price for all that is produced: 9.6 kWh.
+    assert_eq!(price(&site, "", "").await, money("9.60", None));
+    // 96 quarters of 80 Wh that are used on site; a third of them by night.
+    assert_eq!(price(&site, "0.5", "").await, money("9.60", Some("3.84")));
+    assert_eq!(price(&site, "0.5\n0.2 22:00-06:00", "").await, money("9.60", Some("3.07")));
+    // What is fed in alone: 1.92 kWh, of which a quarter from midnight to six.
+    assert_eq!(price(&site, "", "0.1\n0.3 00:00-06:00").await, money("0.29", None));
+    assert_eq!(price(&site, "0.5", "-0.1 from 2026-06-10 to 2026-06-10").await, money("-0.19", Some("3.84")));
+}
+
+#[tokio::test]
+async fn an_energy_without_a_price_makes_no_sum_up() {
+    let site = metered_site("UTC").await;
+    assert_eq!(price(&site, "0.5 08:00-20:00", "0.1 from 2026-06-11").await, (None, None));
+    // Nothing was produced in the time that has no price.
+    let dark = Site::new();
+    dark.location_at(1, "UTC", None, None).await;
+    dark.place("gw-1", 1).await;
+    let times = ticks(the_day(), QUARTER);
+    let by_day = |k: usize| if (32..80).contains(&k) { 100.0 } else { 0.0 };
+    dark.write("gw-1", &[counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, rising(&times, 0.0, by_day))]).await;
+    // Without a meter that tells what is fed in, what is produced earns, and nothing is saved.
+    assert_eq!(price(&dark, "0.5", "0.1 08:00-20:00").await, (Some("0.48".to_owned()), None));
+}
+
+#[tokio::test]
+async fn a_customers_sites_are_priced_each_in_its_own_zone() {
+    let site = metered_site("Asia/Kathmandu").await;
+    site.location_at(2, "America/New_York", None, None).await;
+    site.place("gw-20", 2).await;
+    let times = ticks(TimeWindow::between(at("2026-06-09T00:00:00Z"), at("2026-06-13T00:00:00Z")), QUARTER);
+    site.write("gw-20", &[counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, rising(&times, 0.0, |_| 100.0))]).await;
+    price(&site, "0.5", "0.1\n0.3 00:00-06:00").await;
+    site.customer(1).await;
+    for gateway in ["gw-1", "gw-20"] {
+        site.give(1, gateway, at("2026-01-01T00:00:00Z"), None).await;
+    }
+    let summary = customer_summary(&site.store, customer_id(1), day(2026, 6, 10), at("2026-07-01T00:00:00Z")).await.unwrap();
+    // 0.288 of what is fed in here, and of the 9.6 kWh that are produced there 0.72 + 0.72.
+    assert_eq!(summary.totals.revenue, Some(Decimal::new(173, 2)));
+    assert_eq!(summary.totals.savings, Some(Decimal::new(384, 2)));
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use heliograph_domain::{ArrayId, InstalledArray, Kind, Quantity, SensorRole, TimeWindow, Timestamp};
 use heliograph_report::{LocationReport, PerformanceKind, Scope, location_report};
 
-use crate::site::{MINUTE, QUARTER, Site, Written, assert_close, at, counter, customer_id, day, location_id, number, rising, ticks};
+use crate::site::{
+    MINUTE, QUARTER, Site, Written, assert_close, at, counter, customer_id, day, location_id, number, rising, ticks,
+};
 
 const MADRID: (f64, f64) = (40.4168, -3.7038);
 
