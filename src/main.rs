@@ -40,6 +40,11 @@ use clap::Parser;
 
 use settings::SettingsError;
 
+/// Documents and reports are made of many pieces that live for moments: the C library's
+/// own allocator gives their pages back and fetches them anew each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Usage and settings errors, as sysexits.h numbers them.
 const EXIT_USAGE: u8 = 64;
 

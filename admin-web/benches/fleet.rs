@@ -26,6 +26,10 @@ use heliograph_store::{
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
+/// What the binary has, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const GATEWAYS: u32 = 1000;
 /// Gateways of a location.
 const HERE: u32 = 4;

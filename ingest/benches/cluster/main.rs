@@ -29,6 +29,10 @@ use uuid::Uuid;
 use corpus::SERIES;
 use months::{GATEWAYS, MONTHS, READINGS, fill, page_time, settle, windows_time};
 
+/// What the binary has, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NODE: &str = "127.0.0.1:9042";
 /// Live documents of each of them in one measurement.
 const LIVE: usize = 100;

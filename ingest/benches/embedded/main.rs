@@ -23,6 +23,10 @@ use bare::{CHOSEN, Layout, Readers};
 use corpus::SERIES;
 use months::{GATEWAYS, MONTHS, READINGS, fill, page_time, settle, windows_time, write_all};
 
+/// What the binary has, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Documents under way at once, and in a transaction of the bare driver.
 const AT_ONCE: usize = 512;
 /// Live documents of each of them in one measurement.

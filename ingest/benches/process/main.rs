@@ -29,6 +29,10 @@ mod served;
 
 use std::path::Path;
 
+/// What the binary has, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Idle connections, unless said otherwise.
 const CONNECTIONS: usize = 5_000;
 
