@@ -152,14 +152,15 @@ impl SensorInput {
             return self.parts.iter().filter_map(|part| part.flow(direction)).reduce(|flow, later| flow.followed_by(&later));
         }
         let quantity = direction.quantity();
-        let mut candidates: Vec<Flow> =
-            COUNTERS.iter().flat_map(|kind| self.energy_flows(direction, *kind, quantity, 1.0)).collect();
-        if let Some(opposite) = direction.opposite() {
-            candidates.extend(self.energy_flows(direction, Kind::NetCounter, opposite.quantity(), -1.0));
+        let mut flow = None;
+        for kind in COUNTERS {
+            flow = self.energy_flows(flow, direction, kind, quantity, 1.0);
         }
-        candidates.extend(self.energy_flows(direction, Kind::IntervalEnergy, quantity, 1.0));
-        candidates.extend(self.power_flow(direction));
-        candidates.into_iter().reduce(Flow::completed_by).and_then(Flow::with_data)
+        if let Some(opposite) = direction.opposite() {
+            flow = self.energy_flows(flow, direction, Kind::NetCounter, opposite.quantity(), -1.0);
+        }
+        flow = self.energy_flows(flow, direction, Kind::IntervalEnergy, quantity, 1.0);
+        self.power_flow(flow, direction).and_then(Flow::with_data)
     }
 
     /// The quarter of a series' first reading that may be seen.
@@ -169,19 +170,19 @@ impl SensorInput {
 
     /// The end of what the last reading of a series speaks of, as far as it may be
     /// seen; one that goes on beyond that does so to its end.
-    fn until(&self, record: &SeriesRecord, points: &[FlowPoint], lasts_ms: i64) -> Timestamp {
+    fn until(&self, record: &SeriesRecord, last: Option<&WindowRollup>, lasts_ms: i64) -> Timestamp {
         let end_of = |at: Timestamp| match record.kind {
             Kind::IntervalEnergy => window_of(at).plus_millis(lasts_ms),
             // Nothing of a quarter that it begins.
             _ => window_of(at.plus_millis(WINDOW_MS - 1)),
         };
         let latest = record.latest.map_or(self.visible.end(), |latest| end_of(latest.at));
-        points.last().map_or(latest, |point| latest.max(point.start.plus_millis(point.lasts_ms)))
+        last.map_or(latest, |window| latest.max(window.start.plus_millis(lasts_ms)))
     }
 
-    /// From each series of a kind and quantity, also where it has data at other
-    /// times only. What a counter fell belongs to the opposite direction (`sign` −1).
-    fn energy_flows(&self, direction: Direction, kind: Kind, quantity: Quantity, sign: f64) -> Vec<Flow> {
+    /// A flow completed by each series of a kind and quantity, also where it has data at
+    /// other times only. What a counter fell belongs to the opposite direction (`sign` −1).
+    fn energy_flows(&self, flow: Option<Flow>, direction: Direction, kind: Kind, quantity: Quantity, sign: f64) -> Option<Flow> {
         let source = if kind == Kind::IntervalEnergy { EnergySource::Interval } else { EnergySource::Counter };
         let mut fitting: Vec<_> = self
             .series
@@ -190,34 +191,34 @@ impl SensorInput {
             .filter(|(record, _)| record.first.is_some())
             .collect();
         fitting.sort_by_key(|(record, _)| totality(record.metric.as_str()));
-        let flows = fitting.into_iter().map(|(record, windows)| {
+        fitting.into_iter().fold(flow, |flow, (record, windows)| {
             let lasts_ms = if kind == Kind::IntervalEnergy { rhythm_ms(windows) } else { WINDOW_MS };
-            let points: Vec<FlowPoint> = windows
-                .iter()
-                .filter(|window| is_known(kind, window))
-                .map(|window| FlowPoint {
-                    start: window.start,
-                    energy: Energy {
-                        watt_hours: (sign * window.rollup.increase).max(0.0),
-                        source,
-                        estimated: window.rollup.flags.estimated,
-                        flagged: window.rollup.flags.implausible,
-                    },
-                    covered_ms: window.rollup.covered_ms,
-                    lasts_ms,
-                })
-                .collect();
+            let beyond = Beyond::of(flow.as_ref());
+            let points = windows.iter().filter(|window| beyond.contains(window.start) && is_known(kind, window));
+            let points = points.map(|window| FlowPoint {
+                start: window.start,
+                energy: Energy {
+                    watt_hours: (sign * window.rollup.increase).max(0.0),
+                    source,
+                    estimated: window.rollup.flags.estimated,
+                    flagged: window.rollup.flags.implausible,
+                },
+                covered_ms: window.rollup.covered_ms,
+                lasts_ms,
+            });
             let since = self.since(record);
             let is_counter = source == EnergySource::Counter;
             let counted = is_counter.then_some(TimeWindow { from: since, until: self.visible.until }).into_iter().collect();
-            Flow { direction, since, until: self.until(record, &points, lasts_ms), counted, points }
-        });
-        flows.collect()
+            let until = self.until(record, windows.iter().rev().find(|window| is_known(kind, window)), lasts_ms);
+            Flow::completed(flow, Flow { direction, since, until, counted, points: points.collect() })
+        })
     }
 
-    fn power_flow(&self, direction: Direction) -> Option<Flow> {
-        let (record, windows) = self.power_gauge().filter(|(record, _)| record.first.is_some())?;
-        let points = windows.iter().filter(|window| window.rollup.covered_ms > 0).map(|window| FlowPoint {
+    fn power_flow(&self, flow: Option<Flow>, direction: Direction) -> Option<Flow> {
+        let Some((record, windows)) = self.power_gauge().filter(|(record, _)| record.first.is_some()) else { return flow };
+        let is_covered = |window: &&WindowRollup| window.rollup.covered_ms > 0;
+        let beyond = Beyond::of(flow.as_ref());
+        let points = windows.iter().filter(|window| beyond.contains(window.start)).filter(is_covered).map(|window| FlowPoint {
             start: window.start,
             energy: Energy {
                 watt_hours: if direction.is_negative_power() { -window.rollup.negative } else { window.rollup.positive },
@@ -228,9 +229,22 @@ impl SensorInput {
             covered_ms: window.rollup.covered_ms,
             lasts_ms: WINDOW_MS,
         });
-        let points: Vec<FlowPoint> = points.collect();
-        let (since, until) = (self.since(record), self.until(record, &points, WINDOW_MS));
-        Some(Flow { direction, since, until, counted: Vec::new(), points })
+        let (since, until) = (self.since(record), self.until(record, windows.iter().rev().find(is_covered), WINDOW_MS));
+        Flow::completed(flow, Flow { direction, since, until, counted: Vec::new(), points: points.collect() })
+    }
+}
+
+/// The quarters in which a source may stand in for the one before it.
+#[derive(Debug, Clone, Copy)]
+struct Beyond(Option<(Timestamp, Timestamp)>);
+
+impl Beyond {
+    fn of(flow: Option<&Flow>) -> Self {
+        Self(flow.map(|flow| (flow.since, flow.until)))
+    }
+
+    fn contains(self, start: Timestamp) -> bool {
+        self.0.is_none_or(|(since, until)| start < since || start >= until)
     }
 }
 
@@ -239,11 +253,18 @@ impl Flow {
         (!self.points.is_empty()).then_some(self)
     }
 
+    /// The next source, or what was known with it.
+    fn completed(flow: Option<Self>, next: Self) -> Option<Self> {
+        Some(match flow {
+            Some(flow) => flow.completed_by(next),
+            None => next,
+        })
+    }
+
     /// With what another source knows of the time before its first reading and
-    /// after its last one.
+    /// after its last one; it has no points of the time between.
     fn completed_by(mut self, mut other: Self) -> Self {
         self.counted = self.counted_beside(&other);
-        other.points.retain(|point| point.start < self.since || point.start >= self.until);
         let after = other.points.partition_point(|point| point.start < self.since);
         let mut later = other.points.split_off(after);
         if !other.points.is_empty() {
