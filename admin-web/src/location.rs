@@ -1,4 +1,9 @@
-//! Sites: their page and the form that makes and changes them.
+//! Sites: their page and the form that makes and changes them. What reports follow and
+//! what is installed there is in `location/manage.rs` and beside it.
+
+mod arrays;
+mod manage;
+mod points;
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -22,6 +27,10 @@ use crate::report_view::{BarRow, Charts, GapRow, bar_rows, gap_rows};
 use crate::settings::zone_names;
 use crate::shell::{Section, Shell, encode};
 use crate::token;
+
+pub(crate) use arrays::{add_array, remove_array, save_array, show_array};
+pub(crate) use manage::manage;
+pub(crate) use points::{add_point, bind_point, end_point, remove_point, save_point, show_point, unbind_point};
 
 /// The largest plant there is has a few GW.
 const MAX_KWP: f64 = 100e6;

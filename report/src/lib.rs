@@ -13,6 +13,7 @@
 //! discharge − charge where there is a grid meter, else what load meters say.
 
 pub mod chart;
+mod correction;
 mod customer;
 mod energy;
 mod error;
@@ -33,6 +34,7 @@ pub mod sun;
 
 pub use customer::{CustomerSummary, customer_summary};
 pub use energy::{BucketFigures, BucketState, Completeness, Energy, EnergySource, Figures, Peak};
+pub use correction::{CorrectedDay, CorrectionPreview, DayFigure, correction_preview};
 pub use error::ReportError;
 pub use fleet::{FleetFigures, FleetOverview, FleetTotals, GatewayLine, HeldBack, LocationLine, Need, fleet_overview};
 pub use flow::Direction;
