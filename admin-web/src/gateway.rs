@@ -74,8 +74,12 @@ impl GatewayPage {
         let path = format!("/gateways/{}", encode(&id));
         let zone = &report.zone;
         let period = PeriodView::of(&report.period, path.clone(), zone, now);
-        let comparison =
-            Comparison { change: report.change(), to_date: report.previous_to_date.is_some(), before: period.before };
+        let comparison = Comparison {
+            change: report.change(),
+            to_date: report.previous_to_date.is_some(),
+            before: period.before,
+            year_before: report.year_before.as_ref(),
+        };
         let sees_all = actor.user.role.sees_everything();
         Self {
             tiles: tiles(&report.figures, &comparison, &report.currency, zone),

@@ -17,3 +17,4 @@ mod table;
 mod takeover;
 mod visibility;
 mod workbook;
+mod years;
