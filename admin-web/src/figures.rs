@@ -1,7 +1,7 @@
 //! Figures as pages show them: tiles, and words for what stands behind them.
 
 use heliograph_domain::{Currency, GatewayState, Reachability, Timestamp, Zone};
-use heliograph_report::{Completeness, Energy, Figures, Performance, PerformanceKind, format};
+use heliograph_report::{Completeness, Energy, Figures, Performance, PerformanceKind, YearBefore, format};
 
 use crate::form::ago;
 
@@ -68,20 +68,39 @@ pub(crate) struct Comparison<'a> {
     /// Whether the change is against a part of the period before.
     pub(crate) to_date: bool,
     pub(crate) before: &'a str,
+    /// The same period a year before, if anything is known of it.
+    pub(crate) year_before: Option<&'a YearBefore>,
 }
 
 impl Comparison<'_> {
+    /// Against the period before, and the same one a year before.
     fn text(&self) -> String {
-        let Some(change) = self.change else { return String::new() };
-        let by_now = if self.to_date { " by this time" } else { "" };
-        let text = format::change(change);
-        match text.strip_prefix(['+', '−']) {
-            Some(share) => {
-                let (word, before) = (if change < 0.0 { "less" } else { "more" }, self.before);
-                format!("{share} {word} than {before}{by_now}")
-            }
-            None => format!("As much as {}{by_now}", self.before),
+        let lately = self.change.map(|change| compared(change, self.before, self.to_date));
+        let sentences: Vec<String> = lately.into_iter().chain(self.year_before.map(against_last_year)).collect();
+        sentences.join(" · ")
+    }
+}
+
+fn compared(change: f64, before: &str, to_date: bool) -> String {
+    let by_now = if to_date { " by this time" } else { "" };
+    let text = format::change(change);
+    match text.strip_prefix(['+', '−']) {
+        Some(share) => {
+            let word = if change < 0.0 { "less" } else { "more" };
+            format!("{share} {word} than {before}{by_now}")
         }
+        None => format!("As much as {before}{by_now}"),
+    }
+}
+
+/// Where too little is known of that time, says so instead.
+fn against_last_year(last: &YearBefore) -> String {
+    match (last.change, last.figures.completeness.ratio()) {
+        (Some(change), _) => compared(change, "a year before", last.to_date),
+        (None, Some(ratio)) if ratio < YearBefore::ENOUGH => {
+            format!("Not compared with a year before, of which {} is known", format::percent(ratio))
+        }
+        (None, _) => "Not compared with a year before, of which too little is known".to_owned(),
     }
 }
 

@@ -87,6 +87,11 @@ pub(crate) fn local_text(time: Timestamp, zone: &Zone) -> String {
     zone.civil(time).strftime("%-d %b %Y, %H:%M").to_string()
 }
 
+/// An instant as the browser's field for a local date and time takes it.
+pub(crate) fn local_field(time: Timestamp, zone: &Zone) -> String {
+    zone.civil(time).strftime("%Y-%m-%dT%H:%M").to_string()
+}
+
 /// How long ago an instant was, roughly.
 pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
     let minutes = now.millis_since(time) / 60_000;

@@ -2,8 +2,10 @@
 //! `gateway/manage.rs`.
 
 mod clock;
+mod corrections;
 mod keys;
 mod manage;
+mod replace;
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -25,8 +27,10 @@ use crate::report_view::{BarRow, Charts, GapRow, HeatMap, SensorRow, bar_rows, g
 use crate::shell::{Section, Shell, encode};
 
 pub(crate) use clock::correct_clock;
+pub(crate) use corrections::{correct, corrections, revert};
 pub(crate) use keys::{add_key, end_key, revoke_key};
 pub(crate) use manage::{manage, relocate, rename, retire, save_sensor};
+pub(crate) use replace::{replace, replace_by};
 
 #[derive(Template, WebTemplate)]
 #[template(path = "gateway.html")]
@@ -70,8 +74,12 @@ impl GatewayPage {
         let path = format!("/gateways/{}", encode(&id));
         let zone = &report.zone;
         let period = PeriodView::of(&report.period, path.clone(), zone, now);
-        let comparison =
-            Comparison { change: report.change(), to_date: report.previous_to_date.is_some(), before: period.before };
+        let comparison = Comparison {
+            change: report.change(),
+            to_date: report.previous_to_date.is_some(),
+            before: period.before,
+            year_before: report.year_before.as_ref(),
+        };
         let sees_all = actor.user.role.sees_everything();
         Self {
             tiles: tiles(&report.figures, report.performance, &comparison, &report.currency, zone),

@@ -9,6 +9,7 @@
 mod access;
 mod account;
 mod assets;
+mod audit;
 mod commissioning;
 mod customer;
 mod error;

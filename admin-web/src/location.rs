@@ -1,4 +1,9 @@
-//! Sites: their page and the form that makes and changes them.
+//! Sites: their page and the form that makes and changes them. What reports follow and
+//! what is installed there is in `location/manage.rs` and beside it.
+
+mod arrays;
+mod manage;
+mod points;
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -18,10 +23,14 @@ use crate::form::{Problems, parse_name, parse_optional_number};
 use crate::panel::Panel;
 use crate::period::{PeriodQuery, PeriodView};
 use crate::report_file::report_file;
-use crate::report_view::{BarRow, Charts, GapRow, bar_rows, gap_rows};
+use crate::report_view::{BarRow, Charts, GapRow, InverterRow, bar_rows, gap_rows, inverter_rows};
 use crate::settings::zone_names;
 use crate::shell::{Section, Shell, encode};
 use crate::token;
+
+pub(crate) use arrays::{add_array, remove_array, save_array, show_array};
+pub(crate) use manage::manage;
+pub(crate) use points::{add_point, bind_point, end_point, remove_point, save_point, show_point, unbind_point};
 
 /// The largest plant there is has a few GW.
 const MAX_KWP: f64 = 100e6;
@@ -50,6 +59,7 @@ struct LocationPage {
     charts: Charts,
     bars: Vec<BarRow>,
     gateways: Vec<GatewayRow>,
+    inverters: Vec<InverterRow>,
     gaps: Vec<GapRow>,
 }
 
@@ -91,8 +101,12 @@ impl LocationPage {
         let (now, location) = (panel.now(), &report.location);
         let path = format!("/locations/{}", location.id);
         let period = PeriodView::of(&report.period, path.clone(), &location.zone, now);
-        let comparison =
-            Comparison { change: report.change(), to_date: report.previous_to_date.is_some(), before: period.before };
+        let comparison = Comparison {
+            change: report.change(),
+            to_date: report.previous_to_date.is_some(),
+            before: period.before,
+            year_before: report.year_before.as_ref(),
+        };
         let row = |line: &heliograph_report::GatewayFigures| GatewayRow {
             path: format!("/gateways/{}", encode(line.id.as_str())),
             name: line.name.clone(),
@@ -107,6 +121,7 @@ impl LocationPage {
             charts: Charts::of(&report.buckets, report.step, &format!("Energy of {}", location.name)),
             bars: bar_rows(&report.buckets, report.step),
             gateways: report.gateways.iter().map(row).collect(),
+            inverters: inverter_rows(report),
             gaps: gap_rows(&report.gaps, &location.zone),
             zone: location.zone.to_string(),
             kwp: location.installed_kwp.map(|kwp| format!("{kwp} kWp")).unwrap_or_default(),

@@ -8,6 +8,7 @@ use heliograph_domain::Timestamp;
 use heliograph_store::ProviderStore;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Verification;
 use crate::fleet::board::Board;
 use crate::live::Crowd;
 use crate::login::LoginLimits;
@@ -80,6 +81,7 @@ struct Inner {
     crowd: Crowd,
     ending: CancellationToken,
     board: Board,
+    verification: Verification,
 }
 
 /// The other end of a connection.
@@ -101,6 +103,7 @@ impl Panel {
                 code_limits: LoginLimits::default(),
                 forgot_limits: LoginLimits::default(),
                 board: Board::default(),
+                verification: Verification::default(),
             }),
         }
     }
@@ -140,6 +143,11 @@ impl Panel {
     /// The figures of the whole fleet, for who may see all of it.
     pub(crate) fn board(&self) -> &Board {
         &self.inner.board
+    }
+
+    /// What is known of the audit trail as a whole.
+    pub(crate) fn verification(&self) -> &Verification {
+        &self.inner.verification
     }
 
     pub(crate) fn now(&self) -> Timestamp {

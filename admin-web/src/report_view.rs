@@ -3,10 +3,13 @@
 
 use heliograph_domain::{SensorId, Step, TimeWindow, Zone};
 use heliograph_report::chart::{Chart, ChartOptions, Palette, energy_chart, heat_map};
-use heliograph_report::{BucketFigures, BucketState, LatestValue, SensorFigures, format};
+use heliograph_report::{
+    BucketFigures, BucketState, InverterYield, LatestValue, LocationReport, Need, SensorFigures, format, inverter_yields,
+};
 
 use crate::figures::{UNKNOWN, completeness, duration, known, kwh, source_note};
 use crate::form::local_text;
+use crate::shell::encode;
 
 /// One chart, drawn for wide and for narrow screens: scaled down, its letters
 /// could not be read. The style sheet shows one of them.
@@ -184,6 +187,68 @@ fn trimmed(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0".to_owned() } else { text.replace('-', "−") }
+}
+
+/// An inverter beside its neighbours.
+pub(crate) struct InverterRow {
+    pub(crate) name: String,
+    pub(crate) gateway: String,
+    pub(crate) path: String,
+    pub(crate) energy: String,
+    pub(crate) specific_yield: String,
+    /// A picture of the yield, with a mark where the neighbours' median is.
+    pub(crate) bar: String,
+    pub(crate) neighbours: String,
+    pub(crate) difference: String,
+    /// Whether it gave so much less than so many that somebody should look at it.
+    pub(crate) is_low: bool,
+    pub(crate) completeness: String,
+    pub(crate) incomplete: bool,
+}
+
+/// The inverters of a site, the worst first; none where there are not two to compare.
+pub(crate) fn inverter_rows(report: &LocationReport) -> Vec<InverterRow> {
+    let yields = inverter_yields(&report.sensors);
+    let compared = yields.iter().filter(|row| row.difference().is_some()).count();
+    if compared < 2 {
+        return Vec::new();
+    }
+    let most = yields.iter().filter_map(|row| row.specific_yield).fold(0.0, f64::max);
+    yields.iter().map(|row| inverter_row(row, report, most, compared)).collect()
+}
+
+fn inverter_row(row: &InverterYield, report: &LocationReport, most: f64, compared: usize) -> InverterRow {
+    let gateway = report.gateways.iter().find(|line| line.id == row.gateway);
+    let difference = row.difference();
+    InverterRow {
+        name: row.name.clone(),
+        gateway: gateway.map_or_else(|| row.gateway.to_string(), |line| line.name.clone()),
+        path: format!("/gateways/{}", encode(row.gateway.as_str())),
+        energy: kwh(row.energy),
+        specific_yield: known(row.specific_yield, format::specific_yield),
+        bar: row.specific_yield.map(|given| yield_bar(given, row.neighbours, most)).unwrap_or_default(),
+        neighbours: known(row.neighbours, format::specific_yield),
+        difference: known(difference, format::change),
+        // Of two nobody knows which one is wrong.
+        is_low: compared >= Need::NEIGHBOURS && difference.is_some_and(|difference| difference <= LOW),
+        completeness: completeness(row.completeness),
+        incomplete: row.completeness.is_incomplete(),
+    }
+}
+
+/// From here on an inverter gave noticeably less than its neighbours.
+const LOW: f64 = -0.1;
+
+/// A bar with a mark, for a cell; the figures stand beside it.
+fn yield_bar(given: f64, median: Option<f64>, most: f64) -> String {
+    let share = |value: f64| if most > 0.0 { (value / most).clamp(0.0, 1.0) * 100.0 } else { 0.0 };
+    let mark =
+        median.map(|median| format!(r#"<rect class="yield-median" x="{:.1}" width="2" height="14"/>"#, share(median).min(98.0)));
+    format!(
+        r#"<svg class="yield" viewBox="0 0 100 14" width="100" height="14" aria-hidden="true"><rect class="yield-bar" y="2" width="{:.1}" height="10" rx="2"/>{}</svg>"#,
+        share(given),
+        mark.unwrap_or_default()
+    )
 }
 
 /// A time without data.

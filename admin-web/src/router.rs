@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use crate::panel::{Clock, Panel, PanelSettings};
 use crate::{
-    account, assets, commissioning, customer, error, fleet, forgot, gateway, live, location, login, mail, mapping, people,
+    account, assets, audit, commissioning, customer, error, fleet, forgot, gateway, live, location, login, mail, mapping, people,
     quarantine, second_step, settings,
 };
 
@@ -130,6 +130,20 @@ fn routes() -> Vec<Route> {
         Route::show("/mails", mail::list),
         Route::show("/mails/{mail}", mail::show),
         Route::show("/mails/{mail}/preview", mail::preview),
+        Route::show("/audit", audit::show).and_act(audit::verify),
+        Route::show("/locations/{location}/manage", location::manage),
+        Route::act("/locations/{location}/points", location::add_point),
+        Route::show("/locations/{location}/points/{point}", location::show_point).and_act(location::save_point),
+        Route::act("/locations/{location}/points/{point}/bind", location::bind_point),
+        Route::act("/locations/{location}/points/{point}/end", location::end_point),
+        Route::act("/locations/{location}/points/{point}/unbind", location::unbind_point),
+        Route::act("/locations/{location}/points/{point}/remove", location::remove_point),
+        Route::act("/locations/{location}/arrays", location::add_array),
+        Route::show("/locations/{location}/arrays/{array}", location::show_array).and_act(location::save_array),
+        Route::act("/locations/{location}/arrays/{array}/remove", location::remove_array),
+        Route::show("/gateways/{gateway}/corrections", gateway::corrections).and_act(gateway::correct),
+        Route::act("/gateways/{gateway}/corrections/{correction}/revert", gateway::revert),
+        Route::show("/gateways/{gateway}/replace", gateway::replace).and_act(gateway::replace_by),
         Route::show("/assets/panel.css", assets::style),
         Route::show("/assets/theme.css", assets::theme),
         Route::show("/assets/icon.svg", assets::icon),

@@ -52,6 +52,7 @@ pub(crate) enum Section {
     Quarantine,
     Mails,
     People,
+    Audit,
     Settings,
     Account,
 }
@@ -100,6 +101,13 @@ impl Done {
             "moved" => "The gateway is moved.",
             "retired" => "The gateway is retired. Its history stays.",
             "commissioned" => "The gateway is commissioned to this customer.",
+            "point-added" => "The point is added.",
+            "bound" => "The sensor stands for the point from then on.",
+            "unbound" => "That is taken back, as if it had never been.",
+            "taken-away" => "It is taken away. Readings stay as they are.",
+            "corrected" => "The correction is made. Reports follow it; readings stay as they are.",
+            "reverted" => "The correction is taken back. It stays on record.",
+            "replaced" => "The gateway is replaced. Its history stays.",
             "ended" => "The commission is ended. The customer sees nothing of the gateway any more.",
             "cancelled" => "The planned commission is cancelled.",
             _ => "",
@@ -157,11 +165,12 @@ fn entries(role: UserRole, section: Section, waiting: usize) -> Vec<Entry> {
         (Section::Mails, "/mails", "Mails", "mails"),
         (Section::Quarantine, "/quarantine", "Quarantine", "quarantine"),
         (Section::People, "/people", "People", "people"),
+        (Section::Audit, "/audit", "Audit", "audit"),
         (Section::Settings, "/settings", "Settings", "settings"),
     ];
     let offered = |target: Section| match target {
         Section::Fleet | Section::Account => true,
-        Section::People => role == UserRole::Owner,
+        Section::People | Section::Audit => role == UserRole::Owner,
         _ => role.sees_everything(),
     };
     all.into_iter()

@@ -18,6 +18,7 @@ use crate::site::{
     GatewayHead, LocationRef, SensorFigures, Site, Span, Terms, bucket_figures, is_producer, part_to_date, read_sensors, shown,
     site_ledger,
 };
+use crate::year_before::{Earlier, YearBefore};
 
 /// A gateway over a period.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +57,9 @@ pub struct GatewayReport {
     pub previous: Option<Figures>,
     /// The same part of the period before, while this one still runs.
     pub previous_to_date: Option<Figures>,
+    /// The same period a year before, if anything is known of it; only where one gateway
+    /// is asked about.
+    pub year_before: Option<YearBefore>,
     /// Whether the gateway still talks.
     pub reachability: Reachability,
     /// When it was last heard, if the reader may know.
@@ -116,7 +120,9 @@ pub async fn gateway_report(
     let visible = scope.window(gateway, now).ok_or(ReportError::NotFound)?;
     let record = store.gateway_fetch(gateway).await?;
     let context = GatewayContext::read(store, record).await?;
-    context.report(store, period, visible, now).await
+    let report = context.report(store, period, visible, now).await?;
+    let year_before = context.year_before(store, &report, visible, now).await?;
+    Ok(GatewayReport { year_before, ..report })
 }
 
 /// A gateway and what its figures depend on.
@@ -182,6 +188,7 @@ impl GatewayContext {
             sensors: site.sensors,
             previous: known(before.window),
             previous_to_date: part_to_date(span.window, before.window, now).and_then(known),
+            year_before: None,
             window: shown(span.window, visible),
             period,
             zone: span.zone,
@@ -190,6 +197,21 @@ impl GatewayContext {
             last_seen: head.last_seen,
             currency: terms.currency,
         })
+    }
+
+    /// What the same gateway gave a year before the period of a report.
+    async fn year_before(
+        &self,
+        store: &ProviderStore,
+        report: &GatewayReport,
+        visible: TimeWindow,
+        now: Timestamp,
+    ) -> Result<Option<YearBefore>, StoreError> {
+        let Some(earlier) = Earlier::of(&report.period, &report.zone) else { return Ok(None) };
+        let inputs = read_sensors(store, &self.record.id, earlier.window, visible).await?;
+        let ledger = site_ledger(&inputs, self.position(), earlier.window, now, self.is_whole(&[]));
+        let (terms, window) = (Terms::new(&self.settings, None), report.period.window(&report.zone));
+        Ok(YearBefore::of(&report.figures, window, &earlier, &ledger, &terms, now))
     }
 
     /// Whether all that produces at its location is behind it or `others`.

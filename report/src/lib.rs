@@ -13,6 +13,7 @@
 //! discharge − charge where there is a grid meter, else what load meters say.
 
 pub mod chart;
+mod correction;
 mod customer;
 mod energy;
 mod error;
@@ -27,13 +28,16 @@ mod ledger;
 mod live;
 mod location;
 mod money;
+mod neighbours;
 mod performance;
 mod points;
 mod scope;
 mod site;
 mod sky;
 pub mod sun;
+mod year_before;
 
+pub use correction::{CorrectedDay, CorrectionPreview, DayFigure, correction_preview};
 pub use customer::{CustomerSummary, customer_summary};
 pub use energy::{BucketFigures, BucketState, Completeness, Energy, EnergySource, Figures, Peak};
 pub use error::ReportError;
@@ -42,6 +46,8 @@ pub use flow::Direction;
 pub use gateway::{GatewayReport, gateway_report};
 pub use live::GatewayLive;
 pub use location::{GatewayFigures, LocationReport, location_report};
+pub use neighbours::{InverterYield, inverter_yields};
 pub use performance::{Performance, PerformanceKind};
 pub use scope::Scope;
 pub use site::{LatestValue, LocationRef, SensorFigures};
+pub use year_before::YearBefore;

@@ -17,6 +17,7 @@ use crate::performance::{Performance, Plant, PlantKwp};
 use crate::points::Points;
 use crate::scope::Scope;
 use crate::site::{GatewayHead, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors, site_ledger};
+use crate::year_before::{Earlier, YearBefore};
 
 /// A location over a period. The figures are made of all its sensors together,
 /// so a production meter at one gateway stands for the inverters at another.
@@ -47,6 +48,8 @@ pub struct LocationReport {
     pub previous: Option<Figures>,
     /// The same part of the period before, while this one still runs.
     pub previous_to_date: Option<Figures>,
+    /// The same period a year before, if anything is known of it.
+    pub year_before: Option<YearBefore>,
     /// The currency of the revenue.
     pub currency: Currency,
 }
@@ -132,9 +135,20 @@ pub async fn location_report(
     let known = |window: TimeWindow| {
         ledger_before.totals(window).is_known().then(|| terms_before.figures(&ledger_before, window, &location.zone))
     };
+    let figures = terms.figures(&site.ledger, span.window, &location.zone);
+    let year_before = match Earlier::of(&period, &location.zone) {
+        Some(earlier) => {
+            let sensors = read_parts(store, &parts, earlier.window).await?;
+            let inputs = points.follow(store, location.id, earlier.window, sensors, visible).await?;
+            let ledger = site_ledger(&inputs, location.position.as_ref(), earlier.window, now, !hides_some);
+            YearBefore::of(&figures, span.window, &earlier, &ledger, &terms, now)
+        }
+        None => None,
+    };
     Ok(LocationReport {
-        figures: terms.figures(&site.ledger, span.window, &location.zone),
+        figures,
         performance: site.performance,
+        year_before,
         buckets: bucket_figures(&site.ledger, &span.buckets),
         gaps: site.ledger.gaps(),
         gateways,

@@ -209,6 +209,17 @@ impl ProviderStore {
         }
     }
 
+    /// The number of the newest entry of the audit trail; 0 where there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn audit_newest(&self) -> Result<u64, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(|connection| Ok(sqlite::audit::last(connection)?.seq)).await,
+            Backend::Cassandra(db) => Ok(db.catalog().await?.trail_head().map_or(0, |head| head.seq)),
+        }
+    }
+
     /// Walks the whole audit trail and names the first entry that is not as it was
     /// written. With a head that was noted elsewhere, a trail that somebody wrote
     /// anew from before it, or replaced by an older copy, is found too.

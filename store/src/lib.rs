@@ -41,6 +41,7 @@ mod settings;
 mod sqlite;
 mod stamp;
 mod store;
+mod takeover;
 mod url;
 mod user;
 
@@ -67,5 +68,6 @@ pub use second_factor::{SecondFactor, SecondProof};
 pub use sensor::{SensorRecord, SensorUpdate, SeriesRecord};
 pub use stamp::{Stamps, WriteStamp};
 pub use store::{AckCheck, ProviderStore, Store};
+pub use takeover::Takeover;
 pub use url::{AckLevel, StoreUrl};
 pub use user::{SessionRow, UserRecord, UserUpdate};

@@ -82,6 +82,10 @@ struct ManagePage {
     sensors: Vec<SensorFields>,
     roles: &'static [SensorRole],
     owners: Vec<OwnerRow>,
+    /// How many corrections count.
+    corrections: usize,
+    /// Where points of its site are.
+    equipment: String,
     problems: Problems,
 }
 
@@ -157,6 +161,8 @@ async fn page(
         sensors: sensors.iter().enumerate().map(|(number, sensor)| sensor_fields(number, sensor, entered.as_ref())).collect(),
         roles: SensorRole::ALL,
         owners: owners(panel, &gateway.id, &zone).await?,
+        corrections: count_corrections(panel, &gateway.id).await?,
+        equipment: place.map(|location| format!("/locations/{}/manage", location.id)).unwrap_or_default(),
         id: gateway.id.to_string(),
         locations,
         problems,
@@ -164,7 +170,13 @@ async fn page(
     })
 }
 
-fn path_of(gateway: &GatewayId) -> String {
+/// How many corrections of it count.
+async fn count_corrections(panel: &Panel, gateway: &GatewayId) -> Result<usize, Refusal> {
+    let all = panel.store().correction_list().await?;
+    Ok(all.iter().filter(|correction| correction.series.gateway == *gateway && correction.reverted.is_none()).count())
+}
+
+pub(super) fn path_of(gateway: &GatewayId) -> String {
     format!("/gateways/{}", encode(gateway.as_str()))
 }
 

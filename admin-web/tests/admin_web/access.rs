@@ -7,8 +7,8 @@ use axum::http::{Method, StatusCode, header};
 use heliograph_admin_web::visits;
 
 use crate::world::{
-    ANAS, BENS, BENS_COMMISSION, COMMISSION, KEY, LOCATION, MAIL, NEW_KEY, REFUSED, UNKNOWN, VIEWER, Who, World, digest, id,
-    request,
+    ANAS, ARRAY, BENS, BENS_COMMISSION, COMMISSION, CORRECTION, KEY, LOCATION, MAIL, NEW_KEY, POINT, REFUSED, UNKNOWN, VIEWER,
+    Who, World, digest, id, request,
 };
 
 /// What is expected.
@@ -38,6 +38,7 @@ const READERS: Row = [In, Nothing, Nothing, Page, Page, Page, In];
 const STAFF: Row = [In, Nothing, Nothing, No, Page, Page, In];
 const STAFF_DONE: Row = [In, Nothing, Nothing, No, Done, Done, In];
 const STAFF_NOTHING: Row = [In, Nothing, Nothing, No, Nothing, Nothing, In];
+const STAFF_FORM: Row = [In, Nothing, Nothing, No, Form, Form, In];
 const OWNER: Row = [In, Nothing, Nothing, No, No, Page, In];
 const OWNER_DONE: Row = [In, Nothing, Nothing, No, No, Done, In];
 const OWNER_NOTHING: Row = [In, Nothing, Nothing, No, No, Nothing, In];
@@ -115,6 +116,20 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/mails/{mail}", format!("/mails/{UNKNOWN}"), NOT_FOR_ANYBODY);
     show("/mails/{mail}/preview", format!("/mails/{MAIL}/preview"), READERS);
     show("/mails/{mail}/preview", format!("/mails/{UNKNOWN}/preview"), NOT_FOR_ANYBODY);
+    show("/audit", "/audit".into(), OWNER);
+    show("/locations/{location}/manage", format!("/locations/{LOCATION}/manage"), READERS);
+    show("/locations/{location}/manage", format!("/locations/{UNKNOWN}/manage"), NOT_FOR_ANYBODY);
+    let (point, array) = ("/locations/{location}/points/{point}", "/locations/{location}/arrays/{array}");
+    for (pattern, part, known) in [(point, "points", POINT), (array, "arrays", ARRAY)] {
+        show(pattern, format!("/locations/{LOCATION}/{part}/{known}"), READERS);
+        show(pattern, format!("/locations/{LOCATION}/{part}/{UNKNOWN}"), NOT_FOR_ANYBODY);
+        show(pattern, format!("/locations/{UNKNOWN}/{part}/{known}"), NOT_FOR_ANYBODY);
+    }
+    show("/gateways/{gateway}/corrections", "/gateways/gw-1/corrections".into(), READERS);
+    show("/gateways/{gateway}/corrections", "/gateways/gw-1/corrections?kind=scale".into(), READERS);
+    show("/gateways/{gateway}/corrections", "/gateways/gw-9/corrections".into(), NOT_FOR_ANYBODY);
+    show("/gateways/{gateway}/replace", "/gateways/gw-1/replace".into(), STAFF);
+    show("/gateways/{gateway}/replace", "/gateways/gw-9/replace".into(), STAFF_NOTHING);
     show("/assets/panel.css", "/assets/panel.css".into(), EVERYBODY);
     show("/assets/theme.css", "/assets/theme.css".into(), EVERYBODY);
     show("/assets/live.js", "/assets/live.js".into(), EVERYBODY);
@@ -208,6 +223,56 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
         ("ahead", "12"),
         ("retention", "400"),
     ];
+    act("/audit", "/audit".into(), &[], OWNER);
+    let point = "/locations/{location}/points/{point}";
+    let (here, nowhere) = (format!("/locations/{LOCATION}/points/{POINT}"), format!("/locations/{LOCATION}/points/{UNKNOWN}"));
+    let named = &[("point_name", "Barn"), ("point_role", "grid")];
+    act("/locations/{location}/points", format!("/locations/{LOCATION}/points"), named, STAFF_DONE);
+    act("/locations/{location}/points", format!("/locations/{UNKNOWN}/points"), named, STAFF_NOTHING);
+    act(point, here.clone(), named, STAFF_DONE);
+    act(point, nowhere.clone(), named, STAFF_NOTHING);
+    let bound = &[("source", "gw-1/inverter-1"), ("since", "2026-06-10T00:00")];
+    act("/locations/{location}/points/{point}/bind", format!("{here}/bind"), bound, STAFF_DONE);
+    act("/locations/{location}/points/{point}/bind", format!("{nowhere}/bind"), bound, STAFF_NOTHING);
+    act("/locations/{location}/points/{point}/end", format!("{here}/end"), &[("end_at", "2026-06-10T00:00")], STAFF_FORM);
+    act("/locations/{location}/points/{point}/end", format!("{nowhere}/end"), &[("end_at", "2026-06-10T00:00")], STAFF_NOTHING);
+    act("/locations/{location}/points/{point}/unbind", format!("{here}/unbind"), &[("begins", "0")], STAFF_NOTHING);
+    act("/locations/{location}/points/{point}/remove", format!("{here}/remove"), &[], STAFF_DONE);
+    act("/locations/{location}/points/{point}/remove", format!("{nowhere}/remove"), &[], STAFF_NOTHING);
+    let array = &[("kwp", "4,5"), ("tilt", "30"), ("azimuth", "180")];
+    act("/locations/{location}/arrays", format!("/locations/{LOCATION}/arrays"), array, STAFF_DONE);
+    act("/locations/{location}/arrays", format!("/locations/{UNKNOWN}/arrays"), array, STAFF_NOTHING);
+    let pattern = "/locations/{location}/arrays/{array}";
+    act(pattern, format!("/locations/{LOCATION}/arrays/{ARRAY}"), array, STAFF_DONE);
+    act(pattern, format!("/locations/{LOCATION}/arrays/{UNKNOWN}"), array, STAFF_NOTHING);
+    let remove = "/locations/{location}/arrays/{array}/remove";
+    act(remove, format!("/locations/{LOCATION}/arrays/{ARRAY}/remove"), &[], STAFF_DONE);
+    act(remove, format!("/locations/{LOCATION}/arrays/{UNKNOWN}/remove"), &[], STAFF_NOTHING);
+    let shown = &[
+        ("kind", "exclude"),
+        ("series", "inverter-1/energy/Wh"),
+        ("from", "2026-06-10T00:00"),
+        ("until", "2026-06-11T00:00"),
+        ("reason", "nonsense"),
+    ];
+    let saved = &[
+        ("kind", "exclude"),
+        ("series", "inverter-1/energy/Wh"),
+        ("from", "2026-06-10T00:00"),
+        ("until", "2026-06-11T00:00"),
+        ("reason", "nonsense"),
+        ("action", "save"),
+    ];
+    act("/gateways/{gateway}/corrections", "/gateways/gw-1/corrections".into(), shown, STAFF);
+    act("/gateways/{gateway}/corrections", "/gateways/gw-1/corrections".into(), saved, STAFF_DONE);
+    act("/gateways/{gateway}/corrections", "/gateways/gw-9/corrections".into(), saved, STAFF_NOTHING);
+    let revert = "/gateways/{gateway}/corrections/{correction}/revert";
+    act(revert, format!("/gateways/gw-2/corrections/{CORRECTION}/revert"), &[], STAFF_DONE);
+    act(revert, format!("/gateways/gw-1/corrections/{CORRECTION}/revert"), &[], STAFF_NOTHING);
+    act(revert, format!("/gateways/gw-2/corrections/{UNKNOWN}/revert"), &[], STAFF_NOTHING);
+    let by = &[("by", "gw-2"), ("at", "2026-06-17T12:00")];
+    act("/gateways/{gateway}/replace", "/gateways/gw-1/replace".into(), by, STAFF_FORM);
+    act("/gateways/{gateway}/replace", "/gateways/gw-9/replace".into(), by, STAFF_NOTHING);
     act("/mappings/edit", "/mappings/edit".into(), &[("source", MAPPING), ("action", "save")], STAFF_DONE);
     act("/mappings/edit", "/mappings/edit".into(), &[("source", MAPPING), ("action", "try")], STAFF);
     act("/mappings/remove", "/mappings/remove".into(), &[("name", "none")], STAFF_NOTHING);
@@ -323,6 +388,10 @@ async fn to_a_customer_what_is_hidden_looks_like_what_is_not_there() {
         "/settings",
         "/waiting",
         "/people",
+        "/audit",
+        "/gateways/gw-1/corrections",
+        "/gateways/gw-1/replace",
+        &format!("/locations/{LOCATION}/manage"),
         &format!("/locations/{LOCATION}"),
         &format!("/customers/{ANAS}"),
         &format!("/customers/{UNKNOWN}"),

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod audit;
 mod clocks;
+mod corrections;
+mod equipment;
 mod fleet;
 mod forms;
 mod keys;
@@ -12,6 +15,7 @@ mod live;
 mod login;
 mod mappings;
 mod pages;
+mod replacing;
 mod reports;
 mod retries;
 mod second_step;

@@ -5,7 +5,7 @@ use heliograph_domain::{CommissionId, SensorId, SensorRole};
 use heliograph_store::SensorUpdate;
 use serde_json::Value;
 
-use crate::world::{ANAS, COMMISSION, LOCATION, QUARTER_MS, Who, World, at, gateway, start};
+use crate::world::{ANAS, COMMISSION, LOCATION, QUARTER_MS, Who, World, at, gateway, start, write_counter};
 
 /// The rows of a CSV by column name.
 fn column(csv: &str, name: &str) -> Vec<String> {
@@ -233,4 +233,46 @@ async fn names_are_shown_and_never_run() {
     assert!(quarantined.body.contains("&#60;script&#62;alert(1)&#60;/script&#62;⟨FF⟩⟨00⟩"), "{}", quarantined.body);
     let csv = world.get(Who::Owner, "/gateways/gw-1/report.csv").await;
     assert!(csv.body.lines().next().unwrap().contains("'=HYPERLINK(1)"), "{}", csv.body);
+}
+
+#[tokio::test]
+async fn a_report_is_compared_with_the_period_before_and_the_same_one_a_year_before() {
+    let world = World::new().await;
+    let page = "/gateways/gw-1?period=day&date=2026-06-17";
+    let alone = world.get(Who::Owner, page).await.body;
+    assert!(alone.contains("<span>As much as the day before</span>"), "{alone}");
+    let (from, noon) = (at("2025-06-16T22:00:00Z"), at("2025-06-17T10:00:00Z"));
+    write_counter(&world.store, "gw-1", "inverter-1", 800.0, from, noon).await;
+    let half = world.get(Who::Owner, page).await.body;
+    let said = "<span>As much as the day before · Not compared with a year before, of which 50\u{a0}% is known</span>";
+    assert!(half.contains(said), "{half}");
+    write_counter(&world.store, "gw-1", "inverter-1", 800.0, from, at("2025-06-17T22:00:00Z")).await;
+    let whole = world.get(Who::Owner, page).await.body;
+    assert!(whole.contains("<span>As much as the day before · 25\u{a0}% more than a year before</span>"), "{whole}");
+    let hers = world.get(Who::Customer, page).await.body;
+    assert!(!hers.contains("a year before"), "the gateway was not hers then");
+    let file = json(&world, Who::Owner, &page.replace('?', "/report.json?")).await;
+    assert_eq!(file["figures"]["produced_change_year_ratio"], 0.25);
+}
+
+#[tokio::test]
+async fn inverters_stand_side_by_side_with_the_least_first() {
+    let world = World::new().await;
+    let page = format!("/locations/{LOCATION}?period=day&date=2026-06-17");
+    assert!(!world.get(Who::Owner, &page).await.body.contains("side by side"), "no rated power is known");
+    write_counter(&world.store, "gw-1", "inverter-2", 900.0, at("2026-05-31T22:00:00Z"), start()).await;
+    for (name, sensor) in [("gw-1", "inverter-1"), ("gw-1", "inverter-2"), ("gw-2", "inverter-1")] {
+        let update =
+            SensorUpdate { label: Some(format!("{name} {sensor}")), role: SensorRole::Inverter, rated_w: Some(10_000.0) };
+        world.store.sensor_update(&gateway(name), &SensorId::parse(sensor).unwrap(), update).await.unwrap();
+    }
+    let body = world.get(Who::Viewer, &page).await.body;
+    let table = body.split_once("Inverters side by side").unwrap().1;
+    let places = ["gw-2 inverter-1", "gw-1 inverter-2", "gw-1 inverter-1"].map(|name| table.find(name).unwrap());
+    assert!(places.is_sorted(), "{table}");
+    // 48, 86.4 and 96 kWh of 10 kW each.
+    assert!(table.contains("<td data-label=\"Yield\" class=\"n\">4.80\u{a0}kWh/kWp</td>"), "{table}");
+    assert!(table.contains("<td data-label=\"Neighbours\" class=\"n\">9.12\u{a0}kWh/kWp</td>"), "{table}");
+    assert!(table.contains("<span class=\"pill warn\">−47\u{a0}%</span>"), "{table}");
+    assert!(table.contains("<td data-label=\"Difference\" class=\"n\">+20\u{a0}%</td>"), "8.64 against 4.8 and 9.6: {table}");
 }

@@ -15,13 +15,14 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use heliograph_admin_web::{PanelSettings, Replay, Tried, hash_password, router};
 use heliograph_domain::{
-    Commission, CommissionId, CredentialId, Customer, CustomerId, EmailAddress, GatewayId, KeyDigest, Kind, Location, LocationId,
-    MetricName, OutboxId, ProviderId, ProviderSettings, Quantity, QuarantineId, RefusalCode, Secret, SensorId, SensorRole,
-    TimeWindow, Timestamp, Unit, UserId, UserRole, Zone,
+    ArrayId, Commission, CommissionId, CorrectionId, CorrectionKind, CredentialId, Customer, CustomerId, EmailAddress, GatewayId,
+    InstalledArray, KeyDigest, Kind, Location, LocationId, MetricName, OutboxId, Point, PointId, ProviderId, ProviderSettings,
+    Quantity, QuarantineId, RefusalCode, Secret, SensorId, SensorRole, SeriesKey, TimeWindow, Timestamp, Unit, UserId, UserRole,
+    Zone,
 };
 use heliograph_store::{
-    CredentialNew, DocumentWrite, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore, QuarantineNew, SensorSeen,
-    SeriesSeen, SessionRow, Store, StoreUrl, UserRecord, Value, WriteStamp,
+    CorrectionNew, CredentialNew, DocumentWrite, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore, QuarantineNew,
+    SensorSeen, SeriesSeen, SessionRow, Store, StoreUrl, UserRecord, Value, WriteStamp,
 };
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -43,6 +44,9 @@ pub(crate) const NEW_KEY: &str = "00000000-0000-7000-8000-000400000099";
 pub(crate) const VIEWER: &str = "00000000-0000-7000-8000-000500000003";
 pub(crate) const REFUSED: &str = "00000000-0000-7000-8000-000600000001";
 pub(crate) const MAIL: &str = "00000000-0000-7000-8000-000700000001";
+pub(crate) const POINT: &str = "00000000-0000-7000-8000-000800000001";
+pub(crate) const ARRAY: &str = "00000000-0000-7000-8000-000900000001";
+pub(crate) const CORRECTION: &str = "00000000-0000-7000-8000-000a00000001";
 pub(crate) const UNKNOWN: &str = "00000000-0000-7000-8000-00ff000000ff";
 
 /// Who asks.
@@ -360,6 +364,33 @@ async fn seed(store: &ProviderStore) {
         due: start(),
     };
     assert!(store.outbox_put(mail).await.unwrap());
+    equip(store, location.id).await;
+}
+
+/// Things that change no figure: a point of a role that nothing has, an array of what is
+/// installed anyway, and a correction of a time without readings.
+async fn equip(store: &ProviderStore, location: LocationId) {
+    let cellar = Point { id: PointId::new(id(8, 1)), location, name: "Cellar".to_owned(), role: SensorRole::Load };
+    store.point_save(cellar).await.unwrap();
+    let array = InstalledArray {
+        id: ArrayId::new(id(9, 1)),
+        location,
+        kwp: 20.0,
+        tilt: 30.0,
+        azimuth: 180.0,
+        window: TimeWindow::ALWAYS,
+    };
+    store.array_save(array).await.unwrap();
+    let series = SeriesKey {
+        gateway: gateway("gw-2"),
+        sensor: SensorId::parse("inverter-1").unwrap(),
+        metric: MetricName::parse("energy").unwrap(),
+        unit: Unit::parse("Wh").unwrap(),
+    };
+    let window = TimeWindow::between(at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"));
+    let (id, reason) = (CorrectionId::new(id(10, 1)), "tried out".to_owned());
+    let new = CorrectionNew { id, series, window, kind: CorrectionKind::Exclude, reason };
+    store.correction_create(new).await.unwrap();
 }
 
 /// A counter of produced energy that rises by as much each quarter of an hour.

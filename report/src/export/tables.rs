@@ -10,6 +10,7 @@ use crate::gateway::GatewayReport;
 use crate::location::{GatewayFigures, LocationReport};
 use crate::performance::{Performance, PerformanceKind};
 use crate::site::SensorFigures;
+use crate::year_before::YearBefore;
 
 impl Export {
     /// What the page of a gateway report shows: bars with the main energy of each
@@ -33,7 +34,12 @@ impl Export {
         tables.extend([sensors(&report.sensors), latest_values(&report.sensors), gaps(&report.gaps)]);
         Self {
             stem: stem(&id, "gateway", &report.period),
-            figures: figures(&report.figures, report.performance, report.change(), &report.currency),
+            figures: figures(
+                &report.figures,
+                report.performance,
+                (report.change(), last_year(report.year_before.as_ref())),
+                &report.currency,
+            ),
             zone: report.zone.clone(),
             made,
             head,
@@ -56,7 +62,12 @@ impl Export {
         head.extend(span(&report.period, report.window, report.step, &location.zone, made));
         Self {
             stem: stem(&location.name, &id, &report.period),
-            figures: figures(&report.figures, report.performance, report.change(), &report.currency),
+            figures: figures(
+                &report.figures,
+                report.performance,
+                (report.change(), last_year(report.year_before.as_ref())),
+                &report.currency,
+            ),
             zone: location.zone.clone(),
             made,
             head,
@@ -83,7 +94,18 @@ fn span(period: &Period, window: TimeWindow, step: Step, zone: &Zone, made: Time
     ]
 }
 
-fn figures(figures: &Figures, performance: Option<Performance>, change: Option<f64>, currency: &Currency) -> Vec<Fact> {
+/// What production changed against the same period a year before.
+fn last_year(year_before: Option<&YearBefore>) -> Option<f64> {
+    year_before.and_then(|before| before.change)
+}
+
+/// `changes` are against the period before and against the same one a year before.
+fn figures(
+    figures: &Figures,
+    performance: Option<Performance>,
+    changes: (Option<f64>, Option<f64>),
+    currency: &Currency,
+) -> Vec<Fact> {
     let performance_of =
         |kind: PerformanceKind| performance.filter(|performance| performance.kind == kind).map(|performance| performance.value);
     let energies = [
@@ -94,7 +116,8 @@ fn figures(figures: &Figures, performance: Option<Performance>, change: Option<f
     ];
     let mut facts: Vec<Fact> = energies.into_iter().flat_map(|(direction, energy)| energy_facts(direction, energy)).collect();
     facts.extend([
-        fact("produced_change_ratio", Cell::number(change, RATIO_DECIMALS)),
+        fact("produced_change_ratio", Cell::number(changes.0, RATIO_DECIMALS)),
+        fact("produced_change_year_ratio", Cell::number(changes.1, RATIO_DECIMALS)),
         fact("peak_w", watts(figures.peak.map(|peak| peak.watts))),
         fact("peak_at", peak_at(figures.peak)),
         fact("specific_yield_kwh_per_kwp", Cell::number(figures.specific_yield_kwh_per_kwp, 4)),

@@ -18,3 +18,4 @@ mod table;
 mod takeover;
 mod visibility;
 mod workbook;
+mod years;

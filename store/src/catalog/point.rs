@@ -11,6 +11,7 @@ use crate::correction::{check, revert_one};
 use crate::error::StoreError;
 use crate::point::{binding_key, check_binding, check_role, end_binding};
 use crate::rollup::series::StoredSeries;
+use crate::takeover::Takeover;
 
 const POINT: &str = "point";
 const BINDING: &str = "binding";
@@ -54,6 +55,38 @@ impl Catalog {
         let found = self.bindings()?.into_iter().find(|binding| binding.point == point && binding.window.from == from);
         let binding = found.ok_or(StoreError::NotFound("binding"))?;
         Ok(vec![self.take(BINDING, &binding_key(&binding), "binding")?])
+    }
+
+    /// Everything that ends before anything that is made, each by the rule of its own,
+    /// seen from what those before have left.
+    pub(crate) fn take_over(&self, takeover: &Takeover) -> Decision {
+        let mut next = Self::clone(self);
+        let mut all = Vec::new();
+        for point in &takeover.ended {
+            next.note(&mut all, |catalog| catalog.binding_end(*point, takeover.at))?;
+        }
+        for commission in &takeover.commissions_ended {
+            next.note(&mut all, |catalog| catalog.commission_end(*commission, takeover.at))?;
+        }
+        for commission in &takeover.commissions_cancelled {
+            next.note(&mut all, |catalog| catalog.commission_cancel(*commission, takeover.now))?;
+        }
+        for binding in &takeover.bindings {
+            next.note(&mut all, |catalog| catalog.binding_create(binding))?;
+        }
+        for commission in &takeover.commissions {
+            next.note(&mut all, |catalog| catalog.commission_create(commission))?;
+        }
+        Ok(all)
+    }
+
+    /// Applies what a rule decides, and notes it.
+    fn note(&mut self, all: &mut Vec<Change>, rule: impl FnOnce(&Self) -> Decision) -> Result<(), StoreError> {
+        for change in rule(self)? {
+            self.apply(change.clone());
+            all.push(change);
+        }
+        Ok(())
     }
 
     pub(crate) fn bindings(&self) -> Result<Vec<Binding>, StoreError> {
@@ -116,4 +149,39 @@ impl Catalog {
 pub(super) fn put(kind: &str, id: &str, body: &impl Serialize) -> Result<Change, StoreError> {
     let text = serde_json::to_string(body).map_err(|error| StoreError::Conflict(format!("{kind}: {error}")))?;
     Ok(Change::Put(Record::Body { kind: kind.to_owned(), id: id.to_owned(), text }))
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::{GatewayId, SensorId, SensorRole, TimeWindow};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn hour(hour: i64) -> Timestamp {
+        Timestamp::clamped(hour * 3_600_000)
+    }
+
+    fn binding(gateway: &str, from: i64, until: Option<i64>) -> Binding {
+        let (gateway, sensor) = (GatewayId::parse(gateway).unwrap(), SensorId::parse("inv").unwrap());
+        let window = TimeWindow { from: hour(from), until: until.map(hour) };
+        Binding { point: PointId::new(Uuid::from_u128(1)), gateway, sensor, window }
+    }
+
+    #[test]
+    fn what_takes_over_is_judged_by_what_has_ended_before() {
+        let location = LocationId::new(Uuid::from_u128(2));
+        let point = Point { id: binding("a", 0, None).point, location, name: "x".to_owned(), role: SensorRole::Inverter };
+        let mut catalog = Catalog::default();
+        catalog.apply(put(POINT, &point.id.to_string(), &point).unwrap());
+        let first = binding("a", 0, None);
+        catalog.apply(put(BINDING, &binding_key(&first), &first).unwrap());
+        let new = Takeover { bindings: vec![binding("b", 10, None)], ..Takeover::new(hour(10), hour(20)) };
+        assert!(matches!(catalog.take_over(&new), Err(StoreError::Conflict(_))), "the old one runs on");
+        let whole = Takeover { ended: vec![point.id], ..new };
+        catalog.take_over(&whole).unwrap().into_iter().for_each(|change| catalog.apply(change));
+        let mut bindings = catalog.bindings().unwrap();
+        bindings.sort_by_key(|binding| binding.window.from);
+        assert_eq!(bindings, [binding("a", 0, Some(10)), binding("b", 10, None)]);
+    }
 }

@@ -3,9 +3,10 @@
 use heliograph_domain::{ArrayId, Binding, InstalledArray, Point, PointId, SensorId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Batch, gateway, location, record};
+use super::{Batch, customer, gateway, location, record};
 use crate::error::StoreError;
 use crate::point::{binding_key, check_binding, check_role, end_binding};
+use crate::takeover::Takeover;
 
 pub(super) const POINT: &str = "point";
 pub(super) const BINDING: &str = "binding";
@@ -68,6 +69,23 @@ pub(crate) fn unbind(batch: &mut Batch<'_>, point: PointId, from: Timestamp) -> 
     record::remove(batch.connection, BINDING, &binding_key(&binding))?;
     batch.config_changed();
     Ok(())
+}
+
+/// Everything that ends before anything that is made.
+pub(crate) fn take_over(batch: &mut Batch<'_>, takeover: &Takeover) -> Result<(), StoreError> {
+    for point in &takeover.ended {
+        end(batch, *point, takeover.at)?;
+    }
+    for commission in &takeover.commissions_ended {
+        customer::end_commission(batch, *commission, takeover.at)?;
+    }
+    for commission in &takeover.commissions_cancelled {
+        customer::cancel_commission(batch, *commission, takeover.now)?;
+    }
+    for binding in &takeover.bindings {
+        bind(batch, binding)?;
+    }
+    takeover.commissions.iter().try_for_each(|commission| customer::commission(batch, commission))
 }
 
 pub(crate) fn save_array(batch: &mut Batch<'_>, array: &InstalledArray) -> Result<(), StoreError> {

@@ -26,8 +26,11 @@ async fn change_points_and_corrections(store: &ProviderStore, location: Location
     store.point_save(point.clone()).await.unwrap();
     let window = TimeWindow { from: minute(0), until: None };
     let binding = Binding { point: point.id, gateway: series.gateway.clone(), sensor: series.sensor.clone(), window };
-    store.binding_create(binding).await.unwrap();
+    store.binding_create(binding.clone()).await.unwrap();
     store.binding_end(point.id, minute(9)).await.unwrap();
+    let again = Binding { window: TimeWindow { from: minute(9), until: None }, ..binding.clone() };
+    store.binding_replace(again).await.unwrap();
+    store.binding_remove(point.id, minute(9)).await.unwrap();
     store.binding_remove(point.id, minute(0)).await.unwrap();
     store.point_remove(point.id).await.unwrap();
     let array = InstalledArray { id: ArrayId::new(Uuid::from_u128(22)), location, kwp: 4.0, tilt: 30.0, azimuth: 180.0, window };
@@ -144,6 +147,8 @@ async fn every_change_stands_in_the_trail_with_who_made_it() {
                 "point.save",
                 "binding.create",
                 "binding.end",
+                "binding.replace",
+                "binding.remove",
                 "binding.remove",
                 "point.remove",
                 "array.save",
@@ -159,6 +164,7 @@ async fn every_change_stands_in_the_trail_with_who_made_it() {
         let verdict = store.audit_verify(None).await.unwrap();
         assert_eq!((verdict.head, verdict.fault), (rows.last().unwrap().head(), None));
         assert_eq!(store.audit_list(19, 1).await.unwrap(), rows[18..19]);
+        assert_eq!(store.audit_newest().await.unwrap(), rows.len() as u64);
     })
     .await;
 }

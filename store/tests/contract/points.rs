@@ -1,9 +1,10 @@
 //! Points, bindings and arrays: what fits beside what is there.
 
 use heliograph_domain::{
-    ArrayId, Binding, InstalledArray, Location, LocationId, Point, PointId, SensorId, SensorRole, TimeWindow, Zone,
+    ArrayId, Binding, Commission, CommissionId, Customer, CustomerId, InstalledArray, Location, LocationId, Point, PointId,
+    SensorId, SensorRole, TimeWindow, Zone,
 };
-use heliograph_store::{ProviderStore, StoreError};
+use heliograph_store::{ProviderStore, StoreError, Takeover};
 use uuid::Uuid;
 
 use crate::backend::{document, gateway, minute, on_every_backend};
@@ -125,6 +126,64 @@ async fn arrays_stand_as_they_can() {
         store.array_remove(array(1).id).await.unwrap();
         assert!(is_missing(&store.array_remove(array(1).id).await));
         assert_eq!(store.array_list().await.unwrap(), [array(2)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sensor_takes_over_a_point_in_one_change() {
+    on_every_backend(|store| async move {
+        site(&store).await;
+        store.point_save(point(1)).await.unwrap();
+        store.point_save(point(2)).await.unwrap();
+        store.binding_replace(binding(1, "gw-1", "old", 0, None)).await.unwrap();
+        store.binding_create(binding(2, "gw-2", "new", 0, None)).await.unwrap();
+        assert!(is_conflict(&store.binding_replace(binding(1, "gw-2", "new", 60, None)).await), "it stands for the other point");
+        let before = [binding(1, "gw-1", "old", 0, None), binding(2, "gw-2", "new", 0, None)];
+        assert_eq!(store.binding_list().await.unwrap(), before, "what cannot be done leaves what was there");
+        store.binding_replace(binding(1, "gw-2", "other", 60, None)).await.unwrap();
+        let after =
+            [binding(1, "gw-1", "old", 0, Some(60)), binding(1, "gw-2", "other", 60, None), binding(2, "gw-2", "new", 0, None)];
+        assert_eq!(store.binding_list().await.unwrap(), after);
+    })
+    .await;
+}
+
+fn commission(number: u128, id: &str, from: i64, until: Option<i64>) -> Commission {
+    let window = TimeWindow { from: minute(from), until: until.map(minute) };
+    let customer = CustomerId::new(Uuid::from_u128(5));
+    Commission { id: CommissionId::new(Uuid::from_u128(number)), customer, gateway: gateway(id), window }
+}
+
+#[tokio::test]
+async fn a_gateway_takes_over_points_and_commissions_together() {
+    on_every_backend(|store| async move {
+        site(&store).await;
+        store.point_save(point(1)).await.unwrap();
+        store.binding_create(binding(1, "gw-1", "old", 0, None)).await.unwrap();
+        let customer = CustomerId::new(Uuid::from_u128(5));
+        store.customer_save(Customer { id: customer, name: "C".to_owned(), email: None }).await.unwrap();
+        store.commission_create(commission(11, "gw-1", 0, Some(600))).await.unwrap();
+        store.commission_create(commission(12, "gw-1", 600, None)).await.unwrap();
+        let takeover = Takeover {
+            ended: vec![point(1).id],
+            bindings: vec![binding(1, "gw-2", "new", 60, None)],
+            commissions_ended: vec![commission(11, "gw-1", 0, None).id],
+            commissions_cancelled: vec![commission(12, "gw-1", 0, None).id],
+            commissions: vec![commission(13, "gw-2", 60, Some(600)), commission(14, "gw-2", 600, None)],
+            ..Takeover::new(minute(60), minute(90))
+        };
+        let missing = Takeover { bindings: vec![binding(1, "gw-2", "nothing", 60, None)], ..takeover.clone() };
+        assert!(is_missing(&store.gateway_replace(&gateway("gw-1"), &gateway("gw-2"), missing).await));
+        assert_eq!(store.commission_list().await.unwrap().len(), 2, "nothing is half done");
+        store.gateway_replace(&gateway("gw-1"), &gateway("gw-2"), takeover.clone()).await.unwrap();
+        let bound = [binding(1, "gw-1", "old", 0, Some(60)), binding(1, "gw-2", "new", 60, None)];
+        assert_eq!(store.binding_list().await.unwrap(), bound);
+        let owned =
+            [commission(11, "gw-1", 0, Some(60)), commission(13, "gw-2", 60, Some(600)), commission(14, "gw-2", 600, None)];
+        assert_eq!(store.commission_list().await.unwrap(), owned);
+        let again = store.gateway_replace(&gateway("gw-1"), &gateway("gw-2"), takeover).await;
+        assert!(is_missing(&again), "what it ends runs no more");
     })
     .await;
 }

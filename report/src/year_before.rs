@@ -1,0 +1,121 @@
+//! The same period a year before, and whether enough is known of it to compare with.
+
+use heliograph_domain::{Period, PeriodKind, TimeWindow, Timestamp, Zone};
+use jiff::ToSpan as _;
+
+use crate::energy::Figures;
+use crate::ledger::Ledger;
+use crate::site::{Terms, part_to_date};
+
+/// What was produced in the same period a year before; of one that still runs, in as much
+/// of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct YearBefore {
+    /// The period.
+    pub period: Period,
+    /// Whether the figures are of a part of it.
+    pub to_date: bool,
+    /// Its figures.
+    pub figures: Figures,
+    /// What production changed since (0.1: a tenth more); `None` where too little is known
+    /// of that time.
+    pub change: Option<f64>,
+}
+
+impl YearBefore {
+    /// Below this part of what was expected, too little is known to compare with.
+    pub const ENOUGH: f64 = 0.9;
+
+    /// `None` where nothing at all is known of it.
+    pub(crate) fn of(
+        this: &Figures,
+        window: TimeWindow,
+        earlier: &Earlier,
+        ledger: &Ledger,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let part = part_to_date(window, earlier.window, now);
+        let asked = part.unwrap_or(earlier.window);
+        if !ledger.totals(asked).is_known() {
+            return None;
+        }
+        let figures = terms.figures(ledger, asked, &earlier.zone);
+        Some(Self { period: earlier.period, to_date: part.is_some(), change: change(this, &figures), figures })
+    }
+}
+
+/// The time of the same period a year before.
+#[derive(Debug, Clone)]
+pub(crate) struct Earlier {
+    pub(crate) period: Period,
+    pub(crate) window: TimeWindow,
+    zone: Zone,
+}
+
+impl Earlier {
+    /// `None` of a year.
+    pub(crate) fn of(period: &Period, zone: &Zone) -> Option<Self> {
+        let period = year_before(period)?;
+        Some(Self { window: period.window(zone), period, zone: zone.clone() })
+    }
+}
+
+/// The same period a year before: the same dates, of a week the same days of the week. A
+/// year has none, because that is the period before.
+fn year_before(period: &Period) -> Option<Period> {
+    let back = period.first().saturating_sub(1.year());
+    match period.kind() {
+        PeriodKind::Year => None,
+        PeriodKind::Week => Some(Period::around(PeriodKind::Week, period.first().saturating_sub(52.weeks()))),
+        PeriodKind::Range => Period::range(back, period.last().saturating_sub(1.year())).ok(),
+        kind => Some(Period::around(kind, back)),
+    }
+}
+
+/// A year apart the sun is the same, so it is compared wherever nearly all is known of
+/// as much time.
+fn change(this: &Figures, before: &Figures) -> Option<f64> {
+    let known = before.completeness.ratio().unwrap_or(0.0);
+    let as_long = before.completeness.expected_ms * 10 >= this.completeness.expected_ms * 9;
+    let (now, then) = (this.produced_wh()?, before.produced_wh()?);
+    (known >= YearBefore::ENOUGH && as_long && then > 0.0).then(|| now / then - 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::{Date, date};
+
+    use super::*;
+    use crate::energy::{Completeness, Energy, EnergySource};
+
+    #[test]
+    fn a_year_before_is_the_same_time_of_the_year() {
+        let check = |period: Period, expected: Option<(Date, Date)>| {
+            let before = year_before(&period).map(|before| (before.first(), before.last()));
+            assert_eq!(before, expected, "{period:?}");
+        };
+        let around = |kind, day| Period::around(kind, day);
+        check(around(PeriodKind::Day, date(2028, 2, 29)), Some((date(2027, 2, 28), date(2027, 2, 28))));
+        check(around(PeriodKind::Week, date(2026, 6, 18)), Some((date(2025, 6, 16), date(2025, 6, 22))));
+        check(around(PeriodKind::Month, date(2025, 2, 1)), Some((date(2024, 2, 1), date(2024, 2, 29))));
+        check(around(PeriodKind::Year, date(2026, 2, 1)), None);
+        let range = Period::range(date(2026, 3, 3), date(2026, 4, 5)).unwrap();
+        check(range, Some((date(2025, 3, 3), date(2025, 4, 5))));
+    }
+
+    fn figures(kwh: f64, expected: u64, covered: u64) -> Figures {
+        let energy = Energy { watt_hours: kwh * 1000.0, source: EnergySource::Counter, estimated: false, flagged: false };
+        let completeness = Completeness { expected_ms: expected, covered_ms: covered };
+        Figures { produced: Some(energy), completeness, ..Figures::default() }
+    }
+
+    #[test]
+    fn what_is_known_of_a_part_only_is_not_compared() {
+        let this = figures(90.0, 100, 100);
+        assert_eq!(change(&this, &figures(100.0, 100, 95)).map(|change| (change * 100.0).round()), Some(-10.0));
+        assert_eq!(change(&this, &figures(100.0, 100, 89)), None, "much was not measured");
+        assert_eq!(change(&this, &figures(100.0, 80, 80)), None, "it began later");
+        assert_eq!(change(&this, &figures(0.0, 100, 100)), None);
+    }
+}
