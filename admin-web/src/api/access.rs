@@ -105,7 +105,10 @@ impl Caller {
             Err(error) => return Err(error.into()),
         };
         if token.used.is_none_or(|used| now.millis_since(used) >= NOTED_AGAIN_MS) {
-            panel.store().api_token_used(digest, now).await?;
+            // It has happened: where it cannot be noted, only the log says so.
+            if let Err(error) = panel.store().api_token_used(digest, now).await {
+                tracing::warn!(%error, token = %token.id, "use of an API token cannot be noted");
+            }
         }
         Ok(Some(Self { actor: Actor { user }, token }))
     }

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi as _};
 
 use super::problem::{FieldProblem, Problem};
@@ -51,13 +51,25 @@ pub(super) fn head() -> OpenApi {
     Head::openapi()
 }
 
-/// Says of every operation what is answered where it is refused: one kind of body for all
-/// statuses.
+/// Says what attributes do not: of every operation what is answered where it is refused, one
+/// kind of body for all statuses; and that an answer has all of its members, null or not.
 pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
+    let schemas = openapi.components.iter_mut().flat_map(|components| &mut components.schemas);
+    for (_, schema) in schemas.filter(|(name, _)| !may_lack(name)) {
+        if let RefOr::T(Schema::Object(object)) = schema {
+            object.required = object.properties.keys().cloned().collect();
+        }
+    }
     for item in openapi.paths.paths.values_mut() {
         operations(item).for_each(refusable);
     }
     openapi
+}
+
+/// Whether members of an object may be left out: of what is sent, of reports, and where
+/// there is nothing to say of fields.
+fn may_lack(schema: &str) -> bool {
+    schema.ends_with("Input") || ["Problem", "Report"].contains(&schema)
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

@@ -97,14 +97,17 @@ impl ApiPage {
             text: text(tag, "description"),
             operations: operations(whole, &text(tag, "name")),
         };
-        let schema =
-            |(name, schema): (&String, &Value)| Schema { name: name.clone(), text: prose(schema), fields: members(schema) };
+        let schema = |(name, schema): (&String, &Value)| Schema {
+            name: name.clone(),
+            text: prose(schema),
+            fields: members(whole, schema),
+        };
         Self {
             shell,
             title: text(&whole["info"], "title"),
             version: text(&whole["info"], "version"),
             groups: list(&whole["tags"]).iter().map(group).collect(),
-            schemas: entries(&whole["components"]["schemas"]).map(schema).collect(),
+            schemas: entries(&whole["components"]["schemas"]).map(schema).filter(|schema| !schema.fields.is_empty()).collect(),
             problems: &KINDS,
         }
     }
@@ -114,9 +117,21 @@ fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
 
-/// The description of something.
+/// The schema that another one refers to.
+fn referred<'a>(whole: &'a Value, schema: &'a Value) -> Option<(&'a str, &'a Value)> {
+    let name = schema["$ref"].as_str()?.rsplit('/').next()?;
+    Some((name, &whole["components"]["schemas"][name]))
+}
+
+/// The schemas of which a value has one.
+fn ways(schema: &Value) -> impl Iterator<Item = &Value> {
+    ["oneOf", "anyOf", "allOf"].into_iter().flat_map(|way| list(&schema[way]))
+}
+
+/// The description of something; of what may be null it stands beside what else it may be.
 fn prose(value: &Value) -> Vec<Piece> {
-    let pieces = text(value, "description");
+    let told = std::iter::once(value).chain(ways(value)).map(|value| text(value, "description"));
+    let pieces = told.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
     let piece = |(number, text): (usize, &str)| Piece { text: text.to_owned(), is_code: number % 2 == 1 };
     pieces.split('`').enumerate().map(piece).filter(|piece| !piece.text.is_empty()).collect()
 }
@@ -140,14 +155,14 @@ fn operation_of(whole: &Value, path: &str, method: &str, operation: &Value) -> O
     let parameter = |parameter: &Value| Field {
         name: text(parameter, "name"),
         place: text(parameter, "in"),
-        shape: shape(&parameter["schema"]),
+        shape: shape(whole, &parameter["schema"]),
         is_required: parameter["required"].as_bool().unwrap_or(false),
         text: prose(parameter),
     };
     let answer = |(status, answer): (&String, &Value)| Answer {
         status: if status == "default" { "else".to_owned() } else { status.clone() },
         text: text(answer, "description"),
-        shape: entries(&answer["content"]).next().map_or_else(Shape::none, |(_, content)| shape(&content["schema"])),
+        shape: entries(&answer["content"]).next().map_or_else(Shape::none, |(_, content)| shape(whole, &content["schema"])),
     };
     let body = &operation["requestBody"]["content"]["application/json"]["schema"];
     let scopes = list(&operation["security"]).iter().flat_map(|way| list(&way["token"])).filter_map(Value::as_str);
@@ -162,17 +177,17 @@ fn operation_of(whole: &Value, path: &str, method: &str, operation: &Value) -> O
         text: prose(operation),
         scope: scopes.collect::<Vec<_>>().join(", "),
         parameters,
-        body: (!body.is_null()).then(|| shape(body)),
+        body: (!body.is_null()).then(|| shape(whole, body)),
         answers: entries(&operation["responses"]).map(answer).collect(),
     }
 }
 
-fn members(schema: &Value) -> Vec<Field> {
+fn members(whole: &Value, schema: &Value) -> Vec<Field> {
     let required = list(&schema["required"]);
     let member = |(name, member): (&String, &Value)| Field {
         name: name.clone(),
         place: String::new(),
-        shape: shape(member),
+        shape: shape(whole, member),
         is_required: required.iter().any(|required| required == name),
         text: prose(member),
     };
@@ -190,14 +205,16 @@ impl Shape {
 }
 
 /// What a value of a schema looks like, in words.
-fn shape(schema: &Value) -> Shape {
-    if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
-        return Shape { text: name.to_owned(), schema: name.to_owned() };
+fn shape(whole: &Value, schema: &Value) -> Shape {
+    if let Some((name, known)) = referred(whole, schema) {
+        // What has no members needs no place of its own.
+        let is_object = known["properties"].is_object();
+        return if is_object { Shape { text: name.to_owned(), schema: name.to_owned() } } else { shape(whole, known) };
     }
-    let ways = ["oneOf", "anyOf", "allOf"].into_iter().flat_map(|way| list(&schema[way]));
-    let known: Vec<Shape> = ways.map(shape).collect();
+    let known: Vec<Shape> = ways(schema).map(|way| shape(whole, way)).collect();
     if !known.is_empty() {
-        let text: Vec<&str> = known.iter().map(|shape| shape.text.as_str()).collect();
+        let mut text: Vec<&str> = known.iter().map(|shape| shape.text.as_str()).collect();
+        text.sort_by_key(|text| *text == "null");
         let schema = known.iter().map(|shape| shape.schema.clone()).find(|name| !name.is_empty());
         return Shape { text: text.join(" or "), schema: schema.unwrap_or_default() };
     }
@@ -207,7 +224,7 @@ fn shape(schema: &Value) -> Shape {
         _ => return Shape::plain("any"),
     };
     if kinds.contains(&"array") {
-        let item = shape(&schema["items"]);
+        let item = shape(whole, &schema["items"]);
         return Shape { text: format!("list of {}", item.text), ..item };
     }
     let format = schema["format"].as_str().map(|format| format!(" ({format})")).unwrap_or_default();
@@ -216,10 +233,7 @@ fn shape(schema: &Value) -> Shape {
 
 /// A body that shows what is meant: all that has to be said, and what has an example.
 fn example(whole: &Value, schema: &Value) -> Value {
-    let schema = match schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
-        Some(name) => &whole["components"]["schemas"][name],
-        None => schema,
-    };
+    let schema = referred(whole, schema).map_or(schema, |(_, known)| known);
     let required = list(&schema["required"]);
     let mut object = Map::new();
     for (name, member) in entries(&schema["properties"]) {

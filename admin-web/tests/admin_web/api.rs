@@ -347,6 +347,10 @@ async fn the_description_is_whole_and_of_every_route() {
         let name = reference.strip_prefix("#/components/schemas/").unwrap();
         assert!(schemas.contains_key(name), "{reference}");
     }
+    let gateway = schemas["Gateway"]["required"].as_array().unwrap();
+    let told = get(&world, By::Owner, "/api/v1/gateways/gw-3").await;
+    assert_eq!(gateway.len(), told.as_object().unwrap().len(), "an answer has all of its members, null or not");
+    assert!(gateway.iter().all(|member| told.get(member.as_str().unwrap()).is_some()));
     for (name, schema) in schemas {
         let required = schema["required"].as_array().cloned().unwrap_or_default();
         assert!(required.iter().all(|member| schema["properties"].get(member.as_str().unwrap()).is_some()), "{name}");
@@ -626,6 +630,9 @@ async fn the_page_tells_every_operation_object_and_error() {
     gather(&description, &mut references);
     for reference in references {
         let name = reference.rsplit('/').next().unwrap();
+        if description["components"]["schemas"][name].get("properties").is_none() {
+            continue;
+        }
         assert!(page.body.contains(&format!("id=\"schema-{name}\"")), "{name}");
     }
     for link in page.body.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
