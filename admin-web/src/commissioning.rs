@@ -60,22 +60,23 @@ pub(crate) async fn list(State(panel): State<Panel>, Reader(actor): Reader) -> R
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct CommissionForm {
-    gateway: String,
-    label: String,
-    location: String,
-    from: String,
+    pub(crate) gateway: String,
+    pub(crate) label: String,
+    pub(crate) location: String,
+    pub(crate) from: String,
     /// A key that the device has already.
-    key: String,
+    pub(crate) key: String,
     /// The id that the key will have, made with the form: sending the form a
     /// second time does not make a second key.
-    credential: String,
+    pub(crate) credential: String,
 }
 
-struct Commissioning {
-    gateway: GatewayId,
+pub(crate) struct Commissioning {
+    pub(crate) gateway: GatewayId,
     label: Option<String>,
     location: LocationId,
-    from: Option<Timestamp>,
+    /// None: as [`start_of`] says.
+    pub(crate) from: Option<Timestamp>,
     /// None: one is made.
     key: Option<GatewayKey>,
     credential: CredentialId,
@@ -93,7 +94,7 @@ fn parse_key(text: &str) -> Result<Option<GatewayKey>, String> {
 }
 
 impl CommissionForm {
-    fn parse(&self, locations: &[Location], now: Timestamp) -> Result<Commissioning, Problems> {
+    pub(crate) fn parse(&self, locations: &[Location], now: Timestamp) -> Result<Commissioning, Problems> {
         let mut problems = Problems::default();
         let gateway = problems.note("gateway", GatewayId::parse(self.gateway.trim()));
         let label = problems.note("label", parse_optional_name(&self.label).map_err(|problem| format!("the label {problem}")));
@@ -117,7 +118,11 @@ impl CommissionForm {
 
 /// A local time of a location that is not ahead.
 pub(crate) fn parse_past(text: &str, location: &Location, now: Timestamp) -> Result<Timestamp, String> {
-    let time = parse_local(text, &location.zone)?;
+    not_ahead(parse_local(text, &location.zone)?, now)
+}
+
+/// An instant that is not ahead.
+pub(crate) fn not_ahead(time: Timestamp, now: Timestamp) -> Result<Timestamp, String> {
     if time > now { Err("must not lie in the future".to_owned()) } else { Ok(time) }
 }
 
@@ -192,9 +197,44 @@ pub(crate) async fn submit(
         Ok(new) => new,
         Err(problems) => return page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
-    let known = find(&panel, &new.gateway).await?;
+    let gateway = new.gateway.clone();
+    match carry_out(&panel, &actor, new).await? {
+        Outcome::Done(key) => {
+            let shell = Shell::of(&panel, &actor, Section::Waiting).await?;
+            Ok(KeyPage::new(shell, &gateway, key.reveal()).into_response())
+        }
+        Outcome::Already => {
+            let mut problems = Problems::default();
+            problems.add("gateway", ALREADY);
+            page(&panel, &actor, form, problems, StatusCode::CONFLICT).await
+        }
+        Outcome::TooMany(problem) => {
+            let mut problems = Problems::default();
+            problems.add("gateway", problem);
+            page(&panel, &actor, form, problems, StatusCode::CONFLICT).await
+        }
+    }
+}
+
+/// What came of a wish to commission a gateway.
+pub(crate) enum Outcome {
+    /// It has this key.
+    Done(GatewayKey),
+    /// It has a place and a key.
+    Already,
+    /// There are as many as there may be, in words.
+    TooMany(String),
+}
+
+/// What to say of a gateway that has a place and a key.
+pub(crate) const ALREADY: &str = "This gateway is commissioned already. A key is shown once; its page can make another.";
+
+/// Commissions a gateway.
+pub(crate) async fn carry_out(panel: &Panel, actor: &Actor, new: Commissioning) -> Result<Outcome, Refusal> {
+    let now = panel.now();
+    let known = find(panel, &new.gateway).await?;
     if known.as_ref().is_some_and(is_commissioned) {
-        return already(&panel, &actor, form).await;
+        return Ok(Outcome::Already);
     }
     let key = new.key.unwrap_or_else(token::random_gateway_key);
     let credential = CredentialNew { id: new.credential, digest: KeyDigest::of(key.reveal()) };
@@ -207,34 +247,22 @@ pub(crate) async fn submit(
         credential,
         at: now,
     };
-    match actor.store(&panel).gateway_commission(commissioning).await {
+    match actor.store(panel).gateway_commission(commissioning).await {
         Ok(()) => {}
         // Somebody was faster.
-        Err(StoreError::Conflict(_)) if find(&panel, &new.gateway).await?.as_ref().is_some_and(is_commissioned) => {
-            return already(&panel, &actor, form).await;
+        Err(StoreError::Conflict(_)) if find(panel, &new.gateway).await?.as_ref().is_some_and(is_commissioned) => {
+            return Ok(Outcome::Already);
         }
         Err(StoreError::Conflict(_)) => return Err(key_was_shown()),
-        Err(error @ StoreError::TooManyGateways(_)) => {
-            let mut problems = Problems::default();
-            problems.add("gateway", sentence(&error.to_string()));
-            return page(&panel, &actor, form, problems, StatusCode::CONFLICT).await;
-        }
+        Err(error @ StoreError::TooManyGateways(_)) => return Ok(Outcome::TooMany(sentence(&error.to_string()))),
         Err(error) => return Err(error.into()),
     }
     tracing::info!(user = %actor.user.id, gateway = %new.gateway, "gateway commissioned");
-    let shell = Shell::of(&panel, &actor, Section::Waiting).await?;
-    Ok(KeyPage::new(shell, &new.gateway, key.reveal()).into_response())
+    Ok(Outcome::Done(key))
 }
 
 fn is_commissioned(gateway: &GatewayRecord) -> bool {
     gateway.state == GatewayState::Commissioned
-}
-
-/// The form again, for a gateway that has a place and a key.
-async fn already(panel: &Panel, actor: &Actor, form: CommissionForm) -> Result<Response, Refusal> {
-    let mut problems = Problems::default();
-    problems.add("gateway", "This gateway is commissioned already. A key is shown once; its page can make another.");
-    page(panel, actor, form, problems, StatusCode::CONFLICT).await
 }
 
 /// Since when a gateway stands where it is put, if nobody says: a waiting one

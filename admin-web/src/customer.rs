@@ -57,12 +57,12 @@ pub(crate) async fn list(State(panel): State<Panel>, Reader(actor): Reader) -> R
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct CustomerForm {
-    name: String,
-    email: String,
+    pub(crate) name: String,
+    pub(crate) email: String,
 }
 
 impl CustomerForm {
-    fn parse(&self, id: CustomerId) -> Result<Customer, Problems> {
+    pub(crate) fn parse(&self, id: CustomerId) -> Result<Customer, Problems> {
         let mut problems = Problems::default();
         let name = problems.note("name", parse_name(&self.name).map_err(|problem| format!("the name {problem}")));
         let email = match self.email.trim() {
@@ -120,14 +120,14 @@ struct CommissionRow {
 }
 
 #[derive(PartialEq, Eq, Clone, Copy)]
-enum CommissionState {
+pub(crate) enum CommissionState {
     Planned,
     Current,
     Ended,
 }
 
 impl CommissionState {
-    fn of(window: TimeWindow, now: Timestamp) -> Self {
+    pub(crate) fn of(window: TimeWindow, now: Timestamp) -> Self {
         match window {
             window if window.contains(now) => Self::Current,
             window if window.from > now => Self::Planned,
@@ -177,7 +177,7 @@ pub(crate) async fn show(
     Ok(CustomerPage { shell: page.shell.saying(&done), ..page }.into_response())
 }
 
-async fn fetch(panel: &Panel, customer: &str) -> Result<Customer, Refusal> {
+pub(crate) async fn fetch(panel: &Panel, customer: &str) -> Result<Customer, Refusal> {
     let customer: CustomerId = read_id(customer)?;
     Ok(panel.store().customer_fetch(customer).await?)
 }
@@ -290,22 +290,55 @@ impl CommissionForm {
         otherwise: &Zone,
     ) -> Result<(GatewayId, TimeWindow), Problems> {
         let mut problems = Problems::default();
-        let gateway = gateways.iter().find(|gateway| gateway.id.as_str() == self.gateway);
-        let gateway = gateway.filter(|gateway| gateway.state == GatewayState::Commissioned);
-        let Some(gateway) = problems.note("gateway", gateway.ok_or("choose a gateway")) else { return Err(problems) };
+        let Some(gateway) = ownable(gateways, &self.gateway, &mut problems) else { return Err(problems) };
         let zone = zone_at(gateway, locations).unwrap_or(otherwise);
         let from = problems.note("from", parse_local(&self.from, zone).map_err(|problem| format!("the beginning {problem}")));
         let until = parse_optional_local(&self.until, zone).map_err(|problem| format!("the end {problem}"));
         let until = problems.note("until", until);
-        match (from, until) {
-            (Some(from), Some(Some(until))) if until <= from => {
-                problems.add("until", "It must end after it begins.");
-                Err(problems)
-            }
-            (Some(from), Some(until)) => Ok((gateway.id.clone(), TimeWindow { from, until })),
-            _ => Err(problems),
-        }
+        let window = owned_window(from, until, &mut problems).ok_or(problems)?;
+        Ok((gateway.id.clone(), window))
     }
+}
+
+/// A gateway that somebody can own.
+pub(crate) fn ownable<'a>(gateways: &'a [GatewayRecord], id: &str, problems: &mut Problems) -> Option<&'a GatewayRecord> {
+    let gateway = gateways.iter().find(|gateway| gateway.id.as_str() == id);
+    let gateway = gateway.filter(|gateway| gateway.state == GatewayState::Commissioned);
+    problems.note("gateway", gateway.ok_or("choose a gateway"))
+}
+
+/// For how long, where both ends could be read.
+pub(crate) fn owned_window(
+    from: Option<Timestamp>,
+    until: Option<Option<Timestamp>>,
+    problems: &mut Problems,
+) -> Option<TimeWindow> {
+    let (from, until) = (from?, until?);
+    if until.is_some_and(|until| until <= from) {
+        problems.add("until", "It must end after it begins.");
+        return None;
+    }
+    Some(TimeWindow { from, until })
+}
+
+/// Gives a customer a gateway for some time; where somebody else has it in part of that
+/// time, answers who.
+pub(crate) async fn add_commission(
+    panel: &Panel,
+    actor: &Actor,
+    customer: CustomerId,
+    gateway: GatewayId,
+    window: TimeWindow,
+) -> Result<Result<Commission, String>, Refusal> {
+    let id = CommissionId::new(token::fresh_uuid(panel.now()));
+    let new = Commission { id, customer, gateway, window };
+    match actor.store(panel).commission_create(new.clone()).await {
+        Ok(()) => {}
+        Err(StoreError::Conflict(_)) => return Ok(Err(overlap(panel, &new.gateway, window).await?)),
+        Err(error) => return Err(error.into()),
+    }
+    tracing::info!(user = %actor.user.id, %customer, gateway = %new.gateway, commission = %id, "gateway commissioned to customer");
+    Ok(Ok(new))
 }
 
 /// `POST /customers/{customer}/commissions`
@@ -325,18 +358,11 @@ pub(crate) async fn commission(
             return refused(&panel, &actor, customer, Typed { commission: form, ..Typed::default() }, problems).await;
         }
     };
-    let id = CommissionId::new(token::fresh_uuid(panel.now()));
-    let new = Commission { id, customer: customer.id, gateway: gateway.clone(), window };
-    match actor.store(&panel).commission_create(new).await {
-        Ok(()) => {}
-        Err(StoreError::Conflict(_)) => {
-            let mut problems = Problems::default();
-            problems.add("gateway", overlap(&panel, &gateway, window).await?);
-            return refused(&panel, &actor, customer, Typed { commission: form, ..Typed::default() }, problems).await;
-        }
-        Err(error) => return Err(error.into()),
+    if let Err(taken) = add_commission(&panel, &actor, customer.id, gateway, window).await? {
+        let mut problems = Problems::default();
+        problems.add("gateway", taken);
+        return refused(&panel, &actor, customer, Typed { commission: form, ..Typed::default() }, problems).await;
     }
-    tracing::info!(user = %actor.user.id, customer = %customer.id, %gateway, commission = %id, "gateway commissioned to customer");
     Ok(back(customer.id, "commissioned"))
 }
 
@@ -359,23 +385,34 @@ pub(crate) async fn end_commission(
     Path((customer, commission)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
     let customer = fetch(&panel, &customer).await?;
-    let commission: CommissionId = read_id(&commission)?;
-    let owned = panel.store().commission_list_by_customer(customer.id).await?;
+    let done = stop_commission(&panel, &actor, customer.id, &commission).await?;
+    Ok(back(customer.id, done))
+}
+
+/// Ends a commission of a customer, or takes it back: answers what was done.
+pub(crate) async fn stop_commission(
+    panel: &Panel,
+    actor: &Actor,
+    customer: CustomerId,
+    commission: &str,
+) -> Result<&'static str, Refusal> {
+    let commission: CommissionId = read_id(commission)?;
+    let owned = panel.store().commission_list_by_customer(customer).await?;
     let found = owned.iter().find(|owned| owned.id == commission).ok_or(Refusal::NotFound)?;
     let now = panel.now();
     let done = match CommissionState::of(found.window, now) {
         CommissionState::Planned => {
-            actor.store(&panel).commission_cancel(commission, now).await?;
+            actor.store(panel).commission_cancel(commission, now).await?;
             "cancelled"
         }
         CommissionState::Current => {
-            actor.store(&panel).commission_end(commission, now).await?;
+            actor.store(panel).commission_end(commission, now).await?;
             "ended"
         }
         CommissionState::Ended => return Err(Refusal::Conflict("This commission has ended already.".to_owned())),
     };
-    tracing::info!(user = %actor.user.id, customer = %customer.id, %commission, done, "commission ended");
-    Ok(back(customer.id, done))
+    tracing::info!(user = %actor.user.id, %customer, %commission, done, "commission ended");
+    Ok(done)
 }
 
 #[derive(Deserialize, Default)]

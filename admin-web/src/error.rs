@@ -16,6 +16,7 @@ use heliograph_report::export::ExportError;
 use heliograph_store::StoreError;
 use tower_http::request_id::RequestId;
 
+use crate::api;
 use crate::off_thread::Ending;
 use crate::panel::Panel;
 use crate::password::HashError;
@@ -42,7 +43,7 @@ pub(crate) enum Refusal {
 
 /// What a refused request's page says in words.
 #[derive(Debug, Clone)]
-struct Said(String);
+pub(crate) struct Said(pub(crate) String);
 
 /// What the log says about a failure.
 #[derive(Debug, Clone)]
@@ -144,6 +145,7 @@ struct ErrorPage<'a> {
 /// Puts the panel's page around every answer that is an error and has none.
 pub(crate) async fn dress(State(panel): State<Panel>, request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok().map(str::to_owned));
+    let is_of_api = api::is_below(request.uri().path());
     let response = next.run(request).await;
     let status = response.status();
     if let Some(Logged(problem)) = response.extensions().get::<Logged>() {
@@ -151,6 +153,9 @@ pub(crate) async fn dress(State(panel): State<Panel>, request: Request, next: Ne
     }
     if !(status.is_client_error() || status.is_server_error()) || is_html(response.headers()) {
         return response;
+    }
+    if is_of_api {
+        return api::dress(&panel, &response, id.as_deref());
     }
     let brand = Brand::of(&panel).await;
     let (title, text) = words(status);

@@ -12,6 +12,7 @@ use heliograph_domain::{GatewayState, Reachability, Timestamp};
 use heliograph_report::chart::sparkline;
 use heliograph_report::{FleetOverview, FleetTotals, GatewayLine, LocationLine, Need, Scope, fleet_overview, format};
 
+pub(crate) use self::query::find;
 use self::query::{FleetQuery, Key, Paging, Show, Sort, View, Wanted};
 use self::todo::Todo;
 use crate::access::AnyActor;
@@ -128,7 +129,7 @@ pub(crate) async fn show(
 }
 
 /// What a customer sees is computed for that customer alone.
-async fn overview(panel: &Panel, scope: &Scope) -> Result<FleetOverview, Refusal> {
+pub(crate) async fn overview(panel: &Panel, scope: &Scope) -> Result<FleetOverview, Refusal> {
     let overview = match scope {
         Scope::Everything => {
             let figures = board::figures(panel).await?;

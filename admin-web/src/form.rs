@@ -23,6 +23,11 @@ impl Problems {
         self.0.iter().find(|(name, _)| *name == field).map_or("", |(_, text)| text.as_str())
     }
 
+    /// All of them, by field.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(field, text)| (*field, text.as_str()))
+    }
+
     /// Whether nothing is wrong.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

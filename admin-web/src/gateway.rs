@@ -29,7 +29,7 @@ use crate::shell::{Section, Shell, encode};
 pub(crate) use clock::correct_clock;
 pub(crate) use corrections::{correct, corrections, revert};
 pub(crate) use keys::{add_key, end_key, revoke_key};
-pub(crate) use manage::{manage, relocate, rename, retire, save_sensor};
+pub(crate) use manage::{fetch, fetch_commissioned, manage, relocate, rename, retire, save_sensor};
 pub(crate) use replace::{replace, replace_by};
 
 #[derive(Template, WebTemplate)]
@@ -128,13 +128,24 @@ pub(crate) async fn file(
     Path(gateway): Path<String>,
     Query(query): Query<PeriodQuery>,
 ) -> Result<Response, Refusal> {
-    let mut report = read_report(&panel, &actor, &gateway, &query).await?;
+    let report = told_report(&panel, &actor, &gateway, &query).await?;
+    let now = panel.now();
+    report_file(format, move || Export::of_gateway(&report, now)).await
+}
+
+/// A report as files and programs are told it.
+pub(crate) async fn told_report(
+    panel: &Panel,
+    actor: &Actor,
+    gateway: &str,
+    query: &PeriodQuery,
+) -> Result<GatewayReport, Refusal> {
+    let mut report = read_report(panel, actor, gateway, query).await?;
     if !actor.user.role.sees_everything() {
         // A customer's page does not name it either.
         report.location = None;
     }
-    let now = panel.now();
-    report_file(format, move || Export::of_gateway(&report, now)).await
+    Ok(report)
 }
 
 async fn read_report(panel: &Panel, actor: &Actor, gateway: &str, query: &PeriodQuery) -> Result<GatewayReport, Refusal> {

@@ -8,6 +8,8 @@
 
 mod access;
 mod account;
+mod api;
+mod api_token;
 mod assets;
 mod audit;
 mod commissioning;

@@ -75,7 +75,7 @@ pub(crate) async fn show(
     Ok(LocationPage::new(&panel, shell, &report).into_response())
 }
 
-async fn read_report(panel: &Panel, location: &str, query: &PeriodQuery) -> Result<LocationReport, Refusal> {
+pub(crate) async fn read_report(panel: &Panel, location: &str, query: &PeriodQuery) -> Result<LocationReport, Refusal> {
     let location: LocationId = read_id(location)?;
     let now = panel.now();
     let zone = panel.store().location_fetch(location).await?.zone;
@@ -144,11 +144,11 @@ fn spell_position(position: &Position) -> String {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct LocationForm {
-    name: String,
-    zone: String,
-    latitude: String,
-    longitude: String,
-    kwp: String,
+    pub(crate) name: String,
+    pub(crate) zone: String,
+    pub(crate) latitude: String,
+    pub(crate) longitude: String,
+    pub(crate) kwp: String,
 }
 
 impl LocationForm {
@@ -163,7 +163,7 @@ impl LocationForm {
         }
     }
 
-    fn parse(&self, id: LocationId) -> Result<Location, Problems> {
+    pub(crate) fn parse(&self, id: LocationId) -> Result<Location, Problems> {
         let mut problems = Problems::default();
         let name = problems.note("name", parse_name(&self.name).map_err(|problem| format!("the name {problem}")));
         let zone = problems.note("zone", Zone::parse(self.zone.trim()));

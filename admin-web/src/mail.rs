@@ -66,7 +66,7 @@ impl MailRow {
 }
 
 /// Who is invited, and who has lost a password, is for those to know who see people.
-fn may_see(actor: &Actor, key: &OutboxKey) -> bool {
+pub(crate) fn may_see(actor: &Actor, key: &OutboxKey) -> bool {
     actor.user.role == UserRole::Owner || !Letter::is_one(key)
 }
 

@@ -8,6 +8,7 @@ use heliograph_domain::Timestamp;
 use heliograph_store::ProviderStore;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::ApiLimits;
 use crate::audit::Verification;
 use crate::fleet::board::Board;
 use crate::live::Crowd;
@@ -78,6 +79,7 @@ struct Inner {
     limits: LoginLimits,
     code_limits: LoginLimits,
     forgot_limits: LoginLimits,
+    api_limits: ApiLimits,
     crowd: Crowd,
     ending: CancellationToken,
     board: Board,
@@ -102,6 +104,7 @@ impl Panel {
                 limits: LoginLimits::default(),
                 code_limits: LoginLimits::default(),
                 forgot_limits: LoginLimits::default(),
+                api_limits: ApiLimits::default(),
                 board: Board::default(),
                 verification: Verification::default(),
             }),
@@ -128,6 +131,11 @@ impl Panel {
     /// Those on links for new passwords, which keep nobody from signing in.
     pub(crate) fn forgot_limits(&self) -> &LoginLimits {
         &self.inner.forgot_limits
+    }
+
+    /// Those on requests of programs.
+    pub(crate) fn api_limits(&self) -> &ApiLimits {
+        &self.inner.api_limits
     }
 
     /// Who looks at pages that are live.

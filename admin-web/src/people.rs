@@ -338,13 +338,14 @@ pub(crate) fn link_page(
     token: &Secret,
     back: &str,
 ) -> Result<Response, Refusal> {
-    let link = link_address(panel, headers, token.reveal());
+    let link = address_of(panel, headers, &format!("/welcome/{}", token.reveal()));
     Ok(LinkPage { shell, name: name.to_owned(), link, back: back.to_owned() }.into_response())
 }
 
-/// Where no public address is set, the one that this browser uses will do.
-fn link_address(panel: &Panel, headers: &HeaderMap, token: &str) -> String {
-    let link = panel.link(&format!("/welcome/{token}"));
+/// The whole address of a path. Where no public one is set, the one that this browser
+/// uses will do.
+pub(crate) fn address_of(panel: &Panel, headers: &HeaderMap, path: &str) -> String {
+    let link = panel.link(path);
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     match host {
         Some(host) if link.starts_with('/') => format!("http://{host}{link}"),

@@ -20,6 +20,12 @@ pub(crate) struct PeriodQuery {
 }
 
 impl PeriodQuery {
+    /// What a program says; what it leaves out is not said.
+    pub(crate) fn of(period: Option<String>, date: Option<String>, from: Option<String>, to: Option<String>) -> Self {
+        let said = Option::unwrap_or_default;
+        Self { period: said(period), date: said(date), from: said(from), to: said(to) }
+    }
+
     /// The period; what is not said is today, by day.
     pub(crate) fn parse(&self, zone: &Zone, now: Timestamp) -> Result<Period, Refusal> {
         let today = zone.civil(now).date();

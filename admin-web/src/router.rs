@@ -19,8 +19,8 @@ use tracing::Instrument as _;
 
 use crate::panel::{Clock, Panel, PanelSettings};
 use crate::{
-    account, assets, audit, commissioning, customer, error, fleet, forgot, gateway, live, location, login, mail, mapping, people,
-    quarantine, second_step, settings,
+    account, api, api_token, assets, audit, commissioning, customer, error, fleet, forgot, gateway, live, location, login, mail,
+    mapping, people, quarantine, second_step, settings,
 };
 
 /// The largest form, in bytes.
@@ -72,6 +72,12 @@ fn routes() -> Vec<Route> {
         Route::act("/account/second-step/remove", second_step::remove),
         Route::act("/account/sessions/end", account::end_other_sessions),
         Route::act("/account/sessions/{session}/end", account::end_session),
+        Route::show("/account/tokens", api_token::show).and_act(api_token::create),
+        Route::act("/account/tokens/{token}/end", api_token::end),
+        Route::show("/people/tokens", api_token::list),
+        Route::act("/people/tokens/{token}/end", api_token::end_of),
+        Route::show("/api/v1/", api::page),
+        Route::show("/api/v1/openapi.json", api::description),
         Route::show("/locations/new", location::new).and_act(location::create),
         Route::show("/locations/{location}", location::show),
         Route::show("/locations/{location}/edit", location::edit).and_act(location::save),
@@ -151,7 +157,8 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// Every verb and path that the panel answers, for tests that ask them all.
+/// Every verb and path that the panel answers, for tests that ask them all. What the API
+/// answers besides is in its description.
 #[must_use]
 pub fn visits() -> Vec<Visit> {
     let pairs = |route: Route| route.verbs.into_iter().map(move |method| Visit { method, path: route.path });
@@ -180,7 +187,8 @@ pub(crate) fn router_until(store: ProviderStore, settings: PanelSettings, clock:
         .layer(timeout)
         .layer(csrf)
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES));
-    pages.fallback(error::unknown_path).method_not_allowed_fallback(error::unknown_verb).layer(around).with_state(panel)
+    let all = pages.merge(api::router());
+    all.fallback(error::unknown_path).method_not_allowed_fallback(error::unknown_verb).layer(around).with_state(panel)
 }
 
 /// Refuses what another site sends with a person's cookies: by `Sec-Fetch-Site`,

@@ -7,7 +7,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{Colour, Currency, ProviderSettings, Tariff, UnknownGateways, Zone};
-use heliograph_store::RetentionPlan;
+use heliograph_store::{RetentionPlan, RetentionPreview};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
@@ -25,23 +25,23 @@ const MAX_AHEAD_HOURS: u32 = 24 * 366;
 #[derive(Clone, Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct SettingsForm {
-    name: String,
-    colour: String,
-    zone: String,
-    currency: String,
-    tariff: String,
-    feed_in: String,
-    import: String,
-    co2: String,
-    unknown: String,
-    ahead: String,
-    retention: String,
+    pub(crate) name: String,
+    pub(crate) colour: String,
+    pub(crate) zone: String,
+    pub(crate) currency: String,
+    pub(crate) tariff: String,
+    pub(crate) feed_in: String,
+    pub(crate) import: String,
+    pub(crate) co2: String,
+    pub(crate) unknown: String,
+    pub(crate) ahead: String,
+    pub(crate) retention: String,
     /// The days whose consequences were shown and accepted.
-    confirmed: String,
+    pub(crate) confirmed: String,
 }
 
 impl SettingsForm {
-    fn of(settings: &ProviderSettings) -> Self {
+    pub(crate) fn of(settings: &ProviderSettings) -> Self {
         Self {
             name: settings.name.clone(),
             colour: settings.colour.to_string(),
@@ -59,7 +59,7 @@ impl SettingsForm {
     }
 
     /// What is not in the form stays as it is.
-    fn parse(&self, current: &ProviderSettings) -> Result<ProviderSettings, Problems> {
+    pub(crate) fn parse(&self, current: &ProviderSettings) -> Result<ProviderSettings, Problems> {
         let mut problems = Problems::default();
         let name = problems.note("name", parse_name(&self.name).map_err(|problem| format!("the name {problem}")));
         let colour = problems.note("colour", Colour::parse(self.colour.trim()));
@@ -156,20 +156,30 @@ struct RetentionPage {
     gateways: Vec<(String, String, String)>,
 }
 
-/// The page to confirm, where saving would delete readings and nobody has said
-/// yes to that.
-async fn unconfirmed(
+/// What saving would delete, where nobody has said yes to the days that are to be kept.
+pub(crate) async fn unconfirmed(
     panel: &Panel,
-    actor: &Actor,
-    form: &SettingsForm,
     settings: &ProviderSettings,
-) -> Result<Option<Response>, Refusal> {
-    let Some(days) = settings.retention_days.filter(|days| form.confirmed != days.to_string()) else { return Ok(None) };
+    confirmed: &str,
+) -> Result<Option<(u32, RetentionPreview)>, Refusal> {
+    let Some(days) = settings.retention_days.filter(|days| confirmed != days.to_string()) else { return Ok(None) };
     let current = panel.store().settings_fetch().await?.retention_days;
     if current.is_some_and(|current| current <= days) {
         return Ok(None);
     }
     let preview = panel.store().retention_preview(RetentionPlan::of(days, panel.now())).await?;
+    Ok(preview.oldest().is_some().then_some((days, preview)))
+}
+
+/// The page to confirm, where saving would delete readings and nobody has said
+/// yes to that.
+async fn confirmation(
+    panel: &Panel,
+    actor: &Actor,
+    form: &SettingsForm,
+    settings: &ProviderSettings,
+) -> Result<Option<Response>, Refusal> {
+    let Some((days, preview)) = unconfirmed(panel, settings, &form.confirmed).await? else { return Ok(None) };
     let Some(oldest) = preview.oldest() else { return Ok(None) };
     let zone = &settings.zone;
     let page = RetentionPage {
@@ -211,7 +221,7 @@ pub(crate) async fn save(
     let current = panel.store().settings_fetch().await?;
     match form.parse(&current) {
         Ok(settings) => {
-            if let Some(page) = unconfirmed(&panel, &actor, &form, &settings).await? {
+            if let Some(page) = confirmation(&panel, &actor, &form, &settings).await? {
                 return Ok(page);
             }
             actor.store(&panel).settings_save(settings).await?;

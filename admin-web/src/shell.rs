@@ -95,6 +95,7 @@ impl Done {
             "signed-out-of" => "They are signed out everywhere.",
             "one-step" => "Your password alone signs you in again.",
             "one-step-of" => "The second step is taken away. Their password alone signs them in.",
+            "token-ended" => "The token is ended. Requests that use it are refused from now on.",
             "invited" => "A mail with a link is on its way to them. The list of mails says when it is sent.",
             "removed" => "Removed. They are signed out everywhere.",
             "revoked" => "The key is revoked. Pushes that use it are refused from now on.",

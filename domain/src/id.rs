@@ -216,6 +216,11 @@ uuid_id!(
     "user id"
 );
 uuid_id!(
+    /// A token by which a program uses the API for somebody.
+    ApiTokenId,
+    "API token id"
+);
+uuid_id!(
     /// One key of a gateway.
     CredentialId,
     "credential id"

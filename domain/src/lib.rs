@@ -43,8 +43,8 @@ pub use device_clock::{
 };
 pub use gateway::{GatewayState, Reachability, UnknownGateways};
 pub use id::{
-    ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MappingName, MetricName, OutboxId,
-    PointId, ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
+    ApiTokenId, ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MappingName, MetricName,
+    OutboxId, PointId, ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
 };
 pub use location::{InstalledArray, Location, Position};
 pub use mapping::ProviderMapping;
@@ -61,4 +61,4 @@ pub use tariff::Tariff;
 pub use text::{EmailAddress, ParseError, visible};
 pub use time::{TimeWindow, Timestamp, Zone};
 pub use unit::{Scaled, Unit, canonical_unit};
-pub use user::UserRole;
+pub use user::{ApiScope, UserRole};

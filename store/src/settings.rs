@@ -29,7 +29,26 @@ impl ProviderStore {
         let event = self.settings_event("settings.save", &settings);
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::settings::save(batch, &settings)).await,
-            Backend::Cassandra(db) => db.settings_save(Entry::Always(event), settings).await,
+            Backend::Cassandra(db) => db.settings_save(Entry::Always(event), settings, None).await,
+        }
+    }
+
+    /// Saves the settings where they are still what was `seen`, so that of two who
+    /// change them at once one gets to know.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where somebody has changed them since.
+    pub async fn settings_replace(&self, seen: ProviderSettings, settings: ProviderSettings) -> Result<(), StoreError> {
+        let event = self.settings_event("settings.save", &settings);
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.change(event, move |batch| {
+                    check_seen(&seen, &sqlite::settings::fetch(batch.connection)?.unwrap_or_default())?;
+                    sqlite::settings::save(batch, &settings)
+                })
+                .await
+            }
+            Backend::Cassandra(db) => db.settings_save(Entry::Always(event), settings, Some(seen)).await,
         }
     }
 
@@ -59,4 +78,9 @@ impl ProviderStore {
         detail.as_object_mut().map(|fields| fields.remove("name"));
         self.event(action, "settings", detail)
     }
+}
+
+/// Whether settings are what somebody saw who wants to change them.
+pub(crate) fn check_seen(seen: &ProviderSettings, current: &ProviderSettings) -> Result<(), StoreError> {
+    if seen == current { Ok(()) } else { Err(StoreError::Conflict("the settings were changed meanwhile".to_owned())) }
 }

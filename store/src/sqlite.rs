@@ -7,6 +7,7 @@
 //! last commit (WAL). Several processes may use one file: writers take turns.
 
 mod anew;
+pub(crate) mod api_token;
 pub(crate) mod archive;
 pub(crate) mod audit;
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl ProviderStore {
         }
     }
 
-    /// Sets a password's hash and ends all of the person's sessions and links.
+    /// Sets a password's hash and ends all of the person's sessions, links and API tokens.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
@@ -132,7 +132,7 @@ impl ProviderStore {
         }
     }
 
-    /// Removes somebody with their sessions and links, and erases mails about their way in.
+    /// Removes somebody with their sessions, links and API tokens, and erases mails about their way in.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.

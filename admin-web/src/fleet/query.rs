@@ -275,14 +275,15 @@ impl Wanted {
 
     /// The gateways that fit, in order.
     pub(super) fn gateways<'a>(&self, all: &'a [GatewayLine]) -> Vec<&'a GatewayLine> {
-        let words = self.words();
-        let fits = |line: &&GatewayLine| {
-            let place = line.location.as_ref().map_or("", |location| location.name.as_str());
-            self.show.takes(line) && has_all(&words, &[&line.name, line.id.as_str(), place])
-        };
-        let mut found: Vec<&GatewayLine> = all.iter().filter(fits).collect();
+        let mut found: Vec<&GatewayLine> = all.iter().filter(|line| self.show.takes(line) && self.fits(line)).collect();
         found.sort_by(|a, b| self.sort.compare(a, b));
         found
+    }
+
+    /// Whether what is looked for stands in a gateway's name, id or place.
+    fn fits(&self, line: &GatewayLine) -> bool {
+        let place = line.location.as_ref().map_or("", |location| location.name.as_str());
+        has_all(&self.words(), &[&line.name, line.id.as_str(), place])
     }
 
     /// The locations that fit.
@@ -294,6 +295,16 @@ impl Wanted {
     fn words(&self) -> Vec<String> {
         self.text.to_lowercase().split_whitespace().map(str::to_owned).collect()
     }
+}
+
+/// The gateways that fit a text and, where one is named, a state as the address of the
+/// page calls it; all of them, whether in use or not, where none is.
+pub(crate) fn find<'a>(all: &'a [GatewayLine], text: &str, state: Option<&str>) -> Result<Vec<&'a GatewayLine>, Refusal> {
+    let query = FleetQuery { q: text.to_owned(), ..FleetQuery::default() };
+    let wanted = query.parse()?;
+    let show = state.map(Show::parse).transpose()?;
+    let fits = |line: &&GatewayLine| show.is_none_or(|show| show.takes(line)) && wanted.fits(line);
+    Ok(all.iter().filter(fits).collect())
 }
 
 /// Whether every word stands in one of the texts.

@@ -101,13 +101,13 @@ pub(crate) async fn manage(
     Ok(page(&panel, shell, gateway, None, Problems::default()).await?.into_response())
 }
 
-pub(super) async fn fetch(panel: &Panel, gateway: &str) -> Result<GatewayRecord, Refusal> {
+pub(crate) async fn fetch(panel: &Panel, gateway: &str) -> Result<GatewayRecord, Refusal> {
     let gateway: GatewayId = read_id(gateway)?;
     Ok(panel.store().gateway_fetch(&gateway).await?)
 }
 
 /// A gateway that has what only commissioned ones have, or the word that it is none.
-pub(super) async fn fetch_commissioned(panel: &Panel, gateway: &str, what: &str) -> Result<GatewayRecord, Refusal> {
+pub(crate) async fn fetch_commissioned(panel: &Panel, gateway: &str, what: &str) -> Result<GatewayRecord, Refusal> {
     let gateway = fetch(panel, gateway).await?;
     if gateway.state == GatewayState::Commissioned {
         return Ok(gateway);

@@ -20,9 +20,9 @@ const PLACES: usize = 8192;
 
 /// Failures at once and milliseconds until one more is allowed.
 #[derive(Debug, Clone, Copy)]
-struct Rate {
-    burst: f64,
-    refill_ms: f64,
+pub(crate) struct Rate {
+    pub(crate) burst: f64,
+    pub(crate) refill_ms: f64,
 }
 
 /// People of one household or office fail together.
@@ -87,6 +87,34 @@ impl LoginLimits {
 
     fn place(&self, key: impl Hash) -> usize {
         usize::try_from(self.hasher.hash_one(key) % PLACES as u64).unwrap_or(0)
+    }
+}
+
+/// One table with a rate of its own.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    rate: Rate,
+    hasher: RandomState,
+    buckets: Mutex<Vec<Bucket>>,
+}
+
+impl Limit {
+    /// One that nobody has used yet.
+    pub(crate) fn new(rate: Rate) -> Self {
+        let buckets = Mutex::new(vec![Bucket { used: 0.0, at: Timestamp::MIN }; PLACES]);
+        Self { rate, hasher: RandomState::new(), buckets }
+    }
+
+    /// Takes a token of whoever it is.
+    ///
+    /// # Errors
+    /// With the seconds to wait, where there is none.
+    pub(crate) fn attempt(&self, key: impl Hash, now: Timestamp) -> Result<(), u64> {
+        let place = usize::try_from(self.hasher.hash_one(key) % PLACES as u64).unwrap_or(0);
+        match take(&self.buckets, place, self.rate, now) {
+            0 => Ok(()),
+            wait => Err(wait),
+        }
     }
 }
 

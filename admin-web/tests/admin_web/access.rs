@@ -69,6 +69,10 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/login/code", "/login/code".into(), [In; 7]);
     show("/account", "/account".into(), [In, Page, Page, Page, Page, Page, In]);
     show("/account/second-step", "/account/second-step".into(), [In, Page, Page, Page, Page, Page, In]);
+    show("/account/tokens", "/account/tokens".into(), [In, Page, Page, Page, Page, Page, In]);
+    show("/people/tokens", "/people/tokens".into(), OWNER);
+    show("/api/v1/", "/api/v1/".into(), [In, Page, Page, Page, Page, Page, In]);
+    show("/api/v1/openapi.json", "/api/v1/openapi.json".into(), EVERYBODY);
     show("/locations/new", "/locations/new".into(), STAFF);
     show("/locations/{location}", format!("/locations/{LOCATION}"), READERS);
     show("/locations/{location}", format!("/locations/{UNKNOWN}"), NOT_FOR_ANYBODY);
@@ -152,6 +156,10 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/account/sessions/end", "/account/sessions/end".into(), &[], [In, Done, Done, Done, Done, Done, In]);
     let nobodys = [In, Nothing, Nothing, Nothing, Nothing, Nothing, In];
     act("/account/sessions/{session}/end", format!("/account/sessions/{}/end", "0".repeat(64)), &[], nobodys);
+    let token = &[("name", "Job"), ("days", "90")];
+    act("/account/tokens", "/account/tokens".into(), token, [In, Page, Page, Page, Page, Page, In]);
+    act("/account/tokens/{token}/end", format!("/account/tokens/{UNKNOWN}/end"), &[], nobodys);
+    act("/people/tokens/{token}/end", format!("/people/tokens/{UNKNOWN}/end"), &[], OWNER_NOTHING);
     let location = &[("name", "New"), ("zone", "UTC")];
     act("/locations/new", "/locations/new".into(), location, STAFF_DONE);
     act("/locations/{location}/edit", format!("/locations/{LOCATION}/edit"), location, STAFF_DONE);

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod api;
+mod api_tokens;
 mod audit;
 mod clocks;
 mod corrections;

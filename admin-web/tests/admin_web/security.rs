@@ -141,6 +141,9 @@ async fn no_page_has_styles_or_scripts_of_its_own() {
         "/quarantine",
         "/mails",
         "/account",
+        "/account/tokens",
+        "/people/tokens",
+        "/api/v1/",
         "/locations/new",
         mail.as_str(),
     ] {

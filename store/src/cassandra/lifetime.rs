@@ -26,6 +26,7 @@ use crate::catalog::{Catalog, Change, Record};
 use crate::error::StoreError;
 use crate::retention::CONTEXT_MS;
 use crate::rollup::gather::{Order, Walk};
+use crate::settings::check_seen;
 
 /// Time, sensor, metric, unit, value, write timestamp, seconds to live.
 type Expiring = (CqlTimestamp, String, String, String, f64, i64, Option<i32>);
@@ -41,8 +42,13 @@ const ENDED: i64 = i64::MAX;
 const OLD_SETTINGS_MS: i64 = STILL_GOOD.saturating_add(session::DEADLINE).as_millis() as i64;
 
 impl Database {
-    /// Saves settings.
-    pub(crate) async fn settings_save(&self, entry: Entry, settings: ProviderSettings) -> Result<(), StoreError> {
+    /// Saves settings; where it is given what was seen, only while they are still that.
+    pub(crate) async fn settings_save(
+        &self,
+        entry: Entry,
+        settings: ProviderSettings,
+        seen: Option<ProviderSettings>,
+    ) -> Result<(), StoreError> {
         let days = |settings: &ProviderSettings| settings.retention_days.map_or(FOR_EVER, i64::from);
         let before = self.catalog().await?.settings.as_ref().map_or(FOR_EVER, days);
         if days(&settings) < before {
@@ -51,7 +57,12 @@ impl Database {
                 self.set_control(LIFETIME, days(&settings)).await?;
             }
         }
-        let put = move |_: &Catalog| Ok(vec![Change::Put(Record::Settings(settings.clone()))]);
+        let put = move |catalog: &Catalog| {
+            if let Some(seen) = &seen {
+                check_seen(seen, &catalog.settings.clone().unwrap_or_default())?;
+            }
+            Ok(vec![Change::Put(Record::Settings(settings.clone()))])
+        };
         self.change_calendar(entry, put).await
     }
 

@@ -61,6 +61,7 @@ impl Catalog {
         for person in people {
             changes.push(Change::Remove(Record::Person(person.clone())));
             changes.extend(self.second_factor_gone(person.record.id));
+            changes.extend(self.api_tokens_gone(person.record.id));
         }
         for commission in self.commissions.values().filter(|commission| commission.customer == id) {
             let window = TimeWindow { until: Some(now), ..commission.window };

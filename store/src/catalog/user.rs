@@ -70,12 +70,15 @@ impl Catalog {
         person.record.password_hash = Some(hash.to_owned());
         person.sessions += 1;
         person.links += 1;
-        Ok(vec![Change::Put(Record::Person(person))])
+        let mut changes = vec![Change::Put(Record::Person(person))];
+        changes.extend(self.api_tokens_gone(id));
+        Ok(changes)
     }
 
     pub(crate) fn user_delete(&self, id: UserId) -> Decision {
         let mut changes = vec![Change::Remove(Record::Person(self.person(id)?.clone()))];
         changes.extend(self.second_factor_gone(id));
+        changes.extend(self.api_tokens_gone(id));
         Ok(changes)
     }
 

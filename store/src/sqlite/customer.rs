@@ -3,7 +3,7 @@
 use heliograph_domain::{Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Batch, gateway, outbox, overwrite, user};
+use super::{Batch, api_token, gateway, outbox, overwrite, user};
 use crate::customer::{CustomerErasure, TheirMails};
 use crate::error::StoreError;
 use crate::outbox::OutboxRow;
@@ -126,6 +126,7 @@ fn erase_rows(connection: &Connection, customer: CustomerId, now: Timestamp) -> 
     }
     let second = "DELETE FROM record WHERE kind = ?1 AND id IN (SELECT id FROM user WHERE customer = ?2)";
     connection.execute(second, [SECOND_FACTOR, &id])?;
+    api_token::remove_of_customer(connection, customer)?;
     let people = connection.execute("DELETE FROM user WHERE customer = ?1", [&id])?;
     let planned =
         connection.execute("DELETE FROM ownership WHERE customer = ?1 AND start >= ?2", params![id, now.as_millis()])?;

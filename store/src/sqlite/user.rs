@@ -3,7 +3,7 @@
 use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Batch, outbox, overwrite, record};
+use super::{Batch, api_token, outbox, overwrite, record};
 use crate::customer::TheirMails;
 use crate::error::StoreError;
 use crate::second_factor::SECOND_FACTOR;
@@ -87,6 +87,7 @@ pub(crate) fn set_password(batch: &mut Batch<'_>, user: UserId, hash: &str) -> R
         return Err(StoreError::NotFound("user"));
     }
     delete_sessions(batch, user)?;
+    overwrite::wholly(batch.connection, || api_token::remove_of(batch.connection, user))?;
     batch.connection.execute("DELETE FROM login_link WHERE user = ?1", [user.to_string()])?;
     batch.config_changed();
     Ok(())
@@ -96,6 +97,7 @@ pub(crate) fn delete(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreErr
     let delete = || {
         erase_mails(batch.connection, user)?;
         record::remove(batch.connection, SECOND_FACTOR, &user.to_string())?;
+        api_token::remove_of(batch.connection, user)?;
         Ok::<_, StoreError>(batch.connection.execute("DELETE FROM user WHERE id = ?1", [user.to_string()])?)
     };
     let deleted = overwrite::wholly(batch.connection, delete)?;

@@ -5,14 +5,15 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use heliograph_domain::{
-    Actor, ArrayId, Binding, Commission, CommissionId, CorrectionId, CorrectionKind, CredentialId, Customer, CustomerId,
-    EmailAddress, Fingerprint, InstalledArray, KeyDigest, Location, LocationId, MappingName, MetricName, OutboxId, Point,
-    PointId, Position, ProviderSettings, QuarantineId, RefusalCode, SensorId, SensorRole, SeriesKey, SpanStep, TimeWindow, Unit,
-    UserId, UserRole, Zone,
+    Actor, ApiScope, ApiTokenId, ArrayId, Binding, Commission, CommissionId, CorrectionId, CorrectionKind, CredentialId,
+    Customer, CustomerId, EmailAddress, Fingerprint, InstalledArray, KeyDigest, Location, LocationId, MappingName, MetricName,
+    OutboxId, Point, PointId, Position, ProviderSettings, QuarantineId, RefusalCode, SensorId, SensorRole, SeriesKey, SpanStep,
+    TimeWindow, Unit, UserId, UserRole, Zone,
 };
 use heliograph_store::{
-    ArchiveStep, ArchiveSummary, AuditPolicy, CorrectionNew, Credential, CredentialNew, GatewayCommissioning, OutboxKey,
-    OutboxNew, Progress, ProviderStore, QuarantineNew, RetentionPlan, SensorUpdate, StoreError, UserRecord, archive_verify,
+    ApiToken, ArchiveStep, ArchiveSummary, AuditPolicy, CorrectionNew, Credential, CredentialNew, GatewayCommissioning,
+    OutboxKey, OutboxNew, Progress, ProviderStore, QuarantineNew, RetentionPlan, SensorUpdate, StoreError, UserRecord,
+    archive_verify,
 };
 use uuid::Uuid;
 
@@ -98,7 +99,10 @@ pub(crate) async fn fill(store: &ProviderStore) {
         password_hash: Some("$argon2id$".into()),
         created: minute(1),
     };
+    let (id, ends) = ((ApiTokenId::new(Uuid::from_u128(8)), user.id), (minute(1), minute(9000)));
     store.user_create(user).await.unwrap();
+    let token = ApiToken::new(id, "Night job".into(), vec![ApiScope::Read], KeyDigest([8; 32]), ends);
+    store.api_token_create(token).await.unwrap();
     let mail = OutboxNew {
         id: OutboxId::new(Uuid::from_u128(5)),
         key: mail_key(),
@@ -207,6 +211,8 @@ async fn what_goes_out_comes_in_again_bit_for_bit() {
             }
         }
         assert_eq!(twin.user_list().await.unwrap(), store.user_list().await.unwrap());
+        let tokens = twin.api_token_list().await.unwrap();
+        assert_eq!((tokens.len(), &tokens), (1, &store.api_token_list().await.unwrap()));
         assert_eq!(twin.gateway_list().await.unwrap(), store.gateway_list().await.unwrap());
         assert_eq!(twin.quarantine_usage().await.unwrap(), store.quarantine_usage().await.unwrap());
         let directory = async |store: &ProviderStore| {

@@ -159,7 +159,18 @@ async fn a_changed_row_is_named_by_table_and_key() {
         let damage = damage_after(sound.path(), sql).await;
         assert!(damage.iter().any(|damage| damage.place.starts_with(place)), "{sql}: {place} is not in {damage:?}");
     }
-    for kind in ["array", "binding", "certificate", "correction", "credential-use", "key-end", "mapping", "point", "presented"] {
+    for kind in [
+        "api-token",
+        "array",
+        "binding",
+        "certificate",
+        "correction",
+        "credential-use",
+        "key-end",
+        "mapping",
+        "point",
+        "presented",
+    ] {
         let damage = damage_after(sound.path(), &format!("UPDATE record SET body = 'x' || body WHERE kind = '{kind}'")).await;
         assert!(damage.iter().any(|damage| damage.place.starts_with(&format!("record {kind} "))), "{kind}: {damage:?}");
     }

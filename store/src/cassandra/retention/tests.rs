@@ -47,7 +47,7 @@ async fn save(db: &Database, days: u32) {
         object: "settings".to_owned(),
         detail: "{}".to_owned(),
     };
-    db.settings_save(Entry::Always(event), settings).await.unwrap();
+    db.settings_save(Entry::Always(event), settings, None).await.unwrap();
 }
 
 /// Does what the worker does of lifetimes, now and a little later.

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::{archive, correction, mapping, point, quarter, record, span};
 use super::Findings;
+use crate::api_token::{API_TOKEN, ApiToken};
 use crate::archive::tables::{Cell, Table};
 use crate::catalog::archive::Cells;
 use crate::catalog::{Catalog, Change};
@@ -176,6 +177,7 @@ fn read_record(row: &Row<'_>) -> Result<(), StoreError> {
             read::<Use>(&kind, &body)?;
             id.clone()
         }
+        API_TOKEN => read::<ApiToken>(&kind, &body)?.key().to_owned(),
         SECOND_FACTOR => read::<SecondFactor>(&kind, &body)?.user.to_string(),
         quarter::REPACK | span::RESPAN => {
             read::<serde_json::Value>(&kind, &body)?;

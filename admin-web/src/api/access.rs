@@ -1,0 +1,138 @@
+//! Whose token it is that a request presents, and what it may be used for. A handler
+//! takes one of these as its first argument, as those of pages do.
+//!
+//! | extractor | scope | owner | operator | viewer | customer |
+//! |---|---|---|---|---|---|
+//! | [`ByAnybody`] | read | yes | yes | yes | yes |
+//! | [`ByReader`] | read | yes | yes | yes | 404 |
+//! | [`ByStaff`] | write | yes | yes | 403 | 404 |
+//! | [`ByOwner`] | people | yes | 403 | 403 | 404 |
+//!
+//! The role is asked before the scope, so that a customer's token finds nothing where
+//! there is nothing for customers, whatever it is for. The role is that of now.
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use heliograph_domain::{ApiScope, KeyDigest, Timestamp, UserRole};
+use heliograph_store::{ApiToken, StoreError};
+
+use super::problem::ApiRefusal;
+use crate::access::Actor;
+use crate::login::ClientAddress;
+use crate::panel::Panel;
+use crate::token::API_TOKEN_PREFIX;
+
+/// A use is noted when the last one that was is this old, ms.
+const NOTED_AGAIN_MS: i64 = 3_600_000;
+/// More than any token has, bytes.
+const LONGEST_TOKEN: usize = 128;
+
+/// Who asks, and by which token.
+pub(super) struct Caller {
+    pub(super) actor: Actor,
+    pub(super) token: ApiToken,
+}
+
+/// Whoever has a token that reads.
+pub(super) struct ByAnybody(pub(super) Caller);
+/// Owner, operator or viewer, by one that reads.
+pub(super) struct ByReader(pub(super) Caller);
+/// Owner or operator, by one that changes.
+pub(super) struct ByStaff(pub(super) Caller);
+/// Owner, by one that reads of people.
+pub(super) struct ByOwner(#[expect(dead_code, reason = "that there is one is enough")] pub(super) Caller);
+
+impl FromRequestParts<Panel> for ByAnybody {
+    type Rejection = ApiRefusal;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, ApiRefusal> {
+        Caller::of(parts, panel, ApiScope::Read, |_| true).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Panel> for ByReader {
+    type Rejection = ApiRefusal;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, ApiRefusal> {
+        Caller::of(parts, panel, ApiScope::Read, UserRole::sees_everything).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Panel> for ByStaff {
+    type Rejection = ApiRefusal;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, ApiRefusal> {
+        Caller::of(parts, panel, ApiScope::Write, UserRole::may_change).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Panel> for ByOwner {
+    type Rejection = ApiRefusal;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, ApiRefusal> {
+        Caller::of(parts, panel, ApiScope::People, |role| role == UserRole::Owner).await.map(Self)
+    }
+}
+
+impl Caller {
+    async fn of(
+        parts: &mut Parts,
+        panel: &Panel,
+        scope: ApiScope,
+        enough: impl FnOnce(UserRole) -> bool + Send,
+    ) -> Result<Self, ApiRefusal> {
+        let now = panel.now();
+        let Some(caller) = Self::find(parts, panel, now).await? else { return Err(unknown(parts, panel, now).await) };
+        panel.api_limits().request(caller.token.id, now).map_err(ApiRefusal::TooMany)?;
+        match caller.actor.user.role {
+            role if enough(role) => {}
+            UserRole::Customer => return Err(ApiRefusal::NotFound),
+            _ => return Err(ApiRefusal::Role),
+        }
+        if caller.token.has(scope) { Ok(caller) } else { Err(ApiRefusal::Scope(scope)) }
+    }
+
+    /// Whose token is presented, if it works. What is looked for is the digest of what
+    /// came, so that the time it takes says nothing about tokens that there are.
+    async fn find(parts: &Parts, panel: &Panel, now: Timestamp) -> Result<Option<Self>, ApiRefusal> {
+        let Some(digest) = presented(parts) else { return Ok(None) };
+        let token = panel.store().api_token_find(digest).await?;
+        let Some(token) = token.filter(|token| token.is_valid(now)) else { return Ok(None) };
+        let user = match panel.store().user_fetch(token.user).await {
+            Ok(user) => user,
+            Err(StoreError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if token.used.is_none_or(|used| now.millis_since(used) >= NOTED_AGAIN_MS) {
+            // It has happened: where it cannot be noted, only the log says so.
+            if let Err(error) = panel.store().api_token_used(digest, now).await {
+                tracing::warn!(%error, token = %token.id, "use of an API token cannot be noted");
+            }
+        }
+        Ok(Some(Self { actor: Actor { user }, token }))
+    }
+}
+
+/// The digest of the token that a request presents (RFC 6750, section 2.1), if it looks
+/// like one.
+fn presented(parts: &Parts) -> Option<KeyDigest> {
+    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    let looks = scheme.eq_ignore_ascii_case("bearer") && token.starts_with(API_TOKEN_PREFIX) && token.len() <= LONGEST_TOKEN;
+    looks.then(|| KeyDigest::of(token))
+}
+
+/// Refuses who has no token that works, and after many of those says when to come again.
+async fn unknown(parts: &mut Parts, panel: &Panel, now: Timestamp) -> ApiRefusal {
+    let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, panel).await;
+    match panel.api_limits().failed(address, now) {
+        Ok(()) => ApiRefusal::NoToken,
+        Err(seconds) => {
+            tracing::warn!(%address, "API refused after many tokens that do not work");
+            ApiRefusal::TooMany(seconds)
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Tokens by which programs use the API for somebody.
+
+use heliograph_domain::{
+    ApiScope, ApiTokenId, Customer, CustomerId, EmailAddress, KeyDigest, ProviderSettings, UserId, UserRole,
+};
+use heliograph_store::{ApiToken, ProviderStore, StoreError, UserRecord};
+use uuid::Uuid;
+
+use crate::backend::{minute, on_every_backend};
+
+const YEAR: i64 = 365 * 1440;
+
+fn user(number: u128) -> UserRecord {
+    UserRecord {
+        id: UserId::new(Uuid::from_u128(number)),
+        email: EmailAddress::parse(&format!("u{number}@example.org")).unwrap(),
+        name: format!("User {number}"),
+        role: UserRole::Owner,
+        customer: None,
+        password_hash: None,
+        created: minute(0),
+    }
+}
+
+fn digest(number: u8) -> KeyDigest {
+    KeyDigest([number; 32])
+}
+
+/// A token of somebody's that was made at that minute.
+fn token(number: u8, of: u128) -> ApiToken {
+    ApiToken::new(
+        (ApiTokenId::new(Uuid::from_u128(number.into())), user(of).id),
+        format!("Night job {number}"),
+        vec![ApiScope::Read],
+        digest(number),
+        (minute(number.into()), minute(YEAR)),
+    )
+}
+
+async fn ids(store: &ProviderStore) -> Vec<u128> {
+    store.api_token_list().await.unwrap().iter().map(|token| token.id.as_uuid().as_u128()).collect()
+}
+
+#[tokio::test]
+async fn a_token_is_found_by_its_digest_and_says_when_it_was_used() {
+    on_every_backend(|store| async move {
+        assert!(matches!(store.api_token_create(token(1, 1)).await, Err(StoreError::NotFound("user"))));
+        store.user_create(user(1)).await.unwrap();
+        store.api_token_create(token(1, 1)).await.unwrap();
+        store.api_token_create(token(2, 1)).await.unwrap();
+        assert_eq!(store.api_token_find(digest(1)).await.unwrap(), Some(token(1, 1)));
+        assert_eq!(store.api_token_find(digest(9)).await.unwrap(), None);
+        assert_eq!(ids(&store).await, [2, 1], "the newest first");
+        for (at, used) in [(100, 100), (50, 100), (160, 160)] {
+            store.api_token_used(digest(1), minute(at)).await.unwrap();
+            let found = store.api_token_find(digest(1)).await.unwrap().unwrap();
+            let mut expected = token(1, 1);
+            expected.used = Some(minute(used));
+            assert_eq!(found, expected);
+        }
+        store.api_token_used(digest(9), minute(1)).await.unwrap();
+        store.api_token_remove(token(1, 1).id).await.unwrap();
+        assert!(matches!(store.api_token_remove(token(1, 1).id).await, Err(StoreError::NotFound("API token"))));
+        store.api_token_used(digest(1), minute(200)).await.unwrap();
+        assert_eq!(store.api_token_find(digest(1)).await.unwrap(), None, "a use brings nothing back");
+        let trail = store.audit_list(0, 100).await.unwrap();
+        let actions: Vec<&str> = trail.iter().map(|row| row.action.as_str()).collect();
+        assert_eq!(actions, ["user.create", "api-token.create", "api-token.create", "api-token.remove"]);
+        assert!(trail.iter().all(|row| !row.detail.contains("Night job")), "a name may be a person's");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_ends_within_a_year_and_nobody_has_many() {
+    on_every_backend(|store| async move {
+        store.user_create(user(1)).await.unwrap();
+        store.user_create(user(2)).await.unwrap();
+        for expires in [minute(1), minute(0), minute(2 * YEAR)] {
+            let mut odd = token(1, 1);
+            odd.expires = expires;
+            let refused = store.api_token_create(odd).await;
+            assert!(matches!(refused, Err(StoreError::Conflict(_))), "{expires}");
+        }
+        for number in 1..=ApiToken::MOST {
+            store.api_token_create(token(u8::try_from(number).unwrap(), 1)).await.unwrap();
+        }
+        let more = store.api_token_create(token(99, 1)).await;
+        assert!(matches!(&more, Err(StoreError::Conflict(problem)) if problem.contains("20 tokens")), "{more:?}");
+        store.api_token_create(token(99, 2)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokens_end_with_the_password_and_with_the_person() {
+    on_every_backend(|store| async move {
+        let customer = Customer { id: CustomerId::new(Uuid::from_u128(7)), name: "Ana".into(), email: None };
+        store.customer_save(customer.clone()).await.unwrap();
+        let of_customer = |number| UserRecord { role: UserRole::Customer, customer: Some(customer.id), ..user(number) };
+        for person in [user(1), user(2), of_customer(3), of_customer(4)] {
+            store.user_create(person).await.unwrap();
+        }
+        for (number, of) in [(1, 1), (2, 2), (3, 3), (4, 4), (5, 1)] {
+            store.api_token_create(token(number, of)).await.unwrap();
+        }
+        store.user_set_password(user(1).id, "$argon2id$".into()).await.unwrap();
+        assert_eq!(ids(&store).await, [4, 3, 2]);
+        store.customer_erase(customer.id, minute(10)).await.unwrap();
+        assert_eq!(ids(&store).await, [2]);
+        store.user_delete(user(2).id).await.unwrap();
+        store.user_create(user(2)).await.unwrap();
+        assert_eq!(store.api_token_find(digest(2)).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn settings_that_somebody_else_has_changed_are_not_overwritten() {
+    on_every_backend(|store| async move {
+        let named = |name: &str| ProviderSettings { name: name.into(), ..ProviderSettings::default() };
+        let seen = store.settings_fetch().await.unwrap();
+        store.settings_replace(seen.clone(), named("First")).await.unwrap();
+        let late = store.settings_replace(seen, named("Second")).await;
+        assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
+        assert_eq!(store.settings_fetch().await.unwrap().name, "First");
+        store.settings_replace(named("First"), named("Third")).await.unwrap();
+        assert_eq!(store.settings_fetch().await.unwrap().name, "Third");
+        assert_eq!(store.audit_list(0, 9).await.unwrap().len(), 2, "what is refused leaves no entry");
+    })
+    .await;
+}
