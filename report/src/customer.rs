@@ -14,7 +14,7 @@ use crate::energy::{BucketFigures, Energy, Figures, plus};
 use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::gateway::{GatewayContext, GatewayReport, change};
-use crate::ledger::{Ledger, Totals};
+use crate::ledger::{Flows, Ledger, Totals};
 use crate::money::Money;
 use crate::points::Points;
 use crate::site::{Terms, bucket_figures, read_sensors, site_ledger};
@@ -149,7 +149,7 @@ impl Owned {
             sites.entry(key).or_insert((Vec::new(), context)).0.extend(inputs);
         }
         let mut books = Books { sites: Vec::new(), totals: Totals::default(), money: Money::default() };
-        let mut all: Option<Ledger> = None;
+        let (mut all, mut balanced): (Option<Ledger>, Flows) = (None, Flows::default());
         let points = Points::read(store).await?;
         for (key, (inputs, context)) in sites {
             let zone = context.location.as_ref().map_or(&settings.zone, |location| &location.zone);
@@ -167,11 +167,12 @@ impl Owned {
                 Some(all) => all.add(&ledger),
                 None => all = Some(ledger.clone()),
             }
+            balanced = balanced.plus(ledger.totals(TimeWindow::ALWAYS).balanced);
             books.money = books.money.plus(terms.money(&ledger, TimeWindow::ALWAYS, zone));
             books.sites.push((zone.clone(), ledger));
         }
         if let Some(all) = all {
-            books.totals = all.totals(TimeWindow::ALWAYS);
+            books.totals = Totals { balanced, ..all.totals(TimeWindow::ALWAYS) };
         }
         Ok(books)
     }

@@ -392,9 +392,9 @@ const fn directions(role: SensorRole) -> &'static [Direction] {
 }
 
 /// Whether a report needs the windows of a series of a sensor in a role, as long as
-/// an energy can be made of these.
+/// an energy can be made of these. Light is measured by inverters too.
 pub(crate) fn matters(role: SensorRole, record: &SeriesRecord) -> bool {
-    directions(role).is_empty() || makes_energy(role, record)
+    directions(role).is_empty() || makes_energy(role, record) || record.quantity == Quantity::IrradiancePlane
 }
 
 fn makes_energy(role: SensorRole, record: &SeriesRecord) -> bool {

@@ -166,7 +166,17 @@ impl GatewayContext {
         let inputs = read_sensors(store, &self.record.id, span.window, visible).await?;
         let kwp = self.kwp(&inputs, span.window, now);
         let terms = Terms::new(&self.settings, kwp);
-        let plant = Plant { position: self.position(), arrays: &self.here(), kwp: PlantKwp::Constant(kwp) };
+        let (here, alone_at) = (self.here(), self.location.as_ref().filter(|_| self.is_whole(&[])));
+        let plant = Plant {
+            position: self.position(),
+            arrays: &here,
+            // Beside others nobody knows which modules are behind it, and what inverters
+            // can give at most says little of modules.
+            kwp: match alone_at {
+                Some(location) => PlantKwp::at(location, &here),
+                None => PlantKwp::Constant(None),
+            },
+        };
         let site = Site::new(&inputs, plant, span.window, &span.buckets, now, self.is_whole(&[]));
         let before = Span::of(period.previous(), self.zone());
         let inputs_before = read_sensors(store, &self.record.id, before.window, visible).await?;

@@ -5,7 +5,7 @@
 mod balance;
 mod grid;
 
-use heliograph_domain::{TimeWindow, Timestamp};
+use heliograph_domain::{Reachability, TimeWindow, Timestamp, WINDOW_MS};
 
 use crate::energy::{Completeness, Energy, Peak, plus};
 use crate::expect::{Coverage, gaps};
@@ -27,8 +27,11 @@ pub(crate) struct Cell {
     power_w: Option<f64>,
     load_w: Option<f64>,
     completeness: Completeness,
-    /// Whether its energies are all that flowed at its sites; `None` while it has none.
-    pub(crate) is_balanced: Option<bool>,
+    /// Whether its energies are known to be all that flowed at its site: every sensor that
+    /// counts was measured, and nothing of it is a guess.
+    pub(crate) is_balanced: bool,
+    /// Whether a meter of the site tells what is fed in, by then.
+    pub(crate) is_metered: bool,
     /// Of the site as a whole: the most that any sensor expected and covered.
     expected_ms: u32,
     covered_ms: u32,
@@ -73,7 +76,7 @@ impl Totals {
 
     /// How much of what was produced was used on site, 0 to 1.
     pub(crate) fn self_consumption(&self) -> Option<f64> {
-        self.exported.and_then(|_| share(self.balanced.produced - self.balanced.exported, self.balanced.produced))
+        share(self.balanced.produced - self.balanced.exported, self.balanced.produced)
     }
 
     /// How much of what was consumed was not drawn from the grid, 0 to 1.
@@ -95,7 +98,7 @@ impl Ledger {
     pub(crate) fn of_site(books: &[SensorBook<'_>], frame: Frame<'_>) -> Self {
         let balance = Balance::of(books, frame.whole);
         let mut ledger = Self::empty(frame.period);
-        ledger.post_energies(&balance);
+        ledger.post_energies(&balance, frame.now);
         ledger.post_powers(&balance);
         ledger.post_coverage(&balance, books);
         ledger
@@ -126,7 +129,7 @@ impl Ledger {
         }
     }
 
-    fn post_energies(&mut self, balance: &Balance<'_>) {
+    fn post_energies(&mut self, balance: &Balance<'_>, now: Timestamp) {
         let add = |slot: &mut Option<Energy>, energy| *slot = Energy::sum(*slot, Some(energy));
         for share in &balance.production {
             self.post(share, Direction::Produced, |cell, energy| add(&mut cell.produced, energy));
@@ -143,15 +146,21 @@ impl Ledger {
                 cell.consumed = consumed.filter(|_| balance.is_closed(grid.start(index)));
             }
         }
-        let is_balanced = |cell: &Cell| balance.closed_from.is_some() && cell.consumed.is_some();
-        for cell in &mut self.cells {
-            let is_known = cell.produced.or(cell.imported).or(cell.exported).is_some();
-            cell.is_balanced = (is_known || cell.consumed.is_some()).then(|| is_balanced(cell));
+        self.post_balanced(balance, now);
+        self.post(&balance.load, Direction::Consumed, |cell, energy| add(&mut cell.consumed, energy));
+    }
+
+    /// What one sensor has not sent yet of the last minutes, others may have.
+    fn post_balanced(&mut self, balance: &Balance<'_>, now: Timestamp) {
+        let settled_until = now.plus_millis(-Reachability::LATE_AFTER_MS);
+        let (grid, Some(since)) = (self.grid(), balance.fed_in_since()) else { return };
+        let known = balance.known_quarters(grid);
+        for ((index, cell), is_known) in self.cells.iter_mut().enumerate().zip(known) {
+            let start = grid.start(index);
+            cell.is_metered = since <= start;
+            let is_settled = start.plus_millis(WINDOW_MS) <= settled_until;
+            cell.is_balanced = is_known && is_settled && cell.is_metered && balance.is_closed(start);
         }
-        self.post(&balance.load, Direction::Consumed, |cell, energy| {
-            add(&mut cell.consumed, energy);
-            cell.is_balanced = Some(false);
-        });
     }
 
     fn post_powers(&mut self, balance: &Balance<'_>) {
@@ -290,7 +299,7 @@ impl Ledger {
             totals.exported = Energy::sum(totals.exported, cell.exported);
             totals.consumed = Energy::sum(totals.consumed, cell.consumed);
             totals.completeness = totals.completeness.sum(cell.completeness);
-            if cell.is_balanced == Some(true) {
+            if cell.is_balanced {
                 totals.balanced.add(cell);
             }
             let peak = cell.peak_w.map(|watts| Peak { watts, at: self.grid().start(first + index) });
@@ -313,6 +322,16 @@ impl Ledger {
 }
 
 impl Flows {
+    /// Of another site.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            produced: self.produced + other.produced,
+            imported: self.imported + other.imported,
+            exported: self.exported + other.exported,
+            consumed: self.consumed + other.consumed,
+        }
+    }
+
     fn add(&mut self, cell: &Cell) {
         let watt_hours = |energy: Option<Energy>| energy.map_or(0.0, |energy| energy.watt_hours);
         self.produced += watt_hours(cell.produced);
@@ -324,10 +343,8 @@ impl Flows {
 
 impl Cell {
     fn add(&mut self, other: &Self) {
-        self.is_balanced = match (self.is_balanced, other.is_balanced) {
-            (Some(a), Some(b)) => Some(a && b),
-            (a, b) => a.or(b),
-        };
+        // What is known of one site says nothing of several: these are told site by site.
+        (self.is_balanced, self.is_metered) = (false, false);
         self.produced = Energy::sum(self.produced, other.produced);
         self.imported = Energy::sum(self.imported, other.imported);
         self.exported = Energy::sum(self.exported, other.exported);

@@ -122,11 +122,7 @@ pub async fn location_report(
     let plant = Plant {
         position: location.position.as_ref(),
         arrays: &here,
-        kwp: match (hides_some, here.is_empty()) {
-            (true, _) => PlantKwp::Constant(None),
-            (false, true) => PlantKwp::Constant(location.installed_kwp),
-            (false, false) => PlantKwp::OfArrays,
-        },
+        kwp: if hides_some { PlantKwp::Constant(None) } else { PlantKwp::at(&location, &here) },
     };
     let site = Site::new(&inputs, plant, span.window, &span.buckets, now, !hides_some);
     let sensors_before = read_parts(store, &parts, before.window).await?;

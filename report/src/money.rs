@@ -4,6 +4,7 @@ use heliograph_domain::{ProviderSettings, Tariff, TimeWindow, Zone};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::{FromPrimitive as _, ToPrimitive as _};
 
+use crate::energy::Energy;
 use crate::ledger::Ledger;
 
 /// What a kilowatt hour is worth, and when, by local time.
@@ -65,21 +66,21 @@ impl Sum {
 }
 
 impl Money {
-    /// Of a site over a window, by the local time of its zone. What is fed in earns,
-    /// where a meter tells it, else what is produced; what is produced and used on site
-    /// saves what it would have cost, in quarters of which all that flowed is known.
+    /// Of a site over a window, by the local time of its zone. What is fed in earns, from
+    /// when on a meter tells it, and before that what is produced; what is produced and
+    /// used on site saves what it would have cost, in quarters of which all that flowed is
+    /// known.
     pub(crate) fn of(ledger: &Ledger, window: TimeWindow, zone: &Zone, prices: &Prices) -> Self {
         let mut money = Self::default();
         if prices.import.is_empty() && prices.feed_in.is_empty() {
             return money;
         }
-        let is_metered = ledger.quarters(window).any(|(_, cell)| cell.exported.is_some());
         for (start, cell) in ledger.quarters(window) {
-            let fed_in = if is_metered { cell.exported } else { cell.produced };
-            let used = cell.produced.filter(|_| cell.is_balanced == Some(true)).map(|produced| {
-                let fed_in = cell.exported.map_or(0.0, |energy| energy.watt_hours);
-                (produced.watt_hours - fed_in).max(0.0)
-            });
+            let fed_in = if cell.is_metered { cell.exported } else { cell.produced };
+            // Meters that step at other times are ahead of each other by turns: what was
+            // used may be less than nothing for a moment.
+            let watt_hours = |energy: Option<Energy>| energy.map_or(0.0, |energy| energy.watt_hours);
+            let used = cell.is_balanced.then(|| watt_hours(cell.produced) - watt_hours(cell.exported));
             if fed_in.is_none() && used.is_none() {
                 continue;
             }

@@ -7,12 +7,13 @@
 //! clouds and plant left of it together: a clear-sky index, which is no performance
 //! ratio and is never called one.
 
-use heliograph_domain::{InstalledArray, Position, Quantity, Reachability, TimeWindow, Timestamp, WINDOW_MS};
+use heliograph_domain::{InstalledArray, Location, Position, Quantity, Reachability, TimeWindow, Timestamp, WINDOW_MS};
 
 use crate::energy::Completeness;
 use crate::flow::SensorInput;
 use crate::ledger::{Balance, Grid, ProducedQuarter};
 use crate::sky::{Facing, on_arrays};
+use crate::sun::elevation;
 
 /// Below this, W/m², the light of an interval is not counted (IEC 61724-1).
 const LEAST_LIGHT: f64 = 20.0;
@@ -80,6 +81,13 @@ pub(crate) enum PlantKwp {
     Constant(Option<f64>),
 }
 
+impl PlantKwp {
+    /// What stands at a location: its arrays, or without any what it says itself.
+    pub(crate) const fn at(location: &Location, arrays: &[InstalledArray]) -> Self {
+        if arrays.is_empty() { Self::Constant(location.installed_kwp) } else { Self::OfArrays }
+    }
+}
+
 impl Plant<'_> {
     fn standing(&self, at: Timestamp) -> Vec<(f64, Facing)> {
         let here = self.arrays.iter().filter(|array| array.window.contains(at));
@@ -106,6 +114,10 @@ pub(crate) fn performance(
     period: TimeWindow,
     now: Timestamp,
 ) -> Option<Performance> {
+    let is_judged = plant.position.is_some_and(|_| !plant.arrays.is_empty()) || measures_light(inputs);
+    if !is_judged || matches!(plant.kwp, PlantKwp::Constant(None)) {
+        return None;
+    }
     let grid = Grid::over(period);
     let settled = TimeWindow { from: Timestamp::MIN, until: Some(now.plus_millis(-Reachability::LATE_AFTER_MS)) };
     let mut quarters = balance.produced_quarters(grid);
@@ -116,7 +128,15 @@ pub(crate) fn performance(
     }
     let measured = irradiance(inputs, grid);
     if measured.iter().any(Option::is_some) {
-        let light = |index: usize| measured.get(index).copied().flatten();
+        // Whether a sensor of light sleeps at night or says nothing, there is none.
+        let is_night = |index: usize| {
+            let middle = grid.start(index).plus_millis(WINDOW_MS / 2);
+            plant.position.is_some_and(|position| elevation(position, middle) <= 0.0)
+        };
+        let light = |index: usize| {
+            let measured = measured.get(index).copied().flatten();
+            measured.or_else(|| is_night(index).then_some(0.0))
+        };
         if let Some(performance) = Sum::over(&quarters, grid, plant, light).finish(PerformanceKind::Ratio) {
             return Some(performance);
         }
@@ -147,6 +167,10 @@ fn unchanged(arrays: &[InstalledArray], at: Timestamp) -> TimeWindow {
     let edges = || arrays.iter().flat_map(|array| [Some(array.window.from), array.window.until]).flatten();
     let from = edges().filter(|edge| *edge <= at).max().unwrap_or(Timestamp::MIN);
     TimeWindow { from, until: edges().filter(|edge| *edge > at).min() }
+}
+
+fn measures_light(inputs: &[SensorInput]) -> bool {
+    inputs.iter().flat_map(SensorInput::all_series).any(|(record, _)| record.quantity == Quantity::IrradiancePlane)
 }
 
 /// The mean irradiance on the plane of the modules in each quarter, W/m²; of several

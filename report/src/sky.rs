@@ -41,7 +41,7 @@ pub(crate) struct ClearSky {
 impl ClearSky {
     /// At an instant, for a sun that stands there; `None` while it is below the horizon.
     fn under(sun: Direction, at: Timestamp) -> Option<Self> {
-        let zenith = 90.0 - apparent_elevation(sun.up.asin().to_degrees());
+        let zenith = 90.0 - apparent_elevation(sun.up.clamp(-1.0, 1.0).asin().to_degrees());
         let cosine = zenith.to_radians().cos();
         if cosine <= 0.0 {
             return None;
@@ -89,12 +89,12 @@ impl Facing {
 }
 
 /// What falls on the modules of some arrays together under a cloudless sky, each by its
-/// part of the peak power, W/m²; `None` without arrays, and at night.
+/// part of the peak power, W/m²: nothing at night; `None` without arrays.
 pub(crate) fn on_arrays(position: &Position, arrays: &[(f64, Facing)], at: Timestamp) -> Option<f64> {
+    let kwp = Some(arrays.iter().map(|(kwp, _)| kwp).sum::<f64>()).filter(|kwp| *kwp > 0.0)?;
     let sun = sun::direction(position, at);
-    let sky = ClearSky::under(sun, at)?;
-    let kwp: f64 = arrays.iter().map(|(kwp, _)| kwp).sum();
-    (kwp > 0.0).then(|| arrays.iter().map(|(part, facing)| part * sky.on(facing, sun)).sum::<f64>() / kwp)
+    let Some(sky) = ClearSky::under(sun, at) else { return Some(0.0) };
+    Some(arrays.iter().map(|(part, facing)| part * sky.on(facing, sun)).sum::<f64>() / kwp)
 }
 
 /// How high the sun seems to stand, degrees: the air bends its light (the formula of
@@ -193,7 +193,7 @@ mod tests {
         let expected = 0.75 * on(&[(3.0, east)], morning).unwrap() + 0.25 * on(&[(1.0, west)], morning).unwrap();
         assert!((both - expected).abs() < 1e-9, "{both} is not {expected}");
         assert!(on(&[(1.0, east)], morning).unwrap() > 3.0 * on(&[(1.0, west)], morning).unwrap());
-        assert_eq!(on(&[(1.0, east)], "2026-06-21T01:00:00Z"), None);
+        assert_eq!(on(&[(1.0, east)], "2026-06-21T01:00:00Z"), Some(0.0));
         assert_eq!(on(&[], morning), None);
     }
 }

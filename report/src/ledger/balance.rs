@@ -118,17 +118,34 @@ impl SensorBook<'_> {
             if let Some(quarter) = quarters.get_mut(index) {
                 quarter.is_due |= coverage.expected_ms > 0;
             }
-            if let Some(missing) = missing.get_mut(index) {
-                *missing |= coverage.covered_ms < coverage.expected_ms.min(KNOWN_MS);
-            }
         }
         let points = self.flow(Direction::Produced).map_or(&[][..], |flow| &flow.points);
         for point in points {
             let Some(index) = grid.index(point.start).filter(|index| range.contains(index)) else { continue };
-            let (Some(quarter), Some(missing)) = (quarters.get_mut(index), missing.get_mut(index)) else { continue };
+            let Some(quarter) = quarters.get_mut(index) else { continue };
             quarter.is_due = true;
             quarter.watt_hours = Some(quarter.watt_hours.unwrap_or(0.0) + point.energy.watt_hours);
-            *missing |= point.energy.estimated || point.energy.flagged;
+        }
+        self.unknown_quarters(grid, &range, |index| {
+            if let Some(missing) = missing.get_mut(index) {
+                *missing = true;
+            }
+        });
+    }
+
+    /// Shows the quarters to `note` in which it should have been measured and was not, or
+    /// of which something is a guess.
+    fn unknown_quarters(&self, grid: Grid, range: &std::ops::Range<usize>, mut note: impl FnMut(usize)) {
+        for (index, coverage) in self.coverage.iter().enumerate().filter(|(index, _)| range.contains(index)) {
+            if coverage.covered_ms < coverage.expected_ms.min(KNOWN_MS) {
+                note(index);
+            }
+        }
+        let points = self.flows.iter().flat_map(|flow| &flow.points);
+        for point in points.filter(|point| point.energy.estimated || point.energy.flagged) {
+            if let Some(index) = grid.index(point.start).filter(|index| range.contains(index)) {
+                note(index);
+            }
         }
     }
 }
@@ -202,6 +219,28 @@ impl<'a> Balance<'a> {
             }
         }
         quarters
+    }
+
+    /// The quarters of a grid in which every sensor that counts was measured where it
+    /// should be, and nothing was guessed.
+    pub(super) fn known_quarters(&self, grid: Grid) -> Vec<bool> {
+        let mut known = vec![true; grid.len];
+        for share in self.production.iter().chain([&self.grid, &self.battery]) {
+            let range = grid.range(share.window);
+            for book in &share.books {
+                book.unknown_quarters(grid, &range, |index| {
+                    if let Some(known) = known.get_mut(index) {
+                        *known = false;
+                    }
+                });
+            }
+        }
+        known
+    }
+
+    /// From when on a meter tells what is fed in.
+    pub(super) fn fed_in_since(&self) -> Option<Timestamp> {
+        since(&self.grid.books, Direction::Exported)
     }
 
     /// Whether a sensor enters the figures to the end of the period.

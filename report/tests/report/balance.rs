@@ -1,10 +1,12 @@
 //! Consumption, money, yields.
 
-use heliograph_domain::{Kind, ProviderSettings, Quantity, SensorRole, Tariff, TimeWindow};
+use heliograph_domain::{Kind, ProviderSettings, Quantity, SensorRole, Tariff, TimeWindow, Timestamp};
 use heliograph_report::{Scope, customer_summary, location_report};
 use rust_decimal::Decimal;
 
-use crate::site::{QUARTER, Site, Written, assert_close, at, counter, customer_id, day, location_id, power, rising, ticks};
+use crate::site::{
+    QUARTER, Site, Written, assert_close, at, counter, customer_id, day, location_id, month, power, rising, ticks,
+};
 
 fn the_day() -> TimeWindow {
     TimeWindow::between(at("2026-06-10T00:00:00Z"), at("2026-06-11T00:00:00Z"))
@@ -57,6 +59,61 @@ async fn what_was_used_on_site_is_told_where_a_grid_meter_says_what_was_fed_in()
     let location =
         location_report(&site.store, location_id(1), day(2026, 6, 10), &Scope::everything(), at("2026-07-01T00:00:00Z")).await;
     assert_close(location.unwrap().figures.self_consumption, 0.8);
+}
+
+#[tokio::test]
+async fn a_silent_meter_leaves_its_quarters_out_of_what_was_used_on_site() {
+    let site = utc_site().await;
+    let times = ticks(the_day(), QUARTER);
+    let morning = ticks(TimeWindow::between(the_day().from, at("2026-06-10T12:00:00Z")), QUARTER);
+    let (all, half) = (&times[..], &morning[..]);
+    let steady = |times: &[Timestamp], sensor, role, quantity, rise: f64| {
+        counter(sensor, role, quantity, rising(times, 7.0, move |_| rise))
+    };
+    let series = [
+        steady(all, "inv", SensorRole::Inverter, Quantity::EnergyProduced, 100.0),
+        steady(half, "grid", SensorRole::Grid, Quantity::EnergyImported, 30.0),
+        steady(half, "grid", SensorRole::Grid, Quantity::EnergyExported, 60.0),
+    ];
+    site.write("gw-1", &series).await;
+    let now = at("2026-06-10T23:00:00Z");
+    let report = location_report(&site.store, location_id(1), day(2026, 6, 10), &Scope::everything(), now).await.unwrap();
+    assert_close(report.figures.self_consumption, 0.4);
+    assert_close(report.figures.self_sufficiency, 40.0 / 70.0);
+    // What it caught up in the evening is right in sum, and nobody knows when it was.
+    let caught_up = |quantity, before: f64, rise: f64| {
+        counter("grid", SensorRole::Grid, quantity, vec![(at("2026-06-10T23:50:00Z"), before + 48.0 * rise)])
+    };
+    let (imported, exported) = (7.0 + 48.0 * 30.0, 7.0 + 48.0 * 60.0);
+    let later = [caught_up(Quantity::EnergyImported, imported, 5.0), caught_up(Quantity::EnergyExported, exported, 95.0)];
+    site.write("gw-1", &later).await;
+    let figures = site.report("gw-1", day(2026, 6, 10)).await.figures;
+    assert_close(figures.self_consumption, 0.4);
+    assert_close(figures.exported.map(|energy| energy.watt_hours), 48.0 * 60.0 + 48.0 * 95.0);
+}
+
+#[tokio::test]
+async fn a_customers_shares_are_told_site_by_site() {
+    let site = metered_site("UTC").await;
+    site.location_at(2, "UTC", None, None).await;
+    site.place("gw-20", 2).await;
+    // A site without a meter, whose inverter sleeps at night.
+    let by_day: Vec<Timestamp> = (9..12)
+        .flat_map(|day| {
+            ticks(
+                TimeWindow::between(at(&format!("2026-06-{day:02}T06:00:00Z")), at(&format!("2026-06-{day:02}T18:00:00Z"))),
+                QUARTER,
+            )
+        })
+        .collect();
+    site.write("gw-20", &[counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, rising(&by_day, 0.0, |_| 100.0))]).await;
+    site.customer(1).await;
+    for gateway in ["gw-1", "gw-20"] {
+        site.give(1, gateway, at("2026-01-01T00:00:00Z"), None).await;
+    }
+    let summary = customer_summary(&site.store, customer_id(1), day(2026, 6, 10), at("2026-07-01T00:00:00Z")).await.unwrap();
+    assert_close(summary.totals.self_consumption, 0.8);
+    assert_close(summary.totals.self_sufficiency, 80.0 / 110.0);
 }
 
 #[tokio::test]
@@ -171,6 +228,38 @@ async fn energies_are_priced_by_the_quarter_of_an_hour_in_local_time() {
     // What is fed in alone: 1.92 kWh, of which a quarter from midnight to six.
     assert_eq!(price(&site, "", "0.1\n0.3 00:00-06:00").await, money("0.29", None));
     assert_eq!(price(&site, "0.5", "-0.1 from 2026-06-10 to 2026-06-10").await, money("-0.19", Some("3.84")));
+}
+
+#[tokio::test]
+async fn meters_that_step_at_other_times_save_no_more_for_that() {
+    let site = utc_site().await;
+    let times = ticks(the_day(), QUARTER);
+    let each_hour = |k: usize| if k.is_multiple_of(4) { 1_000.0 } else { 0.0 };
+    let steady = |quantity, rise: f64| counter("grid", SensorRole::Grid, quantity, rising(&times, 7.0, move |_| rise));
+    let inverter = counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, rising(&times, 0.0, each_hour));
+    site.write("gw-1", &[inverter, steady(Quantity::EnergyImported, 30.0), steady(Quantity::EnergyExported, 200.0)]).await;
+    // 24 kWh are produced and 19.2 fed in.
+    assert_eq!(price(&site, "0.5", "").await.1, Some("2.40".to_owned()));
+}
+
+#[tokio::test]
+async fn days_earn_as_much_as_their_month_where_a_meter_came_within_it() {
+    let site = utc_site().await;
+    let june = TimeWindow::between(at("2026-06-01T00:00:00Z"), at("2026-07-01T00:00:00Z"));
+    let later = TimeWindow::between(at("2026-06-16T00:00:00Z"), june.end());
+    let inverter = counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, rising(&ticks(june, QUARTER), 0.0, |_| 100.0));
+    let metered =
+        |quantity, rise: f64| counter("grid", SensorRole::Grid, quantity, rising(&ticks(later, QUARTER), 7.0, move |_| rise));
+    site.write("gw-1", &[inverter, metered(Quantity::EnergyImported, 30.0), metered(Quantity::EnergyExported, 20.0)]).await;
+    price(&site, "", "0.1").await;
+    let month = site.report("gw-1", month(2026, 6)).await.figures.revenue.unwrap();
+    let mut days = Decimal::ZERO;
+    for number in 1..=30 {
+        days += site.report("gw-1", day(2026, 6, number)).await.figures.revenue.unwrap();
+    }
+    // 15 days of 9.6 kWh that are produced, 15 of 1.92 that are fed in, to the cent.
+    assert_eq!(month, Decimal::new(1728, 2));
+    assert!((days - month).abs() <= Decimal::new(15, 2), "{days} and {month}");
 }
 
 #[tokio::test]

@@ -132,6 +132,40 @@ async fn without_measured_light_it_is_a_clear_sky_index() {
 }
 
 #[tokio::test]
+async fn nights_are_not_missing_whatever_is_heard_in_them() {
+    let site = site(Some(MADRID)).await;
+    array(&site, 81, 5.0, 30.0, "2020-01-01T00:00:00Z").await;
+    let times = ticks(the_day(), QUARTER);
+    let produced = rising(&times, 0.0, |k| if (20..76).contains(&k) { 100.0 } else { 0.0 });
+    site.write("gw-1", &[counter("meter", SensorRole::Production, Quantity::EnergyProduced, produced)]).await;
+    let index = report(&site, &Scope::everything()).await.performance.unwrap();
+    assert_eq!((index.kind, index.completeness.ratio()), (PerformanceKind::ClearSkyIndex, Some(1.0)));
+    // Nor is the light of a sensor that sleeps, here one that an inverter has.
+    let by_day: Vec<(Timestamp, f64)> =
+        times.iter().enumerate().filter(|(k, _)| (18..80).contains(k)).map(|(_, time)| (*time, 500.0)).collect();
+    let own = Written { role: SensorRole::Inverter, ..irradiance("inv", by_day) };
+    site.write("gw-1", &[own]).await;
+    let ratio = report(&site, &Scope::everything()).await.performance.unwrap();
+    assert_eq!(ratio.kind, PerformanceKind::Ratio);
+    assert!(ratio.completeness.ratio() >= Some(0.95), "{:?}", ratio.completeness);
+    let gateway = site.report("gw-1", day(2026, 6, 10)).await;
+    assert_eq!(gateway.performance.map(|performance| performance.kind), Some(PerformanceKind::Ratio));
+}
+
+#[tokio::test]
+async fn a_gateway_beside_others_that_produce_is_not_judged() {
+    let site = site(None).await;
+    site.place("gw-2x", 1).await;
+    let times = ticks(the_day(), QUARTER);
+    let sky = irradiance("sky", times.iter().map(|time| (*time, 800.0)).collect());
+    site.write("gw-1", &[inverter(&times, |_| 500.0), sky]).await;
+    site.rate("gw-1", "inv", SensorRole::Inverter, 4_000.0).await;
+    assert_close(site.report("gw-1", day(2026, 6, 10)).await.performance.map(|performance| performance.value), 0.5);
+    site.write("gw-2x", &[inverter(&times, |_| 500.0)]).await;
+    assert_eq!(site.report("gw-1", day(2026, 6, 10)).await.performance, None);
+}
+
+#[tokio::test]
 async fn whoever_sees_a_part_of_a_location_is_told_no_figure_of_all_of_it() {
     let site = site(None).await;
     site.place("gw-2x", 1).await;
