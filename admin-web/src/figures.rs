@@ -98,9 +98,9 @@ fn against_last_year(last: &YearBefore) -> String {
     match (last.change, last.figures.completeness.ratio()) {
         (Some(change), _) => compared(change, "a year before", last.to_date),
         (None, Some(ratio)) if ratio < YearBefore::ENOUGH => {
-            format!("Not compared with a year before, of which {} is known", format::percent(ratio))
+            format!("Only {} is known of a year before", format::percent(ratio))
         }
-        (None, _) => "Not compared with a year before, of which too little is known".to_owned(),
+        (None, _) => "Too little is known of a year before".to_owned(),
     }
 }
 

@@ -229,8 +229,10 @@ fn inverter_row(row: &InverterYield, report: &LocationReport, most: f64, compare
         bar: row.specific_yield.map(|given| yield_bar(given, row.neighbours, most)).unwrap_or_default(),
         neighbours: known(row.neighbours, format::specific_yield),
         difference: known(difference, format::change),
-        // Of two nobody knows which one is wrong.
-        is_low: compared >= Need::NEIGHBOURS && difference.is_some_and(|difference| difference <= LOW),
+        // Of two nobody knows which one is wrong; what is missing is told beside it.
+        is_low: compared >= Need::NEIGHBOURS
+            && !row.completeness.is_incomplete()
+            && difference.is_some_and(|difference| difference <= LOW),
         completeness: completeness(row.completeness),
         incomplete: row.completeness.is_incomplete(),
     }

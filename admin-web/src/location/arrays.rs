@@ -123,7 +123,7 @@ pub(crate) async fn add_array(
     };
     match saved {
         Ok(()) => Ok(back(&location, "saved")),
-        Err(problems) => refused(&panel, &actor, &location, PointForm::default(), form, problems).await,
+        Err(problems) => refused(&panel, &actor, &location, PointForm::fresh(), form, problems).await,
     }
 }
 

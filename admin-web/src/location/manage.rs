@@ -16,6 +16,9 @@ use crate::form::{Problems, local_text};
 use crate::panel::Panel;
 use crate::shell::{Done, Section, Shell, encode};
 
+/// The longest name of a point, in characters.
+const LONGEST_NAME: usize = 80;
+
 /// A sensor of a gateway that is or was at the site.
 pub(super) struct Source {
     pub(super) gateway: GatewayId,
@@ -24,6 +27,8 @@ pub(super) struct Source {
     /// What the form calls it.
     pub(super) value: String,
     pub(super) label: String,
+    /// What a point of its own is called.
+    pub(super) name: String,
     /// Whether its gateway is at the site now.
     pub(super) is_here: bool,
 }
@@ -33,6 +38,7 @@ impl Source {
         Self {
             value: source_value(&gateway.id, &sensor.id),
             label: format!("{} · {} ({})", gateway.name(), sensor.name(), sensor.role),
+            name: format!("{} · {}", gateway.name(), sensor.name()).chars().take(LONGEST_NAME).collect(),
             gateway: gateway.id.clone(),
             sensor: sensor.id.clone(),
             role: sensor.role,
@@ -106,15 +112,14 @@ pub(super) const ROLES: [SensorRole; 6] =
 
 /// Sensors that are at the site now and that count nowhere, because points stand for
 /// their role and none of them is bound to them.
-pub(super) fn left_out(points: &[Point], bindings: &[Binding], sources: &[Source], now: Timestamp) -> Vec<String> {
+pub(super) fn left_out<'a>(points: &[Point], bindings: &[Binding], sources: &'a [Source], now: Timestamp) -> Vec<&'a Source> {
     let has_point = |role: SensorRole| points.iter().any(|point| point.role == role);
     let is_bound = |source: &&Source| {
         bindings
             .iter()
             .any(|binding| binding.gateway == source.gateway && binding.sensor == source.sensor && binding.window.contains(now))
     };
-    let these = sources.iter().filter(|source| source.is_here && has_point(source.role) && !is_bound(source));
-    these.map(|source| source.label.clone()).collect()
+    sources.iter().filter(|source| source.is_here && has_point(source.role) && !is_bound(source)).collect()
 }
 
 #[derive(Template, WebTemplate)]
@@ -145,7 +150,7 @@ pub(crate) async fn manage(
 ) -> Result<Response, Refusal> {
     let location = fetch(&panel, &location).await?;
     let shell = Shell::of(&panel, &actor, Section::Fleet).await?.saying(&done);
-    let page = ManagePage::new(&panel, shell, &location, PointForm::default(), ArrayForm::default(), Problems::default()).await?;
+    let page = ManagePage::new(&panel, shell, &location, PointForm::fresh(), ArrayForm::default(), Problems::default()).await?;
     Ok(page.into_response())
 }
 
@@ -202,7 +207,7 @@ impl ManagePage {
             name: location.name.clone(),
             zone: location.zone.to_string(),
             points: points.iter().map(row).collect(),
-            left_out: left_out(&points, &bindings, &sources, now),
+            left_out: left_out(&points, &bindings, &sources, now).into_iter().map(|source| source.label.clone()).collect(),
             roles: ROLES,
             point,
             arrays: arrays.iter().map(|array| ArrayRow::of(array, location, now)).collect(),

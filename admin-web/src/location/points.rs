@@ -11,7 +11,7 @@ use heliograph_store::StoreError;
 use serde::Deserialize;
 
 use super::arrays::ArrayForm;
-use super::manage::{BindingRow, ROLES, Source, fetch, path_of, refused};
+use super::manage::{BindingRow, ROLES, Source, fetch, left_out, path_of, refused};
 use crate::access::{Actor, Reader, Staff};
 use crate::error::{Refusal, read_id};
 use crate::form::{Problems, parse_local, parse_name, parse_optional_local, sentence};
@@ -29,11 +29,18 @@ pub(crate) struct PointForm {
     pub(super) since: String,
     pub(super) ends: String,
     end_at: String,
+    /// Whether the other sensors of the role get points of their own.
+    pub(super) others: String,
     /// When a binding begins that is to be taken back, in milliseconds.
     begins: String,
 }
 
 impl PointForm {
+    /// Before anybody has typed anything.
+    pub(super) fn fresh() -> Self {
+        Self { others: "yes".to_owned(), ..Self::default() }
+    }
+
     fn parse(&self, problems: &mut Problems) -> Option<(String, SensorRole)> {
         let name = problems.note("point_name", parse_name(&self.point_name).map_err(|problem| format!("the name {problem}")));
         let role = SensorRole::parse(&self.point_role).ok().filter(|role| ROLES.contains(role));
@@ -79,8 +86,38 @@ pub(crate) async fn add_point(
             return refused(&panel, &actor, &location, form, ArrayForm::default(), problems).await;
         }
     }
+    if !form.others.is_empty() {
+        add_others(&panel, &actor, &location, &sources, role).await?;
+    }
     tracing::info!(user = %actor.user.id, point = %id, location = %location.id, "point added");
     Ok(Redirect::to(&format!("{}/points/{id}?done=point-added", path_of(&location))).into_response())
+}
+
+/// Gives each sensor of a role that would count nowhere a point of its own.
+async fn add_others(
+    panel: &Panel,
+    actor: &Actor,
+    location: &Location,
+    sources: &[Source],
+    role: SensorRole,
+) -> Result<(), Refusal> {
+    let store = actor.store(panel);
+    let (mut points, bindings) = (store.point_list().await?, store.binding_list().await?);
+    points.retain(|point| point.location == location.id);
+    for source in left_out(&points, &bindings, sources, panel.now()).into_iter().filter(|source| source.role == role) {
+        let own = bindings.iter().filter(|binding| binding.gateway == source.gateway && binding.sensor == source.sensor);
+        // It may have stood for another point before; one that will is left to that.
+        let from = own.map(|binding| binding.window.end()).max().unwrap_or(Timestamp::MIN);
+        if from > panel.now() {
+            continue;
+        }
+        let id = PointId::new(token::fresh_uuid(panel.now()));
+        store.point_save(Point { id, location: location.id, name: source.name.clone(), role }).await?;
+        let (gateway, sensor) = (source.gateway.clone(), source.sensor.clone());
+        let window = TimeWindow { from, until: None };
+        store.binding_create(Binding { point: id, gateway, sensor, window }).await?;
+    }
+    Ok(())
 }
 
 /// What the store says against it, for the field; any other failure is ours.

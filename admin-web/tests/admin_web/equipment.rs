@@ -60,6 +60,21 @@ async fn reports_follow_a_point_from_one_sensor_to_the_next() {
 }
 
 #[tokio::test]
+async fn the_other_sensors_of_a_role_get_points_of_their_own() {
+    let world = World::new().await;
+    let manage = format!("/locations/{LOCATION}/manage");
+    assert!(world.get(Who::Owner, &manage).await.body.contains("name=\"others\" value=\"yes\" checked"));
+    let form = [("point_name", "South roof"), ("point_role", "inverter"), ("source", "gw-1/inverter-1"), ("others", "yes")];
+    let added = world.post(Who::Operator, &format!("/locations/{LOCATION}/points"), &form).await;
+    assert_eq!(added.status, StatusCode::SEE_OTHER, "{}", added.body);
+    let points = world.store.point_list().await.unwrap();
+    let names: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
+    assert_eq!(names, ["Cellar", "South roof", "gw-2 · inverter-1"]);
+    assert!((figure(&world, "produced_wh").await - 144_000.0).abs() < 0.5, "nothing is lost");
+    assert!(!world.get(Who::Owner, &manage).await.body.contains("Counting nowhere"));
+}
+
+#[tokio::test]
 async fn a_point_that_cannot_be_is_refused_at_its_field() {
     let world = World::new().await;
     let points = format!("/locations/{LOCATION}/points");

@@ -244,7 +244,7 @@ async fn a_report_is_compared_with_the_period_before_and_the_same_one_a_year_bef
     let (from, noon) = (at("2025-06-16T22:00:00Z"), at("2025-06-17T10:00:00Z"));
     write_counter(&world.store, "gw-1", "inverter-1", 800.0, from, noon).await;
     let half = world.get(Who::Owner, page).await.body;
-    let said = "<span>As much as the day before · Not compared with a year before, of which 50\u{a0}% is known</span>";
+    let said = "<span>As much as the day before · Only 50\u{a0}% is known of a year before</span>";
     assert!(half.contains(said), "{half}");
     write_counter(&world.store, "gw-1", "inverter-1", 800.0, from, at("2025-06-17T22:00:00Z")).await;
     let whole = world.get(Who::Owner, page).await.body;
