@@ -14,7 +14,7 @@
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::Method;
 use axum::http::request::Parts;
-use heliograph_domain::{UserId, UserRole};
+use heliograph_domain::{ApiTokenId, UserId, UserRole};
 use heliograph_report::Scope;
 use heliograph_store::{ProviderStore, StoreError, UserRecord};
 
@@ -27,13 +27,19 @@ use crate::session;
 pub(crate) struct Actor {
     /// Who, as of now: a change of role counts at once.
     pub(crate) user: UserRecord,
+    /// The token by which a program asks for them; none where they have signed in.
+    pub(crate) token: Option<ApiTokenId>,
 }
 
 impl Actor {
     /// The provider's data in this person's hands: what is changed through it
     /// stands under their reference in the audit trail.
     pub(crate) fn store(&self, panel: &Panel) -> ProviderStore {
-        panel.store().acting_as(heliograph_domain::Actor::User(self.user.id))
+        let store = panel.store().acting_as(heliograph_domain::Actor::User(self.user.id));
+        match self.token {
+            Some(token) => store.by_token(token),
+            None => store,
+        }
     }
 
     /// What of the provider's data this person may see.
@@ -79,7 +85,7 @@ impl FromRequestParts<Panel> for Onlooker {
 async fn person(panel: &Panel, parts: &Parts, user: Option<UserId>) -> Result<Actor, Refusal> {
     let back = || Refusal::SignIn(way_back(parts));
     match panel.store().user_fetch(user.ok_or_else(back)?).await {
-        Ok(user) => Ok(Actor { user }),
+        Ok(user) => Ok(Actor { user, token: None }),
         Err(StoreError::NotFound(_)) => Err(back()),
         Err(error) => Err(error.into()),
     }

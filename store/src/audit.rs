@@ -187,8 +187,10 @@ pub enum AuditFault {
 impl ProviderStore {
     /// What this handle's holder is about to do, for the audit trail. `detail`
     /// holds references and settings only, never a name or an address.
-    #[expect(clippy::needless_pass_by_value, reason = "callers make the value for this")]
-    pub(crate) fn event(&self, action: &str, object: impl fmt::Display, detail: Value) -> AuditEvent {
+    pub(crate) fn event(&self, action: &str, object: impl fmt::Display, mut detail: Value) -> AuditEvent {
+        if let (Some(token), Value::Object(members)) = (self.token, &mut detail) {
+            members.insert("token".to_owned(), token.to_string().into());
+        }
         AuditEvent {
             at: self.clock.now(),
             actor: self.actor.to_string(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use heliograph_domain::{Actor, ProviderId, Timestamp};
+use heliograph_domain::{Actor, ApiTokenId, ProviderId, Timestamp};
 
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -29,6 +29,7 @@ pub struct ProviderStore {
     provider: ProviderId,
     ack: AckLevel,
     pub(crate) actor: Actor,
+    pub(crate) token: Option<ApiTokenId>,
     pub(crate) clock: Clock,
     pub(crate) backend: Backend,
 }
@@ -105,7 +106,7 @@ impl ProviderStore {
 
     fn of(provider: &ProviderId, ack: AckLevel, backend: Backend) -> Self {
         let (actor, clock) = (Actor::System("store"), Clock::system());
-        Self { provider: provider.clone(), ack, actor, clock, backend }
+        Self { provider: provider.clone(), ack, actor, token: None, clock, backend }
     }
 
     /// Whose data this is.
@@ -119,6 +120,13 @@ impl ProviderStore {
     #[must_use]
     pub fn acting_as(&self, actor: Actor) -> Self {
         Self { actor, ..self.clone() }
+    }
+
+    /// The same in the hands of a program that uses somebody's token: the audit trail
+    /// says by which one what is changed was changed.
+    #[must_use]
+    pub fn by_token(&self, token: ApiTokenId) -> Self {
+        Self { token: Some(token), ..self.clone() }
     }
 
     /// The same data by another clock, for tests: the audit trail says when.

@@ -110,7 +110,7 @@ impl Caller {
                 tracing::warn!(%error, token = %token.id, "use of an API token cannot be noted");
             }
         }
-        Ok(Some(Self { actor: Actor { user }, token }))
+        Ok(Some(Self { actor: Actor { user, token: Some(token.id) }, token }))
     }
 }
 

@@ -520,6 +520,7 @@ async fn what_is_written_is_checked_as_the_forms_of_the_panel_are() {
     assert_eq!(get(&world, By::Viewer, made.header("location")).await, location);
     let last = world.store.audit_list(1, 1000).await.unwrap().pop().unwrap();
     assert_eq!((last.action.as_str(), last.actor), ("location.save", format!("user:{}", id(5, 2))));
+    assert!(last.detail.contains(&format!("\"token\":\"{}\"", id(9, 8))), "{}", last.detail);
 
     for (path, body, fields) in [
         ("/locations", json!({ "name": "", "zone": "Mars/Olympus" }), &["name", "zone"][..]),

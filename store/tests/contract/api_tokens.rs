@@ -1,7 +1,7 @@
 //! Tokens by which programs use the API for somebody.
 
 use heliograph_domain::{
-    ApiScope, ApiTokenId, Customer, CustomerId, EmailAddress, KeyDigest, ProviderSettings, UserId, UserRole,
+    Actor, ApiScope, ApiTokenId, Customer, CustomerId, EmailAddress, KeyDigest, ProviderSettings, UserId, UserRole,
 };
 use heliograph_store::{ApiToken, ProviderStore, StoreError, UserRecord};
 use uuid::Uuid;
@@ -67,6 +67,20 @@ async fn a_token_is_found_by_its_digest_and_says_when_it_was_used() {
         let actions: Vec<&str> = trail.iter().map(|row| row.action.as_str()).collect();
         assert_eq!(actions, ["user.create", "api-token.create", "api-token.create", "api-token.remove"]);
         assert!(trail.iter().all(|row| !row.detail.contains("Night job")), "a name may be a person's");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_trail_says_by_which_token_somebody_changed_something() {
+    on_every_backend(|store| async move {
+        let by = store.acting_as(Actor::User(user(1).id));
+        by.by_token(token(3, 1).id).user_create(user(1)).await.unwrap();
+        by.user_create(user(2)).await.unwrap();
+        let trail = store.audit_list(0, 9).await.unwrap();
+        assert_eq!(trail[0].actor, format!("user:{}", user(1).id));
+        let ids: Vec<bool> = trail.iter().map(|row| row.detail.contains(&token(3, 1).id.to_string())).collect();
+        assert_eq!((ids, store.audit_verify(None).await.unwrap().fault), (vec![true, false], None));
     })
     .await;
 }
