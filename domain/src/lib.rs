@@ -6,6 +6,7 @@
 
 mod actor;
 mod address;
+mod alert;
 mod calendar;
 mod classify;
 mod correction;
@@ -32,6 +33,10 @@ mod user;
 
 pub use actor::Actor;
 pub use address::block_of;
+pub use alert::{
+    Acknowledgement, Alert, AlertCause, AlertComment, AlertEnd, AlertKey, AlertKind, AlertRefusal, AlertState, AlertSubject,
+    Intake, Maintenance, MaintenanceSubject, Note, Outcome, Patience, Verdict, Watch, WatchPhase,
+};
 pub use calendar::{Bucket, Period, PeriodKind, Step};
 pub use classify::{Classification, classify, suggested_role};
 pub use correction::{Correction, CorrectionKind, Reverted, SeriesCorrections};
@@ -42,8 +47,8 @@ pub use device_clock::{
 };
 pub use gateway::{GatewayState, Reachability, UnknownGateways};
 pub use id::{
-    ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MappingName, MetricName, OutboxId,
-    PointId, ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
+    AlertId, ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MaintenanceId, MappingName,
+    MetricName, OutboxId, PointId, ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
 };
 pub use location::{InstalledArray, Location, Position};
 pub use mapping::ProviderMapping;
@@ -54,7 +59,7 @@ pub use reading::{Reading, ReadingError};
 pub use rollup::{Rollup, RollupFlags, RollupRule, Sample, WINDOW_MS, affected_windows, roll_up, roll_up_span, window_of};
 pub use sensor::SensorRole;
 pub use series::{Kind, Quantity, SeriesKey};
-pub use settings::{Colour, Currency, ProviderSettings};
+pub use settings::{AlertSettings, Colour, Currency, ProviderSettings};
 pub use span::{LocalSpan, SpanStep, ZoneHistory};
 pub use text::{EmailAddress, ParseError, visible};
 pub use time::{TimeWindow, Timestamp, Zone};

@@ -8,6 +8,7 @@
 
 mod address;
 mod admin;
+mod alert;
 mod archive;
 mod array;
 mod audit;
@@ -45,6 +46,7 @@ mod url;
 mod user;
 
 pub use admin::{ClusterAdmin, Replication, RoleMade};
+pub use alert::{AlertChange, AlertDeed};
 pub use archive::{ArchiveHeader, ArchiveMember, ArchiveStep, ArchiveSummary, AuditPolicy, Progress, archive_verify};
 pub use audit::{AuditFault, AuditHash, AuditHead, AuditRestored, AuditRow, AuditVerdict};
 pub use change::Versions;
