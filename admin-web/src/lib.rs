@@ -8,6 +8,7 @@
 
 mod access;
 mod account;
+mod alert;
 mod assets;
 mod commissioning;
 mod customer;

@@ -15,13 +15,14 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use heliograph_admin_web::{PanelSettings, Replay, Tried, hash_password, router};
 use heliograph_domain::{
-    Commission, CommissionId, CredentialId, Customer, CustomerId, EmailAddress, GatewayId, KeyDigest, Kind, Location, LocationId,
-    MetricName, OutboxId, ProviderId, ProviderSettings, Quantity, QuarantineId, RefusalCode, Secret, SensorId, SensorRole,
-    TimeWindow, Timestamp, Unit, UserId, UserRole, Zone,
+    Alert, AlertCause, AlertId, AlertKey, AlertKind, Commission, CommissionId, CredentialId, Customer, CustomerId, EmailAddress,
+    GatewayId, KeyDigest, Kind, Location, LocationId, Maintenance, MaintenanceId, MaintenanceSubject, MetricName, Note, OutboxId,
+    ProviderId, ProviderSettings, Quantity, QuarantineId, RefusalCode, Secret, SensorId, SensorRole, TimeWindow, Timestamp, Unit,
+    UserId, UserRole, Zone,
 };
 use heliograph_store::{
-    CredentialNew, DocumentWrite, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore, QuarantineNew, SensorSeen,
-    SeriesSeen, SessionRow, Store, StoreUrl, UserRecord, Value, WriteStamp,
+    AlertChange, CredentialNew, DocumentWrite, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore, QuarantineNew,
+    SensorSeen, SeriesSeen, SessionRow, Store, StoreUrl, UserRecord, Value, WriteStamp,
 };
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -43,6 +44,8 @@ pub(crate) const NEW_KEY: &str = "00000000-0000-7000-8000-000400000099";
 pub(crate) const VIEWER: &str = "00000000-0000-7000-8000-000500000003";
 pub(crate) const REFUSED: &str = "00000000-0000-7000-8000-000600000001";
 pub(crate) const MAIL: &str = "00000000-0000-7000-8000-000700000001";
+pub(crate) const ALERT: &str = "00000000-0000-7000-8000-000900000001";
+pub(crate) const WINDOW: &str = "00000000-0000-7000-8000-000a00000001";
 pub(crate) const UNKNOWN: &str = "00000000-0000-7000-8000-00ff000000ff";
 
 /// Who asks.
@@ -360,6 +363,24 @@ async fn seed(store: &ProviderStore) {
         due: start(),
     };
     assert!(store.outbox_put(mail).await.unwrap());
+    alerts(store).await;
+}
+
+/// A gateway that has been silent for three hours, and one that is worked on tomorrow.
+async fn alerts(store: &ProviderStore) {
+    let heard = start().plus_millis(-3 * 3_600_000);
+    let cause = AlertCause::Silent { heard, usual_ms: Some(300_000), allowed_ms: 4_200_000 };
+    let key = AlertKey::gateway(AlertKind::Silent, gateway("gw-1"));
+    let alert = Alert::raise(AlertId::parse(ALERT).unwrap(), key, cause, heard, start());
+    store.alert_change(vec![AlertChange::Raise(Box::new(alert))], None, start()).await.unwrap();
+    let window = Maintenance {
+        id: MaintenanceId::parse(WINDOW).unwrap(),
+        subject: MaintenanceSubject::Gateway(gateway("gw-2")),
+        window: TimeWindow::between(start().plus_millis(86_400_000), start().plus_millis(2 * 86_400_000)),
+        reason: Note::parse("new modules").unwrap(),
+        by: UserId::new(id(5, 1)),
+    };
+    store.maintenance_save(window, start()).await.unwrap();
 }
 
 /// A counter of produced energy that rises by as much each quarter of an hour.
