@@ -8,6 +8,7 @@
 
 mod access;
 mod account;
+mod alert;
 mod api;
 mod api_token;
 mod assets;

@@ -19,8 +19,8 @@ use tracing::Instrument as _;
 
 use crate::panel::{Clock, Panel, PanelSettings};
 use crate::{
-    account, api, api_token, assets, audit, commissioning, customer, error, fleet, forgot, gateway, live, location, login, mail,
-    mapping, people, quarantine, second_step, settings,
+    account, alert, api, api_token, assets, audit, commissioning, customer, error, fleet, forgot, gateway, live, location, login,
+    mail, mapping, people, quarantine, second_step, settings,
 };
 
 /// The largest form, in bytes.
@@ -128,6 +128,14 @@ fn routes() -> Vec<Route> {
         Route::act("/people/{user}/second-step/remove", second_step::remove_of),
         Route::act("/people/{user}/remove", people::remove),
         Route::show("/settings", settings::show).and_act(settings::save),
+        Route::show("/alerts", alert::list),
+        Route::show("/alerts/{alert}", alert::show),
+        Route::act("/alerts/{alert}/acknowledge", alert::acknowledge),
+        Route::act("/alerts/{alert}/comment", alert::comment),
+        Route::act("/alerts/{alert}/resolve", alert::resolve),
+        Route::show("/alerts/maintenance", alert::maintenance::show).and_act(alert::maintenance::add),
+        Route::act("/alerts/maintenance/{window}/end", alert::maintenance::end),
+        Route::show("/alerts/settings", alert::settings::show).and_act(alert::settings::save),
         Route::show("/quarantine", quarantine::list),
         Route::show("/quarantine/{entry}", quarantine::show).and_act(quarantine::retry),
         Route::show("/mappings", mapping::list),

@@ -1,7 +1,7 @@
 //! What stands around every page: the provider's name and colour, who has signed
 //! in, where they can go.
 
-use heliograph_domain::{GatewayState, ProviderSettings, UserRole};
+use heliograph_domain::{AlertState, GatewayState, ProviderSettings, UserRole};
 use serde::Deserialize;
 
 use crate::access::Actor;
@@ -47,6 +47,7 @@ impl Brand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Fleet,
+    Alerts,
     Waiting,
     Customers,
     Quarantine,
@@ -64,6 +65,8 @@ pub(crate) struct Entry {
     pub(crate) icon: &'static str,
     pub(crate) current: bool,
     pub(crate) count: usize,
+    /// What is counted.
+    pub(crate) counted: &'static str,
 }
 
 /// Everything around a page for somebody who has signed in.
@@ -74,6 +77,8 @@ pub(crate) struct Shell {
     pub(crate) role: UserRole,
     pub(crate) entries: Vec<Entry>,
     pub(crate) notice: &'static str,
+    /// Alerts that nobody has taken up.
+    pub(crate) open_alerts: usize,
 }
 
 /// What was just done, in the address that a form redirects to.
@@ -88,6 +93,11 @@ impl Done {
     fn text(&self) -> &'static str {
         match self.done.as_str() {
             "saved" => "Saved.",
+            "acknowledged" => "You take care of it: nobody is told of it again.",
+            "resolved" => "Resolved.",
+            "commented" => "The comment is added.",
+            "alert-stands" => "Somebody was faster: this is how it stands.",
+            "work-ended" => "Ended. From now on it is judged again.",
             "replayed" => "It is stored and has left the quarantine.",
             "unmapped" => "The mapping is removed.",
             "password" => "Your password is changed. Everywhere else you are signed out.",
@@ -132,13 +142,15 @@ impl Shell {
     pub(crate) async fn around(panel: &Panel, actor: &Actor, section: Section, waiting: usize) -> Result<Self, Refusal> {
         let settings = panel.store().settings_fetch().await?;
         let role = actor.user.role;
+        let open_alerts = if role.sees_everything() { count_open(panel).await? } else { 0 };
         Ok(Self {
             brand: Brand::from_settings(panel, &settings),
             settings,
             who: actor.user.name.clone(),
             role,
-            entries: entries(role, section, waiting),
+            entries: entries(role, section, waiting, open_alerts),
             notice: "",
+            open_alerts,
         })
     }
 
@@ -158,9 +170,15 @@ async fn count_waiting(panel: &Panel) -> Result<usize, Refusal> {
     Ok(gateways.iter().filter(|gateway| gateway.state == GatewayState::Waiting).count())
 }
 
-fn entries(role: UserRole, section: Section, waiting: usize) -> Vec<Entry> {
+async fn count_open(panel: &Panel) -> Result<usize, Refusal> {
+    let alerts = panel.store().alert_list().await?;
+    Ok(alerts.iter().filter(|alert| alert.state() == AlertState::Open).count())
+}
+
+fn entries(role: UserRole, section: Section, waiting: usize, open_alerts: usize) -> Vec<Entry> {
     let all = [
         (Section::Fleet, "/", if role.sees_everything() { "Fleet" } else { "My gateways" }, "fleet"),
+        (Section::Alerts, "/alerts", "Alerts", "alerts"),
         (Section::Waiting, "/waiting", "Waiting", "waiting"),
         (Section::Customers, "/customers", "Customers", "customers"),
         (Section::Mails, "/mails", "Mails", "mails"),
@@ -176,12 +194,13 @@ fn entries(role: UserRole, section: Section, waiting: usize) -> Vec<Entry> {
     };
     all.into_iter()
         .filter(|(target, ..)| offered(*target))
-        .map(|(target, path, label, icon)| Entry {
-            path,
-            label,
-            icon,
-            current: target == section,
-            count: if target == Section::Waiting { waiting } else { 0 },
+        .map(|(target, path, label, icon)| {
+            let (count, counted) = match target {
+                Section::Waiting => (waiting, "waiting"),
+                Section::Alerts => (open_alerts, "open"),
+                _ => (0, ""),
+            };
+            Entry { path, label, icon, current: target == section, count, counted }
         })
         .collect()
 }

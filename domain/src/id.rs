@@ -245,6 +245,16 @@ uuid_id!(
     OutboxId,
     "outbox id"
 );
+uuid_id!(
+    /// Something that is or was wrong for long enough.
+    AlertId,
+    "alert id"
+);
+uuid_id!(
+    /// A time in which somebody works on something.
+    MaintenanceId,
+    "maintenance id"
+);
 
 /// A version 7 UUID (RFC 9562) of an instant, so that rows sort by age.
 #[must_use]

@@ -6,6 +6,7 @@
 
 mod actor;
 mod address;
+mod alert;
 mod calendar;
 mod classify;
 mod correction;
@@ -33,6 +34,10 @@ mod user;
 
 pub use actor::Actor;
 pub use address::block_of;
+pub use alert::{
+    Acknowledgement, Alert, AlertCause, AlertComment, AlertEnd, AlertKey, AlertKind, AlertRefusal, AlertState, AlertSubject,
+    Intake, Maintenance, MaintenanceSubject, Note, Outcome, Patience, Verdict, Watch, WatchPhase,
+};
 pub use calendar::{Bucket, Period, PeriodKind, Step};
 pub use classify::{Classification, classify, suggested_role};
 pub use correction::{Correction, CorrectionKind, Reverted, SeriesCorrections};
@@ -43,8 +48,8 @@ pub use device_clock::{
 };
 pub use gateway::{GatewayState, Reachability, UnknownGateways};
 pub use id::{
-    ApiTokenId, ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MappingName, MetricName,
-    OutboxId, PointId, ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
+    AlertId, ApiTokenId, ArrayId, CommissionId, CorrectionId, CredentialId, CustomerId, GatewayId, LocationId, MaintenanceId,
+    MappingName, MetricName, OutboxId, PointId, ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
 };
 pub use location::{InstalledArray, Location, Position};
 pub use mapping::ProviderMapping;
@@ -55,7 +60,7 @@ pub use reading::{Reading, ReadingError};
 pub use rollup::{Rollup, RollupFlags, RollupRule, Sample, WINDOW_MS, affected_windows, roll_up, roll_up_span, window_of};
 pub use sensor::SensorRole;
 pub use series::{Kind, Quantity, SeriesKey};
-pub use settings::{Colour, Currency, ProviderSettings};
+pub use settings::{AlertSettings, Colour, Currency, ProviderSettings};
 pub use span::{LocalSpan, SpanStep, ZoneHistory};
 pub use tariff::Tariff;
 pub use text::{EmailAddress, ParseError, visible};

@@ -5,6 +5,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::AlertKind;
 use crate::gateway::UnknownGateways;
 use crate::policy::TimePolicy;
 use crate::tariff::Tariff;
@@ -42,6 +43,34 @@ pub struct ProviderSettings {
     /// How many gateways may be commissioned, and how many may be in use where unknown
     /// ones are adopted. The operator's to set: the panel shows it.
     pub max_gateways: u32,
+    /// What raises alerts, and whether they are mailed.
+    pub alerts: AlertSettings,
+}
+
+/// What raises alerts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AlertSettings {
+    /// Whether owners and operators get mails about them.
+    pub mail: bool,
+    /// Kinds that are not raised.
+    pub off: Vec<AlertKind>,
+    /// Minutes that a gateway may be silent beyond what its rhythm explains.
+    pub silent_minutes: u32,
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self { mail: true, off: Vec::new(), silent_minutes: 60 }
+    }
+}
+
+impl AlertSettings {
+    /// Whether a kind is raised.
+    #[must_use]
+    pub fn raises(&self, kind: AlertKind) -> bool {
+        !self.off.contains(&kind)
+    }
 }
 
 impl Default for ProviderSettings {
@@ -59,6 +88,7 @@ impl Default for ProviderSettings {
             max_ahead_hours: 24,
             retention_days: None,
             max_gateways: 10_000,
+            alerts: AlertSettings::default(),
         }
     }
 }

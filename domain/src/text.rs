@@ -43,6 +43,21 @@ pub(crate) fn check_label(what: &'static str, text: &str, max: usize) -> Result<
     Ok(())
 }
 
+/// Checks what people write on one line or more: 1 to `max` characters, no control
+/// characters but ends of lines and tabs, nothing that is not seen.
+pub(crate) fn check_prose(what: &'static str, text: &str, max: usize) -> Result<(), ParseError> {
+    if text.trim().is_empty() {
+        return Err(ParseError::new(what, "is needed"));
+    }
+    if text.chars().count() > max {
+        return Err(ParseError::new(what, format!("is longer than {max} characters")));
+    }
+    if text.chars().any(|c| (c.is_control() && !matches!(c, '\n' | '\t')) || is_unsafe_format(c)) {
+        return Err(ParseError::new(what, "contains a control character or one that is not seen"));
+    }
+    Ok(())
+}
+
 /// Marks that reorder the text around them (Unicode TR 36) or that are not seen:
 /// a name that uses them can make a page show something else than what is stored,
 /// or look like another name.

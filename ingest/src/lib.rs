@@ -18,6 +18,7 @@ mod damage_worker;
 mod decoding;
 mod device_clocks;
 mod directory;
+mod heartbeat;
 mod http;
 mod intake;
 mod knocks;

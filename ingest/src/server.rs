@@ -21,6 +21,7 @@ use crate::connection::{self, Connection, Shared};
 use crate::damage_worker;
 use crate::device_clocks;
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
+use crate::heartbeat;
 use crate::intake::{self, Intake};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
@@ -147,6 +148,8 @@ impl Ingest {
         tasks.spawn(usage::run(Arc::clone(&self.intake.usage), store.clone(), shutdown.clone()));
         let clocks = Arc::clone(&self.intake.device_clocks);
         tasks.spawn(device_clocks::run(clocks, store.clone(), clock.clone(), shutdown.clone()));
+        let spool = Arc::clone(&self.intake.spool.status);
+        tasks.spawn(heartbeat::run(store.clone(), spool, clock.clone(), shutdown.clone()));
         tasks.spawn(retention_worker::run(store.clone(), holder.clone(), clock.clone(), shutdown.clone()));
         tasks.spawn(quarantine::run(store.clone(), shutdown.clone()));
         tasks.spawn(damage_worker::run(store.clone(), shutdown.clone()));

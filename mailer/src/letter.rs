@@ -220,7 +220,7 @@ fn alarm(forgot: Option<&str>, contact: &str) -> String {
     }
 }
 
-fn moment(at: Timestamp, zone: &Zone) -> String {
+pub(crate) fn moment(at: Timestamp, zone: &Zone) -> String {
     format!("{} ({zone})", zone.civil(at).strftime("%A, %-d %B %Y at %H:%M"))
 }
 

@@ -1,4 +1,6 @@
-//! Summaries by mail, from a durable outbox.
+//! Summaries and alerts by mail, from a durable outbox.
+//!
+//! Alerts are evaluated here too, each minute, by one process at a time.
 //!
 //! [`run_once`] makes what is due into the outbox, each mail rendered whole and
 //! keyed by report, period and recipient, and sends what the outbox holds:
@@ -7,6 +9,7 @@
 //! out at least once, and with the same Message-ID at every attempt. Nothing
 //! outside this crate speaks SMTP.
 
+mod alert;
 mod error;
 mod letter;
 mod look;

@@ -174,6 +174,6 @@ async fn png(report: &CustomerSummary, accent: Colour) -> Option<Vec<u8>> {
 }
 
 /// A version 7 UUID of the given time.
-fn new_id(now: Timestamp) -> OutboxId {
+pub(crate) fn new_id(now: Timestamp) -> OutboxId {
     OutboxId::new(time_ordered_uuid(now, &rand::random()))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use heliograph_store::ProviderStore;
 use tokio_util::sync::CancellationToken;
 
+use crate::alert::Evaluator;
 use crate::error::MailerError;
 use crate::make::make_due;
 use crate::outbox::send_due;
@@ -17,6 +18,9 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// the work; one that died at it is replaced after this long.
 const LEASE: &str = "mailer";
 const LEASE_MS: i64 = 60_000;
+
+/// How long an end may wait for a lease to be given back.
+const RELEASE: Duration = Duration::from_secs(1);
 
 /// What a run works with.
 pub(crate) struct Run<'a> {
@@ -42,7 +46,8 @@ pub struct RunSummary {
     pub given_up: usize,
 }
 
-/// Makes what is due into the outbox and sends what the outbox holds, once.
+/// Evaluates alerts, makes what is due into the outbox and sends what the outbox holds,
+/// once.
 /// Whoever else does the same at the same time, each mail is made once and has
 /// one sender.
 ///
@@ -54,6 +59,14 @@ pub async fn run_once(store: &ProviderStore, settings: &MailSettings, clock: &Cl
     let run = Run { store, settings, clock, stop: &CancellationToken::new() };
     let mut summary = RunSummary::default();
     let mut session = Session::open(settings)?;
+    let mut evaluator = Evaluator::new(holder());
+    match evaluator.evaluate(&run, &mut summary).await {
+        Err(error) if error.is_outage() => return Err(error),
+        // What is damaged keeps no summary back.
+        Err(error) => tracing::error!(error = chain(&error), "alerts cannot be evaluated"),
+        Ok(()) => {}
+    }
+    evaluator.release(store).await?;
     make_due(&run, &mut summary).await?;
     let sent = send_due(&run, &mut session, &mut summary).await;
     session.close().await;
@@ -61,7 +74,7 @@ pub async fn run_once(store: &ProviderStore, settings: &MailSettings, clock: &Cl
 }
 
 /// Does as [`run_once`] every 30 seconds until `shutdown`. Several replicas may
-/// run at once: one of them makes mails, all of them send. A mail that is on
+/// run at once: one of them makes mails, one evaluates alerts, all of them send. A mail that is on
 /// its way at the end gets some seconds more; what is left stays in the outbox.
 ///
 /// # Errors
@@ -74,14 +87,16 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), MailerError> {
     let run = Run { store: &store, settings: &settings, clock: &clock, stop: &shutdown };
-    let holder = format!("mailer-{:032x}", rand::random::<u128>());
+    let holder = holder();
+    let mut evaluator = Evaluator::new(holder.clone());
     while !shutdown.is_cancelled() {
         let mut session = Session::open(&settings)?;
         let mut summary = RunSummary::default();
+        let evaluated = evaluator.evaluate(&run, &mut summary).await;
         let made = make_leased(&run, &holder, &mut summary).await;
         let sent = send_due(&run, &mut session, &mut summary).await;
         session.close().await;
-        for error in [made.err(), sent.err()].into_iter().flatten() {
+        for error in [evaluated.err(), made.err(), sent.err()].into_iter().flatten() {
             tracing::error!(error = chain(&error), "mailer run failed, will be tried again");
         }
         if summary != RunSummary::default() {
@@ -93,7 +108,14 @@ pub async fn run(
             () = shutdown.cancelled() => {}
         }
     }
+    if let Ok(Err(error)) = tokio::time::timeout(RELEASE, evaluator.release(&store)).await {
+        tracing::warn!(%error, "the lease of alerts cannot be given back and runs out by itself");
+    }
     Ok(())
+}
+
+fn holder() -> String {
+    format!("mailer-{:032x}", rand::random::<u128>())
 }
 
 async fn make_leased(run: &Run<'_>, holder: &str, summary: &mut RunSummary) -> Result<(), MailerError> {

@@ -15,15 +15,17 @@ pub(crate) const GAP_MS: u64 = 40 * 60_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Light(Option<Vec<TimeWindow>>);
 
+/// When inverters at a position are awake in a time.
+pub(crate) fn awake(position: &Position, time: TimeWindow) -> Vec<TimeWindow> {
+    let awake =
+        |light: TimeWindow| TimeWindow::between(light.from.plus_millis(TWILIGHT_MS), light.end().plus_millis(-TWILIGHT_MS));
+    light_windows(position, time).into_iter().map(awake).collect()
+}
+
 impl Light {
     /// Of a position over a period; where no position is known, it is always light.
     pub(crate) fn over(position: Option<&Position>, period: TimeWindow) -> Self {
-        Self(position.map(|position| {
-            light_windows(position, period)
-                .into_iter()
-                .map(|light| TimeWindow::between(light.from.plus_millis(TWILIGHT_MS), light.end().plus_millis(-TWILIGHT_MS)))
-                .collect()
-        }))
+        Self(position.map(|position| awake(position, period)))
     }
 
     fn covers(&self, start: Timestamp) -> bool {

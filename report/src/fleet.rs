@@ -19,6 +19,7 @@ use crate::scope::Scope;
 use crate::site::{GatewayHead, LocationRef};
 
 pub use need::Need;
+pub(crate) use need::{is_surely_wrong, median};
 pub use today::{FleetFigures, HeldBack};
 
 /// The fleet as a reader sees it.
@@ -140,15 +141,15 @@ pub async fn fleet_overview(store: &ProviderStore, scope: &Scope, now: Timestamp
 }
 
 /// Who there is.
-struct Fleet {
-    gateways: Vec<GatewayRecord>,
-    locations: BTreeMap<LocationId, Location>,
+pub(crate) struct Fleet {
+    pub(crate) gateways: Vec<GatewayRecord>,
+    pub(crate) locations: BTreeMap<LocationId, Location>,
     /// The provider's.
-    zone: Zone,
+    pub(crate) zone: Zone,
 }
 
 impl Fleet {
-    async fn read(store: &ProviderStore) -> Result<Self, StoreError> {
+    pub(crate) async fn read(store: &ProviderStore) -> Result<Self, StoreError> {
         let locations = store.location_list().await?;
         Ok(Self {
             gateways: store.gateway_list().await?,
@@ -157,7 +158,7 @@ impl Fleet {
         })
     }
 
-    fn location(&self, gateway: &GatewayRecord) -> Option<&Location> {
+    pub(crate) fn location(&self, gateway: &GatewayRecord) -> Option<&Location> {
         gateway.location.and_then(|id| self.locations.get(&id))
     }
 }

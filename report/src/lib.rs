@@ -12,6 +12,7 @@
 //! of their role, so that a replaced gateway or meter keeps the history. Consumption is production + import − export +
 //! discharge − charge where there is a grid meter, else what load meters say.
 
+mod alert;
 pub mod chart;
 mod correction;
 mod customer;
@@ -37,6 +38,7 @@ mod sky;
 pub mod sun;
 mod year_before;
 
+pub use alert::{AlertFacts, AlertFindings, AlertNames, AlertTurn, AlertWords, alert_span, alert_turn};
 pub use correction::{CorrectedDay, CorrectionPreview, DayFigure, correction_preview};
 pub use customer::{CustomerSummary, customer_summary};
 pub use energy::{BucketFigures, BucketState, Completeness, Energy, EnergySource, Figures, Peak};

@@ -8,6 +8,7 @@
 //! which stands for the table in the provider's keyspace, and are prepared once.
 
 mod ack;
+mod alert;
 pub(crate) mod archive;
 mod audit;
 mod catalog;

@@ -5,6 +5,7 @@
 //! comes to, and writes those all or none. A rule reads the catalog and changes
 //! nothing, so that it can be asked again where somebody else was faster.
 
+mod alert;
 mod api_token;
 pub(crate) mod archive;
 pub(crate) mod credential;

@@ -131,10 +131,12 @@ impl Letter {
         key.report.starts_with(MARK)
     }
 
-    /// Whether a mail with this key is about the way in of one of these people.
+    /// Whether a mail with this key is about the way in of one of these people, or tells
+    /// one of them of alerts.
     pub(crate) fn is_about(key: &OutboxKey, is_one: impl Fn(UserId) -> bool) -> bool {
-        let user = key.report.strip_prefix(MARK).and_then(|rest| rest.rsplit_once('/'));
-        user.and_then(|(_, user)| UserId::parse(user).ok()).is_some_and(is_one)
+        let letter = key.report.strip_prefix(MARK).and_then(|rest| rest.rsplit_once('/')).map(|(_, user)| user);
+        let user = letter.or_else(|| key.report.strip_prefix(OutboxKey::ALERT));
+        user.and_then(|user| UserId::parse(user).ok()).is_some_and(is_one)
     }
 
     /// Whether somebody still has the password, or none, that they had then.

@@ -8,6 +8,7 @@
 
 mod address;
 mod admin;
+mod alert;
 mod api_token;
 mod archive;
 mod array;
@@ -47,6 +48,7 @@ mod url;
 mod user;
 
 pub use admin::{ClusterAdmin, Replication, RoleMade};
+pub use alert::{AlertChange, AlertDeed};
 pub use api_token::ApiToken;
 pub use archive::{ArchiveHeader, ArchiveMember, ArchiveStep, ArchiveSummary, AuditPolicy, Progress, archive_verify};
 pub use audit::{AuditFault, AuditHash, AuditHead, AuditRestored, AuditRow, AuditVerdict};

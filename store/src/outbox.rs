@@ -1,6 +1,6 @@
 //! Mails that are due, being sent or sent.
 
-use heliograph_domain::{CustomerId, EmailAddress, OutboxId, Timestamp};
+use heliograph_domain::{CustomerId, EmailAddress, OutboxId, Timestamp, UserId};
 
 use crate::archive::tables::Cell;
 use crate::catalog::archive::{Cells, or_null, text, time};
@@ -25,6 +25,15 @@ impl OutboxKey {
     #[must_use]
     pub fn about(customer: CustomerId, report: &str, period: String, recipient: EmailAddress) -> Self {
         Self { report: format!("{report}/{customer}"), period, recipient }
+    }
+
+    /// How the reports of mails about alerts begin; whose it is stands behind that.
+    pub(crate) const ALERT: &str = "alert/";
+
+    /// The key of a mail that tells somebody what one evaluation said of alerts.
+    #[must_use]
+    pub fn of_alerts(user: UserId, evaluated: Timestamp, recipient: EmailAddress) -> Self {
+        Self { report: format!("{}{user}", Self::ALERT), period: evaluated.to_string(), recipient }
     }
 
     /// What people call the mail: `daily`, `invitation`. Behind the last slash stands whose

@@ -6,6 +6,7 @@
 //! takes nothing with it. Readers have connections of their own and see the
 //! last commit (WAL). Several processes may use one file: writers take turns.
 
+pub(crate) mod alert;
 mod anew;
 pub(crate) mod api_token;
 pub(crate) mod archive;

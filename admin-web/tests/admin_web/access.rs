@@ -7,8 +7,8 @@ use axum::http::{Method, StatusCode, header};
 use heliograph_admin_web::visits;
 
 use crate::world::{
-    ANAS, ARRAY, BENS, BENS_COMMISSION, COMMISSION, CORRECTION, KEY, LOCATION, MAIL, NEW_KEY, POINT, REFUSED, UNKNOWN, VIEWER,
-    Who, World, digest, id, request,
+    ALERT, ANAS, ARRAY, BENS, BENS_COMMISSION, COMMISSION, CORRECTION, KEY, LOCATION, MAIL, NEW_KEY, POINT, REFUSED, UNKNOWN,
+    VIEWER, WINDOW, Who, World, digest, id, request,
 };
 
 /// What is expected.
@@ -108,6 +108,13 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/people/{user}/edit", format!("/people/{VIEWER}/edit"), OWNER);
     show("/people/{user}/edit", format!("/people/{UNKNOWN}/edit"), OWNER_NOTHING);
     show("/settings", "/settings".into(), READERS);
+    show("/alerts", "/alerts".into(), READERS);
+    show("/alerts", "/alerts?page=9".into(), NOT_FOR_ANYBODY);
+    show("/alerts/{alert}", format!("/alerts/{ALERT}"), READERS);
+    show("/alerts/{alert}", format!("/alerts/{UNKNOWN}"), NOT_FOR_ANYBODY);
+    show("/alerts/{alert}", "/alerts/none".into(), NOT_FOR_ANYBODY);
+    show("/alerts/maintenance", "/alerts/maintenance".into(), READERS);
+    show("/alerts/settings", "/alerts/settings".into(), READERS);
     show("/quarantine", "/quarantine".into(), READERS);
     show("/quarantine/{entry}", format!("/quarantine/{REFUSED}"), READERS);
     show("/quarantine/{entry}", format!("/quarantine/{UNKNOWN}"), NOT_FOR_ANYBODY);
@@ -169,6 +176,20 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/quarantine/{entry}", format!("/quarantine/{REFUSED}"), &[("action", "preview")], STAFF);
     act("/quarantine/{entry}", format!("/quarantine/{REFUSED}"), &[("action", "retry")], STAFF_DONE);
     act("/quarantine/{entry}", format!("/quarantine/{UNKNOWN}"), &[("action", "retry")], STAFF_NOTHING);
+    for (deed, path) in [
+        ("acknowledge", "/alerts/{alert}/acknowledge"),
+        ("comment", "/alerts/{alert}/comment"),
+        ("resolve", "/alerts/{alert}/resolve"),
+    ] {
+        act(path, format!("/alerts/{ALERT}/{deed}"), &[("text", "on my way")], STAFF_DONE);
+        act(path, format!("/alerts/{UNKNOWN}/{deed}"), &[("text", "on my way")], STAFF_NOTHING);
+    }
+    let work = &[("about", "gateway:gw-1"), ("from", "2026-06-18T15:00"), ("until", "2026-06-19T15:00"), ("reason", "roof")];
+    act("/alerts/maintenance", "/alerts/maintenance".into(), work, STAFF_DONE);
+    let end = "/alerts/maintenance/{window}/end";
+    act(end, format!("/alerts/maintenance/{WINDOW}/end"), &[], STAFF_DONE);
+    act(end, format!("/alerts/maintenance/{UNKNOWN}/end"), &[], STAFF_NOTHING);
+    act("/alerts/settings", "/alerts/settings".into(), &[("minutes", "90"), ("silent", "on")], STAFF_DONE);
     act("/gateways/{gateway}/clock", "/gateways/gw-1/clock".into(), &[("shift", "-1h")], STAFF_DONE);
     act("/gateways/{gateway}/clock", "/gateways/gw-9/clock".into(), &[("shift", "-1h")], STAFF_NOTHING);
     act("/gateways/{gateway}/move", "/gateways/gw-1/move".into(), &[("location", LOCATION)], STAFF_DONE);
@@ -395,6 +416,9 @@ async fn to_a_customer_what_is_hidden_looks_like_what_is_not_there() {
         "/gateways/gw-1/manage",
         "/settings",
         "/waiting",
+        "/alerts",
+        &format!("/alerts/{ALERT}"),
+        "/alerts/maintenance",
         "/people",
         "/audit",
         "/gateways/gw-1/corrections",

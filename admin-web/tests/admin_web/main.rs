@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod alerts;
 mod api;
 mod api_tokens;
 mod audit;

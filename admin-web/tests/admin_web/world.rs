@@ -15,14 +15,15 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use heliograph_admin_web::{PanelSettings, Replay, Tried, hash_password, router};
 use heliograph_domain::{
-    ArrayId, Commission, CommissionId, CorrectionId, CorrectionKind, CredentialId, Customer, CustomerId, EmailAddress, GatewayId,
-    InstalledArray, KeyDigest, Kind, Location, LocationId, MetricName, OutboxId, Point, PointId, ProviderId, ProviderSettings,
+    Alert, AlertCause, AlertId, AlertKey, AlertKind, ArrayId, Commission, CommissionId, CorrectionId, CorrectionKind,
+    CredentialId, Customer, CustomerId, EmailAddress, GatewayId, InstalledArray, KeyDigest, Kind, Location, LocationId,
+    Maintenance, MaintenanceId, MaintenanceSubject, MetricName, Note, OutboxId, Point, PointId, ProviderId, ProviderSettings,
     Quantity, QuarantineId, RefusalCode, Secret, SensorId, SensorRole, SeriesKey, TimeWindow, Timestamp, Unit, UserId, UserRole,
     Zone,
 };
 use heliograph_store::{
-    CorrectionNew, CredentialNew, DocumentWrite, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore, QuarantineNew,
-    SensorSeen, SeriesSeen, SessionRow, Store, StoreUrl, UserRecord, Value, WriteStamp,
+    AlertChange, CorrectionNew, CredentialNew, DocumentWrite, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore,
+    QuarantineNew, SensorSeen, SeriesSeen, SessionRow, Store, StoreUrl, UserRecord, Value, WriteStamp,
 };
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -47,6 +48,8 @@ pub(crate) const MAIL: &str = "00000000-0000-7000-8000-000700000001";
 pub(crate) const POINT: &str = "00000000-0000-7000-8000-000800000001";
 pub(crate) const ARRAY: &str = "00000000-0000-7000-8000-000900000001";
 pub(crate) const CORRECTION: &str = "00000000-0000-7000-8000-000a00000001";
+pub(crate) const ALERT: &str = "00000000-0000-7000-8000-000b00000001";
+pub(crate) const WINDOW: &str = "00000000-0000-7000-8000-000c00000001";
 pub(crate) const UNKNOWN: &str = "00000000-0000-7000-8000-00ff000000ff";
 
 /// Who asks.
@@ -365,6 +368,7 @@ async fn seed(store: &ProviderStore) {
     };
     assert!(store.outbox_put(mail).await.unwrap());
     equip(store, location.id).await;
+    alerts(store).await;
 }
 
 /// Things that change no figure: a point of a role that nothing has, an array of what is
@@ -391,6 +395,23 @@ async fn equip(store: &ProviderStore, location: LocationId) {
     let (id, reason) = (CorrectionId::new(id(10, 1)), "tried out".to_owned());
     let new = CorrectionNew { id, series, window, kind: CorrectionKind::Exclude, reason };
     store.correction_create(new).await.unwrap();
+}
+
+/// A gateway that has been silent for three hours, and one that is worked on tomorrow.
+async fn alerts(store: &ProviderStore) {
+    let heard = start().plus_millis(-3 * 3_600_000);
+    let cause = AlertCause::Silent { heard, usual_ms: Some(300_000), allowed_ms: 4_200_000 };
+    let key = AlertKey::gateway(AlertKind::Silent, gateway("gw-1"));
+    let alert = Alert::raise(AlertId::parse(ALERT).unwrap(), key, cause, heard, start());
+    store.alert_change(vec![AlertChange::Raise(Box::new(alert))], None, start()).await.unwrap();
+    let window = Maintenance {
+        id: MaintenanceId::parse(WINDOW).unwrap(),
+        subject: MaintenanceSubject::Gateway(gateway("gw-2")),
+        window: TimeWindow::between(start().plus_millis(86_400_000), start().plus_millis(2 * 86_400_000)),
+        reason: Note::parse("new modules").unwrap(),
+        by: UserId::new(id(5, 1)),
+    };
+    store.maintenance_save(window, start()).await.unwrap();
 }
 
 /// A counter of produced energy that rises by as much each quarter of an hour.

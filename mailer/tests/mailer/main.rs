@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 #![expect(unreachable_pub, reason = "modules of a test binary share their items")]
 
+mod alerts;
 mod folder;
 mod letters;
 mod look;

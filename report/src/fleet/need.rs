@@ -91,12 +91,12 @@ fn need(line: &GatewayLine) -> Option<Need> {
 }
 
 /// A clock that is behind by nothing in particular looks like a gateway that sends late.
-fn is_surely_wrong(clock: &ClockEstimate) -> bool {
+pub(crate) fn is_surely_wrong(clock: &ClockEstimate) -> bool {
     clock.ahead_ms > 0 || clock.shape != ClockShape::Odd
 }
 
 /// The lower one of the two in the middle of an even number.
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     let middle = values.len().checked_sub(1)? / 2;
     let (_, median, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
     Some(*median)

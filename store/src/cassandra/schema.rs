@@ -59,7 +59,8 @@ struct Table {
 const TABLES: &[Table] = &[
     // `schema` holds the version, `migration` is the lock under which it changes,
     // `lease:NAME` is a lease, `data` changes with the readings, `clock-samples:GATEWAY`
-    // holds what was seen of a gateway's clock.
+    // holds what was seen of a gateway's clock, `intake` when documents were taken in,
+    // `alert-watches` since when what may become an alert holds.
     Table { name: CONTROL, columns: "name text PRIMARY KEY, value bigint, holder text, until timestamp", options: "" },
     // What people set up, a row a thing, in one partition: a change of any number
     // of rows raises `version`, conditionally, in the same batch.

@@ -10,6 +10,7 @@ use heliograph_domain::{
 };
 
 use super::{Catalog, Credential, Gateway, Person, Record};
+use crate::alert::{ALERT, MAINTENANCE};
 use crate::api_token::API_TOKEN;
 use crate::archive::tables::{Cell, Table};
 use crate::credential::{CERTIFICATE, KEY_END};
@@ -20,8 +21,20 @@ use crate::second_factor::SECOND_FACTOR;
 use crate::user::UserRecord;
 
 /// Kinds of bodies that archives hold; others belong to one backend.
-const BODIES: [&str; 10] =
-    [API_TOKEN, "array", "binding", CERTIFICATE, CLOCK_CORRECTION, "correction", KEY_END, "mapping", "point", SECOND_FACTOR];
+const BODIES: [&str; 12] = [
+    ALERT,
+    API_TOKEN,
+    "array",
+    "binding",
+    CERTIFICATE,
+    CLOCK_CORRECTION,
+    "correction",
+    KEY_END,
+    MAINTENANCE,
+    "mapping",
+    "point",
+    SECOND_FACTOR,
+];
 /// The kind of the records that name gateways whose local days and months are to
 /// be summed up anew.
 pub(crate) const RESPAN: &str = "respan";

@@ -92,12 +92,13 @@ const SQL: &[Sql] = &[
     ),
     // Local days and months that are to be summed up anew are named by the number
     // of their gateway; where that has come to is begun again. Rollups are packed
-    // anew once they are restored. What was seen of clocks is learned anew.
+    // anew once they are restored. What was seen of clocks and of
+    // the intake, and since when something holds, is learned anew.
     sql(
         "records",
         "SELECT r.kind, coalesce(g.id, r.id), CASE WHEN g.id IS NULL THEN r.body ELSE '{}' END FROM record r
          LEFT JOIN gateway g ON r.kind = 'respan' AND g.number = CAST(r.id AS INTEGER)
-         WHERE r.kind NOT IN ('repack', 'clock-samples') ORDER BY r.kind, 2",
+         WHERE r.kind NOT IN ('repack', 'clock-samples', 'alert-watches', 'intake') ORDER BY r.kind, 2",
         "INSERT INTO record (kind, id, body)
          VALUES (?1, CASE WHEN ?1 = 'respan' THEN (SELECT CAST(number AS TEXT) FROM gateway WHERE id = ?2) ELSE ?2 END, ?3)",
     ),
@@ -307,7 +308,8 @@ impl Extents {
 pub(crate) fn require_empty(connection: &Connection) -> Result<(), StoreError> {
     const ANYTHING: &str = "SELECT 1 FROM location UNION ALL SELECT 1 FROM gateway UNION ALL SELECT 1 FROM customer
         UNION ALL SELECT 1 FROM user UNION ALL SELECT 1 FROM outbox UNION ALL SELECT 1 FROM quarantine
-        UNION ALL SELECT 1 FROM audit UNION ALL SELECT 1 FROM setting UNION ALL SELECT 1 FROM record";
+        UNION ALL SELECT 1 FROM audit UNION ALL SELECT 1 FROM setting
+        UNION ALL SELECT 1 FROM record WHERE kind NOT IN ('alert-watches', 'intake')";
     if connection.prepare(ANYTHING)?.exists([])? {
         return Err(StoreError::Conflict(
             "the provider has data already: an archive is restored into an empty one, under another name with --as".to_owned(),

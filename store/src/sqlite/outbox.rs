@@ -119,11 +119,12 @@ pub(crate) fn select(connection: &Connection, wanted: impl Fn(&OutboxRow) -> boo
     Ok(mails)
 }
 
-/// The mails about ways in that can be read.
+/// The mails about ways in and about alerts that can be read.
 pub(crate) fn letters(connection: &Connection) -> Result<Vec<OutboxRow>, StoreError> {
-    // What lies between the mark and the next text after all that begin with it.
-    let mut query =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE report >= 'letter/' AND report < 'letter0'"))?;
+    // What lies between a mark and the next text after all that begin with it.
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox WHERE (report >= 'letter/' AND report < 'letter0') OR (report >= 'alert/' AND report < 'alert0')"
+    ))?;
     let mut rows = query.query([])?;
     let mut mails = Vec::new();
     while let Some(row) = rows.next()? {

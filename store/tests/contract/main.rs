@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "figures stand in a test's output")]
 
+mod alerts;
 mod api_tokens;
 mod archive;
 mod audit;

@@ -2,8 +2,8 @@
 //! written, and refers to what there is.
 
 use heliograph_domain::{
-    ClockSamples, Correction, CredentialId, GatewayId, InstalledArray, Kind, MetricName, Point, ProviderMapping, Quantity,
-    QuarantineId, SensorId, SensorRole, Unit,
+    Alert, ClockSamples, Correction, CredentialId, GatewayId, InstalledArray, Intake, Kind, Maintenance, MetricName, Point,
+    ProviderMapping, Quantity, QuarantineId, SensorId, SensorRole, Unit, Watch,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::{archive, correction, mapping, point, quarter, record, span};
 use super::Findings;
+use crate::alert::{ALERT, ALERT_WATCHES, INTAKE, MAINTENANCE};
 use crate::api_token::{API_TOKEN, ApiToken};
 use crate::archive::tables::{Cell, Table};
 use crate::catalog::archive::Cells;
@@ -179,6 +180,10 @@ fn read_record(row: &Row<'_>) -> Result<(), StoreError> {
         }
         API_TOKEN => read::<ApiToken>(&kind, &body)?.key().to_owned(),
         SECOND_FACTOR => read::<SecondFactor>(&kind, &body)?.user.to_string(),
+        ALERT => read::<Alert>(&kind, &body)?.id.to_string(),
+        MAINTENANCE => read::<Maintenance>(&kind, &body)?.id.to_string(),
+        ALERT_WATCHES => read::<Vec<Watch>>(&kind, &body).map(|_| ALERT_WATCHES.to_owned())?,
+        INTAKE => read::<Intake>(&kind, &body).map(|_| INTAKE.to_owned())?,
         quarter::REPACK | span::RESPAN => {
             read::<serde_json::Value>(&kind, &body)?;
             id.parse::<i64>().map_err(|_| StoreError::Damaged("it names no gateway".to_owned()))?.to_string()

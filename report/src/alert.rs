@@ -1,0 +1,437 @@
+//! What of a fleet is wrong at a time: the conditions that raise alerts.
+//!
+//! What changes slowly is read now and then ([`AlertFacts`]): figures of whole days,
+//! clocks, how often each gateway is heard. Whether something is so now
+//! ([`AlertFindings`]) takes a few lists and no read of a single gateway. Since when it is
+//! so, and what of that becomes an alert, [`alert_turn`] says, which neither reads nor
+//! writes.
+
+mod days;
+mod mass;
+mod quiet;
+mod turn;
+mod words;
+
+use std::collections::{HashMap, HashSet};
+
+use heliograph_domain::{
+    AlertCause, AlertKey, AlertKind, AlertSettings, ClockEstimate, GatewayId, GatewayState, Intake, Maintenance, Position,
+    RefusalCode, TimeWindow, Timestamp, Verdict,
+};
+use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
+
+use crate::error::ReportError;
+use crate::fleet::{Fleet, is_surely_wrong};
+use mass::{Quiet, fell_together};
+
+pub use turn::{AlertTurn, alert_turn};
+pub use words::{AlertNames, AlertWords, alert_span};
+
+/// A clock of which nothing was seen for longer is not judged, ms.
+const CLOCK_FRESH_MS: i64 = 86_400_000;
+/// Refused documents of the provider's own gateways within a day that are too many, and
+/// how few are not.
+const REFUSED: usize = 20;
+const FEW_REFUSED: usize = 5;
+/// Entries of the quarantine that are looked at.
+const LOOKED_AT: usize = 200;
+const DAY_MS: i64 = 86_400_000;
+/// For as long inverters may sleep where nobody knows when it is night, ms.
+const NIGHT_MS: i64 = 18 * 3_600_000;
+
+/// What is found of something.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Found {
+    verdict: Verdict,
+    /// Where it holds: the figures, and since when.
+    cause: Option<(AlertCause, Timestamp)>,
+}
+
+impl Found {
+    const fn holds(cause: AlertCause, since: Timestamp) -> Self {
+        Self { verdict: Verdict::Holds, cause: Some((cause, since)) }
+    }
+
+    const UNJUDGED: Self = Self { verdict: Verdict::Unjudged, cause: None };
+}
+
+/// What of a gateway changes slowly.
+#[derive(Debug, Clone, Default)]
+struct GatewayFacts {
+    /// Where it stands, if all behind it are inverters, which may sleep at night.
+    sleeps_at: Option<Position>,
+    /// Its usual longest pause while it is awake, ms.
+    usual_ms: Option<i64>,
+    clock: Option<ClockEstimate>,
+}
+
+/// What changes slowly: read now and then, for a while as good as new.
+#[derive(Debug, Clone)]
+pub struct AlertFacts {
+    at: Timestamp,
+    gateways: HashMap<GatewayId, GatewayFacts>,
+    /// What figures of whole days say.
+    found: HashMap<AlertKey, Found>,
+}
+
+impl AlertFacts {
+    /// For how long they are good enough, ms.
+    const FRESH_MS: i64 = 3_600_000;
+
+    /// Reads them: some days of every gateway.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn read(store: &ProviderStore, now: Timestamp) -> Result<Self, ReportError> {
+        let fleet = Fleet::read(store).await?;
+        let days = days::read(store, &fleet, now).await?;
+        let mut clocks = store.gateway_clock_list().await?;
+        let gaps: Vec<TimeWindow> = store.intake_fetch().await?.iter().flat_map(|intake| intake.gaps(now)).collect();
+        let mut gateways = HashMap::new();
+        for record in fleet.gateways.iter().filter(|record| record.state == GatewayState::Commissioned) {
+            let location = fleet.location(record);
+            let position = location.and_then(|location| location.position);
+            let sleeps = days.only_inverters.contains(&record.id);
+            let sleeps_at = position.filter(|_| sleeps);
+            let clock = clocks.remove(&record.id).unwrap_or_default();
+            let heard: Vec<Timestamp> = clock.samples.list().iter().map(|sample| sample.received).collect();
+            let usual_ms = quiet::usual_pause(&heard, &gaps, sleeps_at.as_ref());
+            // Nobody knows when it is night there: the longest may be usual.
+            let usual_ms = if sleeps && sleeps_at.is_none() { Some(usual_ms.unwrap_or(0).max(NIGHT_MS)) } else { usual_ms };
+            let zone = location.map_or(&fleet.zone, |location| &location.zone);
+            let clock = clock.uncorrected(zone).filter(is_surely_wrong);
+            gateways.insert(record.id.clone(), GatewayFacts { sleeps_at, usual_ms, clock });
+        }
+        Ok(Self { at: now, gateways, found: days.found })
+    }
+
+    /// Whether they are good enough.
+    #[must_use]
+    pub const fn are_fresh(&self, now: Timestamp) -> bool {
+        let age = now.millis_since(self.at);
+        age >= 0 && age < Self::FRESH_MS
+    }
+}
+
+/// What holds at a time, and what cannot be judged.
+#[derive(Debug, Clone, Default)]
+pub struct AlertFindings {
+    found: HashMap<AlertKey, Found>,
+    /// Gateways that somebody works on.
+    resting: HashSet<GatewayId>,
+    /// Whether nothing is taken in, so that nobody can be heard.
+    is_away: bool,
+}
+
+impl AlertFindings {
+    /// What holds now, of the kinds that are raised.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn read(store: &ProviderStore, facts: &AlertFacts, now: Timestamp) -> Result<Self, ReportError> {
+        let now_known = Now {
+            gateways: store.gateway_list().await?,
+            maintenance: store.maintenance_list().await?,
+            intake: store.intake_fetch().await?,
+            settings: store.settings_fetch().await?.alerts,
+            at: now,
+        };
+        let refused = refused(store, &now_known.gateways, now).await?;
+        Ok(Self::of(facts, &now_known, refused))
+    }
+
+    fn of(facts: &AlertFacts, now: &Now, refused: usize) -> Self {
+        let mut findings = Self {
+            // A release that does not say so yet may well take documents in.
+            is_away: now.intake.as_ref().is_some_and(|intake| intake.is_away(now.at)),
+            ..Self::default()
+        };
+        let known = |found: &&GatewayRecord| found.state == GatewayState::Commissioned;
+        let mut quiet = Vec::new();
+        for record in now.gateways.iter().filter(known) {
+            if now.is_worked_on(record) {
+                findings.resting.insert(record.id.clone());
+                continue;
+            }
+            let of = facts.gateways.get(&record.id).cloned().unwrap_or_default();
+            quiet.extend(record.last_seen.map(|heard| now.quiet(record, &of, heard)));
+            findings.judge_clock(record, of.clock, now.at);
+        }
+        findings.found.extend(facts.found.iter().map(|(key, found)| (key.clone(), found.clone())));
+        findings.judge_silence(&quiet, now);
+        findings.judge_quarantine(refused, now.at);
+        findings.found.retain(|key, _| now.settings.raises(key.kind));
+        findings
+    }
+
+    /// What is found of something; what is not named is over.
+    #[must_use]
+    pub fn verdict(&self, key: &AlertKey) -> Verdict {
+        if key.subject.gateway().is_some_and(|gateway| self.resting.contains(gateway)) {
+            return Verdict::Unjudged;
+        }
+        if self.is_away && matches!(key.kind, AlertKind::Silent | AlertKind::MassSilence) {
+            return Verdict::Unjudged;
+        }
+        self.found.get(key).map_or(Verdict::Over, |found| found.verdict)
+    }
+
+    /// What holds, with the figures and since when.
+    pub(crate) fn holding(&self) -> impl Iterator<Item = (&AlertKey, &(AlertCause, Timestamp))> {
+        let causes = self.found.iter().filter_map(|(key, found)| Some((key, found.cause.as_ref()?)));
+        causes.filter(|(key, _)| self.verdict(key) == Verdict::Holds)
+    }
+
+    fn judge_clock(&mut self, record: &GatewayRecord, clock: Option<ClockEstimate>, now: Timestamp) {
+        let Some(clock) = clock else { return };
+        let found = if now.millis_since(clock.at) > CLOCK_FRESH_MS {
+            Found::UNJUDGED
+        } else {
+            Found::holds(AlertCause::Clock { size: clock.size() }, clock.at)
+        };
+        self.found.insert(AlertKey::gateway(AlertKind::Clock, record.id.clone()), found);
+    }
+
+    /// Where many fell silent together that is told once; of those nothing else is.
+    fn judge_silence(&mut self, quiet: &[Quiet], now: &Now) {
+        let mass = fell_together(quiet).filter(|_| now.settings.raises(AlertKind::MassSilence));
+        for one in quiet.iter().filter(|one| one.quiet_ms >= one.allowed_ms) {
+            let key = |kind| AlertKey::gateway(kind, one.gateway.clone());
+            let is_one_of_many = mass.as_ref().is_some_and(|mass| mass.members.contains(&one.gateway));
+            let cause = AlertCause::Silent { heard: one.heard, usual_ms: one.usual_ms, allowed_ms: one.allowed_ms };
+            let found = if is_one_of_many { Found::UNJUDGED } else { Found::holds(cause, one.heard) };
+            self.found.insert(key(AlertKind::Silent), found);
+        }
+        // What is missing of somebody silent is no news of its own.
+        let silent: HashSet<&GatewayId> = quiet.iter().filter(|one| one.is_overdue()).map(|one| &one.gateway).collect();
+        let is_silent = |key: &AlertKey| key.subject.gateway().is_some_and(|gateway| silent.contains(gateway));
+        let of_days = |kind| matches!(kind, AlertKind::SensorFault | AlertKind::LowYield | AlertKind::Incomplete);
+        for (_, found) in self.found.iter_mut().filter(|(key, _)| of_days(key.kind) && is_silent(key)) {
+            *found = Found::UNJUDGED;
+        }
+        if let Some(mass) = mass {
+            let cause = AlertCause::MassSilence { silent: mass.members.len(), of: mass.of };
+            self.found.insert(AlertKey::provider(AlertKind::MassSilence), Found::holds(cause, mass.at));
+        }
+    }
+
+    fn judge_quarantine(&mut self, documents: usize, now: Timestamp) {
+        let found = match documents {
+            ..=FEW_REFUSED => return,
+            REFUSED.. => Found::holds(AlertCause::Quarantine { documents }, now),
+            _ => Found::UNJUDGED,
+        };
+        self.found.insert(AlertKey::provider(AlertKind::Quarantine), found);
+    }
+}
+
+/// What is known of a moment.
+struct Now {
+    gateways: Vec<GatewayRecord>,
+    maintenance: Vec<Maintenance>,
+    intake: Option<Intake>,
+    settings: AlertSettings,
+    at: Timestamp,
+}
+
+impl Now {
+    /// The times in which a gateway was worked on.
+    fn works<'a>(&'a self, record: &'a GatewayRecord) -> impl Iterator<Item = TimeWindow> + 'a {
+        let about = |window: &&Maintenance| window.is_about(&record.id, record.location);
+        self.maintenance.iter().filter(about).map(|window| window.window)
+    }
+
+    fn is_worked_on(&self, record: &GatewayRecord) -> bool {
+        self.works(record).any(|window| window.contains(self.at))
+    }
+
+    /// For how long a gateway has been silent while it could have been heard.
+    fn quiet(&self, record: &GatewayRecord, of: &GatewayFacts, heard: Timestamp) -> Quiet {
+        let grace_ms = i64::from(self.settings.silent_minutes) * 60_000;
+        let muted: Vec<TimeWindow> =
+            self.intake.iter().flat_map(|intake| intake.gaps(self.at)).chain(self.works(record)).collect();
+        Quiet {
+            gateway: record.id.clone(),
+            heard,
+            usual_ms: of.usual_ms,
+            quiet_ms: quiet::quiet_ms(heard, self.at, &muted, of.sleeps_at.as_ref()),
+            allowed_ms: quiet::allowed_ms(of.usual_ms, grace_ms),
+        }
+    }
+}
+
+/// Documents of the provider's own gateways that were refused within a day, as far as is
+/// looked.
+async fn refused(store: &ProviderStore, gateways: &[GatewayRecord], now: Timestamp) -> Result<usize, StoreError> {
+    let own: HashSet<&str> =
+        gateways.iter().filter(|record| record.state == GatewayState::Commissioned).map(|record| record.id.as_str()).collect();
+    let since = now.plus_millis(-DAY_MS);
+    let rows = store.quarantine_list(None, LOOKED_AT).await?;
+    let is_own = |name: Option<&str>| name.is_some_and(|name| own.contains(name));
+    let counts = |row: &&heliograph_store::QuarantineRow| {
+        let entry = &row.entry;
+        let of_own = entry.trusted || (is_own(entry.gateway.as_deref()) && entry.code == RefusalCode::UnknownGateway);
+        of_own && row.bytes > 0 && entry.received >= since
+    };
+    Ok(rows.iter().filter(counts).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::{AlertSubject, LocationId, MaintenanceId, MaintenanceSubject, Note, UserId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const MINUTE_MS: i64 = 60_000;
+
+    fn minute(minute: i64) -> Timestamp {
+        Timestamp::clamped(minute * MINUTE_MS)
+    }
+
+    fn id(name: &str) -> GatewayId {
+        GatewayId::parse(name).unwrap()
+    }
+
+    fn record(name: &str, heard: i64) -> GatewayRecord {
+        GatewayRecord {
+            id: id(name),
+            label: None,
+            state: GatewayState::Commissioned,
+            location: Some(LocationId::new(Uuid::from_u128(1))),
+            first_seen: minute(0),
+            last_seen: Some(minute(heard)),
+            last_address: None,
+            documents: 1,
+        }
+    }
+
+    /// Gateways that are heard each five minutes.
+    fn facts(names: &[&str]) -> AlertFacts {
+        let each_five = || GatewayFacts { usual_ms: Some(5 * MINUTE_MS), ..GatewayFacts::default() };
+        let gateways = names.iter().map(|name| (id(name), each_five())).collect();
+        AlertFacts { at: minute(0), gateways, found: HashMap::new() }
+    }
+
+    fn now(at: i64, gateways: Vec<GatewayRecord>) -> Now {
+        let settings = AlertSettings::default();
+        Now { gateways, maintenance: Vec::new(), intake: None, settings, at: minute(at) }
+    }
+
+    fn silent(findings: &AlertFindings, name: &str) -> Verdict {
+        findings.verdict(&AlertKey::gateway(AlertKind::Silent, id(name)))
+    }
+
+    #[test]
+    fn silence_is_longer_than_twice_the_usual_pause_and_an_hour() {
+        let facts = facts(&["a"]);
+        for (minutes, expected) in [(0, Verdict::Over), (69, Verdict::Over), (70, Verdict::Holds)] {
+            let findings = AlertFindings::of(&facts, &now(1_000 + minutes, vec![record("a", 1_000)]), 0);
+            assert_eq!(silent(&findings, "a"), expected, "after {minutes} minutes");
+        }
+        // Of one that has no rhythm yet six hours are waited for.
+        for (minutes, expected) in [(359, Verdict::Over), (360, Verdict::Holds)] {
+            let findings = AlertFindings::of(&facts, &now(1_000 + minutes, vec![record("new", 1_000)]), 0);
+            assert_eq!(silent(&findings, "new"), expected, "after {minutes} minutes");
+        }
+    }
+
+    #[test]
+    fn while_nothing_is_taken_in_nobody_is_silent() {
+        let facts = facts(&["a"]);
+        let intake = Some(Intake { seen: minute(1_010), gaps: Vec::new() });
+        let away = Now { intake, ..now(1_200, vec![record("a", 1_000)]) };
+        assert_eq!(silent(&AlertFindings::of(&facts, &away, 0), "a"), Verdict::Unjudged);
+        // It was away for three hours of the four, and the rest is not long enough.
+        let gap = TimeWindow::between(minute(1_010), minute(1_190));
+        let back = |at| Now { intake: Some(Intake { seen: minute(at), gaps: vec![gap] }), ..now(at, vec![record("a", 1_000)]) };
+        assert_eq!(silent(&AlertFindings::of(&facts, &back(1_249), 0), "a"), Verdict::Over);
+        assert_eq!(silent(&AlertFindings::of(&facts, &back(1_250), 0), "a"), Verdict::Holds);
+    }
+
+    #[test]
+    fn what_somebody_works_on_is_not_judged_and_does_not_count() {
+        let facts = facts(&["a", "b"]);
+        let works = |subject| Maintenance {
+            id: MaintenanceId::new(Uuid::from_u128(1)),
+            subject,
+            window: TimeWindow::between(minute(1_010), minute(1_400)),
+            reason: Note::parse("new roof").unwrap(),
+            by: UserId::new(Uuid::from_u128(1)),
+        };
+        let judged = |subject, at| {
+            let maintenance = vec![works(subject)];
+            let now = Now { maintenance, ..now(at, vec![record("a", 1_000), record("b", 1_000)]) };
+            let findings = AlertFindings::of(&facts, &now, 0);
+            (silent(&findings, "a"), silent(&findings, "b"))
+        };
+        let gateway = || MaintenanceSubject::Gateway(id("a"));
+        assert_eq!(judged(gateway(), 1_200), (Verdict::Unjudged, Verdict::Holds));
+        assert_eq!(judged(gateway(), 1_459), (Verdict::Over, Verdict::Holds));
+        assert_eq!(judged(gateway(), 1_460), (Verdict::Holds, Verdict::Holds));
+        let location = MaintenanceSubject::Location(LocationId::new(Uuid::from_u128(1)));
+        assert_eq!(judged(location, 1_200), (Verdict::Unjudged, Verdict::Unjudged));
+    }
+
+    #[test]
+    fn many_that_fall_silent_together_are_one_alert() {
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        let facts = facts(&names);
+        let fleet = |silent: usize| -> Vec<GatewayRecord> {
+            let heard = |at| if at < silent { 1_000 + at as i64 } else { 1_199 };
+            names.iter().enumerate().map(|(at, name)| record(name, heard(at))).collect()
+        };
+        let mass = AlertKey::provider(AlertKind::MassSilence);
+        let five = AlertFindings::of(&facts, &now(1_200, fleet(5)), 0);
+        assert_eq!((five.verdict(&mass), silent(&five, "a")), (Verdict::Holds, Verdict::Unjudged));
+        assert_eq!(five.holding().count(), 1);
+        let four = AlertFindings::of(&facts, &now(1_200, fleet(4)), 0);
+        assert_eq!((four.verdict(&mass), silent(&four, "a")), (Verdict::Over, Verdict::Holds));
+        // Who does not want to know of many hears of each.
+        let settings = AlertSettings { off: vec![AlertKind::MassSilence], ..AlertSettings::default() };
+        let each = AlertFindings::of(&facts, &Now { settings, ..now(1_200, fleet(5)) }, 0);
+        assert_eq!((each.verdict(&mass), silent(&each, "a")), (Verdict::Over, Verdict::Holds));
+    }
+
+    #[test]
+    fn of_somebody_silent_nothing_else_is_said() {
+        let mut facts = facts(&["a"]);
+        let keys = [
+            AlertKey::gateway(AlertKind::Incomplete, id("a")),
+            AlertKey {
+                kind: AlertKind::SensorFault,
+                subject: AlertSubject::Sensor(id("a"), heliograph_domain::SensorId::parse("s").unwrap()),
+            },
+        ];
+        for key in &keys {
+            let cause = AlertCause::Incomplete { measured: 0.2, days: 3 };
+            facts.found.insert(key.clone(), Found::holds(cause, minute(0)));
+        }
+        for (heard, expected) in [(1_199, Verdict::Holds), (1_000, Verdict::Unjudged)] {
+            let findings = AlertFindings::of(&facts, &now(1_200, vec![record("a", heard)]), 0);
+            assert_eq!(keys.each_ref().map(|key| findings.verdict(key)), [expected; 2]);
+        }
+    }
+
+    #[test]
+    fn a_quarantine_grows_by_many_and_is_quiet_by_few() {
+        let key = AlertKey::provider(AlertKind::Quarantine);
+        for (documents, expected) in [
+            (0, Verdict::Over),
+            (FEW_REFUSED, Verdict::Over),
+            (FEW_REFUSED + 1, Verdict::Unjudged),
+            (REFUSED - 1, Verdict::Unjudged),
+            (REFUSED, Verdict::Holds),
+        ] {
+            let findings = AlertFindings::of(&facts(&[]), &now(0, Vec::new()), documents);
+            assert_eq!(findings.verdict(&key), expected, "{documents}");
+        }
+    }
+
+    #[test]
+    fn kinds_that_are_off_are_not_found() {
+        let settings = AlertSettings { off: vec![AlertKind::Silent], ..AlertSettings::default() };
+        let now = Now { settings, ..now(1_200, vec![record("a", 1_000)]) };
+        assert_eq!(AlertFindings::of(&facts(&["a"]), &now, 0).holding().count(), 0);
+    }
+}
