@@ -95,12 +95,12 @@ fn compared(change: f64, before: &str, to_date: bool) -> String {
 
 /// Where too little is known of that time, says so instead.
 fn against_last_year(last: &YearBefore) -> String {
-    match (last.change, last.figures.completeness.ratio()) {
-        (Some(change), _) => compared(change, "a year before", last.to_date),
-        (None, Some(ratio)) if ratio < YearBefore::ENOUGH => {
-            format!("Only {} is known of a year before", format::percent(ratio))
-        }
-        (None, _) => "Too little is known of a year before".to_owned(),
+    let little = |known: Completeness| known.ratio().filter(|ratio| *ratio < YearBefore::ENOUGH).map(format::percent);
+    match (last.change, little(last.known), little(last.known_now)) {
+        (Some(change), _, _) => compared(change, "a year before", last.to_date),
+        (None, Some(ratio), _) => format!("Only {ratio} is known of a year before"),
+        (None, None, Some(ratio)) => format!("Only {ratio} is known, too little to compare with a year before"),
+        (None, None, None) => "Too little is known of a year before".to_owned(),
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Cell {
     power_w: Option<f64>,
     load_w: Option<f64>,
     completeness: Completeness,
+    /// Of the sensors that stand for production.
+    production: Completeness,
     /// Of the site as a whole: the most that any sensor expected and covered.
     expected_ms: u32,
     covered_ms: u32,
@@ -50,6 +52,8 @@ pub(crate) struct Totals {
     pub(crate) power_w: Option<f64>,
     pub(crate) load_w: Option<f64>,
     pub(crate) completeness: Completeness,
+    /// Of the sensors that stand for production alone.
+    pub(crate) production: Completeness,
 }
 
 impl Totals {
@@ -195,6 +199,14 @@ impl Ledger {
         for share in balance.shares() {
             share.books.iter().for_each(|book| self.cover(book, share.window));
         }
+        for share in &balance.production {
+            for book in &share.books {
+                let cells = self.cells.iter_mut().zip(&book.coverage);
+                for (cell, coverage) in cells.filter(|(_, coverage)| share.window.contains(coverage.start)) {
+                    cell.production = cell.production.sum(coverage.completeness());
+                }
+            }
+        }
     }
 
     fn cover(&mut self, book: &SensorBook<'_>, window: TimeWindow) {
@@ -243,6 +255,7 @@ impl Ledger {
             totals.exported = Energy::sum(totals.exported, cell.exported);
             totals.consumed = Energy::sum(totals.consumed, cell.consumed);
             totals.completeness = totals.completeness.sum(cell.completeness);
+            totals.production = totals.production.sum(cell.production);
             let peak = cell.peak_w.map(|watts| Peak { watts, at: self.grid().start(first + index) });
             totals.peak = [totals.peak, peak].into_iter().flatten().reduce(higher);
             power.add(cell.power_w);
@@ -272,6 +285,7 @@ impl Cell {
         self.power_w = plus(self.power_w, other.power_w);
         self.load_w = plus(self.load_w, other.load_w);
         self.completeness = self.completeness.sum(other.completeness);
+        self.production = self.production.sum(other.production);
         self.expected_ms = self.expected_ms.max(other.expected_ms);
         self.covered_ms = self.covered_ms.max(other.covered_ms);
     }

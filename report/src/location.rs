@@ -123,18 +123,18 @@ pub async fn location_report(
         let totals = ledger_before.totals(window);
         totals.is_known().then(|| terms_before.figures(&totals))
     };
-    let figures = terms.figures(&site.ledger.totals(span.window));
+    let totals = site.ledger.totals(span.window);
     let year_before = match Earlier::of(&period, &location.zone) {
         Some(earlier) => {
             let sensors = read_parts(store, &parts, earlier.window).await?;
             let inputs = points.follow(store, location.id, earlier.window, sensors, visible).await?;
             let ledger = site_ledger(&inputs, location.position.as_ref(), earlier.window, now, !hides_some);
-            YearBefore::of(&figures, span.window, &earlier, &ledger, &terms, now)
+            YearBefore::of(&totals, span.window, &earlier, &ledger, &terms, now)
         }
         None => None,
     };
     Ok(LocationReport {
-        figures,
+        figures: terms.figures(&totals),
         year_before,
         buckets: bucket_figures(&site.ledger, &span.buckets),
         gaps: site.ledger.gaps(),
