@@ -212,3 +212,27 @@ pub(crate) fn duration(millis: i64) -> String {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::{Period, PeriodKind};
+    use jiff::civil;
+
+    use super::*;
+
+    #[test]
+    fn where_two_years_are_not_compared_it_says_which_one_is_not_known() {
+        let check = |change: Option<f64>, then: u64, now: u64, expected: &str| {
+            let known = |covered_ms| Completeness { expected_ms: 100, covered_ms };
+            // What is known of other sensors says nothing of that.
+            let figures = Figures { completeness: known(10), ..Figures::default() };
+            let period = Period::around(PeriodKind::Day, civil::date(2025, 6, 10));
+            let last = YearBefore { period, to_date: false, figures, known: known(then), known_now: known(now), change };
+            assert_eq!(against_last_year(&last), expected);
+        };
+        check(Some(0.25), 95, 95, "25\u{a0}% more than a year before");
+        check(None, 50, 95, "Only 50\u{a0}% is known of a year before");
+        check(None, 95, 50, "Only 50\u{a0}% is known, too little to compare with a year before");
+        check(None, 95, 95, "Too little is known of a year before");
+    }
+}
