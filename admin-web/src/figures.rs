@@ -95,12 +95,12 @@ fn compared(change: f64, before: &str, to_date: bool) -> String {
 
 /// Where too little is known of that time, says so instead.
 fn against_last_year(last: &YearBefore) -> String {
-    match (last.change, last.figures.completeness.ratio()) {
-        (Some(change), _) => compared(change, "a year before", last.to_date),
-        (None, Some(ratio)) if ratio < YearBefore::ENOUGH => {
-            format!("Only {} is known of a year before", format::percent(ratio))
-        }
-        (None, _) => "Too little is known of a year before".to_owned(),
+    let little = |known: Completeness| known.ratio().filter(|ratio| *ratio < YearBefore::ENOUGH).map(format::percent);
+    match (last.change, little(last.known), little(last.known_now)) {
+        (Some(change), _, _) => compared(change, "a year before", last.to_date),
+        (None, Some(ratio), _) => format!("Only {ratio} is known of a year before"),
+        (None, None, Some(ratio)) => format!("Only {ratio} is known, too little to compare with a year before"),
+        (None, None, None) => "Too little is known of a year before".to_owned(),
     }
 }
 
@@ -238,5 +238,29 @@ pub(crate) fn duration(millis: i64) -> String {
             0 => format!("{} days", minutes / 1440),
             rest => format!("{} days {rest} h", minutes / 1440),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::{Period, PeriodKind};
+    use jiff::civil;
+
+    use super::*;
+
+    #[test]
+    fn where_two_years_are_not_compared_it_says_which_one_is_not_known() {
+        let check = |change: Option<f64>, then: u64, now: u64, expected: &str| {
+            let known = |covered_ms| Completeness { expected_ms: 100, covered_ms };
+            // What is known of other sensors says nothing of that.
+            let figures = Figures { completeness: known(10), ..Figures::default() };
+            let period = Period::around(PeriodKind::Day, civil::date(2025, 6, 10));
+            let last = YearBefore { period, to_date: false, figures, known: known(then), known_now: known(now), change };
+            assert_eq!(against_last_year(&last), expected);
+        };
+        check(Some(0.25), 95, 95, "25\u{a0}% more than a year before");
+        check(None, 50, 95, "Only 50\u{a0}% is known of a year before");
+        check(None, 95, 50, "Only 50\u{a0}% is known, too little to compare with a year before");
+        check(None, 95, 95, "Too little is known of a year before");
     }
 }

@@ -1,16 +1,18 @@
 //! What forms share: problems at their fields, and texts read into what they mean.
 
+use std::borrow::Cow;
+
 use heliograph_domain::{ParseError, Timestamp, Zone};
 use jiff::civil;
 
 /// What is wrong with a form, by field.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<(&'static str, String)>);
+pub(crate) struct Problems(Vec<(Cow<'static, str>, String)>);
 
 impl Problems {
     /// Notes a problem at a field.
-    pub(crate) fn add(&mut self, field: &'static str, text: impl Into<String>) {
-        self.0.push((field, text.into()));
+    pub(crate) fn add(&mut self, field: impl Into<Cow<'static, str>>, text: impl Into<String>) {
+        self.0.push((field.into(), text.into()));
     }
 
     /// Notes what is wrong where something is; else hands the value on.

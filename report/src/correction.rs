@@ -3,10 +3,19 @@
 //! The readings around it are corrected and rolled up twice, by the rules that reports
 //! follow, and nothing is written. That is bounded: of a long time only the first days
 //! are looked at, and of a mass of readings nothing is said.
+//!
+//! What a counter rises while nothing counts shows at its next reading, however much
+//! later that is. So the days of the readings around the time are compared too.
+
+mod near;
+
+use std::collections::BTreeSet;
 
 use heliograph_domain::{Correction, Kind, RollupRule, Sample, SeriesCorrections, SeriesKey, TimeWindow, Timestamp, Zone};
 use heliograph_store::{ProviderStore, StoreError};
 use jiff::{ToSpan as _, civil};
+
+use near::{Near, Side};
 
 const DAY_MS: i64 = 86_400_000;
 /// Local days that are looked at.
@@ -69,14 +78,15 @@ pub async fn correction_preview(
     let known = || all.iter().filter(|known| known.series == *key);
     let (before, after) = (SeriesCorrections::of(known()), SeriesCorrections::of(known().chain([new])));
     let touched = before.touched(new);
-    let (days, until) = days(&touched, zone, now);
-    let (Some(first), Some(last)) = (days.first(), days.last()) else {
-        return Ok(Some(CorrectionPreview { figure: figure(&rule, key), days: Vec::new(), until: None }));
-    };
-    let wanted = TimeWindow::between(first.1.from.plus_millis(-DAY_MS), last.1.end().plus_millis(DAY_MS));
-    let sources: Vec<TimeWindow> = before.sources(wanted).into_iter().chain(after.sources(wanted)).collect();
-    let Some(raw) = read(store, key, sources, now).await? else { return Ok(None) };
     let figure = figure(&rule, key);
+    let Some(reach) = reach(store, key, &rule, &touched, zone, now).await? else {
+        return Ok(Some(CorrectionPreview { figure, days: Vec::new(), until: None }));
+    };
+    let Reach { days, until, pieces } = reach;
+    let wanted = whole(&pieces);
+    let sources =
+        |corrections: &SeriesCorrections| pieces.iter().flat_map(|piece| corrections.sources(*piece)).collect::<Vec<_>>();
+    let Some(raw) = read(store, key, [sources(&before), sources(&after)].concat(), now).await? else { return Ok(None) };
     let rolled = |corrections: &SeriesCorrections| -> Vec<Option<f64>> {
         let samples = corrections.apply(rule.kind, wanted, &raw);
         days.iter().map(|(_, window)| day_figure(&rule, corrections, *window, &samples, figure)).collect()
@@ -102,12 +112,60 @@ fn figure(rule: &RollupRule, key: &SeriesKey) -> DayFigure {
 
 type Day = (civil::Date, TimeWindow);
 
-/// The local days that a change can reach, with one more behind for what a counter shows
-/// at its next reading; and the first that is left out.
-fn days(touched: &[TimeWindow], zone: &Zone, now: Timestamp) -> (Vec<Day>, Option<civil::Date>) {
-    let (Some(first), Some(last)) = (touched.first(), touched.last()) else { return (Vec::new(), None) };
-    let end = last.end().plus_millis(DAY_MS).min(now);
-    let mut day = zone.civil(first.from).date();
+/// How far a change reaches.
+struct Reach {
+    /// The local days whose figures can change, in order.
+    days: Vec<Day>,
+    /// The first that is left out.
+    until: Option<civil::Date>,
+    /// The times of all readings that these days follow from.
+    pieces: Vec<TimeWindow>,
+}
+
+/// `None` where it reaches nothing that has been.
+async fn reach(
+    store: &ProviderStore,
+    key: &SeriesKey,
+    rule: &RollupRule,
+    touched: &[TimeWindow],
+    zone: &Zone,
+    now: Timestamp,
+) -> Result<Option<Reach>, StoreError> {
+    let (Some(first), Some(last)) = (touched.first(), touched.last()) else { return Ok(None) };
+    // What is no counter reaches as far as readings are linked.
+    let (linked, margin) = if rule.kind.accumulates() { (0, 0) } else { (rule.max_gap_ms, DAY_MS) };
+    let time = TimeWindow::between(first.from.plus_millis(-linked), last.end().plus_millis(linked));
+    let (days, until) = days(time, zone, now);
+    let (Some((_, first)), Some((_, last))) = (days.first(), days.last()) else { return Ok(None) };
+    let core = TimeWindow::between(first.from.plus_millis(-margin), last.end().plus_millis(margin));
+    if !rule.kind.accumulates() {
+        return Ok(Some(Reach { days, until, pieces: vec![core] }));
+    }
+    let earlier = Near::find(store, key, rule, zone, Side::Before(core.from)).await?;
+    let later = Near::find(store, key, rule, zone, Side::After(core.end())).await?;
+    // Of what goes on beyond the last day, the next days are among those left out.
+    let shown_later = if until.is_some() { BTreeSet::new() } else { later.days };
+    let mut all: BTreeSet<civil::Date> = days.into_iter().map(|(day, _)| day).collect();
+    all.extend(earlier.days.into_iter().chain(shown_later));
+    let days = all.into_iter().map(|day| (day, local_day(day, zone))).collect();
+    let pieces = earlier.windows.into_iter().chain([core]).chain(later.windows).collect();
+    Ok(Some(Reach { days, until, pieces }))
+}
+
+fn local_day(day: civil::Date, zone: &Zone) -> TimeWindow {
+    TimeWindow::between(zone.start_of_day(day), zone.start_of_day(day.saturating_add(1.day())))
+}
+
+/// From the beginning of the first to the end of the last.
+fn whole(pieces: &[TimeWindow]) -> TimeWindow {
+    let from = pieces.iter().map(|piece| piece.from).min().unwrap_or(Timestamp::MIN);
+    TimeWindow::between(from, pieces.iter().map(TimeWindow::end).max().unwrap_or(from))
+}
+
+/// The local days of a time that has been; and the first that is left out.
+fn days(time: TimeWindow, zone: &Zone, now: Timestamp) -> (Vec<Day>, Option<civil::Date>) {
+    let end = time.end().min(now);
+    let mut day = zone.civil(time.from).date();
     let mut days = Vec::new();
     while zone.start_of_day(day) < end {
         if days.len() == DAYS {
@@ -117,7 +175,7 @@ fn days(touched: &[TimeWindow], zone: &Zone, now: Timestamp) -> (Vec<Day>, Optio
         if next <= day {
             break;
         }
-        days.push((day, TimeWindow::between(zone.start_of_day(day), zone.start_of_day(next))));
+        days.push((day, local_day(day, zone)));
         day = next;
     }
     (days, None)
@@ -168,9 +226,10 @@ fn day_figure(
     samples: &[Sample],
     figure: DayFigure,
 ) -> Option<f64> {
-    // What lies further away than a day decides nothing worth showing.
-    let first = samples.partition_point(|sample| sample.at < day.from.plus_millis(-DAY_MS));
-    let last = samples.partition_point(|sample| sample.at < day.end().plus_millis(DAY_MS));
+    // Two meters that are swapped have a reading each at one instant.
+    let context = 2 * (rule.context() + 1);
+    let first = samples.partition_point(|sample| sample.at < day.from).saturating_sub(context);
+    let last = samples.partition_point(|sample| sample.at < day.end()).saturating_add(context).min(samples.len());
     let near = samples.get(first..last).unwrap_or_default();
     let rollup = corrections.roll_up_span(rule, day.from, day.end(), near)?;
     let integral = rollup.positive + rollup.negative;
@@ -190,15 +249,15 @@ mod tests {
     }
 
     #[test]
-    fn a_change_reaches_its_local_days_and_one_more() {
-        let dates = |touched: &[TimeWindow], now| {
-            let (days, until) = days(touched, &Zone::utc(), at(now));
+    fn a_change_reaches_its_local_days() {
+        let dates = |time: TimeWindow, now| {
+            let (days, until) = days(time, &Zone::utc(), at(now));
             (days.into_iter().map(|(day, _)| day.day()).collect::<Vec<_>>(), until.map(|day| day.to_string()))
         };
-        assert_eq!(dates(&[TimeWindow::between(at(12), at(13))], 1000), (vec![1, 2], None));
-        assert_eq!(dates(&[TimeWindow::between(at(12), at(13))], 20), (vec![1], None), "nothing is known of what is ahead");
-        assert_eq!(dates(&[], 20), (Vec::new(), None));
-        let (days, until) = dates(&[TimeWindow { from: at(0), until: None }], 24 * 40);
+        assert_eq!(dates(TimeWindow::between(at(12), at(25)), 1000), (vec![1, 2], None));
+        assert_eq!(dates(TimeWindow::between(at(12), at(25)), 20), (vec![1], None), "nothing is known of what is ahead");
+        assert_eq!(dates(TimeWindow::between(at(30), at(31)), 20), (Vec::new(), None));
+        let (days, until) = dates(TimeWindow { from: at(0), until: None }, 24 * 40);
         assert_eq!((days.len(), until.as_deref()), (31, Some("1970-02-01")));
     }
 

@@ -12,6 +12,7 @@ use crate::energy::{BucketFigures, Figures};
 use crate::error::ReportError;
 use crate::flow::SensorInput;
 use crate::installed::gateway_kwp;
+use crate::ledger::Totals;
 use crate::performance::{Performance, Plant, PlantKwp};
 use crate::scope::Scope;
 use crate::site::{
@@ -120,8 +121,8 @@ pub async fn gateway_report(
     let visible = scope.window(gateway, now).ok_or(ReportError::NotFound)?;
     let record = store.gateway_fetch(gateway).await?;
     let context = GatewayContext::read(store, record).await?;
-    let report = context.report(store, period, visible, now).await?;
-    let year_before = context.year_before(store, &report, visible, now).await?;
+    let (report, totals) = context.report_with_totals(store, period, visible, now).await?;
+    let year_before = context.year_before(store, (&report, &totals), visible, now).await?;
     Ok(GatewayReport { year_before, ..report })
 }
 
@@ -162,6 +163,17 @@ impl GatewayContext {
         visible: TimeWindow,
         now: Timestamp,
     ) -> Result<GatewayReport, ReportError> {
+        self.report_with_totals(store, period, visible, now).await.map(|(report, _)| report)
+    }
+
+    /// With the sums that the report's figures are made of.
+    async fn report_with_totals(
+        &self,
+        store: &ProviderStore,
+        period: Period,
+        visible: TimeWindow,
+        now: Timestamp,
+    ) -> Result<(GatewayReport, Totals), ReportError> {
         let span = Span::of(period, self.zone());
         let inputs = read_sensors(store, &self.record.id, span.window, visible).await?;
         let kwp = self.kwp(&inputs, span.window, now);
@@ -185,7 +197,8 @@ impl GatewayContext {
             ledger_before.totals(window).is_known().then(|| terms.figures(&ledger_before, window, self.zone()))
         };
         let head = GatewayHead::of(&self.record, visible, now);
-        Ok(GatewayReport {
+        let totals = site.ledger.totals(span.window);
+        let report = GatewayReport {
             id: self.record.id.clone(),
             name: self.record.name().to_owned(),
             state: head.state,
@@ -206,14 +219,15 @@ impl GatewayContext {
             reachability: head.reachability,
             last_seen: head.last_seen,
             currency: terms.currency,
-        })
+        };
+        Ok((report, totals))
     }
 
     /// What the same gateway gave a year before the period of a report.
     async fn year_before(
         &self,
         store: &ProviderStore,
-        report: &GatewayReport,
+        (report, totals): (&GatewayReport, &Totals),
         visible: TimeWindow,
         now: Timestamp,
     ) -> Result<Option<YearBefore>, StoreError> {
@@ -221,7 +235,7 @@ impl GatewayContext {
         let inputs = read_sensors(store, &self.record.id, earlier.window, visible).await?;
         let ledger = site_ledger(&inputs, self.position(), earlier.window, now, self.is_whole(&[]));
         let (terms, window) = (Terms::new(&self.settings, None), report.period.window(&report.zone));
-        Ok(YearBefore::of(&report.figures, window, &earlier, &ledger, &terms, now))
+        Ok(YearBefore::of(totals, window, &earlier, &ledger, &terms, now))
     }
 
     /// Whether all that produces at its location is behind it or `others`.

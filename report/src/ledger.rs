@@ -27,6 +27,8 @@ pub(crate) struct Cell {
     power_w: Option<f64>,
     load_w: Option<f64>,
     completeness: Completeness,
+    /// Of the sensors that stand for production.
+    production: Completeness,
     /// Whether its energies are known to be all that flowed at its site: every sensor that
     /// counts was measured, and nothing of it is a guess.
     pub(crate) is_balanced: bool,
@@ -55,6 +57,8 @@ pub(crate) struct Totals {
     pub(crate) power_w: Option<f64>,
     pub(crate) load_w: Option<f64>,
     pub(crate) completeness: Completeness,
+    /// Of the sensors that stand for production alone.
+    pub(crate) production: Completeness,
     /// Of quarters of which all that flowed is known.
     pub(crate) balanced: Flows,
 }
@@ -243,6 +247,14 @@ impl Ledger {
         for share in balance.shares() {
             share.books.iter().for_each(|book| self.cover(book, share.window));
         }
+        for share in &balance.production {
+            for book in &share.books {
+                let cells = self.cells.iter_mut().zip(&book.coverage);
+                for (cell, coverage) in cells.filter(|(_, coverage)| share.window.contains(coverage.start)) {
+                    cell.production = cell.production.sum(coverage.completeness());
+                }
+            }
+        }
     }
 
     fn cover(&mut self, book: &SensorBook<'_>, window: TimeWindow) {
@@ -299,6 +311,7 @@ impl Ledger {
             totals.exported = Energy::sum(totals.exported, cell.exported);
             totals.consumed = Energy::sum(totals.consumed, cell.consumed);
             totals.completeness = totals.completeness.sum(cell.completeness);
+            totals.production = totals.production.sum(cell.production);
             if cell.is_balanced {
                 totals.balanced.add(cell);
             }
@@ -353,6 +366,7 @@ impl Cell {
         self.power_w = plus(self.power_w, other.power_w);
         self.load_w = plus(self.load_w, other.load_w);
         self.completeness = self.completeness.sum(other.completeness);
+        self.production = self.production.sum(other.production);
         self.expected_ms = self.expected_ms.max(other.expected_ms);
         self.covered_ms = self.covered_ms.max(other.covered_ms);
     }

@@ -131,18 +131,18 @@ pub async fn location_report(
     let known = |window: TimeWindow| {
         ledger_before.totals(window).is_known().then(|| terms_before.figures(&ledger_before, window, &location.zone))
     };
-    let figures = terms.figures(&site.ledger, span.window, &location.zone);
+    let totals = site.ledger.totals(span.window);
     let year_before = match Earlier::of(&period, &location.zone) {
         Some(earlier) => {
             let sensors = read_parts(store, &parts, earlier.window).await?;
             let inputs = points.follow(store, location.id, earlier.window, sensors, visible).await?;
             let ledger = site_ledger(&inputs, location.position.as_ref(), earlier.window, now, !hides_some);
-            YearBefore::of(&figures, span.window, &earlier, &ledger, &terms, now)
+            YearBefore::of(&totals, span.window, &earlier, &ledger, &terms, now)
         }
         None => None,
     };
     Ok(LocationReport {
-        figures,
+        figures: terms.figures(&site.ledger, span.window, &location.zone),
         performance: site.performance,
         year_before,
         buckets: bucket_figures(&site.ledger, &span.buckets),

@@ -3,7 +3,7 @@
 
 use heliograph_domain::{GatewayId, SensorId, SensorRole};
 
-use crate::energy::{Completeness, Energy};
+use crate::energy::{Completeness, Energy, EnergySource};
 use crate::site::SensorFigures;
 
 /// An inverter of a site beside the others.
@@ -20,13 +20,16 @@ pub struct InverterYield {
     /// kWh for each kW of its rated power, where that is known.
     pub specific_yield: Option<f64>,
     /// The median of its neighbours' yields: of the others that were there for most of
-    /// the time. `None` where it was not, or there are none.
+    /// the time and of which nearly all is known. `None` where it was not, or there are none.
     pub neighbours: Option<f64>,
     /// How much of the expected time was measured.
     pub completeness: Completeness,
 }
 
 impl InverterYield {
+    /// Below this part of what was expected, one without a counter is not compared.
+    pub const ENOUGH: f64 = 0.9;
+
     /// What it gave more than its neighbours' median (−0.1: a tenth less).
     #[must_use]
     pub fn difference(&self) -> Option<f64> {
@@ -42,7 +45,7 @@ pub fn inverter_yields(sensors: &[SensorFigures]) -> Vec<InverterYield> {
     let inverters = || sensors.iter().filter(|sensor| sensor.role == SensorRole::Inverter);
     let longest = inverters().map(|sensor| sensor.completeness.expected_ms).max().unwrap_or(0);
     // Who was there for a part of the time had a part of the sun.
-    let is_comparable = |sensor: &SensorFigures| sensor.completeness.expected_ms * 4 >= longest * 3;
+    let is_comparable = |sensor: &SensorFigures| sensor.completeness.expected_ms * 4 >= longest * 3 && is_told(sensor);
     let yields: Vec<Option<f64>> = inverters().map(|sensor| specific_yield(sensor).filter(|_| is_comparable(sensor))).collect();
     let row = |(index, sensor): (usize, &SensorFigures)| {
         let others = yields.iter().enumerate().filter(|(other, _)| *other != index).filter_map(|(_, given)| *given);
@@ -64,6 +67,13 @@ pub fn inverter_yields(sensors: &[SensorFigures]) -> Vec<InverterYield> {
     rows
 }
 
+/// Whether nearly all that it gave is known: a counter tells later what it rose while
+/// nothing was heard, whatever else measures does not.
+fn is_told(sensor: &SensorFigures) -> bool {
+    let is_counted = sensor.main_energy().is_some_and(|(_, energy)| energy.source == EnergySource::Counter);
+    is_counted || sensor.completeness.ratio().is_some_and(|ratio| ratio >= InverterYield::ENOUGH)
+}
+
 fn specific_yield(sensor: &SensorFigures) -> Option<f64> {
     let (_, energy) = sensor.main_energy()?;
     let rated_w = sensor.rated_w.filter(|rated_w| *rated_w > 0.0)?;
@@ -80,7 +90,6 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::energy::EnergySource;
     use crate::flow::Direction;
 
     fn inverter(name: &str, kwh: f64, rated_kw: Option<f64>, expected_h: u64) -> SensorFigures {
@@ -118,6 +127,23 @@ mod tests {
         ];
         let expected = [("c", 4.2, -0.286), ("a", 4.2, -0.048), ("d", 4.0, 0.05), ("b", 4.0, 0.1)];
         assert_eq!(told(&sensors), expected.map(|(name, median, less)| (name.to_owned(), Some(median), Some(less))));
+    }
+
+    #[test]
+    fn what_nobody_measured_makes_no_inverter_low() {
+        let silent = |name: &str, kwh, source, covered_h: u64| {
+            let sensor = inverter(name, kwh, Some(10.0), 12);
+            let completeness = Completeness { covered_ms: covered_h * 3_600_000, ..sensor.completeness };
+            let energies = sensor.energies.iter().map(|(way, energy)| (*way, Energy { source, ..*energy })).collect();
+            SensorFigures { completeness, energies, ..sensor }
+        };
+        let (a, b) = (inverter("a", 40.0, Some(10.0), 12), inverter("b", 44.0, Some(10.0), 12));
+        let power = silent("silent", 23.0, EnergySource::Power, 7);
+        let expected = [("a", Some(4.4), Some(-0.091)), ("b", Some(4.0), Some(0.1)), ("silent", None, None)];
+        let expected = expected.map(|(name, median, less)| (name.to_owned(), median, less));
+        assert_eq!(told(&[a.clone(), b.clone(), power]), expected);
+        let counted = silent("counted", 42.0, EnergySource::Counter, 7);
+        assert!(told(&[a, b, counted]).iter().all(|(_, _, difference)| difference.is_some()));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use heliograph_domain::{Period, PeriodKind, TimeWindow, Timestamp, Zone};
 use jiff::ToSpan as _;
 
-use crate::energy::Figures;
-use crate::ledger::Ledger;
+use crate::energy::{Completeness, Figures};
+use crate::ledger::{Ledger, Totals};
 use crate::site::{Terms, part_to_date};
 
 /// What was produced in the same period a year before; of one that still runs, in as much
@@ -17,8 +17,12 @@ pub struct YearBefore {
     pub to_date: bool,
     /// Its figures.
     pub figures: Figures,
+    /// How much of the expected time what produces was measured then.
+    pub known: Completeness,
+    /// And how much in the period of the report.
+    pub known_now: Completeness,
     /// What production changed since (0.1: a tenth more); `None` where too little is known
-    /// of that time.
+    /// of either time.
     pub change: Option<f64>,
 }
 
@@ -28,7 +32,7 @@ impl YearBefore {
 
     /// `None` where nothing at all is known of it.
     pub(crate) fn of(
-        this: &Figures,
+        this: &Totals,
         window: TimeWindow,
         earlier: &Earlier,
         ledger: &Ledger,
@@ -37,11 +41,18 @@ impl YearBefore {
     ) -> Option<Self> {
         let part = part_to_date(window, earlier.window, now);
         let asked = part.unwrap_or(earlier.window);
-        if !ledger.totals(asked).is_known() {
+        let totals = ledger.totals(asked);
+        if !totals.is_known() {
             return None;
         }
-        let figures = terms.figures(ledger, asked, &earlier.zone);
-        Some(Self { period: earlier.period, to_date: part.is_some(), change: change(this, &figures), figures })
+        Some(Self {
+            period: earlier.period,
+            to_date: part.is_some(),
+            figures: terms.figures(ledger, asked, &earlier.zone),
+            known: totals.production,
+            known_now: this.production,
+            change: change(this, &totals),
+        })
     }
 }
 
@@ -74,12 +85,12 @@ fn year_before(period: &Period) -> Option<Period> {
 }
 
 /// A year apart the sun is the same, so it is compared wherever nearly all is known of
-/// as much time.
-fn change(this: &Figures, before: &Figures) -> Option<f64> {
-    let known = before.completeness.ratio().unwrap_or(0.0);
-    let as_long = before.completeness.expected_ms * 10 >= this.completeness.expected_ms * 9;
-    let (now, then) = (this.produced_wh()?, before.produced_wh()?);
-    (known >= YearBefore::ENOUGH && as_long && then > 0.0).then(|| now / then - 1.0)
+/// as much time: of what produces, whatever is known of other sensors.
+fn change(this: &Totals, before: &Totals) -> Option<f64> {
+    let is_known = |totals: &Totals| totals.production.ratio().is_some_and(|known| known >= YearBefore::ENOUGH);
+    let as_long = before.production.expected_ms * 10 >= this.production.expected_ms * 9;
+    let (now, then) = (this.produced?.watt_hours, before.produced?.watt_hours);
+    (is_known(this) && is_known(before) && as_long && then > 0.0).then(|| now / then - 1.0)
 }
 
 #[cfg(test)]
@@ -87,7 +98,7 @@ mod tests {
     use jiff::civil::{Date, date};
 
     use super::*;
-    use crate::energy::{Completeness, Energy, EnergySource};
+    use crate::energy::{Energy, EnergySource};
 
     #[test]
     fn a_year_before_is_the_same_time_of_the_year() {
@@ -104,18 +115,25 @@ mod tests {
         check(range, Some((date(2025, 3, 3), date(2025, 4, 5))));
     }
 
-    fn figures(kwh: f64, expected: u64, covered: u64) -> Figures {
+    fn totals(kwh: f64, expected: u64, covered: u64) -> Totals {
         let energy = Energy { watt_hours: kwh * 1000.0, source: EnergySource::Counter, estimated: false, flagged: false };
-        let completeness = Completeness { expected_ms: expected, covered_ms: covered };
-        Figures { produced: Some(energy), completeness, ..Figures::default() }
+        let production = Completeness { expected_ms: expected, covered_ms: covered };
+        Totals { produced: Some(energy), production, ..Totals::default() }
     }
 
     #[test]
     fn what_is_known_of_a_part_only_is_not_compared() {
-        let this = figures(90.0, 100, 100);
-        assert_eq!(change(&this, &figures(100.0, 100, 95)).map(|change| (change * 100.0).round()), Some(-10.0));
-        assert_eq!(change(&this, &figures(100.0, 100, 89)), None, "much was not measured");
-        assert_eq!(change(&this, &figures(100.0, 80, 80)), None, "it began later");
-        assert_eq!(change(&this, &figures(0.0, 100, 100)), None);
+        let this = totals(90.0, 100, 100);
+        assert_eq!(change(&this, &totals(100.0, 100, 95)).map(|change| (change * 100.0).round()), Some(-10.0));
+        assert_eq!(change(&this, &totals(100.0, 100, 89)), None, "much was not measured");
+        assert_eq!(change(&this, &totals(100.0, 80, 80)), None, "it began later");
+        assert_eq!(change(&this, &totals(0.0, 100, 100)), None);
+        assert_eq!(change(&totals(90.0, 100, 50), &totals(100.0, 100, 100)), None, "much of this time was not measured");
+        // A grid meter that is there all the time, or silent, tells nothing of production.
+        let silent = Completeness { expected_ms: 100, covered_ms: 0 };
+        let other = Totals { completeness: silent, ..totals(100.0, 100, 95) };
+        assert_eq!(change(&this, &other).map(|change| (change * 100.0).round()), Some(-10.0));
+        let all = Completeness { expected_ms: 1000, covered_ms: 990 };
+        assert_eq!(change(&this, &Totals { completeness: all, ..totals(100.0, 100, 80) }), None);
     }
 }

@@ -65,9 +65,23 @@ impl ProviderStore {
     /// run at that instant any more; [`StoreError::Conflict`] where what is made does not
     /// fit beside what there is.
     pub async fn gateway_replace(&self, old: &GatewayId, new: &GatewayId, takeover: Takeover) -> Result<(), StoreError> {
-        let points: Vec<PointId> = takeover.bindings.iter().map(|binding| binding.point).collect();
-        let commissions: Vec<CommissionId> = takeover.commissions.iter().map(|commission| commission.id).collect();
-        let detail = json!({ "by": new, "at": takeover.at.to_string(), "points": points, "commissions": commissions });
+        let made = |commission: &Commission| {
+            let Commission { id, customer, window, .. } = commission;
+            json!({ "commission": id, "customer": customer, "window": window })
+        };
+        let bound = |binding: &Binding| {
+            let Binding { point, sensor, window, .. } = binding;
+            json!({ "point": point, "sensor": sensor, "window": window })
+        };
+        let detail = json!({
+            "by": new,
+            "at": takeover.at.to_string(),
+            "points_ended": takeover.ended,
+            "bindings": takeover.bindings.iter().map(bound).collect::<Vec<_>>(),
+            "commissions_ended": takeover.commissions_ended,
+            "commissions_cancelled": takeover.commissions_cancelled,
+            "commissions": takeover.commissions.iter().map(made).collect::<Vec<_>>(),
+        });
         self.take_over(takeover, "gateway.replace", format!("gateway:{old}"), detail).await
     }
 

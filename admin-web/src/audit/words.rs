@@ -85,7 +85,7 @@ impl Kind {
             "location" | "point" | "binding" | "array" => Self::Places,
             "correction" => Self::Corrections,
             "customer" | "commission" => Self::Customers,
-            "user" => Self::People,
+            "user" | "api-token" => Self::People,
             "settings" => Self::Settings,
             "mapping" | "quarantine" => Self::Documents,
             "archive" | "retention" | "damage" => Self::Upkeep,
@@ -120,6 +120,8 @@ pub(super) fn action(action: &str) -> String {
         "user.second-factor.set" => "Second step set up",
         "user.second-factor.recovery" => "Recovery code used",
         "user.second-factor.remove" => "Second step taken away",
+        "api-token.create" => "API token made",
+        "api-token.remove" => "API token taken away",
         "customer.save" => "Customer saved",
         "customer.erase" => "Customer erased",
         "commission.create" => "Gateway given to a customer",
@@ -152,28 +154,33 @@ pub(super) fn action(action: &str) -> String {
 /// What of an entry is compared with an earlier one: what stays what it is until
 /// somebody sets it anew.
 fn state(row: &AuditRow) -> Option<Map<String, Value>> {
+    let group = group(&row.action)?;
     let mut state = detail(row)?;
-    match row.action.as_str() {
-        "settings.save" | "settings.seed" | "location.save" | "user.create" | "user.update" | "customer.save" | "point.save"
-        | "array.save" | "mapping.save" | "credential.end" => {}
+    match group {
         "sensor.update" => drop(state.remove("sensor")),
         "series.classify" => ["sensor", "metric", "unit"].iter().for_each(|field| drop(state.remove(*field))),
-        "gateway.commission" | "gateway.move" => state.retain(|field, _| field == "location"),
+        "gateway.move" => state.retain(|field, _| field == "location"),
         "gateway.clock" => state.retain(|field, _| field == "shift"),
-        _ => return None,
+        _ => {}
     }
     Some(state)
 }
 
+/// The actions that set the same, by one of them; `None` of those that have no before.
+fn group(action: &str) -> Option<&str> {
+    match action {
+        "settings.save" | "settings.seed" => Some("settings.save"),
+        "user.create" | "user.update" => Some("user.update"),
+        "gateway.commission" | "gateway.move" => Some("gateway.move"),
+        "location.save" | "customer.save" | "point.save" | "array.save" | "mapping.save" | "credential.end" | "sensor.update"
+        | "series.classify" | "gateway.clock" => Some(action),
+        _ => None,
+    }
+}
+
 /// What an entry is about that has a before: equal for all entries about the same.
 pub(super) fn subject(row: &AuditRow) -> Option<String> {
-    state(row)?;
-    let group = match row.action.as_str() {
-        "settings.seed" => "settings.save",
-        "user.create" => "user.update",
-        "gateway.commission" => "gateway.move",
-        other => other,
-    };
+    let group = group(&row.action)?;
     let detail = detail(row)?;
     let part = |field: &str| detail.get(field).map(Value::to_string).unwrap_or_default();
     let parts = match group {
@@ -240,6 +247,9 @@ fn label(field: &str) -> String {
         "named" => "has a name of its own",
         "window" => "time",
         "by" => "replaced by",
+        "points_ended" => "points that it gave up",
+        "bindings" => "sensors that took over",
+        "commissions" => "commissions made",
         "proven" => "tried with a right key",
         other => return other.replace('_', " "),
     }
@@ -328,6 +338,13 @@ impl Names {
             ("tilt" | "azimuth", Value::Number(degrees)) => format!("{}°", number(degrees)),
             (_, Value::Number(other)) => number(other),
             ("window", Value::Object(window)) => self.window(window),
+            ("bindings", Value::Object(bound)) => {
+                format!("{} for {} {}", part(bound, "sensor"), named(&self.points, part(bound, "point")), self.window_of(bound))
+            }
+            ("commissions", Value::Object(made)) => {
+                let (customer, id) = (named(&self.customers, part(made, "customer")), ending(part(made, "commission")));
+                format!("{customer} {} ({id})", self.window_of(made))
+            }
             ("change", change) => self.change(change),
             ("series", Value::Object(series)) => {
                 let text = |field: &str| series.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -349,8 +366,8 @@ impl Names {
             "location" => named(&self.locations, text),
             "customer" => named(&self.customers, text),
             "gateway" | "by" => named(&self.gateways, text),
-            "points" => named(&self.points, text),
-            "credential" | "commissions" | "mail" => ending(text),
+            "points" | "points_ended" => named(&self.points, text),
+            "credential" | "commissions" | "commissions_ended" | "commissions_cancelled" | "mail" => ending(text),
             "sha256" => text.chars().take(12).collect::<String>() + "…",
             _ => match Timestamp::parse_rfc3339(text) {
                 Ok(at) => self.at(at),
@@ -372,12 +389,22 @@ impl Names {
         }
     }
 
+    /// That of something that was made.
+    fn window_of(&self, made: &Map<String, Value>) -> String {
+        made.get("window").and_then(Value::as_object).map(|window| self.window(window)).unwrap_or_default()
+    }
+
     fn change(&self, change: &Value) -> String {
         match serde_json::from_value(change.clone()) {
             Ok(kind) => correction(&kind, ""),
             Err(_) => change.to_string(),
         }
     }
+}
+
+/// A text of an object; empty where there is none.
+fn part<'a>(object: &'a Map<String, Value>, field: &str) -> &'a str {
+    object.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A number without decimals that say nothing.
@@ -492,6 +519,30 @@ mod tests {
         assert_eq!(said(&made, None), expected);
         let shift = |millis| correction(&CorrectionKind::Shift { millis }, "Wh");
         assert_eq!((shift(-3_600_000).as_str(), shift(1500).as_str()), ("moved back by 1 h", "moved forward by 1.5 s"));
+    }
+
+    #[test]
+    fn a_takeover_tells_what_was_taken_away_and_what_was_given() {
+        let detail = r#"{"by":"gw-1","points_ended":["x-1"],"commissions_ended":["00000000-0000-7000-8000-000500000001"],
+            "commissions_cancelled":[],"bindings":[{"point":"x-1","sensor":"inv-2","window":{"from":0,"until":null}}],
+            "commissions":[{"commission":"00000000-0000-7000-8000-000500000002","customer":"c-1",
+            "window":{"from":0,"until":3600000}}]}"#;
+        let expected = [
+            "sensors that took over: inv-2 for South roof from 1 Jan 1970, 01:00 on",
+            "replaced by: Roof",
+            "commissions made: Ana 1 Jan 1970, 01:00 to 1 Jan 1970, 02:00 (…00000002)",
+            "commissions cancelled: none",
+            "commissions ended: …00000001",
+            "points that it gave up: South roof",
+        ];
+        assert_eq!(said(&row(1, "gateway.replace", "gateway:gw-9", detail), None), expected);
+    }
+
+    #[test]
+    fn keys_of_programs_are_ways_in() {
+        for (known, words) in [("api-token.create", "API token made"), ("api-token.remove", "API token taken away")] {
+            assert_eq!((Kind::of(known), action(known).as_str()), (Kind::People, words));
+        }
     }
 
     #[test]

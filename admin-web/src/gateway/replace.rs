@@ -10,9 +10,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{
-    Binding, Commission, CommissionId, GatewayId, GatewayState, Point, SensorId, TimeWindow, Timestamp, Zone,
+    Binding, Commission, CommissionId, GatewayId, GatewayState, Point, PointId, SensorId, TimeWindow, Timestamp, Zone,
 };
-use heliograph_store::{GatewayRecord, SensorRecord, StoreError, Takeover};
+use heliograph_store::{GatewayRecord, Placement, SensorRecord, StoreError, Takeover};
 use serde::Deserialize;
 
 use super::manage::{fetch, fetch_commissioned, path_of};
@@ -201,6 +201,57 @@ async fn owners(panel: &Panel, gateway: &GatewayRecord, zone: &Zone) -> Result<V
     Ok(commissions.into_iter().filter(|commission| now < commission.window.end()).filter_map(text).collect())
 }
 
+/// What stands for each point then, as the form says: nothing only where it says so.
+fn chosen(
+    bound: &[(Point, Binding)],
+    sensors: &[SensorRecord],
+    fields: &Fields,
+    problems: &mut Problems,
+) -> BTreeMap<PointId, SensorId> {
+    let mut chosen = BTreeMap::new();
+    for (point, _) in bound {
+        let name = format!("{POINT_FIELD}{}", point.id);
+        let text = fields.get(&name).map(String::as_str);
+        let sensor = sensors.iter().find(|sensor| Some(sensor.id.as_str()) == text);
+        match (text, sensor) {
+            (Some(""), _) => {}
+            (Some(_), Some(sensor)) => drop(chosen.insert(point.id, sensor.id.clone())),
+            (Some(_), None) => problems.add(name, "The new gateway has no such sensor."),
+            (None, _) => problems.add(name, "Choose what stands for it, or “Nothing”."),
+        }
+    }
+    chosen
+}
+
+/// Before it was there, what a gateway measured is of another site.
+fn check_placed(placements: &[Placement], by: &GatewayRecord, at: Timestamp, zone: &Zone) -> Result<(), String> {
+    let current = placements.iter().find(|place| place.gateway == by.id && place.window.until.is_none());
+    match current {
+        Some(place) if place.window.from <= at => Ok(()),
+        Some(place) => {
+            let since = local_text(place.window.from, zone);
+            Err(format!("“{}” is at this site only since {since}: choose a later time", by.name()))
+        }
+        None => Err(format!("“{}” is not at this site", by.name())),
+    }
+}
+
+/// What is planned to follow a gateway later would be left with the old one.
+fn check_planned(
+    bindings: &[Binding],
+    points: &[Point],
+    gateway: &GatewayRecord,
+    now: Timestamp,
+    zone: &Zone,
+) -> Result<(), String> {
+    let Some(planned) = bindings.iter().find(|binding| binding.gateway == gateway.id && binding.window.from > now) else {
+        return Ok(());
+    };
+    let name = points.iter().find(|point| point.id == planned.point).map_or("A point", |point| point.name.as_str());
+    let from = local_text(planned.window.from, zone);
+    Err(format!("“{name}” is planned to follow {} from {from} on: take that back at the point first", gateway.name()))
+}
+
 /// What is known when a takeover is planned.
 struct Known<'a> {
     bindings: &'a [(Point, Binding)],
@@ -215,7 +266,7 @@ struct Known<'a> {
 fn plan(
     known: &Known<'_>,
     by: &GatewayId,
-    choose: impl Fn(&Point) -> Option<SensorId>,
+    chosen: &BTreeMap<PointId, SensorId>,
     mut fresh: impl FnMut() -> CommissionId,
 ) -> Result<Takeover, String> {
     let mut takeover = Takeover::new(known.at, known.now);
@@ -226,7 +277,7 @@ fn plan(
             return Err(earlier(&format!("“{}” follows this gateway", point.name), binding.window.from));
         }
         takeover.ended.push(point.id);
-        if let Some(sensor) = choose(point) {
+        if let Some(sensor) = chosen.get(&point.id).cloned() {
             let window = TimeWindow { from: known.at, until: binding.window.until };
             takeover.bindings.push(Binding { point: point.id, gateway: by.clone(), sensor, window });
         }
@@ -263,18 +314,21 @@ pub(crate) async fn replace_by(
     let (Some(by), Some(at)) = (by, at) else { return page(&panel, &actor, &gateway, &fields, problems).await };
     let (points, bindings) = (panel.store().point_list().await?, panel.store().binding_list().await?);
     let sensors = panel.store().sensor_list(&by.id).await?;
-    let choose = |point: &Point| {
-        let chosen = field(&fields, &format!("{POINT_FIELD}{}", point.id)).to_owned();
-        sensors.iter().find(|sensor| sensor.id.as_str() == chosen).map(|sensor| sensor.id.clone())
-    };
+    let bound = bound(&bindings, &points, &gateway.id, now);
+    let chosen = chosen(&bound, &sensors, &fields, &mut problems);
+    problems.note("at", check_placed(&panel.store().placement_list().await?, by, at, &zone));
+    problems.note("by", check_planned(&bindings, &points, &gateway, now, &zone));
+    if !problems.is_empty() {
+        return page(&panel, &actor, &gateway, &fields, problems).await;
+    }
     let known = Known {
-        bindings: &bound(&bindings, &points, &gateway.id, now),
+        bindings: &bound,
         commissions: &panel.store().commission_list_by_gateway(&gateway.id).await?,
         at,
         now,
         zone: &zone,
     };
-    let Some(takeover) = problems.note("at", plan(&known, &by.id, choose, || CommissionId::new(token::fresh_uuid(now)))) else {
+    let Some(takeover) = problems.note("at", plan(&known, &by.id, &chosen, || CommissionId::new(token::fresh_uuid(now)))) else {
         return page(&panel, &actor, &gateway, &fields, problems).await;
     };
     match actor.store(&panel).gateway_replace(&gateway.id, &by.id, takeover).await {
@@ -339,7 +393,8 @@ mod tests {
             next += 1;
             CommissionId::new(Uuid::from_u128(next))
         };
-        plan(&known, &GatewayId::parse("new").unwrap(), |_| SensorId::parse("inv-2").ok(), fresh)
+        let chosen = bindings.iter().map(|(point, _)| (point.id, SensorId::parse("inv-2").unwrap())).collect();
+        plan(&known, &GatewayId::parse("new").unwrap(), &chosen, fresh)
     }
 
     #[test]

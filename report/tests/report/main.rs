@@ -7,6 +7,7 @@ mod balance;
 mod calendar;
 mod charts;
 mod completeness;
+mod corrections;
 mod customers;
 mod energies;
 mod exports;

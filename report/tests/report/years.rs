@@ -60,3 +60,42 @@ async fn where_too_little_is_known_there_is_no_comparison() {
     let year = Period::around(PeriodKind::Year, civil::date(2026, 6, 10));
     assert_eq!(year_before(&site, year, now).await, None, "that is the period before");
 }
+
+/// A grid meter's counter beside the inverter's, in each of some years.
+async fn metered(years: &[(&str, &str)], inverter: &[(&str, &str, f64)]) -> Site {
+    let site = site(inverter).await;
+    let mut stands = 0.0;
+    for (from, until) in years {
+        let values = rising(&ticks(TimeWindow::between(at(from), at(until)), QUARTER), stands, |_| 10.0);
+        stands = values.last().unwrap().1;
+        site.write("gw-1", &[counter("grid", SensorRole::Grid, Quantity::EnergyImported, values)]).await;
+    }
+    site
+}
+
+#[tokio::test]
+async fn only_what_produces_decides_whether_enough_is_known() {
+    let now = at("2026-07-01T00:00:00Z");
+    let this = ("2026-06-09T00:00:00Z", "2026-06-11T00:00:00Z");
+    let (whole, half) = ("2025-06-11T00:00:00Z", "2025-06-10T10:48:00Z");
+    let begin = "2025-06-10T00:00:00Z";
+    let produced = |until| [(begin, until, 100.0), (this.0, this.1, 150.0)];
+
+    let silent_grid = metered(&[("2025-06-09T00:00:00Z", half), this], &produced(whole)).await;
+    let compared = year_before(&silent_grid, day(2026, 6, 10), now).await.unwrap();
+    assert!(compared.figures.completeness.ratio().is_some_and(|ratio| ratio < YearBefore::ENOUGH), "{compared:?}");
+    assert_close(compared.known.ratio(), 1.0);
+    assert_close(compared.change, 0.5);
+
+    let early = "2025-06-10T21:00:00Z";
+    let silent_inverter = metered(&[("2025-06-09T00:00:00Z", whole), this], &produced(early)).await;
+    let unknown = year_before(&silent_inverter, day(2026, 6, 10), now).await.unwrap();
+    assert!(unknown.figures.completeness.ratio().is_some_and(|ratio| ratio >= YearBefore::ENOUGH), "{unknown:?}");
+    assert_close(unknown.known.ratio(), 0.875);
+    assert_eq!(unknown.change, None);
+
+    let gap = [(begin, whole, 100.0), (this.0, "2026-06-10T12:00:00Z", 150.0)];
+    let unknown = year_before(&site(&gap).await, day(2026, 6, 10), now).await.unwrap();
+    assert_close(unknown.known_now.ratio(), 0.5);
+    assert_eq!(unknown.change, None, "half of this day was not measured");
+}
