@@ -144,17 +144,17 @@ pub(crate) async fn end_session(
     Ok(Redirect::to(if row.is_this { "/login" } else { "/account?done=signed-out" }).into_response())
 }
 
-/// `POST /account/sessions/end`: all of them, whichever begin meanwhile; the one that asks
-/// goes on in a new one.
+/// `POST /account/sessions/end`: all of them, whichever begin meanwhile, and all API
+/// tokens; the one that asks goes on in a new one.
 pub(crate) async fn end_other_sessions(
     State(panel): State<Panel>,
     AnyActor(actor): AnyActor,
     ClientAddress(address): ClientAddress,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    panel.store().session_delete_by_user(actor.user.id).await?;
+    actor.store(&panel).user_sign_out(actor.user.id).await?;
     let cookie = session::begin(&panel, &headers, address, actor.user.id).await?;
-    tracing::info!(user = %actor.user.id, "all other sessions ended");
+    tracing::info!(user = %actor.user.id, "all other sessions and API tokens ended");
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/account?done=signed-out")).into_response())
 }
 

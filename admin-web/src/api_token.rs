@@ -11,12 +11,14 @@ use heliograph_store::{ApiToken, StoreError};
 use serde::Deserialize;
 
 use crate::access::{Actor, AnyActor, Owner};
+use crate::account::confirm_password;
 use crate::error::{Refusal, read_id};
 use crate::form::{Problems, ago, local_text, parse_name, sentence};
+use crate::login::{ClientAddress, spell_wait};
 use crate::panel::Panel;
 use crate::people::address_of;
 use crate::shell::{Done, Section, Shell};
-use crate::token;
+use crate::{session, token};
 
 /// How long a token may be made for, days.
 const LIFETIMES: [u32; 4] = [30, 90, 180, 365];
@@ -59,6 +61,8 @@ pub(crate) struct TokenForm {
     write: String,
     people: String,
     days: String,
+    /// The one that they sign in with.
+    password: String,
 }
 
 impl TokenForm {
@@ -132,30 +136,54 @@ struct TokenPage {
 pub(crate) async fn create(
     State(panel): State<Panel>,
     AnyActor(actor): AnyActor,
+    ClientAddress(address): ClientAddress,
     headers: HeaderMap,
     Form(form): Form<TokenForm>,
 ) -> Result<Response, Refusal> {
-    let (name, scopes, days) = match form.parse(actor.user.role) {
-        Ok(parsed) => parsed,
-        Err(problems) => return refused(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await,
+    let (parsed, mut problems) = match form.parse(actor.user.role) {
+        Ok(parsed) => (Some(parsed), Problems::default()),
+        Err(problems) => (None, problems),
     };
+    let status = confirm_password(&panel, &actor, address, &form.password, "password", &mut problems).await?;
+    let (Some((name, scopes, days)), true) = (parsed, problems.is_empty()) else {
+        return refused(&panel, &actor, form, problems, status).await;
+    };
+    if let Err(seconds) = panel.api_limits().make(actor.user.id, panel.now()) {
+        problems.add("name", format!("You have made many tokens of late. Try again in {}.", spell_wait(seconds)));
+        return refused(&panel, &actor, form, problems, StatusCode::TOO_MANY_REQUESTS).await;
+    }
     let (now, secret) = (panel.now(), token::random_api_token());
     let (id, expires) = (ApiTokenId::new(token::fresh_uuid(now)), now.plus_millis(i64::from(days) * DAY_MS));
     let new = ApiToken::new((id, actor.user.id), name.clone(), scopes, KeyDigest::of(secret.reveal()), (now, expires));
-    match actor.store(&panel).api_token_create(new).await {
+    match actor.store(&panel).api_token_create(new, actor.user.password_hash.clone()).await {
         Ok(()) => {}
+        // The form may have come slowly. Whoever has changed the password or signed out
+        // everywhere meanwhile did not mean this token.
+        Err(StoreError::Conflict(_)) if !is_signed_in(&panel, &headers, &actor).await? => {
+            return Ok(Redirect::to("/login").into_response());
+        }
         Err(StoreError::Conflict(problem)) => {
-            let mut problems = Problems::default();
             problems.add("name", sentence(&problem));
             return refused(&panel, &actor, form, problems, StatusCode::CONFLICT).await;
         }
         Err(error) => return Err(error.into()),
+    }
+    if !is_signed_in(&panel, &headers, &actor).await? {
+        match actor.store(&panel).api_token_remove(id).await {
+            Ok(()) | Err(StoreError::NotFound(_)) => return Ok(Redirect::to("/login").into_response()),
+            Err(error) => return Err(error.into()),
+        }
     }
     tracing::info!(user = %actor.user.id, token = %id, "API token made");
     let shell = Shell::of(&panel, &actor, Section::Account).await?;
     let expires = local_text(expires, &shell.settings.zone);
     let example = address_of(&panel, &headers, "/api/v1/gateways");
     Ok(TokenPage { shell, name, token: secret.reveal().to_owned(), expires, example }.into_response())
+}
+
+/// Whether the session that asked still is one.
+async fn is_signed_in(panel: &Panel, headers: &HeaderMap, actor: &Actor) -> Result<bool, Refusal> {
+    Ok(session::look_up(panel, headers).await? == Some(actor.user.id))
 }
 
 async fn refused(

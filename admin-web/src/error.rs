@@ -17,6 +17,7 @@ use heliograph_store::StoreError;
 use tower_http::request_id::RequestId;
 
 use crate::api;
+use crate::form::sentence;
 use crate::off_thread::Ending;
 use crate::panel::Panel;
 use crate::password::HashError;
@@ -54,6 +55,7 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::NotFound(_) => Self::NotFound,
             StoreError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            StoreError::Elsewhere => Self::Conflict(sentence(&error.to_string())),
             // A conflict that a form expects is shown at its field; the text of
             // any other may come from the database.
             other => Self::Fault(other.to_string()),

@@ -26,8 +26,8 @@ impl Problems {
     }
 
     /// All of them, by field.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(field, text)| (*field, text.as_str()))
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(field, text)| (field.as_ref(), text.as_str()))
     }
 
     /// Whether nothing is wrong.

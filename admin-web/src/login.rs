@@ -24,7 +24,7 @@ use crate::password::{check_password, hash_password, verify_password};
 use crate::shell::{Brand, encode};
 use crate::{second_step, session};
 
-pub(crate) use limit::{Limit, LoginLimits, Rate, network};
+pub(crate) use limit::{Limit, LoginLimits, PersonLimit, Rate, network};
 
 /// One text whether the account exists or not, has a password or not.
 const NOT_RECOGNISED: &str = "Mail address and password do not belong together.";

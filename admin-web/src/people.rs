@@ -386,13 +386,14 @@ pub(crate) async fn invite(
 }
 
 /// `POST /people/{user}/sign-out`: for somebody who has lost a phone or left one open.
+/// Their API tokens end as well: they may have lain there.
 pub(crate) async fn sign_out(
     State(panel): State<Panel>,
     Owner(actor): Owner,
     Path(user): Path<String>,
 ) -> Result<Response, Refusal> {
     let user = panel.store().user_fetch(read_id(&user)?).await?;
-    panel.store().session_delete_by_user(user.id).await?;
+    actor.store(&panel).user_sign_out(user.id).await?;
     tracing::info!(user = %actor.user.id, signed_out = %user.id, "somebody signed out everywhere");
     Ok(Redirect::to("/people?done=signed-out-of").into_response())
 }

@@ -6,8 +6,8 @@ use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{Colour, Currency, ProviderSettings, Tariff, UnknownGateways, Zone};
-use heliograph_store::{RetentionPlan, RetentionPreview};
+use heliograph_domain::{Colour, Currency, KeyDigest, ProviderSettings, Tariff, UnknownGateways, Zone};
+use heliograph_store::{RetentionPlan, RetentionPreview, StoreError};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
@@ -21,6 +21,10 @@ use crate::shell::{Done, Section, Shell};
 const MAX_RETENTION_DAYS: u32 = 36_525;
 /// A clock that is further ahead is wrong, not fast.
 const MAX_AHEAD_HOURS: u32 = 24 * 366;
+/// Bytes that tell one version of the settings from another.
+const VERSION_BYTES: usize = 16;
+/// What to say to whoever saves what somebody else has changed since it was shown.
+const FASTER: &str = "Somebody else has changed the settings meanwhile, and nothing of yours was saved. These are the settings as they are now: change them again.";
 
 #[derive(Clone, Deserialize, Default)]
 #[serde(default)]
@@ -38,6 +42,15 @@ pub(crate) struct SettingsForm {
     pub(crate) retention: String,
     /// The days whose consequences were shown and accepted.
     pub(crate) confirmed: String,
+    /// The version that was shown.
+    pub(crate) seen: String,
+}
+
+/// Which version of the settings these are: says all that is set, not only what is shown.
+pub(crate) fn version_of(settings: &ProviderSettings) -> String {
+    let text = serde_json::to_string(settings).unwrap_or_default();
+    let digest = KeyDigest::of(&text);
+    digest.0.iter().take(VERSION_BYTES).fold(String::new(), |version, byte| format!("{version}{byte:02x}"))
 }
 
 impl SettingsForm {
@@ -55,6 +68,7 @@ impl SettingsForm {
             ahead: settings.max_ahead_hours.to_string(),
             retention: settings.retention_days.map(|days| days.to_string()).unwrap_or_default(),
             confirmed: String::new(),
+            seen: version_of(settings),
         }
     }
 
@@ -123,6 +137,8 @@ struct SettingsPage {
     shell: Shell,
     form: SettingsForm,
     problems: Problems,
+    /// What is wrong with the form as a whole.
+    problem: &'static str,
     zones: Vec<String>,
 }
 
@@ -139,7 +155,7 @@ pub(crate) async fn show(
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(&panel, &actor, Section::Settings).await?.saying(&done);
     let form = SettingsForm::of(&shell.settings);
-    Ok(SettingsPage { shell, form, problems: Problems::default(), zones: zone_names() }.into_response())
+    Ok(SettingsPage { shell, form, problems: Problems::default(), problem: "", zones: zone_names() }.into_response())
 }
 
 /// What a shorter retention would delete, to be confirmed before it is saved.
@@ -220,18 +236,32 @@ pub(crate) async fn save(
 ) -> Result<Response, Refusal> {
     let current = panel.store().settings_fetch().await?;
     match form.parse(&current) {
+        Ok(_) if form.seen != version_of(&current) => overtaken(&panel, &actor).await,
         Ok(settings) => {
             if let Some(page) = confirmation(&panel, &actor, &form, &settings).await? {
                 return Ok(page);
             }
-            actor.store(&panel).settings_save(settings).await?;
+            match actor.store(&panel).settings_replace(current, settings).await {
+                Ok(()) => {}
+                Err(StoreError::Conflict(_)) => return overtaken(&panel, &actor).await,
+                Err(error) => return Err(error.into()),
+            }
             tracing::info!(user = %actor.user.id, "settings saved");
             Ok(Redirect::to("/settings?done=saved").into_response())
         }
         Err(problems) => {
             let shell = Shell::of(&panel, &actor, Section::Settings).await?;
-            let page = SettingsPage { shell, form, problems, zones: zone_names() };
+            let page = SettingsPage { shell, form, problems, problem: "", zones: zone_names() };
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
     }
+}
+
+/// The settings as somebody else has just saved them.
+async fn overtaken(panel: &Panel, actor: &Actor) -> Result<Response, Refusal> {
+    let mut shell = Shell::of(panel, actor, Section::Settings).await?;
+    shell.settings = panel.store().settings_fetch().await?;
+    let form = SettingsForm::of(&shell.settings);
+    let page = SettingsPage { shell, form, problems: Problems::default(), problem: FASTER, zones: zone_names() };
+    Ok((StatusCode::CONFLICT, page).into_response())
 }

@@ -8,6 +8,7 @@ use crate::archive::tables::to_hex;
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
+use crate::user::UserRecord;
 
 /// The kind of its records; their id is the digest, in hexadecimal digits.
 pub(crate) const API_TOKEN: &str = "api-token";
@@ -87,23 +88,31 @@ impl ApiToken {
     }
 }
 
+/// Whether somebody still has the password, or none, that was proven for a new token:
+/// whoever changes theirs ends all that was begun with the one before.
+pub(crate) fn check_proven(owner: &UserRecord, seen: Option<&str>) -> Result<(), StoreError> {
+    let is_same = owner.password_hash.as_deref() == seen;
+    if is_same { Ok(()) } else { Err(StoreError::Conflict("the password was changed meanwhile".to_owned())) }
+}
+
 /// The id of the record of a token.
 pub(crate) fn key_of(digest: KeyDigest) -> String {
     to_hex(&digest.0)
 }
 
 impl ProviderStore {
-    /// Keeps a new token.
+    /// Keeps a new token of somebody whose password's hash is still the one that was seen.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is nobody; [`StoreError::Conflict`] where it
-    /// does not end within a year, or somebody has [`ApiToken::MOST`].
-    pub async fn api_token_create(&self, token: ApiToken) -> Result<(), StoreError> {
+    /// [`StoreError::NotFound`] where there is nobody; [`StoreError::Conflict`] where the
+    /// password is another one, it does not end within a year, or somebody has
+    /// [`ApiToken::MOST`].
+    pub async fn api_token_create(&self, token: ApiToken, seen: Option<String>) -> Result<(), StoreError> {
         let detail = json!({ "user": token.user, "scopes": token.scopes, "until": token.expires.to_string() });
         let event = self.event("api-token.create", format_args!("api-token:{}", token.id), detail);
         match &self.backend {
-            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::api_token::create(batch, &token)).await,
-            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.api_token_create(&token)).await,
+            Backend::Sqlite(db) => db.change(event, move |batch| sqlite::api_token::create(batch, &token, seen.as_deref())).await,
+            Backend::Cassandra(db) => db.change(event, move |catalog| catalog.api_token_create(&token, seen.as_deref())).await,
         }
     }
 

@@ -34,6 +34,10 @@ pub enum StoreError {
     /// The provider has as many gateways as it may.
     #[error("the provider has {0} gateways, as many as it may: retire one, or have its quota raised")]
     TooManyGateways(u32),
+    /// A gateway is to stand somewhere from a time on that lies before it was moved or
+    /// retired: its history stays as it is.
+    #[error("the gateway was somewhere else at that time already: choose a later one")]
+    Elsewhere,
     /// An archive cannot be written, read or restored.
     #[error("archive: {0}")]
     Archive(String),

@@ -155,8 +155,8 @@ impl ProviderStore {
     /// # Errors
     /// [`StoreError::NotFound`] where the location is missing;
     /// [`StoreError::Conflict`] where it is commissioned already, so that of two who
-    /// do it at once one gets to know, or was elsewhere later than that.
-    /// [`StoreError::TooManyGateways`] where as many are commissioned as may be.
+    /// do it at once one gets to know; [`StoreError::Elsewhere`] where it was elsewhere later
+    /// than that; [`StoreError::TooManyGateways`] where as many are commissioned as may be.
     pub async fn gateway_commission(&self, commissioning: GatewayCommissioning) -> Result<(), StoreError> {
         let detail = json!({ "location": commissioning.location, "from": commissioning.from.to_string(), "credential": commissioning.credential.id });
         let event = self.event("gateway.commission", format_args!("gateway:{}", commissioning.gateway), detail);
@@ -171,7 +171,8 @@ impl ProviderStore {
     /// Moves a gateway to a location from an instant on.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where either is missing.
+    /// [`StoreError::NotFound`] where either is missing; [`StoreError::Elsewhere`] where it
+    /// was elsewhere later than that.
     pub async fn gateway_move(&self, gateway: &GatewayId, location: LocationId, from: Timestamp) -> Result<(), StoreError> {
         let event = self.event(
             "gateway.move",

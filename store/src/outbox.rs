@@ -263,9 +263,22 @@ impl ProviderStore {
     /// # Errors
     /// When the store cannot be read.
     pub async fn outbox_list(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        self.outbox_list_before(None, limit).await
+    }
+
+    /// The newest mails of those that were made before one, by when that was made and its
+    /// id. No more is read than is answered; fewer than wanted are the last.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn outbox_list_before(
+        &self,
+        before: Option<(Timestamp, OutboxId)>,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => db.read(move |connection| sqlite::outbox::list(connection, limit)).await,
-            Backend::Cassandra(db) => db.outbox_list(limit).await,
+            Backend::Sqlite(db) => db.read(move |connection| sqlite::outbox::list(connection, before, limit)).await,
+            Backend::Cassandra(db) => db.outbox_list(before, limit).await,
         }
     }
 

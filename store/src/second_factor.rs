@@ -126,7 +126,7 @@ impl ProviderStore {
     }
 
     /// Has it asked for from now on. It takes the place of one that was there, and ends
-    /// all sessions of the person.
+    /// all sessions and API tokens of the person.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is nobody.
@@ -179,8 +179,8 @@ impl ProviderStore {
         }
     }
 
-    /// Asks for it no longer, and ends all sessions of the person: what was lost with it
-    /// may be signed in.
+    /// Asks for it no longer, and ends all sessions and API tokens of the person: what was
+    /// lost with it may be signed in, or hold some.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where nothing was asked for.

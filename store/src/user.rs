@@ -256,6 +256,26 @@ impl ProviderStore {
         }
     }
 
+    /// Ends all sessions and API tokens of a person. It stands in the audit trail where
+    /// there were tokens to end.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn user_sign_out(&self, user: UserId) -> Result<(), StoreError> {
+        // Tokens that cannot be read may be theirs.
+        let has_tokens = match self.api_token_list().await {
+            Ok(tokens) => tokens.iter().any(|token| token.user == user),
+            Err(_) => true,
+        };
+        let event = has_tokens.then(|| self.event("user.sign-out", format_args!("user:{user}"), json!({})));
+        match (&self.backend, event) {
+            (Backend::Sqlite(db), Some(event)) => db.change(event, move |batch| sqlite::user::sign_out(batch, user)).await,
+            (Backend::Sqlite(db), None) => db.write(move |batch| sqlite::user::sign_out(batch, user)).await,
+            (Backend::Cassandra(db), Some(event)) => db.change(event, move |catalog| Ok(catalog.signed_out(user))).await,
+            (Backend::Cassandra(db), None) => db.catalog_change(None, move |catalog| Ok(catalog.signed_out(user))).await,
+        }
+    }
+
     /// Forgets sessions and links that have ended.
     ///
     /// # Errors

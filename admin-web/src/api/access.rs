@@ -83,8 +83,8 @@ impl Caller {
         enough: impl FnOnce(UserRole) -> bool + Send,
     ) -> Result<Self, ApiRefusal> {
         let now = panel.now();
-        let Some(caller) = Self::find(parts, panel, now).await? else { return Err(unknown(parts, panel, now).await) };
-        panel.api_limits().request(caller.token.id, now).map_err(ApiRefusal::TooMany)?;
+        let caller = Self::proven(parts, panel, now).await?;
+        panel.api_limits().request(caller.actor.user.id, now).map_err(ApiRefusal::TooMany)?;
         match caller.actor.user.role {
             role if enough(role) => {}
             UserRole::Customer => return Err(ApiRefusal::NotFound),
@@ -93,10 +93,36 @@ impl Caller {
         if caller.token.has(scope) { Ok(caller) } else { Err(ApiRefusal::Scope(scope)) }
     }
 
-    /// Whose token is presented, if it works. What is looked for is the digest of what
+    /// Whose token is presented. From an address that has sent many which do not work, only
+    /// those are looked for that have worked of late: others cost the store nothing.
+    async fn proven(parts: &mut Parts, panel: &Panel, now: Timestamp) -> Result<Self, ApiRefusal> {
+        let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, panel).await;
+        let (limits, digest) = (panel.api_limits(), presented(parts));
+        let is_known = digest.is_some_and(|digest| limits.knows(digest));
+        if !is_known {
+            limits.guess(address, now).map_err(ApiRefusal::TooMany)?;
+        }
+        let Some(digest) = digest else { return Err(ApiRefusal::NoToken) };
+        let found = Self::find(digest, panel, now).await;
+        match &found {
+            Ok(None) if is_known => {
+                limits.learn(digest, false);
+                limits.guess(address, now).map_err(ApiRefusal::TooMany)?;
+            }
+            Ok(None) => {}
+            Ok(Some(_)) | Err(_) if is_known => {}
+            Ok(Some(_)) => {
+                limits.learn(digest, true);
+                limits.no_guess(address);
+            }
+            Err(_) => limits.no_guess(address),
+        }
+        found?.ok_or(ApiRefusal::NoToken)
+    }
+
+    /// Whose token has a digest, if it works. What is looked for is the digest of what
     /// came, so that the time it takes says nothing about tokens that there are.
-    async fn find(parts: &Parts, panel: &Panel, now: Timestamp) -> Result<Option<Self>, ApiRefusal> {
-        let Some(digest) = presented(parts) else { return Ok(None) };
+    async fn find(digest: KeyDigest, panel: &Panel, now: Timestamp) -> Result<Option<Self>, ApiRefusal> {
         let token = panel.store().api_token_find(digest).await?;
         let Some(token) = token.filter(|token| token.is_valid(now)) else { return Ok(None) };
         let user = match panel.store().user_fetch(token.user).await {
@@ -123,16 +149,4 @@ fn presented(parts: &Parts) -> Option<KeyDigest> {
     let token = token.trim();
     let looks = scheme.eq_ignore_ascii_case("bearer") && token.starts_with(API_TOKEN_PREFIX) && token.len() <= LONGEST_TOKEN;
     looks.then(|| KeyDigest::of(token))
-}
-
-/// Refuses who has no token that works, and after many of those says when to come again.
-async fn unknown(parts: &mut Parts, panel: &Panel, now: Timestamp) -> ApiRefusal {
-    let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, panel).await;
-    match panel.api_limits().failed(address, now) {
-        Ok(()) => ApiRefusal::NoToken,
-        Err(seconds) => {
-            tracing::warn!(%address, "API refused after many tokens that do not work");
-            ApiRefusal::TooMany(seconds)
-        }
-    }
 }

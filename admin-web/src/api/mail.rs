@@ -1,23 +1,22 @@
 //! Mails that are due or sent.
 
-use std::cmp::Reverse;
-
 use axum::Json;
 use axum::extract::State;
-use heliograph_store::OutboxRow;
+use heliograph_domain::{ApiScope, OutboxId, Timestamp};
+use heliograph_store::{Letter, OutboxRow};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::access::ByReader;
-use super::paging::{Page, Part, cut};
+use super::paging::{Page, Part, cursor, length, place};
 use super::problem::ApiRefusal;
 use super::request::Asked;
 use super::wire::{Utc, utc};
 use crate::mail::may_see;
 use crate::panel::Panel;
 
-/// The newest mails that are told of.
-const TOLD: usize = 5_000;
+/// What the cursors of this list begin with.
+const LIST: &str = "mails";
 
 /// A mail.
 #[derive(Serialize, ToSchema)]
@@ -71,7 +70,8 @@ impl From<OutboxRow> for Mail {
 
 /// List the mails
 ///
-/// The newest 5,000, the newest first. Mails about somebody's way in are told to owners alone.
+/// The newest first. Mails about somebody's way in are told to owners alone, by a token with
+/// the scope `people`; a part may hold fewer mails than it could, or none, because of them.
 #[utoipa::path(
     get,
     path = "/api/v1/mails",
@@ -86,7 +86,13 @@ pub(super) async fn list(
     ByReader(caller): ByReader,
     Asked(part): Asked<Part>,
 ) -> Result<Json<Page<Mail>>, ApiRefusal> {
-    let mut rows = panel.store().outbox_list(TOLD).await?;
-    rows.retain(|row| may_see(&caller.actor, &row.key));
-    cut("mails", &part, rows, |row| Reverse((row.created.as_millis(), row.id)), Mail::from).map(Json)
+    let length = length(part.limit)?;
+    let before = place::<(i64, OutboxId)>(LIST, part.cursor.as_deref())?;
+    let before = before.map(|(created, id)| (Timestamp::clamped(created), id));
+    let mut rows = panel.store().outbox_list_before(before, length).await?;
+    let last = rows.last().filter(|_| rows.len() == length);
+    let next = last.and_then(|last| cursor(LIST, &(last.created.as_millis(), last.id)));
+    let sees_letters = caller.token.has(ApiScope::People);
+    rows.retain(|row| may_see(&caller.actor, &row.key) && (sees_letters || !Letter::is_one(&row.key)));
+    Ok(Json(Page { items: rows.into_iter().map(Mail::from).collect(), next }))
 }

@@ -43,7 +43,7 @@ pub(super) struct Problem {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct FieldProblem {
     /// The field.
-    field: &'static str,
+    field: String,
     /// What is wrong with it.
     detail: String,
 }
@@ -89,8 +89,9 @@ impl<E: Into<Refusal>> From<E> for ApiRefusal {
 
 impl ApiRefusal {
     /// Refuses fields, by what a form calls them and what the API does where that differs.
-    pub(super) fn fields(problems: &Problems, names: &[(&str, &'static str)]) -> Self {
-        let name = |field: &'static str| names.iter().find(|(form, _)| *form == field).map_or(field, |(_, name)| *name);
+    pub(super) fn fields(problems: &Problems, names: &[(&str, &str)]) -> Self {
+        let name =
+            |field: &str| names.iter().find(|(form, _)| *form == field).map_or(field.to_owned(), |(_, name)| (*name).to_owned());
         let told = problems.all().map(|(field, detail)| FieldProblem { field: name(field), detail: detail.to_owned() });
         Self::Invalid(told.collect())
     }

@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
-use heliograph_domain::{KeyDigest, ProviderSettings};
+use heliograph_domain::ProviderSettings;
 use heliograph_store::StoreError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,10 +14,7 @@ use super::problem::ApiRefusal;
 use super::request::Body;
 use super::wire::typed;
 use crate::panel::Panel;
-use crate::settings::{SettingsForm, unconfirmed};
-
-/// Bytes of a digest that an ETag spells.
-const TAG_BYTES: usize = 16;
+use crate::settings::{SettingsForm, unconfirmed, version_of};
 
 /// The provider's settings.
 #[derive(Serialize, ToSchema)]
@@ -143,16 +140,15 @@ impl SettingsInput {
             ahead: self.max_ahead_hours.to_string(),
             retention: typed(self.retention_days),
             confirmed: String::new(),
+            seen: String::new(),
         };
         form.parse(current).map_err(|problems| ApiRefusal::fields(&problems, &NAMES))
     }
 }
 
-/// The ETag of settings: it says all that is set, not only what is told here.
+/// The ETag of settings.
 fn tag(settings: &ProviderSettings) -> String {
-    let text = serde_json::to_string(settings).unwrap_or_default();
-    let digest = KeyDigest::of(&text);
-    digest.0.iter().take(TAG_BYTES).fold("\"".to_owned(), |tag, byte| format!("{tag}{byte:02x}")) + "\""
+    format!("\"{}\"", version_of(settings))
 }
 
 type Tagged = ([(HeaderName, String); 1], Json<Settings>);

@@ -9,11 +9,12 @@
 //! chooses. Two that share a place share their tokens: with as many failures as
 //! it takes to matter, the panel refuses too much rather than too little.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use heliograph_domain::Timestamp;
+use heliograph_domain::{Timestamp, UserId};
 
 /// Places of a table; 16 bytes each.
 const PLACES: usize = 8192;
@@ -38,6 +39,26 @@ struct Bucket {
     at: Timestamp,
 }
 
+impl Bucket {
+    const EMPTY: Self = Self { used: 0.0, at: Timestamp::MIN };
+
+    /// What is still used up.
+    fn used(&self, rate: Rate, now: Timestamp) -> f64 {
+        let passed = now.millis_since(self.at).max(0) as f64;
+        (self.used - passed / rate.refill_ms).max(0.0)
+    }
+
+    /// Seconds to wait; 0 where a token was taken.
+    fn take(&mut self, rate: Rate, now: Timestamp) -> u64 {
+        let used = self.used(rate, now);
+        if used + 1.0 > rate.burst {
+            return (((used + 1.0 - rate.burst) * rate.refill_ms / 1000.0).ceil() as u64).max(1);
+        }
+        *self = Self { used: used + 1.0, at: now };
+        0
+    }
+}
+
 /// The three tables.
 #[derive(Debug)]
 pub(crate) struct LoginLimits {
@@ -49,7 +70,7 @@ pub(crate) struct LoginLimits {
 
 impl Default for LoginLimits {
     fn default() -> Self {
-        let empty = || Mutex::new(vec![Bucket { used: 0.0, at: Timestamp::MIN }; PLACES]);
+        let empty = || Mutex::new(vec![Bucket::EMPTY; PLACES]);
         Self { hasher: RandomState::new(), addresses: empty(), accounts: empty(), both: empty() }
     }
 }
@@ -101,7 +122,7 @@ pub(crate) struct Limit {
 impl Limit {
     /// One that nobody has used yet.
     pub(crate) fn new(rate: Rate) -> Self {
-        let buckets = Mutex::new(vec![Bucket { used: 0.0, at: Timestamp::MIN }; PLACES]);
+        let buckets = Mutex::new(vec![Bucket::EMPTY; PLACES]);
         Self { rate, hasher: RandomState::new(), buckets }
     }
 
@@ -110,8 +131,49 @@ impl Limit {
     /// # Errors
     /// With the seconds to wait, where there is none.
     pub(crate) fn attempt(&self, key: impl Hash, now: Timestamp) -> Result<(), u64> {
-        let place = usize::try_from(self.hasher.hash_one(key) % PLACES as u64).unwrap_or(0);
-        match take(&self.buckets, place, self.rate, now) {
+        match take(&self.buckets, self.place(key), self.rate, now) {
+            0 => Ok(()),
+            wait => Err(wait),
+        }
+    }
+
+    /// Gives a token back that was taken for nothing.
+    pub(crate) fn give_back(&self, key: impl Hash) {
+        give_back(&self.buckets, self.place(key));
+    }
+
+    fn place(&self, key: impl Hash) -> usize {
+        usize::try_from(self.hasher.hash_one(key) % PLACES as u64).unwrap_or(0)
+    }
+}
+
+/// People that are kept in mind before those are forgotten who have used nothing of late.
+const MANY_PEOPLE: usize = 4096;
+
+/// A rate for each of those who have proven who they are. Nobody shares a bucket with
+/// somebody else, and there are no more of them than people.
+#[derive(Debug)]
+pub(crate) struct PersonLimit {
+    rate: Rate,
+    buckets: Mutex<HashMap<UserId, Bucket>>,
+}
+
+impl PersonLimit {
+    /// One that nobody has used yet.
+    pub(crate) fn new(rate: Rate) -> Self {
+        Self { rate, buckets: Mutex::default() }
+    }
+
+    /// Takes a token of somebody.
+    ///
+    /// # Errors
+    /// With the seconds to wait, where there is none.
+    pub(crate) fn attempt(&self, user: UserId, now: Timestamp) -> Result<(), u64> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MANY_PEOPLE && !buckets.contains_key(&user) {
+            buckets.retain(|_, bucket| bucket.used(self.rate, now) > 0.0);
+        }
+        match buckets.entry(user).or_insert(Bucket::EMPTY).take(self.rate, now) {
             0 => Ok(()),
             wait => Err(wait),
         }
@@ -129,14 +191,7 @@ pub(crate) fn network(address: IpAddr) -> u64 {
 /// Seconds to wait; 0 where a token was taken.
 fn take(table: &Mutex<Vec<Bucket>>, place: usize, rate: Rate, now: Timestamp) -> u64 {
     let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(bucket) = table.get_mut(place) else { return 0 };
-    let passed = now.millis_since(bucket.at).max(0) as f64;
-    let used = (bucket.used - passed / rate.refill_ms).max(0.0);
-    if used + 1.0 > rate.burst {
-        return (((used + 1.0 - rate.burst) * rate.refill_ms / 1000.0).ceil() as u64).max(1);
-    }
-    *bucket = Bucket { used: used + 1.0, at: now };
-    0
+    table.get_mut(place).map_or(0, |bucket| bucket.take(rate, now))
 }
 
 fn give_back(table: &Mutex<Vec<Bucket>>, place: usize) {
@@ -209,6 +264,18 @@ mod tests {
             assert_eq!(limits.attempt(address(1), "anna@example.com", minute(0)), Ok(()));
         }
         assert!(limits.attempt(address(1), "anna@example.com", minute(-60)).is_err());
+    }
+
+    #[test]
+    fn nobody_shares_a_bucket_and_who_used_nothing_of_late_is_forgotten() {
+        let limit = PersonLimit::new(Rate { burst: 1.0, refill_ms: 60_000.0 });
+        let user = |number: usize| UserId::new(uuid::Uuid::from_u128(number as u128));
+        for number in 0..3 * MANY_PEOPLE {
+            assert_eq!(limit.attempt(user(number), minute(0)), Ok(()), "{number}");
+        }
+        assert_eq!(limit.attempt(user(7), minute(0)), Err(60), "none of them is forgotten too early");
+        assert_eq!(limit.attempt(user(usize::MAX), minute(2)), Ok(()));
+        assert_eq!(limit.buckets.lock().unwrap().len(), 1);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use axum::http::{Method, StatusCode, header};
 use heliograph_admin_web::visits;
 
 use crate::world::{
-    ALERT, ANAS, ARRAY, BENS, BENS_COMMISSION, COMMISSION, CORRECTION, KEY, LOCATION, MAIL, NEW_KEY, POINT, REFUSED, UNKNOWN,
-    VIEWER, WINDOW, Who, World, digest, id, request,
+    ALERT, ANAS, ARRAY, BENS, BENS_COMMISSION, COMMISSION, CORRECTION, KEY, LOCATION, MAIL, NEW_KEY, PASSWORD, POINT, REFUSED,
+    UNKNOWN, VIEWER, WINDOW, Who, World, digest, id, request,
 };
 
 /// What is expected.
@@ -20,7 +20,7 @@ enum E {
     Done,
     /// Led to the sign-in.
     In,
-    /// A form with problems at its fields.
+    /// A form with problems at its fields, or that came too late.
     Form,
     /// The role does not reach so far.
     No,
@@ -163,7 +163,7 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/account/sessions/end", "/account/sessions/end".into(), &[], [In, Done, Done, Done, Done, Done, In]);
     let nobodys = [In, Nothing, Nothing, Nothing, Nothing, Nothing, In];
     act("/account/sessions/{session}/end", format!("/account/sessions/{}/end", "0".repeat(64)), &[], nobodys);
-    let token = &[("name", "Job"), ("days", "90")];
+    let token = &[("name", "Job"), ("days", "90"), ("password", PASSWORD)];
     act("/account/tokens", "/account/tokens".into(), token, [In, Page, Page, Page, Page, Page, In]);
     act("/account/tokens/{token}/end", format!("/account/tokens/{UNKNOWN}/end"), &[], nobodys);
     act("/people/tokens/{token}/end", format!("/people/tokens/{UNKNOWN}/end"), &[], OWNER_NOTHING);
@@ -305,7 +305,8 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/mappings/edit", "/mappings/edit".into(), &[("source", MAPPING), ("action", "save")], STAFF_DONE);
     act("/mappings/edit", "/mappings/edit".into(), &[("source", MAPPING), ("action", "try")], STAFF);
     act("/mappings/remove", "/mappings/remove".into(), &[("name", "none")], STAFF_NOTHING);
-    act("/settings", "/settings".into(), settings, STAFF_DONE);
+    // What was shown is not said; forms.rs saves.
+    act("/settings", "/settings".into(), settings, [In, Nothing, Nothing, No, Form, Form, In]);
     rows
 }
 
@@ -352,7 +353,7 @@ fn judge(status: StatusCode, location: &str) -> Option<E> {
         StatusCode::OK => Some(Page),
         StatusCode::SEE_OTHER if location.starts_with("/login") => Some(In),
         StatusCode::SEE_OTHER => Some(Done),
-        StatusCode::UNPROCESSABLE_ENTITY => Some(Form),
+        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT => Some(Form),
         StatusCode::FORBIDDEN => Some(No),
         StatusCode::NOT_FOUND => Some(Nothing),
         _ => None,

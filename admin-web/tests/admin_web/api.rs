@@ -5,12 +5,12 @@ use std::collections::{BTreeSet, HashSet};
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use heliograph_domain::{ApiScope, ApiTokenId, Customer, CustomerId, ProviderId, UserId};
-use heliograph_store::{ApiToken, ProviderStore, Store, StoreUrl};
+use heliograph_domain::{ApiScope, ApiTokenId, Customer, CustomerId, OutboxId, ProviderId, UserId};
+use heliograph_store::{ApiToken, Letter, OutboxKey, OutboxNew, ProviderStore, Store, StoreUrl};
 use serde_json::{Value, json};
 
 use crate::world::{
-    ANAS, Answer, BENS, BENS_COMMISSION, COMMISSION, HOST, LOCATION, UNKNOWN, Who, World, at, digest, id, request, start,
+    ANAS, Answer, BENS, BENS_COMMISSION, COMMISSION, HOST, LOCATION, MAIL, UNKNOWN, Who, World, at, digest, id, request, start,
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -80,7 +80,8 @@ async fn give(store: &ProviderStore, number: u128, by: By) {
     let (id, user) = (ApiTokenId::new(id(9, number)), UserId::new(id(5, by.user())));
     let made = start().plus_millis(-DAY_MS);
     let token = ApiToken::new((id, user), format!("{by:?}"), scopes, digest(&by.token()), (made, ends));
-    store.api_token_create(token).await.unwrap();
+    let password = store.user_fetch(user).await.unwrap().password_hash;
+    store.api_token_create(token, password).await.unwrap();
 }
 
 async fn world() -> World {
@@ -318,6 +319,8 @@ async fn the_description_is_whole_and_of_every_route() {
     assert_eq!((&description["info"]["title"], &description["info"]["version"]), (&json!("Heliograph API"), &json!("1.0.0")));
     let schemas = description["components"]["schemas"].as_object().unwrap();
     let tags: HashSet<&Value> = description["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+    // So that it is held up by none of those that have no token.
+    get(&world, By::Owner, "/api/v1/token").await;
     let mut ids = BTreeSet::new();
     for (method, path, operation) in operations(&description) {
         assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{method} {path}");
@@ -559,6 +562,53 @@ async fn what_is_written_is_checked_as_the_forms_of_the_panel_are() {
 }
 
 #[tokio::test]
+async fn a_gateway_is_nowhere_before_it_was_moved_or_retired() {
+    let world = world().await;
+    let post =
+        async |path: &str, body: Value| ask(&world, By::Operator, &Method::POST, &format!("/api/v1{path}"), Some(&body)).await;
+    let words = "The gateway was somewhere else at that time already: choose a later one.";
+    let moved = post("/gateways/gw-1/move", json!({ "location": LOCATION, "from": "2026-06-15T00:00:00Z" })).await;
+    assert_eq!(moved.status, StatusCode::OK, "{}", moved.body);
+    let early = post("/gateways/gw-1/move", json!({ "location": LOCATION, "from": "2026-06-14T00:00:00Z" })).await;
+    assert_eq!((early.status, &problem(&early)["detail"]), (StatusCode::CONFLICT, &json!(words)));
+    let form = [("location", LOCATION), ("from", "2026-06-14T00:00")];
+    let page = world.post(Who::Operator, "/gateways/gw-1/move", &form).await;
+    assert!(page.status == StatusCode::CONFLICT && page.body.contains(words), "{}", page.body);
+
+    assert_eq!(post("/gateways/gw-1/retire", json!({})).await.status, StatusCode::OK);
+    let new = |from: &str| json!({ "gateway": "gw-1", "location": LOCATION, "from": from });
+    let early = post("/gateways", new("2026-06-16T00:00:00Z")).await;
+    assert_eq!((early.status, &problem(&early)["detail"]), (StatusCode::CONFLICT, &json!(words)));
+    assert_eq!(post("/gateways", new("2026-06-18T13:07:00Z")).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn mails_are_walked_a_part_at_a_time_and_letters_take_a_scope() {
+    let world = world().await;
+    let mail = world.store.outbox_fetch(OutboxId::parse(MAIL).unwrap()).await.unwrap().row;
+    for number in 0..120 {
+        let report = if number % 3 == 0 { format!("letter/invitation/{}", id(5, 3)) } else { "daily".to_owned() };
+        let new = OutboxNew {
+            id: OutboxId::new(id(8, number)),
+            key: OutboxKey { report, period: number.to_string(), recipient: mail.key.recipient.clone() },
+            subject: "Your day".to_owned(),
+            message_id: format!("<{number}@sunrise.example>"),
+            message: Vec::new(),
+            created: start().plus_millis(i64::try_from(number / 2 * 1000).unwrap()),
+            due: start(),
+        };
+        assert!(Letter::is_one(&new.key) == (number % 3 == 0) && world.store.outbox_put(new).await.unwrap());
+    }
+    for (by, count) in [(By::Owner, 121), (By::ReadOnlyOwner, 81), (By::Operator, 81), (By::Viewer, 81)] {
+        let mails = walk(&world, by, "/api/v1/mails").await;
+        let ids: BTreeSet<&str> = mails.iter().map(|mail| mail["id"].as_str().unwrap()).collect();
+        assert_eq!((mails.len(), ids.len()), (count, count), "{by:?}");
+        let times: Vec<&str> = mails.iter().map(|mail| mail["created"].as_str().unwrap()).collect();
+        assert!(times.is_sorted_by(|a, b| a >= b), "the newest first: {times:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_question_is_a_problem_that_says_so() {
     let world = world().await;
     let send = async |request: axum::http::request::Builder, body: &str| {
@@ -617,6 +667,36 @@ async fn who_asks_too_often_is_told_when_to_come_again() {
     assert_eq!(asked(By::Owner).await.status, StatusCode::OK, "a right token is not held up by wrong ones");
     world.pass(1);
     assert_eq!(asked(By::Viewer).await.status, StatusCode::OK);
+    assert_eq!(ask_with(&world, "hgt_unknown", &Method::GET, "/api/v1/provider", None).await.status, StatusCode::UNAUTHORIZED);
+    while ask_with(&world, "hgt_unknown", &Method::GET, "/api/v1/provider", None).await.status == StatusCode::UNAUTHORIZED {}
+    world.store.close().await;
+    let refused = ask_with(&world, "hgt_unknown", &Method::GET, "/api/v1/provider", None).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "the store is not asked");
+    assert_eq!(asked(By::Owner).await.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn many_tokens_of_one_person_have_one_limit() {
+    let world = world().await;
+    let asked = async |by| ask(&world, by, &Method::GET, "/api/v1/provider", None).await.status;
+    for number in 0..100 {
+        assert_eq!(asked(if number % 2 == 0 { By::Owner } else { By::ReadOnlyOwner }).await, StatusCode::OK, "{number}");
+    }
+    assert_eq!(asked(By::Owner).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(asked(By::ReadOnlyOwner).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(asked(By::Operator).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_token_that_was_ended_is_a_guess_from_then_on() {
+    let world = world().await;
+    let asked = async || ask(&world, By::Viewer, &Method::GET, "/api/v1/provider", None).await.status;
+    assert_eq!(asked().await, StatusCode::OK);
+    world.store.user_sign_out(UserId::new(id(5, 3))).await.unwrap();
+    for _ in 0..30 {
+        assert_eq!(asked().await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(asked().await, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]

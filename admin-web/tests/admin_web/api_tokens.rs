@@ -1,13 +1,17 @@
 //! Tokens for the API: made, shown once, used, ended.
 
-use axum::http::{Method, StatusCode};
-use heliograph_store::ApiToken;
+use axum::body::{Body, Bytes};
+use axum::http::{Method, StatusCode, header};
+use futures_util::stream;
+use heliograph_domain::UserId;
+use heliograph_store::{ApiToken, ProviderStore};
 
 use crate::api::ask_with;
-use crate::world::{Answer, Who, World};
+use crate::world::{Answer, PASSWORD, Who, World, encode, id, request};
 
+/// With the password.
 async fn make(world: &World, who: Who, form: &[(&str, &str)]) -> Answer {
-    world.post(who, "/account/tokens", form).await
+    world.post(who, "/account/tokens", &[form, &[("password", PASSWORD)]].concat()).await
 }
 
 /// The token that a page shows.
@@ -104,4 +108,59 @@ async fn a_token_goes_with_the_password_and_never_reaches_beyond_the_role() {
     let refused = make(&world, Who::Owner, &[("name", "One more"), ("days", "90")]).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
     assert!(refused.body.contains("Nobody has more than 20 tokens"), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn making_a_token_takes_the_password() {
+    let world = World::new().await;
+    for password in ["", "a calm rainy terrace"] {
+        let form = [("name", "Job"), ("days", "30"), ("password", password)];
+        let refused = world.post(Who::Viewer, "/account/tokens", &form).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let (_, problem) = refused.body.split_once("id=\"password-problem\"").unwrap();
+        assert!(problem.split('<').next().unwrap().contains("This is not your current password."), "{}", refused.body);
+        assert!(refused.body.contains("value=\"Job\"") && !refused.body.contains("rainy"), "{}", refused.body);
+    }
+    assert_eq!(world.store.api_token_list().await.unwrap(), []);
+}
+
+/// What happens while the form is on its way, and where it leads then.
+async fn overtaken<F: Future<Output = ()> + Send + 'static>(meanwhile: impl FnOnce(ProviderStore, UserId) -> F) {
+    let world = World::new().await;
+    let form = encode(&[("name", "Job"), ("days", "30"), ("password", PASSWORD)]);
+    let happens = meanwhile(world.store.clone(), UserId::new(id(5, 3)));
+    let body = stream::once(async move {
+        happens.await;
+        Ok::<_, std::io::Error>(Bytes::from(form))
+    });
+    let request =
+        request(Method::POST, "/account/tokens", Who::Viewer).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let answer = world.send(request.body(Body::from_stream(body)).unwrap()).await;
+    assert_eq!(answer.location(), "/login", "{}", answer.body);
+    assert!(!answer.body.contains("hgt_"));
+    assert_eq!(world.store.api_token_list().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn no_token_is_made_by_a_form_that_a_remedy_has_overtaken() {
+    overtaken(|store, user| async move { store.user_set_password(user, "$argon2id$".to_owned()).await.unwrap() }).await;
+    overtaken(|store, user| async move { store.user_sign_out(user).await.unwrap() }).await;
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_ends_tokens() {
+    let world = World::new().await;
+    let form = [("name", "Job"), ("days", "30")];
+    let token = shown(&make(&world, Who::Viewer, &form).await.body);
+    let done = world.post(Who::Owner, &format!("/people/{}/sign-out", id(5, 3)), &[]).await;
+    assert_eq!((done.status, ask(&world, &token).await), (StatusCode::SEE_OTHER, StatusCode::UNAUTHORIZED));
+    let entry = world.store.audit_list(1, 1000).await.unwrap().pop().unwrap();
+    assert_eq!((entry.action.as_str(), entry.actor), ("user.sign-out", format!("user:{}", id(5, 1))));
+
+    let token = shown(&make(&world, Who::Operator, &form).await.body);
+    world.sign_in(Who::Operator.email(), PASSWORD).await;
+    let account = world.get(Who::Operator, "/account").await.body;
+    assert!(account.contains("Your API tokens end with that as well."), "{account}");
+    assert_eq!(world.post(Who::Operator, "/account/sessions/end", &[]).await.location(), "/account?done=signed-out");
+    assert_eq!(ask(&world, &token).await, StatusCode::UNAUTHORIZED);
 }

@@ -11,6 +11,13 @@ fn assert_problem(body: &str, field: &str, problem: &str) {
     assert!(body.contains(&at), "{at} in:\n{body}");
 }
 
+/// The version of the settings that their page shows.
+async fn shown_version(world: &World) -> String {
+    let page = world.get(Who::Owner, "/settings").await.body;
+    let from = page.split_once("name=\"seen\" value=\"").unwrap().1;
+    from.split('"').next().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn settings_are_saved_together_or_not_at_all() {
     let world = World::new().await;
@@ -62,6 +69,7 @@ async fn settings_are_saved_together_or_not_at_all() {
         ("unknown", "adopted"),
         ("ahead", "2"),
         ("retention", ""),
+        ("seen", &shown_version(&world).await),
     ];
     assert_eq!(world.post(Who::Operator, "/settings", &good).await.location(), "/settings?done=saved");
     let operator = world.store.user_list().await.unwrap().into_iter().find(|user| user.role == UserRole::Operator).unwrap();
@@ -77,6 +85,41 @@ async fn settings_are_saved_together_or_not_at_all() {
     assert!(page.body.contains("<p class=\"notice\" role=\"status\">Saved.</p>"));
     assert!(world.get(Who::Nobody, "/assets/theme.css").await.body.contains("--brand:#aa2200"));
     assert!(world.get(Who::Nobody, "/login").await.body.contains("Dawn"));
+}
+
+#[tokio::test]
+async fn settings_that_somebody_else_has_saved_meanwhile_are_shown_and_not_undone() {
+    let world = World::new().await;
+    let seen = shown_version(&world).await;
+    let form = |name: &'static str, seen: &str| {
+        let fixed = [
+            ("name", name),
+            ("colour", "#aa2200"),
+            ("zone", "Europe/London"),
+            ("currency", "EUR"),
+            ("tariff", "0.1"),
+            ("co2", "0.2"),
+            ("unknown", "refused"),
+            ("ahead", "2"),
+            ("retention", ""),
+        ];
+        let all = fixed.into_iter().map(|(field, value)| (field, value.to_owned())).chain([("seen", seen.to_owned())]);
+        all.collect::<Vec<_>>()
+    };
+    let post = async |form: Vec<(&'static str, String)>| {
+        let form: Vec<(&str, &str)> = form.iter().map(|(field, value)| (*field, value.as_str())).collect();
+        world.post(Who::Operator, "/settings", &form).await
+    };
+    assert_eq!(post(form("First", &seen)).await.location(), "/settings?done=saved");
+    for stale in [seen.as_str(), "", "0"] {
+        let late = post(form("Second", stale)).await;
+        assert_eq!(late.status, StatusCode::CONFLICT);
+        assert!(late.body.contains("Somebody else has changed the settings meanwhile"), "{}", late.body);
+        assert!(late.body.contains("value=\"First\"") && !late.body.contains("Second"), "as they are now");
+        assert!(late.body.contains(&shown_version(&world).await), "and may be changed from there");
+        assert_eq!(world.store.settings_fetch().await.unwrap().name, "First");
+    }
+    assert_eq!(post(form("Second", &shown_version(&world).await)).await.location(), "/settings?done=saved");
 }
 
 #[tokio::test]
@@ -199,7 +242,7 @@ async fn people_of_a_customer_are_invited_by_the_owner() {
 #[tokio::test]
 async fn a_shorter_retention_is_confirmed_with_what_it_deletes() {
     let world = World::new().await;
-    let form = |confirmed: &'static str| {
+    fn form<'a>(confirmed: &'a str, seen: &'a str) -> [(&'static str, &'a str); 11] {
         [
             ("name", "Dawn"),
             ("colour", "#aa2200"),
@@ -211,19 +254,25 @@ async fn a_shorter_retention_is_confirmed_with_what_it_deletes() {
             ("ahead", "2"),
             ("retention", "1"),
             ("confirmed", confirmed),
+            ("seen", seen),
         ]
-    };
+    }
+    let seen = shown_version(&world).await;
     for unconfirmed in ["", "2", "yes"] {
-        let page = world.post(Who::Owner, "/settings", &form(unconfirmed)).await;
+        let page = world.post(Who::Owner, "/settings", &form(unconfirmed, &seen)).await;
         assert_eq!(page.status, StatusCode::OK, "{unconfirmed}");
         assert!(page.body.contains("Delete old readings?") && page.body.contains("gw-1"), "{}", page.body);
         assert!(page.body.contains("name=\"confirmed\" value=\"1\"") && page.body.contains("name=\"name\" value=\"Dawn\""));
+        assert!(page.body.contains(&format!("name=\"seen\" value=\"{seen}\"")), "{}", page.body);
         assert_eq!(world.store.settings_fetch().await.unwrap().retention_days, None, "nothing is saved yet");
     }
-    assert_eq!(world.post(Who::Owner, "/settings", &form("1")).await.location(), "/settings?done=saved");
+    assert_eq!(world.post(Who::Owner, "/settings", &form("1", &seen)).await.location(), "/settings?done=saved");
     assert_eq!(world.store.settings_fetch().await.unwrap().retention_days, Some(1));
     // Once that is saved, other settings are saved without a question.
-    assert_eq!(world.post(Who::Owner, "/settings", &form("")).await.location(), "/settings?done=saved");
+    assert_eq!(
+        world.post(Who::Owner, "/settings", &form("", &shown_version(&world).await)).await.location(),
+        "/settings?done=saved"
+    );
 }
 
 #[tokio::test]

@@ -190,6 +190,8 @@ async fn one_gateway_too_many_is_refused_in_words_and_the_quota_outlives_other_s
     assert!(answer.body.contains("has 2 gateways, as many as it may"), "{}", answer.body);
     assert_eq!(shown(&answer.body), None);
     assert_eq!(world.store.gateway_fetch(&gateway("gw-3")).await.unwrap().state, GatewayState::Waiting);
+    let page = world.get(Who::Owner, "/settings").await.body;
+    let seen = page.split_once("name=\"seen\" value=\"").unwrap().1.split('"').next().unwrap();
     let saved = [
         ("name", "Sunrise"),
         ("colour", "#0f6b57"),
@@ -201,6 +203,7 @@ async fn one_gateway_too_many_is_refused_in_words_and_the_quota_outlives_other_s
         ("ahead", "24"),
         ("retention", ""),
         ("max_gateways", "9999"),
+        ("seen", seen),
     ];
     assert_eq!(world.post(Who::Owner, "/settings", &saved).await.status, StatusCode::SEE_OTHER);
     assert_eq!(world.store.settings_fetch().await.unwrap().max_gateways, 2);

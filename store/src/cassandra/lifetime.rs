@@ -50,7 +50,12 @@ impl Database {
         seen: Option<ProviderSettings>,
     ) -> Result<(), StoreError> {
         let days = |settings: &ProviderSettings| settings.retention_days.map_or(FOR_EVER, i64::from);
-        let before = self.catalog().await?.settings.as_ref().map_or(FOR_EVER, days);
+        let catalog = self.catalog().await?;
+        // Asked again where it counts; what is refused is to lower nothing before.
+        if let Some(seen) = &seen {
+            check_seen(seen, &catalog.settings.clone().unwrap_or_default())?;
+        }
+        let before = catalog.settings.as_ref().map_or(FOR_EVER, days);
         if days(&settings) < before {
             self.set_control(SHORTENED, Uuid::new_v4().as_u64_pair().0.cast_signed()).await?;
             if self.control(LIFETIME).await?.is_none_or(|had| had > days(&settings)) {

@@ -27,6 +27,8 @@ const MAIL: &str = "mail";
 const SIGN_TTL: i32 = 86_400;
 /// A sign that stays.
 const NO_TTL: i32 = 0;
+/// A place behind those of all mails.
+const AFTER_ALL: &str = "~";
 /// Mails that are looked up at once.
 const AT_ONCE: usize = 16;
 
@@ -120,7 +122,7 @@ impl Database {
 
     async fn put_signs(&self, part: &str, of: Signs, ttl: i32) -> Result<(), StoreError> {
         let month = month_of(of.created);
-        let made = (format!("made:{month}"), format!("{:020} {}", of.created.as_millis(), of.id));
+        let made = (format!("made:{month}"), place_of(of.created, of.id));
         let signs = [(WAITING.to_owned(), part.to_owned()), made, (by_id(of.id), part.to_owned())];
         for (sign, place) in signs {
             self.put_sign(&sign, &place, part, of.due, ttl).await?;
@@ -199,24 +201,42 @@ impl Database {
         }
     }
 
-    pub(crate) async fn outbox_list(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    pub(crate) async fn outbox_list(
+        &self,
+        before: Option<(Timestamp, OutboxId)>,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
         let months: Vec<(String,)> = self.all("SELECT place FROM @.outbox WHERE part = ?", (MONTHS,)).await?;
+        let last = before.map(|(created, _)| month_of(created));
+        let mut before = before.map_or_else(|| AFTER_ALL.to_owned(), |(created, id)| place_of(created, id));
         let mut mails: Vec<OutboxRow> = Vec::new();
-        for (month,) in months {
-            let wanted = i32::try_from(limit.saturating_sub(mails.len())).unwrap_or(i32::MAX);
-            if wanted == 0 {
-                break;
+        for (month,) in months.into_iter().filter(|(month,)| last.as_ref().is_none_or(|last| month <= last)) {
+            // Signs without a mail are passed over: others are looked for in their stead.
+            while mails.len() < limit {
+                let wanted = limit - mails.len();
+                let cql = "SELECT place, mail FROM @.outbox WHERE part = ? AND place < ? LIMIT ?";
+                let values = (format!("made:{month}"), &before, i32::try_from(wanted).unwrap_or(i32::MAX));
+                let signs: Vec<(String, Option<String>)> = self.all(cql, values).await?;
+                let Some((place, _)) = signs.last() else { break };
+                before.clone_from(place);
+                let are_last = signs.len() < wanted;
+                mails.extend(self.mails_of(signs).await?);
+                if are_last {
+                    break;
+                }
             }
-            let cql = "SELECT place, mail FROM @.outbox WHERE part = ? LIMIT ?";
-            let signs: Vec<(String, Option<String>)> = self.all(cql, (format!("made:{month}"), wanted)).await?;
-            let lookup = |(place, part): (String, Option<String>)| async move {
-                let row = self.mail_row(&part.unwrap_or_default()).await?;
-                Ok::<_, StoreError>(row.filter(|row| place.ends_with(&row.id.to_string())))
-            };
-            let found: Vec<Option<OutboxRow>> = stream::iter(signs).map(lookup).buffered(AT_ONCE).try_collect().await?;
-            mails.extend(found.into_iter().flatten());
         }
         Ok(mails)
+    }
+
+    /// The mails that signs of a month lead to.
+    async fn mails_of(&self, signs: Vec<(String, Option<String>)>) -> Result<Vec<OutboxRow>, StoreError> {
+        let lookup = |(place, part): (String, Option<String>)| async move {
+            let row = self.mail_row(&part.unwrap_or_default()).await?;
+            Ok::<_, StoreError>(row.filter(|row| place.ends_with(&row.id.to_string())))
+        };
+        let found: Vec<Option<OutboxRow>> = stream::iter(signs).map(lookup).buffered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     pub(crate) async fn outbox_fetch(&self, id: OutboxId) -> Result<OutboxMail, StoreError> {
@@ -269,7 +289,7 @@ impl Database {
         );
         self.execute(cql, values).await?;
         let month = month_of(row.created);
-        let made = (format!("made:{month}"), format!("{:020} {}", row.created.as_millis(), row.id));
+        let made = (format!("made:{month}"), place_of(row.created, row.id));
         let waiting = (row.state == OutboxState::Waiting).then(|| (WAITING.to_owned(), part.clone()));
         for (sign, place) in waiting.into_iter().chain([made, (by_id(row.id), part.clone()), (MONTHS.to_owned(), month)]) {
             self.put_sign(&sign, &place, &part, row.due, NO_TTL).await?;
@@ -325,6 +345,11 @@ impl Database {
         let message = self.row::<(Option<Vec<u8>>,)>(SELECT_MESSAGE, (part,)).await?;
         Ok(message.and_then(|(message,)| message).unwrap_or_default())
     }
+}
+
+/// Where the sign of a mail stands among those of its month.
+fn place_of(created: Timestamp, id: OutboxId) -> String {
+    format!("{:020} {id}", created.as_millis())
 }
 
 fn by_id(id: OutboxId) -> String {

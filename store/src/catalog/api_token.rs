@@ -4,7 +4,7 @@ use heliograph_domain::{ApiTokenId, KeyDigest, Timestamp, UserId};
 
 use super::point::put;
 use super::{Catalog, Change, Decision, Record};
-use crate::api_token::{API_TOKEN, ApiToken, key_of};
+use crate::api_token::{API_TOKEN, ApiToken, check_proven, key_of};
 use crate::error::StoreError;
 
 impl Catalog {
@@ -17,8 +17,8 @@ impl Catalog {
         self.read(API_TOKEN)
     }
 
-    pub(crate) fn api_token_create(&self, token: &ApiToken) -> Decision {
-        self.person(token.user)?;
+    pub(crate) fn api_token_create(&self, token: &ApiToken, seen: Option<&str>) -> Decision {
+        check_proven(&self.person(token.user)?.record, seen)?;
         token.check(&self.api_tokens()?)?;
         Ok(vec![put(API_TOKEN, token.key(), token)?])
     }

@@ -122,9 +122,7 @@ impl Catalog {
             return Err(StoreError::NotFound("location"));
         }
         if self.places(id).any(|place| place.window.until.is_some_and(|until| until > from)) {
-            return Err(StoreError::Conflict(
-                "the gateway was somewhere else at that time already; choose a later one".to_owned(),
-            ));
+            return Err(StoreError::Elsewhere);
         }
         let mut changes = self.cut_places(id, from);
         let window = TimeWindow { from, until: None };

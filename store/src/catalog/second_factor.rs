@@ -19,7 +19,7 @@ impl Catalog {
 
     pub(crate) fn second_factor_save(&self, factor: &SecondFactor) -> Decision {
         self.person(factor.user)?;
-        let mut changes = self.sessions_end(factor.user);
+        let mut changes = self.signed_out(factor.user);
         changes.push(put(SECOND_FACTOR, &factor.user.to_string(), factor)?);
         Ok(changes)
     }
@@ -36,7 +36,7 @@ impl Catalog {
     }
 
     pub(crate) fn second_factor_remove(&self, user: UserId) -> Decision {
-        let mut changes = self.sessions_end(user);
+        let mut changes = self.signed_out(user);
         changes.push(self.take(SECOND_FACTOR, &user.to_string(), "second step")?);
         Ok(changes)
     }

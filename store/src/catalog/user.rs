@@ -87,4 +87,11 @@ impl Catalog {
         let ended = self.people.get(&id).map(|person| Person { sessions: person.sessions + 1, ..person.clone() });
         ended.map(|person| Change::Put(Record::Person(person))).into_iter().collect()
     }
+
+    /// Ends all sessions and API tokens of somebody, if there is such a person.
+    pub(crate) fn signed_out(&self, id: UserId) -> Vec<Change> {
+        let mut changes = self.sessions_end(id);
+        changes.extend(self.api_tokens_gone(id));
+        changes
+    }
 }

@@ -4,7 +4,7 @@ use heliograph_domain::{ApiTokenId, CustomerId, KeyDigest, Timestamp, UserId};
 use rusqlite::{Connection, params};
 
 use super::{Batch, overwrite, record, user};
-use crate::api_token::{API_TOKEN, ApiToken, key_of};
+use crate::api_token::{API_TOKEN, ApiToken, check_proven, key_of};
 use crate::error::StoreError;
 
 pub(crate) fn find(connection: &Connection, digest: KeyDigest) -> Result<Option<ApiToken>, StoreError> {
@@ -15,10 +15,9 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<ApiToken>, StoreError>
     record::list(connection, API_TOKEN)
 }
 
-pub(crate) fn create(batch: &mut Batch<'_>, token: &ApiToken) -> Result<(), StoreError> {
-    if user::list(batch.connection, Some(token.user), None)?.is_empty() {
-        return Err(StoreError::NotFound("user"));
-    }
+pub(crate) fn create(batch: &mut Batch<'_>, token: &ApiToken, seen: Option<&str>) -> Result<(), StoreError> {
+    let owner = user::list(batch.connection, Some(token.user), None)?.into_iter().next().ok_or(StoreError::NotFound("user"))?;
+    check_proven(&owner, seen)?;
     token.check(&list(batch.connection)?)?;
     batch.config_changed();
     record::save(batch.connection, API_TOKEN, token.key(), token)

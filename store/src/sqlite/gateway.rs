@@ -100,7 +100,7 @@ pub(crate) fn place(batch: &mut Batch<'_>, number: i64, location: LocationId, fr
     let start = from.as_millis();
     let ended = "SELECT 1 FROM placement WHERE gateway = ?1 AND until > ?2";
     if batch.connection.prepare_cached(ended)?.exists(params![number, start])? {
-        return Err(StoreError::Conflict("the gateway was somewhere else at that time already; choose a later one".to_owned()));
+        return Err(StoreError::Elsewhere);
     }
     batch.connection.execute("DELETE FROM placement WHERE gateway = ?1 AND start >= ?2", params![number, start])?;
     batch.connection.execute(

@@ -97,10 +97,16 @@ pub(crate) fn settle(
 
 const COLUMNS: &str = "id, report, period, recipient, subject, message_id, state, attempts, created, due, outcome, sent";
 
-pub(crate) fn list(connection: &Connection, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
-    let mut query =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox ORDER BY created DESC, id DESC LIMIT ?1"))?;
-    let mut rows = query.query([limit])?;
+pub(crate) fn list(
+    connection: &Connection,
+    before: Option<(Timestamp, OutboxId)>,
+    limit: usize,
+) -> Result<Vec<OutboxRow>, StoreError> {
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox WHERE ?1 IS NULL OR (created, id) < (?1, ?2) ORDER BY created DESC, id DESC LIMIT ?3"
+    ))?;
+    let (created, id) = (before.map(|(created, _)| created.as_millis()), before.map(|(_, id)| id.to_string()));
+    let mut rows = query.query(params![created, id, limit])?;
     let mut mails = Vec::new();
     while let Some(row) = rows.next()? {
         mails.push(mail(row)?);

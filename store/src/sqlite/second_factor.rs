@@ -19,7 +19,7 @@ pub(crate) fn save(batch: &mut Batch<'_>, factor: &SecondFactor) -> Result<(), S
     if user::list(batch.connection, Some(factor.user), None)?.is_empty() {
         return Err(StoreError::NotFound("user"));
     }
-    user::delete_sessions(batch, factor.user)?;
+    user::sign_out(batch, factor.user)?;
     batch.config_changed();
     replace(batch, factor)
 }
@@ -40,7 +40,7 @@ pub(crate) fn failed(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreErr
 
 pub(crate) fn remove(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {
     batch.config_changed();
-    user::delete_sessions(batch, user)?;
+    user::sign_out(batch, user)?;
     let removed = overwrite::wholly(batch.connection, || record::remove(batch.connection, SECOND_FACTOR, &user.to_string()))?;
     if removed { Ok(()) } else { Err(StoreError::NotFound("second step")) }
 }

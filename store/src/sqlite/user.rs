@@ -86,8 +86,7 @@ pub(crate) fn set_password(batch: &mut Batch<'_>, user: UserId, hash: &str) -> R
     if changed == 0 {
         return Err(StoreError::NotFound("user"));
     }
-    delete_sessions(batch, user)?;
-    overwrite::wholly(batch.connection, || api_token::remove_of(batch.connection, user))?;
+    sign_out(batch, user)?;
     batch.connection.execute("DELETE FROM login_link WHERE user = ?1", [user.to_string()])?;
     batch.config_changed();
     Ok(())
@@ -185,6 +184,13 @@ pub(crate) fn delete_session(batch: &Batch<'_>, digest: KeyDigest) -> Result<(),
 pub(crate) fn delete_sessions(batch: &Batch<'_>, user: UserId) -> Result<(), StoreError> {
     batch.connection.execute("DELETE FROM session WHERE user = ?1", [user.to_string()])?;
     Ok(())
+}
+
+/// Ends all sessions and API tokens of somebody.
+pub(crate) fn sign_out(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {
+    delete_sessions(batch, user)?;
+    batch.config_changed();
+    overwrite::wholly(batch.connection, || api_token::remove_of(batch.connection, user))
 }
 
 pub(crate) fn expire(batch: &Batch<'_>, now: Timestamp) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use heliograph_domain::{
     Actor, ApiScope, ApiTokenId, Customer, CustomerId, EmailAddress, KeyDigest, ProviderSettings, UserId, UserRole,
 };
-use heliograph_store::{ApiToken, ProviderStore, StoreError, UserRecord};
+use heliograph_store::{ApiToken, ProviderStore, SecondFactor, SessionRow, StoreError, UserRecord};
 use uuid::Uuid;
 
 use crate::backend::{minute, on_every_backend};
@@ -44,10 +44,10 @@ async fn ids(store: &ProviderStore) -> Vec<u128> {
 #[tokio::test]
 async fn a_token_is_found_by_its_digest_and_says_when_it_was_used() {
     on_every_backend(|store| async move {
-        assert!(matches!(store.api_token_create(token(1, 1)).await, Err(StoreError::NotFound("user"))));
+        assert!(matches!(store.api_token_create(token(1, 1), None).await, Err(StoreError::NotFound("user"))));
         store.user_create(user(1)).await.unwrap();
-        store.api_token_create(token(1, 1)).await.unwrap();
-        store.api_token_create(token(2, 1)).await.unwrap();
+        store.api_token_create(token(1, 1), None).await.unwrap();
+        store.api_token_create(token(2, 1), None).await.unwrap();
         assert_eq!(store.api_token_find(digest(1)).await.unwrap(), Some(token(1, 1)));
         assert_eq!(store.api_token_find(digest(9)).await.unwrap(), None);
         assert_eq!(ids(&store).await, [2, 1], "the newest first");
@@ -93,15 +93,15 @@ async fn a_token_ends_within_a_year_and_nobody_has_many() {
         for expires in [minute(1), minute(0), minute(2 * YEAR)] {
             let mut odd = token(1, 1);
             odd.expires = expires;
-            let refused = store.api_token_create(odd).await;
+            let refused = store.api_token_create(odd, None).await;
             assert!(matches!(refused, Err(StoreError::Conflict(_))), "{expires}");
         }
         for number in 1..=ApiToken::MOST {
-            store.api_token_create(token(u8::try_from(number).unwrap(), 1)).await.unwrap();
+            store.api_token_create(token(u8::try_from(number).unwrap(), 1), None).await.unwrap();
         }
-        let more = store.api_token_create(token(99, 1)).await;
+        let more = store.api_token_create(token(99, 1), None).await;
         assert!(matches!(&more, Err(StoreError::Conflict(problem)) if problem.contains("20 tokens")), "{more:?}");
-        store.api_token_create(token(99, 2)).await.unwrap();
+        store.api_token_create(token(99, 2), None).await.unwrap();
     })
     .await;
 }
@@ -116,7 +116,7 @@ async fn tokens_end_with_the_password_and_with_the_person() {
             store.user_create(person).await.unwrap();
         }
         for (number, of) in [(1, 1), (2, 2), (3, 3), (4, 4), (5, 1)] {
-            store.api_token_create(token(number, of)).await.unwrap();
+            store.api_token_create(token(number, of), None).await.unwrap();
         }
         store.user_set_password(user(1).id, "$argon2id$".into()).await.unwrap();
         assert_eq!(ids(&store).await, [4, 3, 2]);
@@ -125,6 +125,55 @@ async fn tokens_end_with_the_password_and_with_the_person() {
         store.user_delete(user(2).id).await.unwrap();
         store.user_create(user(2)).await.unwrap();
         assert_eq!(store.api_token_find(digest(2)).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_token_is_born_of_a_password_that_was_changed_meanwhile() {
+    on_every_backend(|store| async move {
+        store.user_create(user(1)).await.unwrap();
+        let (first, second) = (Some("$argon2id$1".to_owned()), Some("$argon2id$2".to_owned()));
+        store.user_set_password(user(1).id, first.clone().unwrap()).await.unwrap();
+        store.api_token_create(token(1, 1), first.clone()).await.unwrap();
+        store.user_set_password(user(1).id, second.clone().unwrap()).await.unwrap();
+        for seen in [None, first] {
+            let late = store.api_token_create(token(2, 1), seen).await;
+            assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
+        }
+        assert_eq!(ids(&store).await, Vec::<u128>::new());
+        store.api_token_create(token(2, 1), second).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokens_end_with_the_second_step_and_with_signing_out_everywhere() {
+    on_every_backend(|store| async move {
+        let session = SessionRow { digest: digest(77), user: Some(user(1).id), data: vec![1], expires: minute(60) };
+        let factor = SecondFactor::new(user(1).id, "JBSWY3DPEHPK3PXP".into(), minute(1), 7, &[]);
+        for person in [user(1), user(2)] {
+            store.user_create(person).await.unwrap();
+        }
+        store.api_token_create(token(2, 2), None).await.unwrap();
+        store.api_token_create(token(1, 1), None).await.unwrap();
+        store.second_factor_save(factor).await.unwrap();
+        assert_eq!(ids(&store).await, [2], "set");
+        store.api_token_create(token(3, 1), None).await.unwrap();
+        store.second_factor_remove(user(1).id).await.unwrap();
+        assert_eq!(ids(&store).await, [2], "taken away");
+        store.api_token_create(token(4, 1), None).await.unwrap();
+        store.session_save(session.clone()).await.unwrap();
+        store.user_sign_out(user(1).id).await.unwrap();
+        assert_eq!(ids(&store).await, [2], "signed out");
+        assert_eq!(store.session_load(session.digest, minute(2)).await.unwrap(), None);
+        let entries = async || store.audit_list(0, 100).await.unwrap();
+        assert_eq!(entries().await.last().unwrap().action, "user.sign-out");
+        let count = entries().await.len();
+        store.session_save(session.clone()).await.unwrap();
+        store.user_sign_out(user(1).id).await.unwrap();
+        assert_eq!(store.session_load(session.digest, minute(2)).await.unwrap(), None);
+        assert_eq!(entries().await.len(), count, "without tokens it leaves no entry");
     })
     .await;
 }

@@ -102,7 +102,7 @@ pub(crate) async fn fill(store: &ProviderStore) {
     let (id, ends) = ((ApiTokenId::new(Uuid::from_u128(8)), user.id), (minute(1), minute(9000)));
     store.user_create(user).await.unwrap();
     let token = ApiToken::new(id, "Night job".into(), vec![ApiScope::Read], KeyDigest([8; 32]), ends);
-    store.api_token_create(token).await.unwrap();
+    store.api_token_create(token, Some("$argon2id$".into())).await.unwrap();
     let mail = OutboxNew {
         id: OutboxId::new(Uuid::from_u128(5)),
         key: mail_key(),

@@ -152,7 +152,7 @@ async fn where_a_gateway_was_is_history_that_stays() {
         store.gateway_retire(&gateway("gw-1"), minute(60)).await.unwrap();
         let before = store.placement_list().await.unwrap();
         let too_early = store.gateway_move(&gateway("gw-1"), second.id, minute(30)).await;
-        assert!(matches!(too_early, Err(StoreError::Conflict(_))));
+        assert!(matches!(too_early, Err(StoreError::Elsewhere)));
         assert_eq!(store.placement_list().await.unwrap(), before);
         store.gateway_move(&gateway("gw-1"), second.id, minute(60)).await.unwrap();
         assert_eq!(store.placement_list().await.unwrap().len(), 2);

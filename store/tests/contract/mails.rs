@@ -1,7 +1,7 @@
 //! The outbox.
 
 use heliograph_domain::{EmailAddress, OutboxId};
-use heliograph_store::{OutboxKey, OutboxNew, OutboxState};
+use heliograph_store::{OutboxKey, OutboxNew, OutboxRow, OutboxState};
 use uuid::Uuid;
 
 use crate::backend::{minute, on_every_backend};
@@ -31,6 +31,32 @@ async fn a_mail_of_one_key_is_kept_once() {
         assert!(store.outbox_contains(&mail(9, "2026-06-14").key).await.unwrap());
         assert!(!store.outbox_contains(&mail(9, "2026-06-16").key).await.unwrap());
         assert_eq!(store.outbox_list(10).await.unwrap().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn mails_are_listed_a_part_at_a_time() {
+    on_every_backend(|store| async move {
+        // Two of each time, in three months.
+        let made = |number: u128| OutboxNew { created: minute(number as i64 / 2 * 40_000), ..mail(number, &number.to_string()) };
+        for number in 0..8 {
+            assert!(store.outbox_put(made(number)).await.unwrap());
+        }
+        let ids = |rows: &[OutboxRow]| rows.iter().map(|row| row.id.as_uuid().as_u128()).collect::<Vec<_>>();
+        assert_eq!(ids(&store.outbox_list(100).await.unwrap()), [7, 6, 5, 4, 3, 2, 1, 0]);
+        for limit in [1, 3, 8] {
+            let (mut all, mut before) = (Vec::new(), None);
+            loop {
+                let part = store.outbox_list_before(before, limit).await.unwrap();
+                all.extend(ids(&part));
+                before = part.last().map(|last| (last.created, last.id));
+                if part.len() < limit {
+                    break;
+                }
+            }
+            assert_eq!(all, [7, 6, 5, 4, 3, 2, 1, 0], "{limit}");
+        }
     })
     .await;
 }

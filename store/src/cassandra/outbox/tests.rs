@@ -35,7 +35,7 @@ async fn a_mail_that_is_put_again_keeps_the_signs_that_lead_to_it() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let claimed = db.outbox_claim(Timestamp::clamped(1), Timestamp::clamped(9)).await.unwrap();
     assert_eq!(claimed.unwrap().row.id, mail().id);
-    assert_eq!(db.outbox_list(10).await.unwrap().len(), 1);
+    assert_eq!(db.outbox_list(None, 10).await.unwrap().len(), 1);
     remove(&db).await;
 }
 

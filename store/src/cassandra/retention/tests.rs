@@ -6,7 +6,7 @@ use heliograph_domain::ProviderSettings;
 
 use super::*;
 use crate::audit::AuditEvent;
-use crate::cassandra::control::{LIFETIME, LIFETIME_OF};
+use crate::cassandra::control::{LIFETIME, LIFETIME_OF, SHORTENED};
 use crate::cassandra::mark::Timing;
 use crate::cassandra::trial::{openings, remove};
 use crate::cassandra::{Entry, document};
@@ -38,16 +38,22 @@ fn noon(of: i64) -> DocumentWrite {
     power(time(15), [0, 15].map(|minutes| (time(minutes), 400.0)))
 }
 
-async fn save(db: &Database, days: u32) {
-    let settings = ProviderSettings { retention_days: Some(days), ..ProviderSettings::default() };
-    let event = AuditEvent {
+fn keeping(days: u32) -> ProviderSettings {
+    ProviderSettings { retention_days: Some(days), ..ProviderSettings::default() }
+}
+
+fn saved() -> Entry {
+    Entry::Always(AuditEvent {
         at: day(20),
         actor: "operator".to_owned(),
         action: "settings.save".to_owned(),
         object: "settings".to_owned(),
         detail: "{}".to_owned(),
-    };
-    db.settings_save(Entry::Always(event), settings, None).await.unwrap();
+    })
+}
+
+async fn save(db: &Database, days: u32) {
+    db.settings_save(saved(), keeping(days), None).await.unwrap();
 }
 
 /// Does what the worker does of lifetimes, now and a little later.
@@ -103,6 +109,19 @@ async fn what_was_marked_before_less_is_kept_is_settled_all_the_same() {
     settle_all(&db, now).await;
     assert_eq!(windows(&db, now).await, 2);
     assert_eq!(db.sealed(now).await.unwrap(), day(16));
+    remove(&db).await;
+}
+
+#[tokio::test]
+async fn settings_that_are_refused_lower_no_lifetime() {
+    let [db]: [Database; 1] = openings(TIMING).await;
+    save(&db, 30).await;
+    let before = (db.control(LIFETIME).await.unwrap(), db.control(SHORTENED).await.unwrap());
+    let late = db.settings_save(saved(), keeping(4), Some(keeping(60))).await;
+    assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
+    assert_eq!((db.control(LIFETIME).await.unwrap(), db.control(SHORTENED).await.unwrap()), before);
+    db.settings_save(saved(), keeping(4), Some(keeping(30))).await.unwrap();
+    assert_eq!(db.control(LIFETIME).await.unwrap(), Some(4));
     remove(&db).await;
 }
 
