@@ -8,8 +8,9 @@ use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{AlertKind, AlertSettings};
+use heliograph_domain::{AlertKind, AlertSettings, ProviderSettings};
 use heliograph_report::AlertWords;
+use heliograph_store::StoreError;
 
 use crate::access::{Reader, Staff};
 use crate::error::Refusal;
@@ -82,7 +83,14 @@ pub(crate) async fn save(
         let shell = Shell::of(&panel, &actor, Section::Alerts).await?;
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, SettingsPage::new(shell, &alerts, typed, problems)).into_response());
     }
-    actor.store(&panel).settings_save(heliograph_domain::ProviderSettings { alerts, ..current }).await?;
+    let wanted = ProviderSettings { alerts, ..current.clone() };
+    match actor.store(&panel).settings_replace(current, wanted).await {
+        Ok(()) => {}
+        Err(StoreError::Conflict(_)) => {
+            return Err(Refusal::Conflict("Somebody else has changed the settings meanwhile: try again.".to_owned()));
+        }
+        Err(error) => return Err(error.into()),
+    }
     tracing::info!(user = %actor.user.id, "settings of alerts saved");
     Ok(Redirect::to("/alerts/settings?done=saved").into_response())
 }

@@ -26,12 +26,13 @@ pub(super) enum Kind {
     People,
     Settings,
     Documents,
+    Alerts,
     Upkeep,
     Rest,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Gateways,
         Self::Places,
         Self::Corrections,
@@ -39,6 +40,7 @@ impl Kind {
         Self::People,
         Self::Settings,
         Self::Documents,
+        Self::Alerts,
         Self::Upkeep,
         Self::Rest,
     ];
@@ -52,6 +54,7 @@ impl Kind {
             Self::People => "people",
             Self::Settings => "settings",
             Self::Documents => "documents",
+            Self::Alerts => "alerts",
             Self::Upkeep => "upkeep",
             Self::Rest => "rest",
         }
@@ -66,6 +69,7 @@ impl Kind {
             Self::People => "People and their ways in",
             Self::Settings => "Settings",
             Self::Documents => "Mappings, quarantine",
+            Self::Alerts => "Alerts, maintenance",
             Self::Upkeep => "Retention, archives, damage",
             Self::Rest => "Anything else",
         }
@@ -88,6 +92,7 @@ impl Kind {
             "user" | "api-token" => Self::People,
             "settings" => Self::Settings,
             "mapping" | "quarantine" => Self::Documents,
+            "alert" | "maintenance" => Self::Alerts,
             "archive" | "retention" | "damage" => Self::Upkeep,
             _ => Self::Rest,
         }
@@ -120,6 +125,7 @@ pub(super) fn action(action: &str) -> String {
         "user.second-factor.set" => "Second step set up",
         "user.second-factor.recovery" => "Recovery code used",
         "user.second-factor.remove" => "Second step taken away",
+        "user.sign-out" => "Tokens ended by signing out everywhere",
         "api-token.create" => "API token made",
         "api-token.remove" => "API token taken away",
         "customer.save" => "Customer saved",
@@ -142,6 +148,11 @@ pub(super) fn action(action: &str) -> String {
         "quarantine.retry" => "Quarantine tried again",
         "settings.save" => "Settings saved",
         "settings.seed" => "First settings",
+        "alert.acknowledge" => "Alert acknowledged",
+        "alert.comment" => "Alert commented",
+        "alert.resolve" => "Alert resolved",
+        "maintenance.save" => "Maintenance planned",
+        "maintenance.end" => "Maintenance ended",
         "retention.run" => "Old readings deleted",
         "archive.create" => "Archive written",
         "archive.restore" => "Archive restored",
