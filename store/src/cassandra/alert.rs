@@ -25,7 +25,10 @@ impl Database {
     ) -> Result<(), StoreError> {
         let one = |change: AlertChange| self.catalog_change(None, move |catalog| catalog.alert_change(&change));
         stream::iter(changes).map(one).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        self.catalog_change(None, move |catalog| catalog.alerts_outdated(now)).await?;
+        // A batch takes some away; hardly ever are there more.
+        while !self.catalog().await?.alerts_outdated(now)?.is_empty() {
+            self.catalog_change(None, move |catalog| catalog.alerts_outdated(now)).await?;
+        }
         match watches {
             Some(watches) => self.tell_text(ALERT_WATCHES, &watches).await,
             None => Ok(()),
