@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::alert::AlertKind;
 use crate::gateway::UnknownGateways;
@@ -53,10 +53,16 @@ pub struct ProviderSettings {
 pub struct AlertSettings {
     /// Whether owners and operators get mails about them.
     pub mail: bool,
-    /// Kinds that are not raised.
+    /// Kinds that are not raised. Those of a later release are passed over.
+    #[serde(deserialize_with = "known_kinds")]
     pub off: Vec<AlertKind>,
     /// Minutes that a gateway may be silent beyond what its rhythm explains.
     pub silent_minutes: u32,
+}
+
+fn known_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlertKind>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    Ok(names.iter().filter_map(|name| AlertKind::parse(name).ok()).collect())
 }
 
 impl Default for AlertSettings {

@@ -75,13 +75,12 @@ impl Evaluator {
             return Ok(());
         }
         self.last = Some(now);
-        let turned = self.turn(run.store, now).await;
-        if turned.is_err() {
+        let turned = self.turn(run, now).await;
+        if !matches!(turned, Ok(true)) {
             // What the store has is what holds.
             self.watched = None;
         }
-        turned?;
-        tell(run, summary, now).await
+        if turned? { tell(run, summary, now).await } else { Ok(()) }
     }
 
     /// Lets others evaluate.
@@ -93,7 +92,10 @@ impl Evaluator {
         store.lease_take(LEASE, &self.holder, now, now.plus_millis(LEASE_MS)).await
     }
 
-    async fn turn(&mut self, store: &ProviderStore, now: Timestamp) -> Result<(), MailerError> {
+    /// False where it took so long that somebody else evaluates by now; nothing is
+    /// written then.
+    async fn turn(&mut self, run: &Run<'_>, now: Timestamp) -> Result<bool, MailerError> {
+        let store = run.store;
         let facts = match self.facts.take().filter(|facts| facts.are_fresh(now)) {
             Some(facts) => facts,
             None => AlertFacts::read(store, now).await?,
@@ -108,6 +110,9 @@ impl Evaluator {
                 Watched { now: saved.clone(), saved, at: Timestamp::MIN }
             }
         };
+        if !self.lease(store, (run.clock)()).await? {
+            return Ok(false);
+        }
         let alerts = store.alert_list().await?;
         let turn = alert_turn(watched.now.clone(), &alerts, &findings, now, || new_alert(now));
         let is_due = !turn.changes.is_empty() || watched.is_due(&turn.watches, now);
@@ -117,7 +122,7 @@ impl Evaluator {
         }
         let (saved, at) = if is_due { (turn.watches.clone(), now) } else { (watched.saved, watched.at) };
         self.watched = Some(Watched { now: turn.watches, saved, at });
-        Ok(())
+        Ok(true)
     }
 }
 

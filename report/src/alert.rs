@@ -86,7 +86,10 @@ impl AlertFacts {
         let fleet = Fleet::read(store).await?;
         let days = days::read(store, &fleet, now).await?;
         let mut clocks = store.gateway_clock_list().await?;
-        let gaps: Vec<TimeWindow> = store.intake_fetch().await?.iter().flat_map(|intake| intake.gaps(now)).collect();
+        // What was heard was heard, also before anybody said that documents are taken in.
+        let is_known = |gap: &TimeWindow| gap.from > Timestamp::MIN;
+        let intake = store.intake_fetch().await?;
+        let gaps: Vec<TimeWindow> = intake.iter().flat_map(|intake| intake.gaps(now)).filter(is_known).collect();
         let mut gateways = HashMap::new();
         for record in fleet.gateways.iter().filter(|record| record.state == GatewayState::Commissioned) {
             let location = fleet.location(record);
@@ -142,8 +145,8 @@ impl AlertFindings {
 
     fn of(facts: &AlertFacts, now: &Now, refused: usize) -> Self {
         let mut findings = Self {
-            // A release that does not say so yet may well take documents in.
-            is_away: now.intake.as_ref().is_some_and(|intake| intake.is_away(now.at)),
+            // Where nobody has ever said that documents are taken in, nobody knows who is silent.
+            is_away: now.intake.as_ref().is_none_or(|intake| intake.is_away(now.at)),
             ..Self::default()
         };
         let known = |found: &&GatewayRecord| found.state == GatewayState::Commissioned;
@@ -315,7 +318,8 @@ mod tests {
 
     fn now(at: i64, gateways: Vec<GatewayRecord>) -> Now {
         let settings = AlertSettings::default();
-        Now { gateways, maintenance: Vec::new(), intake: None, settings, at: minute(at) }
+        let intake = Some(Intake { seen: minute(at), gaps: Vec::new() });
+        Now { gateways, maintenance: Vec::new(), intake, settings, at: minute(at) }
     }
 
     fn silent(findings: &AlertFindings, name: &str) -> Verdict {
@@ -347,6 +351,21 @@ mod tests {
         let back = |at| Now { intake: Some(Intake { seen: minute(at), gaps: vec![gap] }), ..now(at, vec![record("a", 1_000)]) };
         assert_eq!(silent(&AlertFindings::of(&facts, &back(1_249), 0), "a"), Verdict::Over);
         assert_eq!(silent(&AlertFindings::of(&facts, &back(1_250), 0), "a"), Verdict::Holds);
+    }
+
+    #[test]
+    fn before_documents_are_known_to_be_taken_in_nobody_is_silent() {
+        let facts = facts(&["a"]);
+        let never = Now { intake: None, ..now(5_000, vec![record("a", 1_000)]) };
+        assert_eq!(silent(&AlertFindings::of(&facts, &never, 0), "a"), Verdict::Unjudged);
+        // From the first word on it may be silent for as long as any other time.
+        let begun = |at| {
+            let intake = Intake { seen: minute(at), ..Intake::begun(minute(5_000)) };
+            AlertFindings::of(&facts, &Now { intake: Some(intake), ..now(at, vec![record("a", 1_000)]) }, 0)
+        };
+        for (at, expected) in [(5_000, Verdict::Over), (5_069, Verdict::Over), (5_070, Verdict::Holds)] {
+            assert_eq!(silent(&begun(at), "a"), expected, "at {at}");
+        }
     }
 
     #[test]

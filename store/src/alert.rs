@@ -5,9 +5,11 @@
 //! acknowledgement names its writer by id alone, so that erasing people breaks nothing.
 
 use heliograph_domain::{
-    Alert, AlertId, AlertRefusal, GatewayId, Intake, LocationId, Maintenance, MaintenanceId, MaintenanceSubject, Note, Timestamp,
-    UserId, Watch,
+    Alert, AlertId, AlertKey, AlertKind, AlertRefusal, GatewayId, Intake, LocationId, Maintenance, MaintenanceId,
+    MaintenanceSubject, Note, Timestamp, UserId, Watch,
 };
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::error::StoreError;
@@ -65,10 +67,39 @@ impl AlertDeed {
     }
 }
 
-/// The alert that a change leaves; `None` where there is nothing to be changed.
-pub(crate) fn changed(change: &AlertChange, known: Option<Alert>) -> Option<Alert> {
+/// Reads an alert or a watch; `None` where its kind is one of a later release, of which
+/// this one knows nothing.
+pub(crate) fn read_known<T: DeserializeOwned>(what: &str, text: &str) -> Result<Option<T>, StoreError> {
+    #[derive(Deserialize)]
+    struct Kinded {
+        key: Key,
+    }
+    #[derive(Deserialize)]
+    struct Key {
+        kind: String,
+    }
+    match serde_json::from_str(text) {
+        Ok(known) => Ok(Some(known)),
+        Err(error) => match serde_json::from_str::<Kinded>(text) {
+            Ok(kinded) if AlertKind::parse(&kinded.key.kind).is_err() => Ok(None),
+            _ => Err(StoreError::Damaged(format!("{what}: {error}"))),
+        },
+    }
+}
+
+/// Reads watches, of kinds that are known.
+pub(crate) fn read_watches(text: &str) -> Result<Vec<Watch>, StoreError> {
+    let watches: Vec<serde_json::Value> =
+        serde_json::from_str(text).map_err(|error| StoreError::Damaged(format!("{ALERT_WATCHES}: {error}")))?;
+    let known = |watch: serde_json::Value| read_known(ALERT_WATCHES, &watch.to_string()).transpose();
+    watches.into_iter().filter_map(known).collect()
+}
+
+/// The alert that a change leaves; `None` where there is nothing to be changed. Of a key
+/// there is one open alert at most: who raises another one was overtaken.
+pub(crate) fn changed(change: &AlertChange, known: Option<Alert>, is_open: impl FnOnce(&AlertKey) -> bool) -> Option<Alert> {
     match change {
-        AlertChange::Raise(alert) => Some(Alert::clone(alert)),
+        AlertChange::Raise(alert) => (!is_open(&alert.key)).then(|| Alert::clone(alert)),
         AlertChange::End(_, at) => known.filter(Alert::is_open).map(|mut alert| {
             alert.end(*at);
             alert
@@ -179,7 +210,8 @@ impl ProviderStore {
 
     /// Writes what an evaluation came to: on a file all of it or nothing, on a cluster
     /// alert by alert, and then what is watched. It is no change that somebody made, and
-    /// not audited. Alerts that are over make room.
+    /// not audited. What is raised while an alert of its key is open is passed over.
+    /// Alerts that are over make room.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -274,5 +306,20 @@ impl ProviderStore {
             Backend::Sqlite(db) => db.read(sqlite::alert::intake).await,
             Backend::Cassandra(db) => db.intake().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_domain::ProviderSettings;
+
+    use super::*;
+
+    #[test]
+    fn kinds_of_alerts_of_a_later_release_are_passed_over() {
+        let text = r#"{"alerts":{"off":["silent","of-a-later-release","clock"]}}"#;
+        let settings: ProviderSettings = serde_json::from_str(text).unwrap();
+        assert_eq!(settings.alerts.off, [AlertKind::Silent, AlertKind::Clock]);
+        assert!(serde_json::from_str::<ProviderSettings>(r#"{"alerts":{"off":[7]}}"#).is_err());
     }
 }

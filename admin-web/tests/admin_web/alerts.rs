@@ -215,3 +215,16 @@ async fn the_page_says_when_nothing_is_taken_in() {
     world.store.intake_note(world.now()).await.unwrap();
     assert!(!world.get(Who::Owner, "/alerts").await.body.contains("Nothing has been taken in"));
 }
+
+#[tokio::test]
+async fn a_count_that_fails_costs_no_page() {
+    let world = World::new().await;
+    assert_eq!(world.get(Who::Owner, "/alerts/settings").await.status, StatusCode::OK);
+    let database = rusqlite::Connection::open(world.folder.path().join("sunrise.db")).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    assert_eq!(database.execute("UPDATE record SET body = '{}' WHERE kind = 'alert'", []).unwrap(), 1);
+    assert_eq!(world.get(Who::Owner, "/alerts").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let page = world.get(Who::Owner, "/alerts/settings").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(!page.body.contains(" open</span>"), "{}", page.body);
+}

@@ -24,10 +24,12 @@ impl Intake {
     /// For how long, ms.
     const KEPT_MS: i64 = 40 * 86_400_000;
 
-    /// As it is when a process says for the first time that it takes documents in.
+    /// As it is when a process says for the first time that it takes documents in. Of the
+    /// time before nobody knows whether any did: an archive may bring gateways that were
+    /// heard long ago.
     #[must_use]
-    pub const fn begun(now: Timestamp) -> Self {
-        Self { seen: now, gaps: Vec::new() }
+    pub fn begun(now: Timestamp) -> Self {
+        Self { seen: now, gaps: vec![TimeWindow::between(Timestamp::MIN, now)] }
     }
 
     /// As it is when a process says so again. A clock that goes back counts for nothing,
@@ -38,6 +40,8 @@ impl Intake {
             return self;
         }
         self.gaps.extend(self.open_gap(now));
+        // What a clock that was ahead said of times to come is not so.
+        self.gaps.iter_mut().for_each(|gap| gap.until = Some(gap.end().min(now)));
         self.gaps.retain(|gap| now.millis_since(gap.end()) < Self::KEPT_MS);
         let excess = self.gaps.len().saturating_sub(Self::KEPT);
         self.gaps.drain(..excess);
@@ -50,7 +54,8 @@ impl Intake {
         self.open_gap(now).is_some()
     }
 
-    /// When nothing was taken in, up to now.
+    /// When nothing was taken in, up to now; the first one is the time of which nobody
+    /// knows.
     pub fn gaps(&self, now: Timestamp) -> impl Iterator<Item = TimeWindow> {
         self.gaps.iter().copied().chain(self.open_gap(now))
     }
@@ -71,12 +76,13 @@ mod tests {
     #[test]
     fn what_lies_between_two_words_far_apart_is_a_gap() {
         let intake = (1..=10).fold(Intake::begun(minute(0)), |intake, at| intake.again(minute(at)));
-        assert!(intake.gaps.is_empty());
+        let before = TimeWindow::between(Timestamp::MIN, minute(0));
+        assert_eq!(intake.gaps, [before], "of the time before the first word nobody knows");
         assert!(!intake.is_away(minute(13)));
         assert!(intake.is_away(minute(14)));
-        assert_eq!(intake.gaps(minute(30)).collect::<Vec<_>>(), [TimeWindow::between(minute(10), minute(30))]);
+        assert_eq!(intake.gaps(minute(30)).collect::<Vec<_>>(), [before, TimeWindow::between(minute(10), minute(30))]);
         let back = intake.again(minute(70)).again(minute(71));
-        assert_eq!(back.gaps(minute(72)).collect::<Vec<_>>(), [TimeWindow::between(minute(10), minute(70))]);
+        assert_eq!(back.gaps(minute(72)).collect::<Vec<_>>(), [before, TimeWindow::between(minute(10), minute(70))]);
     }
 
     #[test]
@@ -84,7 +90,7 @@ mod tests {
         let ahead = Intake::begun(minute(1_000));
         assert_eq!(ahead.clone().again(minute(999)).seen, minute(1_000));
         let back = ahead.again(minute(10));
-        assert_eq!((back.seen, back.gaps.len()), (minute(10), 0));
+        assert_eq!((back.seen, back.gaps), (minute(10), vec![TimeWindow::between(Timestamp::MIN, minute(10))]));
     }
 
     #[test]

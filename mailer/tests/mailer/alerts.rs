@@ -1,5 +1,8 @@
 //! Alerts: evaluated by one process at a time, told once, and to whom it may concern.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use heliograph_domain::{
     Alert, AlertCause, AlertId, AlertKey, AlertKind, AlertSettings, AlertState, CustomerId, EmailAddress, ProviderSettings,
     TimeWindow, UserId, UserRole, time_ordered_uuid,
@@ -34,6 +37,10 @@ async fn plant() -> Plant {
     for (number, label, until) in [(1, "North <roof>", "2026-11-20T12:00:00Z"), (2, "Barn", "2026-11-20T17:00:00Z")] {
         plant.gateway(number, label).await;
         plant.readings(number, TimeWindow::between(at("2026-11-13T00:00:00Z"), at(until))).await;
+    }
+    // Documents are taken in all the time.
+    for three_minutes in 0..480 {
+        plant.store.intake_note(at("2026-11-20T11:00:00Z").plus_millis(three_minutes * 180_000)).await.unwrap();
     }
     plant
 }
@@ -159,6 +166,32 @@ async fn of_several_mailers_one_evaluates_and_an_end_hands_over() {
     assert_eq!((plant.store.alert_list().await.unwrap().len(), about_alerts(&plant).await.len()), (1, 2));
     let (now, until) = (hand.now(), hand.now().plus_millis(60_000));
     assert!(plant.store.lease_take("alerts", "another", now, until).await.unwrap(), "the lease was given back");
+}
+
+#[tokio::test]
+async fn who_read_for_so_long_that_somebody_else_evaluates_writes_nothing() {
+    let plant = plant().await;
+    let (start, asked, store) = (at("2026-11-21T09:30:00Z"), Arc::new(AtomicUsize::new(0)), plant.store.clone());
+    let clock = {
+        let asked = Arc::clone(&asked);
+        Arc::new(move || {
+            if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                return start;
+            }
+            // Its lease has run out when it looks again, and another one was waiting.
+            let (store, later) = (store.clone(), start.plus_millis(10 * 60_000));
+            let take = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(store.lease_take("alerts", "another", later, later.plus_millis(60_000))).unwrap();
+            };
+            std::thread::spawn(take).join().unwrap();
+            later
+        })
+    };
+    run_once(&plant.store, &plant.to_folder(), &(clock as heliograph_mailer::Clock)).await.unwrap();
+    assert!(asked.load(Ordering::SeqCst) > 1);
+    assert_eq!((plant.store.alert_list().await.unwrap(), plant.store.alert_watches().await.unwrap()), (vec![], vec![]));
+    assert_eq!(once(&plant, &Hand::new("2026-11-21T09:50:00Z")).await.made, 2, "the next one does");
 }
 
 #[tokio::test]

@@ -133,6 +133,7 @@ async fn where_little_was_measured_nobody_is_compared() {
 #[tokio::test]
 async fn a_sensor_that_gives_nothing_is_told_from_a_gateway_that_is_not_heard() {
     let site = Site::new();
+    site.taken_in(days()).await;
     site.location(1, "UTC").await;
     let meter = |until: Timestamp| {
         let times = ticks(TimeWindow::between(days().from, until), QUARTER);
@@ -192,6 +193,7 @@ async fn what_is_missing_on_each_day_is_an_alert_and_a_bad_day_is_none() {
 async fn inverters_sleep_at_night_and_are_missed_by_day() {
     let site = Site::new();
     site.location_at(1, "Europe/Madrid", Some(SEVILLE), None).await;
+    site.taken_in(TimeWindow::between(at("2026-06-09T06:00:00Z"), at("2026-06-11T08:00:00Z"))).await;
     site.place("gw-1", 1).await;
     site.place("gw-2x", 1).await;
     let evening = at("2026-06-10T19:00:00Z");
@@ -218,6 +220,7 @@ async fn inverters_sleep_at_night_and_are_missed_by_day() {
 async fn where_nobody_knows_when_it_is_night_a_night_is_usual() {
     let site = Site::new();
     site.location(1, "Europe/Madrid").await;
+    site.taken_in(TimeWindow::between(at("2026-06-09T06:00:00Z"), at("2026-06-12T08:00:00Z"))).await;
     let within = TimeWindow::between(at("2026-06-09T06:00:00Z"), at("2026-06-10T19:00:00Z"));
     for id in ["gw-1", "gw-2x", "gw-3xx", "gw-4xxx", "gw-5xxxx", "gw-6xxxxx"] {
         site.place(id, 1).await;

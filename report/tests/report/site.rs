@@ -124,6 +124,13 @@ impl Site {
         self.store.gateway_commission(commissioning).await.unwrap();
     }
 
+    /// Documents were taken in over that time, and nobody knows of the time before.
+    pub(crate) async fn taken_in(&self, within: TimeWindow) {
+        for time in ticks(within, 3 * MINUTE) {
+            self.store.intake_note(time).await.unwrap();
+        }
+    }
+
     pub(crate) async fn customer(&self, id: u32) {
         let customer = Customer { id: customer_id(id), name: format!("Customer {id}"), email: None };
         self.store.customer_save(customer).await.unwrap();

@@ -6,9 +6,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use heliograph_domain::{Intake, Timestamp, Watch};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Database;
-use crate::alert::{ALERT_WATCHES, AlertChange, INTAKE};
+use crate::alert::{ALERT_WATCHES, AlertChange, INTAKE, read_watches};
 use crate::error::StoreError;
 
 /// Changes that are asked for at once; the catalog gathers them into batches.
@@ -36,7 +37,8 @@ impl Database {
     }
 
     pub(crate) async fn alert_watches(&self) -> Result<Vec<Watch>, StoreError> {
-        Ok(self.told_text(ALERT_WATCHES).await?.unwrap_or_default())
+        let text: Option<Value> = self.told_text(ALERT_WATCHES).await?;
+        text.map_or_else(|| Ok(Vec::new()), |text| read_watches(&text.to_string()))
     }
 
     pub(crate) async fn intake(&self) -> Result<Option<Intake>, StoreError> {

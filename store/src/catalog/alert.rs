@@ -4,7 +4,7 @@ use heliograph_domain::{Alert, AlertId, Maintenance, MaintenanceId, Timestamp, U
 
 use super::point::put;
 use super::{Catalog, Decision};
-use crate::alert::{ALERT, AlertChange, AlertDeed, MAINTENANCE, Worked, bygone, changed, has_room, outdated};
+use crate::alert::{ALERT, AlertChange, AlertDeed, MAINTENANCE, Worked, bygone, changed, has_room, outdated, read_known};
 use crate::error::StoreError;
 
 /// Alerts that one batch takes away; a node refuses large ones.
@@ -12,7 +12,7 @@ const GONE_AT_ONCE: usize = 100;
 
 impl Catalog {
     pub(crate) fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
-        self.read(ALERT)
+        self.texts(ALERT).filter_map(|text| read_known(ALERT, text).transpose()).collect()
     }
 
     pub(crate) fn alert(&self, id: AlertId) -> Result<Alert, StoreError> {
@@ -27,8 +27,9 @@ impl Catalog {
 
     pub(crate) fn alert_change(&self, change: &AlertChange) -> Decision {
         let text = self.bodies.get(&(ALERT.to_owned(), change.id().to_string()));
-        let read = |text: &String| serde_json::from_str(text).map_err(|error| StoreError::Damaged(format!("{ALERT}: {error}")));
-        let next = changed(change, text.map(read).transpose()?);
+        let known = text.map(|text| read_known(ALERT, text)).transpose()?.flatten();
+        let alerts = self.alerts()?;
+        let next = changed(change, known, |key| alerts.iter().any(|alert| alert.is_open() && alert.key == *key));
         next.iter().map(|alert| put(ALERT, &alert.id.to_string(), alert)).collect()
     }
 
@@ -94,7 +95,13 @@ mod tests {
     fn a_change_is_of_the_alert_that_it_names_and_old_ones_make_room() {
         let mut catalog = Catalog::default();
         let ended = [AlertChange::End(id(1), minute(3)), AlertChange::Told(id(2), minute(2)), AlertChange::End(id(9), minute(3))];
-        for change in [raise(1, 1), raise(2, 2)].iter().chain(&ended) {
+        let other = |mut change: AlertChange| {
+            if let AlertChange::Raise(alert) = &mut change {
+                alert.key = AlertKey::provider(AlertKind::MassSilence);
+            }
+            change
+        };
+        for change in [raise(1, 1), other(raise(2, 2))].iter().chain(&ended) {
             let decided = catalog.alert_change(change);
             carry_out(&mut catalog, decided);
         }
@@ -105,6 +112,38 @@ mod tests {
         let decided = catalog.alerts_outdated(minute(401 * 1_440));
         carry_out(&mut catalog, decided);
         assert_eq!(catalog.alerts().unwrap().iter().map(|alert| alert.id).collect::<Vec<_>>(), [id(2)]);
+    }
+
+    #[test]
+    fn of_a_key_one_alert_is_open_and_another_is_raised_once_it_is_over() {
+        let mut catalog = Catalog::default();
+        let mut after = |change: AlertChange| {
+            let decided = catalog.alert_change(&change);
+            carry_out(&mut catalog, decided);
+            catalog.alerts().unwrap().len()
+        };
+        assert_eq!(after(raise(1, 1)), 1);
+        assert_eq!(after(raise(2, 2)), 1);
+        assert_eq!(after(AlertChange::End(id(1), minute(3))), 1);
+        assert_eq!(after(raise(2, 4)), 2);
+    }
+
+    #[test]
+    fn alerts_of_kinds_of_a_later_release_are_passed_over_and_damaged_ones_are_not() {
+        let mut catalog = Catalog::default();
+        let of_kind = |number: u128, from: &str, to: &str| {
+            let AlertChange::Raise(alert) = raise(number, 1) else { panic!("it is raised") };
+            let text = serde_json::to_string(&alert).unwrap().replace(from, to);
+            let body: serde_json::Value = serde_json::from_str(&text).unwrap();
+            Ok(vec![put(ALERT, &id(number).to_string(), &body).unwrap()])
+        };
+        carry_out(&mut catalog, of_kind(1, "kind\":\"quarantine", "kind\":\"loud"));
+        carry_out(&mut catalog, of_kind(2, "", ""));
+        assert_eq!(catalog.alerts().unwrap().iter().map(|alert| alert.id).collect::<Vec<_>>(), [id(2)]);
+        assert!(matches!(catalog.alert(id(1)), Err(StoreError::NotFound(_))));
+        assert!(catalog.alert_change(&AlertChange::End(id(1), minute(3))).unwrap().is_empty());
+        carry_out(&mut catalog, of_kind(3, "\"raised\"", "\"lifted\""));
+        assert!(matches!(catalog.alerts(), Err(StoreError::Damaged(_))));
     }
 
     #[test]

@@ -133,10 +133,14 @@ impl Catalog {
     }
 
     pub(super) fn read<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, StoreError> {
-        let from = (kind.to_owned(), String::new());
-        let of_kind = self.bodies.range(from..).take_while(|((known, _), _)| known == kind);
         let read = |text: &String| serde_json::from_str(text).map_err(|error| StoreError::Damaged(format!("{kind}: {error}")));
-        of_kind.map(|(_, text)| read(text)).collect()
+        self.texts(kind).map(read).collect()
+    }
+
+    /// The bodies of a kind as they are written, by id.
+    pub(super) fn texts(&self, kind: &str) -> impl Iterator<Item = &String> {
+        let from = (kind.to_owned(), String::new());
+        self.bodies.range(from..).take_while(move |((known, _), _)| known == kind).map(|(_, text)| text)
     }
 
     pub(super) fn take(&self, kind: &str, id: &str, what: &'static str) -> Result<Change, StoreError> {

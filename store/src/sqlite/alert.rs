@@ -1,20 +1,30 @@
 //! Records of alerts, of what is watched, of maintenance windows and of the intake.
 
-use heliograph_domain::{Alert, AlertId, Intake, Maintenance, MaintenanceId, Timestamp, UserId, Watch};
+use std::collections::HashSet;
+
+use heliograph_domain::{Alert, AlertId, AlertKey, Intake, Maintenance, MaintenanceId, Timestamp, UserId, Watch};
 use rusqlite::Connection;
+use serde_json::Value;
 
 use super::{Batch, gateway, location, record};
 use crate::alert::{
-    ALERT, ALERT_WATCHES, AlertChange, AlertDeed, INTAKE, MAINTENANCE, Worked, bygone, changed, has_room, outdated,
+    ALERT, ALERT_WATCHES, AlertChange, AlertDeed, INTAKE, MAINTENANCE, Worked, bygone, changed, has_room, outdated, read_known,
+    read_watches,
 };
 use crate::error::StoreError;
 
 pub(crate) fn list(connection: &Connection) -> Result<Vec<Alert>, StoreError> {
-    record::list(connection, ALERT)
+    let texts: Vec<Value> = record::list(connection, ALERT)?;
+    texts.iter().filter_map(|text| read_known(ALERT, &text.to_string()).transpose()).collect()
+}
+
+fn find(connection: &Connection, id: AlertId) -> Result<Option<Alert>, StoreError> {
+    let text: Option<Value> = record::find(connection, ALERT, &id.to_string())?;
+    Ok(text.map(|text| read_known(ALERT, &text.to_string())).transpose()?.flatten())
 }
 
 pub(crate) fn fetch(connection: &Connection, id: AlertId) -> Result<Alert, StoreError> {
-    record::find(connection, ALERT, &id.to_string())?.ok_or(StoreError::NotFound("alert"))
+    find(connection, id)?.ok_or(StoreError::NotFound("alert"))
 }
 
 fn save(connection: &Connection, alert: &Alert) -> Result<(), StoreError> {
@@ -33,10 +43,14 @@ pub(crate) fn change(
     watches: Option<&Vec<Watch>>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let mut open: HashSet<AlertKey> = list(connection)?.into_iter().filter(Alert::is_open).map(|alert| alert.key).collect();
     for change in changes {
-        let known = record::find(connection, ALERT, &change.id().to_string())?;
-        if let Some(alert) = changed(change, known) {
-            save(connection, &alert)?;
+        let Some(alert) = changed(change, find(connection, change.id())?, |key| open.contains(key)) else { continue };
+        save(connection, &alert)?;
+        if alert.is_open() {
+            open.insert(alert.key);
+        } else {
+            open.remove(&alert.key);
         }
     }
     if let Some(watches) = watches {
@@ -49,7 +63,8 @@ pub(crate) fn change(
 }
 
 pub(crate) fn watches(connection: &Connection) -> Result<Vec<Watch>, StoreError> {
-    Ok(record::find(connection, ALERT_WATCHES, ALERT_WATCHES)?.unwrap_or_default())
+    let text: Option<Value> = record::find(connection, ALERT_WATCHES, ALERT_WATCHES)?;
+    text.map_or_else(|| Ok(Vec::new()), |text| read_watches(&text.to_string()))
 }
 
 pub(crate) fn maintenance(connection: &Connection) -> Result<Vec<Maintenance>, StoreError> {

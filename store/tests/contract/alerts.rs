@@ -26,7 +26,7 @@ fn note(text: &str) -> Note {
 }
 
 fn alert(number: u128, at: i64) -> Alert {
-    let key = AlertKey::gateway(AlertKind::Silent, gateway("gw-1"));
+    let key = AlertKey::gateway(AlertKind::Silent, gateway(&format!("gw-{number}")));
     let cause = AlertCause::Silent { heard: minute(at - 70), usual_ms: Some(300_000), allowed_ms: 4_200_000 };
     Alert::raise(id(number), key, cause, minute(at - 70), minute(at))
 }
@@ -80,6 +80,44 @@ async fn an_evaluation_is_written_whole_and_reads_back() {
         assert_eq!(store.audit_list(1, 10).await.unwrap().len(), trail, "nobody did any of that");
     })
     .await;
+}
+
+#[tokio::test]
+async fn of_a_key_there_is_one_open_alert_at_most() {
+    on_every_backend(|store| async move {
+        let again = |number: u128, at: i64| AlertChange::Raise(Box::new(Alert { id: id(number), ..alert(1, at) }));
+        store.alert_change(vec![again(1, 100), again(2, 100)], None, minute(100)).await.unwrap();
+        let first = store.alert_list().await.unwrap();
+        assert_eq!(first.len(), 1, "{first:?}");
+        // Whoever evaluated at the same time comes later, with an id of its own.
+        store.alert_change(vec![again(3, 101)], Some(Vec::new()), minute(101)).await.unwrap();
+        assert_eq!(store.alert_list().await.unwrap(), first);
+        store.alert_change(vec![AlertChange::End(first[0].id, minute(110))], None, minute(110)).await.unwrap();
+        store.alert_change(vec![again(4, 120)], None, minute(120)).await.unwrap();
+        assert_eq!(store.alert_list().await.unwrap().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn kinds_of_a_later_release_are_passed_over_on_a_file() {
+    let store = Backend::Sqlite.fresh();
+    store.alert_change(vec![raise(1, 100), raise(2, 101)], Some(watches(minute(100))), minute(101)).await.unwrap();
+    store.close().await;
+    let connection = rusqlite::Connection::open(store.url.folder().unwrap().join("sunrise.db")).unwrap();
+    let later =
+        format!("UPDATE record SET body = replace(body, '\"kind\":\"silent\"', '\"kind\":\"loud\"') WHERE id = '{}'", id(1));
+    assert_eq!(connection.execute(&later, []).unwrap(), 1);
+    let watched =
+        "UPDATE record SET body = replace(body, '\"kind\":\"clock\"', '\"kind\":\"loud\"') WHERE kind = 'alert-watches'";
+    assert_eq!(connection.execute(watched, []).unwrap(), 1);
+    drop(connection);
+    let again = heliograph_store::Store::open(store.url.clone()).unwrap().provider(store.provider()).unwrap();
+    assert_eq!(again.alert_list().await.unwrap(), [alert(2, 101)]);
+    assert!(matches!(again.alert_fetch(id(1)).await, Err(StoreError::NotFound(_))));
+    assert_eq!(again.alert_watches().await.unwrap(), []);
+    again.alert_change(vec![AlertChange::End(id(1), minute(102))], None, minute(102)).await.unwrap();
+    assert_eq!(again.alert_list().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -180,7 +218,8 @@ async fn when_documents_were_taken_in_is_noted_and_is_no_change() {
         for at in [0, 1, 2, 60, 61] {
             store.intake_note(minute(at)).await.unwrap();
         }
-        let expected = Intake { seen: minute(61), gaps: vec![TimeWindow::between(minute(2), minute(60))] };
+        let unknown = TimeWindow::between(Timestamp::MIN, minute(0));
+        let expected = Intake { seen: minute(61), gaps: vec![unknown, TimeWindow::between(minute(2), minute(60))] };
         assert_eq!(store.intake_fetch().await.unwrap(), Some(expected));
         assert_eq!(store.versions().await.unwrap(), before);
         assert!(store.gateway_clock_list().await.unwrap().is_empty());
