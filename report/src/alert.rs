@@ -7,6 +7,7 @@
 //! writes.
 
 mod days;
+mod mask;
 mod mass;
 mod quiet;
 mod turn;
@@ -15,14 +16,15 @@ mod words;
 use std::collections::{HashMap, HashSet};
 
 use heliograph_domain::{
-    AlertCause, AlertKey, AlertKind, AlertSettings, ClockEstimate, GatewayId, GatewayState, Intake, Maintenance, Position,
+    Alert, AlertCause, AlertKey, AlertKind, AlertSettings, ClockEstimate, GatewayId, GatewayState, Intake, Maintenance, Position,
     RefusalCode, TimeWindow, Timestamp, Verdict,
 };
 use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
 
 use crate::error::ReportError;
 use crate::fleet::{Fleet, is_surely_wrong};
-use mass::{Quiet, fell_together};
+use mask::Masks;
+use mass::{OpenMass, Quiet, fell_together, still_silent};
 
 pub use turn::{AlertTurn, alert_turn};
 pub use words::{AlertNames, AlertWords, alert_span};
@@ -84,11 +86,12 @@ impl AlertFacts {
     /// When the store cannot be read.
     pub async fn read(store: &ProviderStore, now: Timestamp) -> Result<Self, ReportError> {
         let fleet = Fleet::read(store).await?;
-        let days = days::read(store, &fleet, now).await?;
+        let intake = store.intake_fetch().await?;
+        let masks = Masks::of(intake.as_ref(), &store.maintenance_list().await?, &store.alert_list().await?, now);
+        let days = days::read(store, &fleet, &masks, now).await?;
         let mut clocks = store.gateway_clock_list().await?;
         // What was heard was heard, also before anybody said that documents are taken in.
         let is_known = |gap: &TimeWindow| gap.from > Timestamp::MIN;
-        let intake = store.intake_fetch().await?;
         let gaps: Vec<TimeWindow> = intake.iter().flat_map(|intake| intake.gaps(now)).filter(is_known).collect();
         let mut gateways = HashMap::new();
         for record in fleet.gateways.iter().filter(|record| record.state == GatewayState::Commissioned) {
@@ -137,6 +140,7 @@ impl AlertFindings {
             maintenance: store.maintenance_list().await?,
             intake: store.intake_fetch().await?,
             settings: store.settings_fetch().await?.alerts,
+            alerts: store.alert_list().await?,
             at: now,
         };
         let refused = refused(store, &now_known.gateways, now).await?;
@@ -149,18 +153,18 @@ impl AlertFindings {
             is_away: now.intake.as_ref().is_none_or(|intake| intake.is_away(now.at)),
             ..Self::default()
         };
-        let known = |found: &&GatewayRecord| found.state == GatewayState::Commissioned;
-        let mut quiet = Vec::new();
-        for record in now.gateways.iter().filter(known) {
+        let in_use = |record: &&GatewayRecord| record.state == GatewayState::Commissioned;
+        let (mut quiet, told) = (Vec::new(), now.told());
+        for record in now.gateways.iter().filter(in_use) {
             if now.is_worked_on(record) {
                 findings.resting.insert(record.id.clone());
                 continue;
             }
             let of = facts.gateways.get(&record.id).cloned().unwrap_or_default();
-            quiet.extend(record.last_seen.map(|heard| now.quiet(record, &of, heard)));
+            quiet.extend(record.last_seen.map(|heard| now.quiet(record, &of, heard, told.contains(&record.id))));
             findings.judge_clock(record, of.clock, now.at);
         }
-        findings.found.extend(facts.found.iter().map(|(key, found)| (key.clone(), found.clone())));
+        findings.judge_days(facts, now);
         findings.judge_silence(&quiet, now);
         findings.judge_quarantine(refused, now.at);
         findings.found.retain(|key, _| now.settings.raises(key.kind));
@@ -185,6 +189,20 @@ impl AlertFindings {
         causes.filter(|(key, _)| self.verdict(key) == Verdict::Holds)
     }
 
+    /// What figures of whole days say. They were read a while ago: what could not be judged
+    /// since then is judged once they are read again, and who is not in use is not judged.
+    fn judge_days(&mut self, facts: &AlertFacts, now: &Now) {
+        let masks = Masks::of(now.intake.as_ref(), &now.maintenance, &now.alerts, now.at);
+        let since_read = TimeWindow::between(facts.at, now.at);
+        let in_use = now.gateways.iter().filter(|record| record.state == GatewayState::Commissioned);
+        let is_masked: HashMap<&GatewayId, bool> = in_use.map(|record| (&record.id, masks.touch(record, &since_read))).collect();
+        for (key, found) in &facts.found {
+            let Some(is_masked) = key.subject.gateway().and_then(|gateway| is_masked.get(gateway)) else { continue };
+            let found = if *is_masked { Found::UNJUDGED } else { found.clone() };
+            self.found.insert(key.clone(), found);
+        }
+    }
+
     fn judge_clock(&mut self, record: &GatewayRecord, clock: Option<ClockEstimate>, now: Timestamp) {
         let Some(clock) = clock else { return };
         let found = if now.millis_since(clock.at) > CLOCK_FRESH_MS {
@@ -195,9 +213,11 @@ impl AlertFindings {
         self.found.insert(AlertKey::gateway(AlertKind::Clock, record.id.clone()), found);
     }
 
-    /// Where many fell silent together that is told once; of those nothing else is.
+    /// Where many fell silent together that is told once; of those nothing else is until
+    /// they were heard again, or it is over.
     fn judge_silence(&mut self, quiet: &[Quiet], now: &Now) {
-        let mass = fell_together(quiet).filter(|_| now.settings.raises(AlertKind::MassSilence));
+        let mass = now.open_mass().map_or_else(|| fell_together(quiet), |open| Some(still_silent(quiet, open)));
+        let mass = mass.filter(|_| now.settings.raises(AlertKind::MassSilence));
         for one in quiet.iter().filter(|one| one.quiet_ms >= one.allowed_ms) {
             let key = |kind| AlertKey::gateway(kind, one.gateway.clone());
             let is_one_of_many = mass.as_ref().is_some_and(|mass| mass.members.contains(&one.gateway));
@@ -212,7 +232,7 @@ impl AlertFindings {
         for (_, found) in self.found.iter_mut().filter(|(key, _)| of_days(key.kind) && is_silent(key)) {
             *found = Found::UNJUDGED;
         }
-        if let Some(mass) = mass {
+        if let Some(mass) = mass.filter(|mass| mass.is_many) {
             let cause = AlertCause::MassSilence { silent: mass.members.len(), of: mass.of };
             self.found.insert(AlertKey::provider(AlertKind::MassSilence), Found::holds(cause, mass.at));
         }
@@ -234,10 +254,25 @@ struct Now {
     maintenance: Vec<Maintenance>,
     intake: Option<Intake>,
     settings: AlertSettings,
+    alerts: Vec<Alert>,
     at: Timestamp,
 }
 
 impl Now {
+    /// The alert about many that is open, if there is one.
+    fn open_mass(&self) -> Option<OpenMass> {
+        self.alerts.iter().filter(|alert| alert.is_open()).find_map(|alert| match alert.cause {
+            AlertCause::MassSilence { silent, .. } => Some(OpenMass { at: alert.since, silent }),
+            _ => None,
+        })
+    }
+
+    /// The gateways of which people were told that they are silent.
+    fn told(&self) -> HashSet<&GatewayId> {
+        let is_open = |alert: &&Alert| alert.is_open() && alert.key.kind == AlertKind::Silent;
+        self.alerts.iter().filter(is_open).filter_map(|alert| alert.key.subject.gateway()).collect()
+    }
+
     /// The times in which a gateway was worked on.
     fn works<'a>(&'a self, record: &'a GatewayRecord) -> impl Iterator<Item = TimeWindow> + 'a {
         let about = |window: &&Maintenance| window.is_about(&record.id, record.location);
@@ -249,7 +284,7 @@ impl Now {
     }
 
     /// For how long a gateway has been silent while it could have been heard.
-    fn quiet(&self, record: &GatewayRecord, of: &GatewayFacts, heard: Timestamp) -> Quiet {
+    fn quiet(&self, record: &GatewayRecord, of: &GatewayFacts, heard: Timestamp, is_told: bool) -> Quiet {
         let grace_ms = i64::from(self.settings.silent_minutes) * 60_000;
         let muted: Vec<TimeWindow> =
             self.intake.iter().flat_map(|intake| intake.gaps(self.at)).chain(self.works(record)).collect();
@@ -259,6 +294,7 @@ impl Now {
             usual_ms: of.usual_ms,
             quiet_ms: quiet::quiet_ms(heard, self.at, &muted, of.sleeps_at.as_ref()),
             allowed_ms: quiet::allowed_ms(of.usual_ms, grace_ms),
+            is_told,
         }
     }
 }
@@ -319,7 +355,7 @@ mod tests {
     fn now(at: i64, gateways: Vec<GatewayRecord>) -> Now {
         let settings = AlertSettings::default();
         let intake = Some(Intake { seen: minute(at), gaps: Vec::new() });
-        Now { gateways, maintenance: Vec::new(), intake, settings, at: minute(at) }
+        Now { gateways, maintenance: Vec::new(), intake, settings, alerts: Vec::new(), at: minute(at) }
     }
 
     fn silent(findings: &AlertFindings, name: &str) -> Verdict {
@@ -410,6 +446,82 @@ mod tests {
         let settings = AlertSettings { off: vec![AlertKind::MassSilence], ..AlertSettings::default() };
         let each = AlertFindings::of(&facts, &Now { settings, ..now(1_200, fleet(5)) }, 0);
         assert_eq!((each.verdict(&mass), silent(&each, "a")), (Verdict::Over, Verdict::Holds));
+    }
+
+    fn open(key: AlertKey, cause: AlertCause, since: i64) -> Alert {
+        Alert::raise(heliograph_domain::AlertId::new(Uuid::from_u128(1)), key, cause, minute(since), minute(since + 60))
+    }
+
+    #[test]
+    fn while_many_are_silent_nobody_is_told_of_each_until_few_are() {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let facts = facts(&names);
+        let mass = AlertKey::provider(AlertKind::MassSilence);
+        let told = || open(mass.clone(), AlertCause::MassSilence { silent: 5, of: 8 }, 1_004);
+        // The first ones of eight have been silent since then, the last one since long before.
+        let judged = |still: usize, is_open: bool| {
+            let heard = |at: usize| match at {
+                7 => 100,
+                at if at < still => 1_000 + at as i64,
+                _ => 1_990,
+            };
+            let fleet = names.iter().enumerate().map(|(at, name)| record(name, heard(at))).collect();
+            let alerts = if is_open { vec![told()] } else { Vec::new() };
+            let findings = AlertFindings::of(&facts, &Now { alerts, ..now(2_000, fleet) }, 0);
+            (findings.verdict(&mass), silent(&findings, "a"), silent(&findings, "h"))
+        };
+        assert_eq!(judged(5, true), (Verdict::Holds, Verdict::Unjudged, Verdict::Holds));
+        // Fewer than it takes to raise it are still many.
+        assert_eq!(judged(3, true), (Verdict::Holds, Verdict::Unjudged, Verdict::Holds));
+        assert_eq!(judged(2, true), (Verdict::Over, Verdict::Unjudged, Verdict::Holds));
+        assert_eq!(judged(3, false), (Verdict::Over, Verdict::Holds, Verdict::Holds));
+        // Who falls silent meanwhile is one of them.
+        let mut fleet: Vec<GatewayRecord> = names.iter().map(|name| record(name, 1_000)).collect();
+        fleet.push(record("later", 1_500));
+        let findings = AlertFindings::of(&facts, &Now { alerts: vec![told()], ..now(2_000, fleet) }, 0);
+        assert_eq!(silent(&findings, "later"), Verdict::Unjudged);
+    }
+
+    #[test]
+    fn who_was_told_of_one_by_one_is_not_told_of_as_many() {
+        let names = ["a", "b", "c", "d", "e"];
+        let fleet = || names.iter().map(|name| record(name, 1_000)).collect::<Vec<_>>();
+        let cause = AlertCause::Silent { heard: minute(1_000), usual_ms: None, allowed_ms: 0 };
+        let alerts = vec![open(AlertKey::gateway(AlertKind::Silent, id("a")), cause, 1_000)];
+        let findings = AlertFindings::of(&facts(&names), &Now { alerts, ..now(1_200, fleet()) }, 0);
+        assert_eq!(findings.verdict(&AlertKey::provider(AlertKind::MassSilence)), Verdict::Over);
+        assert_eq!(silent(&findings, "b"), Verdict::Holds);
+    }
+
+    #[test]
+    fn figures_that_were_read_before_a_mask_lifted_raise_nothing_nor_do_those_of_who_is_gone() {
+        let mut facts = facts(&["a"]);
+        facts.at = minute(1_000);
+        let key = AlertKey::gateway(AlertKind::Incomplete, id("a"));
+        facts.found.insert(key.clone(), Found::holds(AlertCause::Incomplete { measured: 0.2, days: 3 }, minute(0)));
+        let heard = || vec![record("a", 1_030)];
+        let judged = |now: Now| AlertFindings::of(&facts, &now, 0).verdict(&key);
+        assert_eq!(judged(now(1_030, heard())), Verdict::Holds);
+        let works = |until| Maintenance {
+            id: MaintenanceId::new(Uuid::from_u128(1)),
+            subject: MaintenanceSubject::Gateway(id("a")),
+            window: TimeWindow::between(minute(900), minute(until)),
+            reason: Note::parse("new roof").unwrap(),
+            by: UserId::new(Uuid::from_u128(1)),
+        };
+        for (until, expected) in [(1_000, Verdict::Holds), (1_001, Verdict::Unjudged), (1_100, Verdict::Unjudged)] {
+            assert_eq!(judged(Now { maintenance: vec![works(until)], ..now(1_030, heard()) }), expected, "until {until}");
+        }
+        let gap = TimeWindow::between(minute(990), minute(1_010));
+        let intake = Some(Intake { seen: minute(1_030), gaps: vec![gap] });
+        assert_eq!(judged(Now { intake, ..now(1_030, heard()) }), Verdict::Unjudged);
+        let cause = AlertCause::Silent { heard: minute(800), usual_ms: None, allowed_ms: 0 };
+        let mut told = open(AlertKey::gateway(AlertKind::Silent, id("a")), cause, 800);
+        told.end(minute(1_020));
+        assert_eq!(judged(Now { alerts: vec![told], ..now(1_030, heard()) }), Verdict::Unjudged);
+        let gone = GatewayRecord { state: GatewayState::Waiting, ..record("a", 1_030) };
+        assert_eq!(judged(now(1_030, vec![gone])), Verdict::Over);
+        assert_eq!(judged(now(1_030, Vec::new())), Verdict::Over);
     }
 
     #[test]

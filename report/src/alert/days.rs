@@ -13,6 +13,7 @@ use heliograph_store::{GatewayRecord, ProviderStore, StoreError};
 use jiff::ToSpan as _;
 
 use super::Found;
+use super::mask::Masks;
 use crate::energy::Completeness;
 use crate::error::ReportError;
 use crate::expect::Light;
@@ -60,7 +61,7 @@ struct Site<'a> {
     gateways: Vec<&'a GatewayRecord>,
 }
 
-pub(super) async fn read(store: &ProviderStore, fleet: &Fleet, now: Timestamp) -> Result<Days, ReportError> {
+pub(super) async fn read(store: &ProviderStore, fleet: &Fleet, masks: &Masks, now: Timestamp) -> Result<Days, ReportError> {
     let (arrays, replaced) = (store.array_list().await?, replaced(store, now).await?);
     let mut days = Days::default();
     let mut waiting: Vec<Site<'_>> = Vec::new();
@@ -74,7 +75,7 @@ pub(super) async fn read(store: &ProviderStore, fleet: &Fleet, now: Timestamp) -
         let asked = waiting.iter().flat_map(|site| site.gateways.iter().map(|record| (record.id.clone(), site.period)));
         let mut read = read_sensors_of_many(store, asked.collect()).await?;
         for site in waiting.drain(..) {
-            days.judge(&site, &mut read, &arrays, &replaced, now);
+            days.judge(&site, &mut read, &arrays, &replaced, masks, now);
         }
     }
     Ok(days)
@@ -121,6 +122,8 @@ impl<'a> Site<'a> {
 struct Measured<'a> {
     record: &'a GatewayRecord,
     sensors: Vec<SensorInput>,
+    /// Whether something of these days cannot be judged.
+    is_masked: bool,
     /// By day.
     completeness: Vec<Completeness>,
     /// kWh for each kWp, where all of it was measured.
@@ -136,6 +139,7 @@ impl Days {
         read: &mut HashMap<GatewayId, Vec<SensorInput>>,
         arrays: &[InstalledArray],
         replaced: &HashSet<(GatewayId, SensorId)>,
+        masks: &Masks,
         now: Timestamp,
     ) {
         let light = Light::over(site.location.and_then(|location| location.position.as_ref()), site.period);
@@ -150,7 +154,11 @@ impl Days {
                 self.only_inverters.insert(record.id.clone());
             }
             let kwp = gateway_kwp(&sensors, site.location.filter(|_| is_alone), arrays, site.period, now);
-            all.push(measure(record, sensors, kwp.filter(|kwp| *kwp > 0.0), site, &light, now));
+            let mut measured = measure(record, sensors, kwp.filter(|kwp| *kwp > 0.0), site, &light, now);
+            measured.is_masked = masks.touch(record, &site.period);
+            // Nor is it somebody to compare with.
+            measured.given = measured.given.filter(|_| !measured.is_masked);
+            all.push(measured);
         }
         self.judge_yields(&all, site);
         for of in &all {
@@ -179,7 +187,7 @@ impl Days {
     fn judge_completeness(&mut self, of: &Measured<'_>, site: &Site<'_>) {
         let ratios: Option<Vec<f64>> = of.completeness.iter().map(|day| ratio(*day)).collect();
         let key = AlertKey::gateway(AlertKind::Incomplete, of.record.id.clone());
-        let Some(ratios) = ratios else { return drop(self.found.insert(key, Found::UNJUDGED)) };
+        let Some(ratios) = ratios.filter(|_| !of.is_masked) else { return drop(self.found.insert(key, Found::UNJUDGED)) };
         if ratios.iter().all(|ratio| *ratio < INCOMPLETE) {
             let all = together(of.completeness.iter().copied());
             let cause = AlertCause::Incomplete { measured: all.ratio().unwrap_or(0.0), days: DAYS };
@@ -190,7 +198,8 @@ impl Days {
     }
 
     /// Sensors that gave nothing on the last day while another one behind the same
-    /// gateway did.
+    /// gateway did. Who gave nothing on one of the days before either speaks rarely, or
+    /// there is an alert by now, which stays.
     fn judge_sensors(
         &mut self,
         of: &Measured<'_>,
@@ -212,10 +221,15 @@ impl Days {
             }
             let subject = AlertSubject::Sensor(of.record.id.clone(), sensor.id.clone());
             let cause = AlertCause::SensorFault { last, name: sensor.name.clone() };
-            let found = if others_give { Found::holds(cause, last) } else { Found::UNJUDGED };
+            let is_news = site.days.iter().filter(|before| **before != day).all(|before| gave(sensor, before));
+            let found = if others_give && is_news && !of.is_masked { Found::holds(cause, last) } else { Found::UNJUDGED };
             self.found.insert(AlertKey { kind: AlertKind::SensorFault, subject }, found);
         }
     }
+}
+
+fn gave(sensor: &SensorInput, day: &TimeWindow) -> bool {
+    sensor.series.iter().any(|(_, windows)| windows.iter().any(|window| day.contains(window.start)))
 }
 
 fn measure<'a>(
@@ -245,7 +259,7 @@ fn measure<'a>(
     let produced = ledger.totals(site.period).produced.map(|energy| energy.watt_hours / 1_000.0);
     let given = produced.zip(kwp).map(|(kwh, kwp)| kwh / kwp).filter(|given| is_measured && was_there && given.is_finite());
     let inverters = if given.is_some() { inverters(&sensors, site, light, now) } else { Vec::new() };
-    Measured { record, sensors, completeness, given, inverters }
+    Measured { record, sensors, is_masked: false, completeness, given, inverters }
 }
 
 /// What each of several inverters gave for each kWp, kWh.

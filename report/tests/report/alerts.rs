@@ -1,7 +1,8 @@
 //! What raises alerts, over days of readings and a clock that the test turns.
 
 use heliograph_domain::{
-    AlertCause, AlertId, AlertKind, AlertState, ClockSample, Quantity, SensorRole, TimeWindow, Timestamp, Watch,
+    AlertCause, AlertId, AlertKind, AlertState, ClockSample, Maintenance, MaintenanceId, MaintenanceSubject, Note, Quantity,
+    SensorRole, TimeWindow, Timestamp, UserId, Watch,
 };
 use heliograph_report::{AlertFacts, AlertFindings, AlertNames, AlertWords, alert_turn};
 use uuid::Uuid;
@@ -56,6 +57,7 @@ fn inverter(name: &'static str, within: TimeWindow, rise: f64) -> Written {
 #[tokio::test]
 async fn far_less_than_neighbours_over_days_is_an_alert_until_it_is_not() {
     let site = Site::new();
+    site.taken_in(TimeWindow::between(days().from, days().end().plus_millis(4 * DAY + 2 * HOUR))).await;
     site.location(1, "UTC").await;
     // 24 kWh a day for each kWp are a lot, and easy to count with.
     for (id, rise) in [("gw-1", 250.0), ("gw-2x", 240.0), ("gw-3xx", 260.0), ("gw-4xxx", 100.0), ("gw-5xxxx", 165.0)] {
@@ -89,6 +91,7 @@ async fn far_less_than_neighbours_over_days_is_an_alert_until_it_is_not() {
 #[tokio::test]
 async fn of_several_inverters_the_one_that_gives_least_is_named() {
     let site = Site::new();
+    site.taken_in(days()).await;
     site.location(1, "UTC").await;
     for (id, rises) in [
         ("gw-1", [250.0, 250.0]),
@@ -117,6 +120,7 @@ async fn of_several_inverters_the_one_that_gives_least_is_named() {
 #[tokio::test]
 async fn where_little_was_measured_nobody_is_compared() {
     let site = Site::new();
+    site.taken_in(days()).await;
     site.location(1, "UTC").await;
     for id in ["gw-1", "gw-2x", "gw-3xx", "gw-4xxx"] {
         site.place(id, 1).await;
@@ -156,6 +160,7 @@ async fn a_sensor_that_gives_nothing_is_told_from_a_gateway_that_is_not_heard() 
     for id in ["gw-1", "gw-3xx"] {
         site.write(id, &[counter("inv", SensorRole::Inverter, Quantity::EnergyProduced, values.clone())]).await;
     }
+    site.taken_in(TimeWindow::between(going_on.end().plus_millis(-5 * DAY), going_on.end().plus_millis(4 * HOUR))).await;
     for hours in 0..4 {
         evaluation.at(going_on.end().plus_millis(hours * HOUR)).await;
     }
@@ -166,6 +171,7 @@ async fn a_sensor_that_gives_nothing_is_told_from_a_gateway_that_is_not_heard() 
 #[tokio::test]
 async fn what_is_missing_on_each_day_is_an_alert_and_a_bad_day_is_none() {
     let site = Site::new();
+    site.taken_in(days()).await;
     site.location(1, "UTC").await;
     let meter = |keeps: fn(Timestamp) -> bool| {
         let times = ticks(days(), QUARTER).into_iter().filter(|time| keeps(*time));
@@ -187,6 +193,52 @@ async fn what_is_missing_on_each_day_is_an_alert_and_a_bad_day_is_none() {
     site.write("gw-4xxx", &[power("meter", SensorRole::Grid, each_hour)]).await;
     let titles = Evaluation::of(&site).at(days().end()).await;
     assert_eq!(titles, ["Much is missing of what gw-1 measures"]);
+}
+
+#[tokio::test]
+async fn days_in_which_somebody_worked_or_nothing_was_taken_in_are_not_judged() {
+    let in_the_morning = |time: &Timestamp| time.as_millis().rem_euclid(DAY) / HOUR < 12;
+    let noon = at("2026-06-08T12:00:00Z");
+    for (is_worked_on, is_away, expected) in [(false, false, 1), (true, false, 0), (false, true, 0)] {
+        let site = Site::new();
+        site.location(1, "UTC").await;
+        site.taken_in(TimeWindow::between(days().from, noon)).await;
+        let again = if is_away { noon.plus_millis(10 * MINUTE) } else { noon };
+        site.taken_in(TimeWindow::between(again, days().end())).await;
+        site.place("gw-1", 1).await;
+        let times = ticks(days(), QUARTER).into_iter().filter(in_the_morning);
+        site.write("gw-1", &[power("meter", SensorRole::Grid, times.map(|time| (time, 100.0)).collect())]).await;
+        if is_worked_on {
+            let window = Maintenance {
+                id: MaintenanceId::new(Uuid::from_u128(1)),
+                subject: MaintenanceSubject::Gateway(gateway("gw-1")),
+                window: TimeWindow::between(noon, noon.plus_millis(HOUR)),
+                reason: Note::parse("new roof").unwrap(),
+                by: UserId::new(Uuid::from_u128(1)),
+            };
+            site.store.maintenance_save(window, noon).await.unwrap();
+        }
+        let titles = Evaluation::of(&site).at(days().end()).await;
+        assert_eq!(titles.len(), expected, "{is_worked_on} {is_away} {titles:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sensor_that_speaks_rarely_is_not_broken_between_two_words() {
+    let site = Site::new();
+    site.location(1, "UTC").await;
+    site.taken_in(days()).await;
+    site.place("gw-1", 1).await;
+    let spoke = |sensor, from, until| {
+        let times = ticks(TimeWindow::between(at(from), at(until)), QUARTER);
+        power(sensor, SensorRole::Grid, times.into_iter().map(|time| (time, 100.0)).collect())
+    };
+    let rare = spoke("rare", "2026-06-07T10:00:00Z", "2026-06-07T12:00:00Z");
+    let meter = spoke("meter", "2026-06-06T10:00:00Z", "2026-06-08T12:00:00Z");
+    site.write("gw-1", &[inverter("inv", days(), 100.0), rare, meter]).await;
+    let mut titles = Evaluation::of(&site).at(days().end()).await;
+    titles.retain(|title| title.ends_with("gives nothing"));
+    assert_eq!(titles, ["meter behind gw-1 gives nothing"]);
 }
 
 #[tokio::test]
