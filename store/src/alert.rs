@@ -297,6 +297,18 @@ impl ProviderStore {
         }
     }
 
+    /// Notes that documents were taken in from an instant on until now, for whoever writes
+    /// history; where anybody has said so before, that stands.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn intake_seed(&self, from: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |batch| sqlite::alert::intake_seed(batch.connection, from, now)).await,
+            Backend::Cassandra(db) => db.intake_seed(from, now).await,
+        }
+    }
+
     /// When documents were taken in; `None` where nobody has ever said so.
     ///
     /// # Errors

@@ -29,7 +29,14 @@ impl Intake {
     /// heard long ago.
     #[must_use]
     pub fn begun(now: Timestamp) -> Self {
-        Self { seen: now, gaps: vec![TimeWindow::between(Timestamp::MIN, now)] }
+        Self::since(now, now)
+    }
+
+    /// As it is where whoever writes history says that documents were taken in from an
+    /// instant on until now.
+    #[must_use]
+    pub fn since(from: Timestamp, now: Timestamp) -> Self {
+        Self { seen: now, gaps: vec![TimeWindow::between(Timestamp::MIN, from)] }
     }
 
     /// As it is when a process says so again. A clock that goes back counts for nothing,

@@ -52,6 +52,13 @@ impl Database {
         self.tell_text(INTAKE, &next).await
     }
 
+    pub(crate) async fn intake_seed(&self, from: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        match self.intake().await? {
+            Some(_) => Ok(()),
+            None => self.tell_text(INTAKE, &Intake::since(from, now)).await,
+        }
+    }
+
     async fn told_text<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StoreError> {
         let row: Option<(Option<String>,)> = self.row("SELECT holder FROM @.control WHERE name = ?", (name,)).await?;
         let Some(text) = row.and_then(|(text,)| text) else { return Ok(None) };

@@ -98,6 +98,13 @@ pub(crate) fn intake(connection: &Connection) -> Result<Option<Intake>, StoreErr
     record::find(connection, INTAKE, INTAKE)
 }
 
+pub(crate) fn intake_seed(connection: &Connection, from: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    match intake(connection)? {
+        Some(_) => Ok(()),
+        None => record::save(connection, INTAKE, INTAKE, &Intake::since(from, now)),
+    }
+}
+
 pub(crate) fn intake_note(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
     let next = intake(connection)?.map_or_else(|| Intake::begun(now), |intake| intake.again(now));
     record::save(connection, INTAKE, INTAKE, &next)

@@ -228,6 +228,18 @@ async fn when_documents_were_taken_in_is_noted_and_is_no_change() {
 }
 
 #[tokio::test]
+async fn history_that_somebody_writes_counts_as_taken_in_once() {
+    on_every_backend(|store| async move {
+        store.intake_seed(minute(10), minute(50)).await.unwrap();
+        let seeded = Intake { seen: minute(50), gaps: vec![TimeWindow::between(Timestamp::MIN, minute(10))] };
+        assert_eq!(store.intake_fetch().await.unwrap(), Some(seeded.clone()));
+        store.intake_seed(minute(20), minute(60)).await.unwrap();
+        assert_eq!(store.intake_fetch().await.unwrap(), Some(seeded));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn alerts_and_maintenance_move_with_an_archive() {
     on_every_backend(|store| async move {
         let site = location(1, "UTC");
