@@ -40,24 +40,25 @@ build:
 # Three nodes share the machine with nothing: their throughput is held against itself.
 unit:
 	$(STATIC) cargo test --workspace --locked -- --skip quorum::
-	$(STATIC) cargo test --locked --test e2e -- quorum::
+	$(STATIC) cargo test --workspace --locked --test e2e -- quorum::
 
 # Rounds are set by HELIOGRAPH_SOAK_ROUNDS; half an hour is spent with 200. Steady load
 # lasts HELIOGRAPH_SOAK_SECONDS; HELIOGRAPH_FLIPS bits are flipped. What measures, or
-# has three nodes, has the machine for itself. Each fuzz target has FUZZ_SECONDS.
+# has three nodes, has the machine for itself, and what measures is optimised. Each fuzz
+# target has FUZZ_SECONDS.
 soak: install services
-	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow::
-	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored power:: crash:: ending:: failing:: spool:: full::
-	$(STATIC) cargo test --locked --test e2e -- --nocapture --ignored --test-threads 1 storm:: overload:: steady::
-	$(STATIC) cargo test --locked -p heliograph-store --test contract -- --nocapture --ignored --test-threads 1
+	$(STATIC) cargo test --workspace --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow::
+	$(STATIC) cargo test --workspace --locked --test e2e -- --nocapture --include-ignored power:: crash:: ending:: failing:: spool:: full::
+	$(STATIC) cargo test --release --workspace --locked --test e2e -- --nocapture --ignored --test-threads 1 storm:: overload:: steady::
+	$(STATIC) cargo test --workspace --locked --test contract -- --nocapture --ignored --test-threads 1
 	$(STATIC) HELIOGRAPH_FLIPS=$(or $(HELIOGRAPH_FLIPS),20000) \
-		cargo test --locked -p heliograph-store --test contract -- --nocapture damage::whichever
+		cargo test --workspace --locked --test contract -- --nocapture damage::whichever
 	deploy/dev/fuzz.sh $(or $(FUZZ_SECONDS),60)
 
 # The end-to-end test of the demo holds an optimised build to its 15 seconds.
 bench: services
 	cargo bench --workspace --locked --features heliograph-ingest/null-store
-	cargo test --release --locked --test e2e demo:: -- --nocapture
+	cargo test --release --workspace --locked --test e2e demo:: -- --nocapture
 	cargo test --release --locked -p heliograph-ingest --lib -- --ignored --nocapture --test-threads 1
 
 image:

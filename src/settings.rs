@@ -46,7 +46,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("ingest.tls_key", "", "PEM file with its private key"),
     setting("ingest.client_certificates", "off", "off, optional or required: certificates of gateways as their credentials"),
     setting("ingest.handshake_seconds", "10", "seconds that a TLS handshake may take"),
-    setting("ingest.connections", "10000", "connections at once"),
+    setting("ingest.connections", "12000", "connections at once"),
     setting("ingest.connections_per_address", "5000", "of these, connections from one address"),
     setting("ingest.room_bytes", "268435456", "bytes of large documents on their way, over all connections"),
     setting("ingest.room_bytes_per_address", "67108864", "of these, bytes of documents from one address"),

@@ -24,6 +24,7 @@ mod quarantine;
 mod reading;
 mod report;
 mod request;
+mod sensor;
 mod settings;
 mod wire;
 
@@ -61,8 +62,8 @@ fn all() -> OpenApiRouter<Panel> {
         .routes(routes!(gateway::show, gateway::rename))
         .routes(routes!(gateway::relocate))
         .routes(routes!(gateway::retire))
-        .routes(routes!(gateway::sensors))
-        .routes(routes!(gateway::latest))
+        .routes(routes!(sensor::list))
+        .routes(routes!(sensor::latest))
         .routes(routes!(gateway::report))
         .routes(routes!(reading::list))
         .routes(routes!(customer::list, customer::create))

@@ -1,6 +1,8 @@
 //! The audit trail, for the owner: who changed what and when, and whether the trail is
 //! as it was written.
 
+mod kind;
+mod names;
 mod trail;
 mod verified;
 mod words;
@@ -24,12 +26,13 @@ use crate::form::{Problems, local_text};
 use crate::panel::Panel;
 use crate::shell::{Section, Shell, encode};
 
+pub(crate) use names::{Names, correction as correction_text};
 pub(crate) use verified::Verification;
-pub(crate) use words::{Names, correction as correction_text};
 
+use kind::Kind;
 use trail::{Found, find};
 use verified::Verified;
-use words::{Kind, Line, lines};
+use words::{Line, lines};
 
 #[derive(Deserialize, Default, Clone)]
 #[serde(default)]

@@ -57,7 +57,7 @@ impl Default for IngestSettings {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            connections: 10_000,
+            connections: 12_000,
             connections_per_address: 5_000,
             room: 256 * 1024 * 1024,
             room_per_address: 64 * 1024 * 1024,

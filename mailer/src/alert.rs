@@ -214,8 +214,8 @@ impl Telling<'_> {
             to: &key.recipient,
             date: self.now,
             subject: &words.subject,
-            text: words.text()?,
-            html: words.html()?,
+            text: Text { s: &words }.render()?,
+            html: Html { s: &words }.render()?,
             chart: None,
         })?;
         let message_id = message_id(id, from)?;
@@ -322,13 +322,5 @@ impl Words {
                 person.email
             ),
         }
-    }
-
-    fn html(&self) -> Result<String, MailerError> {
-        Html { s: self }.render().map_err(|error| MailerError::Compose(error.to_string()))
-    }
-
-    fn text(&self) -> Result<String, MailerError> {
-        Text { s: self }.render().map_err(|error| MailerError::Compose(error.to_string()))
     }
 }

@@ -26,6 +26,12 @@ pub enum MailerError {
     Compose(String),
 }
 
+impl From<askama::Error> for MailerError {
+    fn from(error: askama::Error) -> Self {
+        Self::Compose(error.to_string())
+    }
+}
+
 impl MailerError {
     /// Whether the store gives nothing to anybody now, so that going on with
     /// another customer is of no use.

@@ -58,8 +58,8 @@ pub(crate) async fn write(
         to: &mail.row.key.recipient,
         date: mail.row.created,
         subject: &words.subject,
-        text: words.text()?,
-        html: words.html()?,
+        text: Text { s: &words }.render()?,
+        html: Html { s: &words }.render()?,
         chart: None,
     })?;
     let row = OutboxRow { message_id: message_id(id, from)?, ..mail.row };
@@ -200,14 +200,6 @@ impl Words {
             ),
         }
     }
-
-    fn html(&self) -> Result<String, MailerError> {
-        Html { s: self }.render().map_err(|error| MailerError::Compose(error.to_string()))
-    }
-
-    fn text(&self) -> Result<String, MailerError> {
-        Text { s: self }.render().map_err(|error| MailerError::Compose(error.to_string()))
-    }
 }
 
 /// What to do where it was somebody else.
@@ -252,6 +244,11 @@ mod tests {
         Words::of(&Facts { provider: "Sunrise", settings: &settings, user: &user, kind, ordered, forgot: panel, contact, link })
     }
 
+    /// Text and HTML.
+    fn rendered(words: &Words) -> (String, String) {
+        (Text { s: words }.render().unwrap(), Html { s: words }.render().unwrap())
+    }
+
     #[test]
     fn each_says_what_happened_and_what_to_do() {
         let panel = Some("https://panel.example");
@@ -262,19 +259,19 @@ mod tests {
             (LetterKind::SecondStepOn, "ask for a new password at https://panel.example/forgot right away"),
             (LetterKind::SecondStepOff, "your password alone signs you in"),
         ] {
-            let words = words(kind, "Anna", panel);
-            let (text, html) = (words.text().unwrap(), words.html().unwrap());
+            let (text, html) = rendered(&words(kind, "Anna", panel));
             assert!(text.contains(expected), "{text}");
             assert!(html.contains(expected), "{html}");
             assert_eq!(text.contains("https://panel.example/welcome/token"), kind.link_ms().is_some(), "{text}");
             assert_eq!(html.contains("href=\"https://panel.example/welcome/token\""), kind.link_ms().is_some(), "{html}");
         }
-        assert!(words(LetterKind::SecondStepOff, "Anna", None).text().unwrap().contains("tell mail@sunrise.example right away"));
+        let (text, _) = rendered(&words(LetterKind::SecondStepOff, "Anna", None));
+        assert!(text.contains("tell mail@sunrise.example right away"), "{text}");
     }
 
     #[test]
     fn a_name_is_text_and_nothing_else() {
-        let html = words(LetterKind::Invitation, "<img src=x onerror=alert(1)>", None).html().unwrap();
+        let (_, html) = rendered(&words(LetterKind::Invitation, "<img src=x onerror=alert(1)>", None));
         assert!(!html.contains("<img"), "{html}");
     }
 }

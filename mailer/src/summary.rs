@@ -136,13 +136,12 @@ struct Text<'a> {
 impl Summary {
     /// The HTML part.
     pub(crate) fn html(&self) -> Result<String, MailerError> {
-        Html { s: self }.render().map_err(|error| MailerError::Compose(error.to_string()))
+        Ok(Html { s: self }.render()?)
     }
 
     /// The text part. Its spaces are plain, for people who search and copy.
     pub(crate) fn text(&self) -> Result<String, MailerError> {
-        let text = Text { s: self }.render().map_err(|error| MailerError::Compose(error.to_string()))?;
-        Ok(plain(&text))
+        Ok(plain(&Text { s: self }.render()?))
     }
 
     /// Puts figures into words.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CHROMEDRIVER: &str = "http://127.0.0.1:9515";
 /// Longer than any page takes on a busy machine.
@@ -32,6 +32,7 @@ impl Browser {
         ];
         let mut capabilities = Capabilities::new();
         capabilities.insert("goog:chromeOptions".to_owned(), json!({ "args": arguments }));
+        capabilities.insert("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" }));
         let connected = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(CHROMEDRIVER).await;
         let client = connected.unwrap_or_else(|error| {
             panic!("no chromedriver answers at {CHROMEDRIVER} ({error}); start it: deploy/dev/chromedriver.sh start 9515")
@@ -129,6 +130,77 @@ impl Browser {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(" 200 "), "{head}");
         body.to_owned()
+    }
+
+    /// The value of an attribute of the first element that there is.
+    pub(crate) async fn attribute(&self, css: &str, name: &str) -> String {
+        let element = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await.unwrap();
+        element.attr(name).await.unwrap().unwrap_or_default()
+    }
+
+    /// Loads a page again and again until it says something.
+    pub(crate) async fn await_on(&self, path: &str, text: &str) {
+        let said = async {
+            loop {
+                self.go(path).await;
+                if self.page().await.contains(text) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, said).await.is_ok(), "{path} does not say {text:?} but {}", self.page().await);
+    }
+
+    /// Waits until a script says that something of the page is so, without loading it again.
+    pub(crate) async fn await_true(&self, script: &str) {
+        let said = async {
+            while self.run(script).await != json!(true) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, said).await.is_ok(), "{script} is not so: {}", self.page().await);
+    }
+
+    /// What a script answers.
+    pub(crate) async fn run(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    /// Presses the tabulator.
+    pub(crate) async fn tab(&self) {
+        self.client.active_element().await.unwrap().send_keys("\u{e004}").await.unwrap();
+    }
+
+    /// Shows pages as on a screen of that width, light or dark.
+    pub(crate) async fn show_as(&self, width: u32, dark: bool) {
+        let screen = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
+        let scheme = if dark { "dark" } else { "light" };
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        for (command, parameters) in [("Emulation.setDeviceMetricsOverride", screen), ("Emulation.setEmulatedMedia", media)] {
+            self.ask("goog/cdp/execute", &json!({ "cmd": command, "params": parameters })).await;
+        }
+    }
+
+    /// What the console has said since it was asked last: errors of scripts, of what could
+    /// not be loaded, of what the page's own policy forbids.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let said = self.ask("se/log", &json!({ "type": "browser" })).await;
+        said.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Asks chromedriver what no standard has.
+    async fn ask(&self, what: &str, body: &Value) -> Value {
+        let session = self.client.session_id().await.unwrap().unwrap();
+        let (host, body) = (CHROMEDRIVER.trim_start_matches("http://"), body.to_string());
+        let head = format!("POST /session/{session}/{what} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, format!("{head}{body}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{what}: {answer}");
+        serde_json::from_str::<Value>(body).unwrap()["value"].take()
     }
 
     pub(crate) async fn address(&self) -> String {

@@ -28,6 +28,7 @@ mod nodes;
 mod oracle;
 mod outage;
 mod overload;
+mod panel;
 mod platform;
 mod points;
 mod power;

@@ -66,10 +66,10 @@ pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
     openapi
 }
 
-/// Whether members of an object may be left out: of what is sent, of reports, and where
-/// there is nothing to say of fields.
+/// Whether members of an object may be left out: of what is sent, also where it is sent as
+/// it was read; of reports; and where there is nothing to say of fields.
 fn may_lack(schema: &str) -> bool {
-    schema.ends_with("Input") || ["Problem", "Report"].contains(&schema)
+    schema.ends_with("Input") || ["Settings", "Problem", "Report"].contains(&schema)
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::ByAnybody;
-use super::gateway::visible;
 use super::paging::{Page, cursor, length, place};
 use super::problem::ApiRefusal;
 use super::request::Asked;
+use super::sensor::visible;
 use super::wire::Utc;
 use crate::panel::Panel;
 

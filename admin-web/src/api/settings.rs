@@ -13,71 +13,15 @@ use super::access::{ByReader, ByStaff};
 use super::problem::ApiRefusal;
 use super::request::Body;
 use super::wire::typed;
+use crate::form::Problems;
 use crate::panel::Panel;
 use crate::settings::{SettingsForm, unconfirmed, version_of};
 
-/// The provider's settings.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Settings {
-    /// What the provider is called in the panel and in mails.
-    name: String,
-    /// The colour of the panel and of mails.
-    #[schema(example = "#0f6b57")]
-    colour: String,
-    /// The time zone of what belongs to no location (IANA).
-    #[schema(example = "Europe/Madrid")]
-    zone: String,
-    /// The currency of tariffs (ISO 4217).
-    #[schema(example = "EUR")]
-    currency: String,
-    /// What a produced kWh earns, a decimal in the currency.
-    #[schema(example = "0.08")]
-    tariff_per_kwh: String,
-    /// What a kWh that is fed in earns, and when: a price a line; empty: `tariff_per_kwh`
-    /// for all that is produced.
-    #[schema(example = "0.08 from 2026-01-01")]
-    feed_in_tariff: String,
-    /// What a kWh from the grid costs, and when, likewise; empty: not known.
-    #[schema(example = "0.31\n0.24 22:00-06:00")]
-    import_tariff: String,
-    /// Kilograms of CO2 that a produced kWh avoids, a decimal.
-    #[schema(example = "0.38")]
-    co2_kg_per_kwh: String,
-    /// What happens to gateways that nobody has commissioned: `refused` or `adopted`.
-    #[schema(example = "refused")]
-    unknown_gateways: String,
-    /// Hours that a reading may lie in the future.
-    max_ahead_hours: u32,
-    /// Days that readings are kept; null: for ever.
-    retention_days: Option<u32>,
-    /// How many gateways may be commissioned. The operator's to set.
-    max_gateways: u32,
-}
-
-impl From<&ProviderSettings> for Settings {
-    fn from(settings: &ProviderSettings) -> Self {
-        Self {
-            name: settings.name.clone(),
-            colour: settings.colour.to_string(),
-            zone: settings.zone.to_string(),
-            currency: settings.currency.to_string(),
-            tariff_per_kwh: settings.tariff_per_kwh.to_string(),
-            feed_in_tariff: settings.feed_in_tariff.to_string(),
-            import_tariff: settings.import_tariff.to_string(),
-            co2_kg_per_kwh: settings.co2_kg_per_kwh.to_string(),
-            unknown_gateways: settings.unknown_gateways.to_string(),
-            max_ahead_hours: settings.max_ahead_hours,
-            retention_days: settings.retention_days,
-            max_gateways: settings.max_gateways,
-        }
-    }
-}
-
-/// The settings as they are to be: all of them.
-#[derive(Deserialize, ToSchema)]
+/// The provider's settings: a change sends all of them, as they were read.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SettingsInput {
-    /// What the provider is called: 1 to 80 characters on one line.
+pub(super) struct Settings {
+    /// What the provider is called in the panel and in mails: 1 to 80 characters on one line.
     #[schema(example = "Sunrise Energy")]
     name: String,
     /// The colour of the panel and of mails, `#rrggbb`.
@@ -92,10 +36,11 @@ pub(super) struct SettingsInput {
     /// What a produced kWh earns, a decimal in the currency.
     #[schema(example = "0.08")]
     tariff_per_kwh: String,
-    /// What a kWh that is fed in earns, and when; left out or null: as it is.
+    /// What a kWh that is fed in earns, and when: a price a line; empty: `tariff_per_kwh`
+    /// for all that is produced. In a change left out or null: as it is.
     #[schema(example = "0.08 from 2026-01-01")]
     feed_in_tariff: Option<String>,
-    /// What a kWh from the grid costs, and when; left out or null: as it is.
+    /// What a kWh from the grid costs, and when, likewise; empty: not known.
     #[schema(example = "0.31\n0.24 22:00-06:00")]
     import_tariff: Option<String>,
     /// Kilograms of CO2 that a produced kWh avoids, a decimal.
@@ -109,8 +54,33 @@ pub(super) struct SettingsInput {
     max_ahead_hours: u32,
     /// Days that readings are kept; null: for ever.
     retention_days: Option<u32>,
-    /// The same number again, where keeping readings for fewer days deletes some.
+    /// How many gateways may be commissioned. The operator's to set: a change leaves it out
+    /// or as it is.
+    max_gateways: Option<u32>,
+    /// In a change: the days once more, where keeping readings for fewer deletes some.
+    #[serde(skip_serializing)]
+    #[schema(write_only)]
     confirm_retention_days: Option<u32>,
+}
+
+impl From<&ProviderSettings> for Settings {
+    fn from(settings: &ProviderSettings) -> Self {
+        Self {
+            name: settings.name.clone(),
+            colour: settings.colour.to_string(),
+            zone: settings.zone.to_string(),
+            currency: settings.currency.to_string(),
+            tariff_per_kwh: settings.tariff_per_kwh.to_string(),
+            feed_in_tariff: Some(settings.feed_in_tariff.to_string()),
+            import_tariff: Some(settings.import_tariff.to_string()),
+            co2_kg_per_kwh: settings.co2_kg_per_kwh.to_string(),
+            unknown_gateways: settings.unknown_gateways.to_string(),
+            max_ahead_hours: settings.max_ahead_hours,
+            retention_days: settings.retention_days,
+            max_gateways: Some(settings.max_gateways),
+            confirm_retention_days: None,
+        }
+    }
 }
 
 /// What the fields of the panel's form are called here.
@@ -124,7 +94,7 @@ const NAMES: [(&str, &str); 7] = [
     ("retention", "retention_days"),
 ];
 
-impl SettingsInput {
+impl Settings {
     fn parse(self, current: &ProviderSettings) -> Result<ProviderSettings, ApiRefusal> {
         let stays = SettingsForm::of(current);
         let form = SettingsForm {
@@ -142,7 +112,14 @@ impl SettingsInput {
             confirmed: String::new(),
             seen: String::new(),
         };
-        form.parse(current).map_err(|problems| ApiRefusal::fields(&problems, &NAMES))
+        let (parsed, mut problems) = match form.parse(current) {
+            Ok(parsed) => (Some(parsed), Problems::default()),
+            Err(problems) => (None, problems),
+        };
+        if self.max_gateways.is_some_and(|most| most != current.max_gateways) {
+            problems.add("max_gateways", "The operator sets it.");
+        }
+        parsed.filter(|_| problems.is_empty()).ok_or_else(|| ApiRefusal::fields(&problems, &NAMES))
     }
 }
 
@@ -179,8 +156,8 @@ pub(super) async fn show(State(panel): State<Panel>, _: ByReader) -> Result<Tagg
 
 /// Change the settings
 ///
-/// All of them, based on the version that `If-Match` names; 428 without one, 412 where they
-/// have been changed since. Keeping readings for fewer days deletes those that are older: where
+/// All of them, as they were read but for what is to change, based on the version that
+/// `If-Match` names; 428 without one, 412 where they have been changed since. Keeping readings for fewer days deletes those that are older: where
 /// there are any, the days have to be confirmed.
 #[utoipa::path(
     put,
@@ -188,7 +165,7 @@ pub(super) async fn show(State(panel): State<Panel>, _: ByReader) -> Result<Tagg
     operation_id = "replaceSettings",
     tag = "Settings",
     params(("If-Match" = String, Header, description = "The ETag of the settings that the change is based on.")),
-    request_body = SettingsInput,
+    request_body = Settings,
     security(("token" = ["write"])),
     responses((
         status = 200,
@@ -201,7 +178,7 @@ pub(super) async fn replace(
     State(panel): State<Panel>,
     ByStaff(caller): ByStaff,
     headers: HeaderMap,
-    Body(input): Body<SettingsInput>,
+    Body(input): Body<Settings>,
 ) -> Result<Tagged, ApiRefusal> {
     let condition = headers.get(header::IF_MATCH).ok_or(ApiRefusal::Unconditional)?;
     let current = panel.store().settings_fetch().await?;

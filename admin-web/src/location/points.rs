@@ -3,8 +3,9 @@
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Form;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{Binding, Location, Point, PointId, SensorRole, TimeWindow, Timestamp};
 use heliograph_store::StoreError;
@@ -146,55 +147,78 @@ struct PointPage {
     problems: Problems,
 }
 
-async fn fetch_point(panel: &Panel, location: &Location, point: &str) -> Result<Point, Refusal> {
-    let point: PointId = read_id(point)?;
-    let points = panel.store().point_list().await?;
-    points.into_iter().find(|known| known.id == point && known.location == location.id).ok_or(Refusal::NotFound)
+/// The point of a location that a path names. Stands behind who asks, so that nobody else
+/// learns what there is.
+pub(crate) struct Named {
+    location: Location,
+    point: Point,
 }
 
-async fn point_page(
-    panel: &Panel,
-    shell: Shell,
-    location: &Location,
-    point: &Point,
-    form: PointForm,
-    problems: Problems,
-) -> Result<Response, Refusal> {
-    let now = panel.now();
-    let sources = Source::all(panel, location).await?;
-    let bindings = panel.store().binding_list().await?;
-    let own = bindings.iter().filter(|binding| binding.point == point.id);
-    let bindings: Vec<BindingRow> = own.map(|binding| BindingRow::of(binding, &sources, &location.zone, now)).collect();
-    let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    let page = PointPage {
-        location: location.name.clone(),
-        location_path: path_of(location),
-        name: point.name.clone(),
-        path: format!("{}/points/{}", path_of(location), point.id),
-        zone: location.zone.to_string(),
-        roles: ROLES,
-        has_current: bindings.iter().any(|binding| binding.is_current),
-        bindings,
-        sources,
-        form,
-        problems,
-        shell,
-    };
-    Ok((status, page).into_response())
+impl FromRequestParts<Panel> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, Refusal> {
+        let names = Path::<(String, String)>::from_request_parts(parts, panel).await;
+        let Path((location, point)) = names.map_err(|_| Refusal::NotFound)?;
+        let location = fetch(panel, &location).await?;
+        let point: PointId = read_id(&point)?;
+        let points = panel.store().point_list().await?;
+        let point = points.into_iter().find(|known| known.id == point && known.location == location.id);
+        Ok(Self { location, point: point.ok_or(Refusal::NotFound)? })
+    }
+}
+
+impl Named {
+    async fn page(&self, panel: &Panel, shell: Shell, form: PointForm, problems: Problems) -> Result<Response, Refusal> {
+        let Self { location, point } = self;
+        let sources = Source::all(panel, location).await?;
+        let bindings = panel.store().binding_list().await?;
+        let own = bindings.iter().filter(|binding| binding.point == point.id);
+        let row = |binding| BindingRow::of(binding, &sources, &location.zone, panel.now());
+        let bindings: Vec<BindingRow> = own.map(row).collect();
+        let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+        let page = PointPage {
+            location: location.name.clone(),
+            location_path: path_of(location),
+            name: point.name.clone(),
+            path: self.path(),
+            zone: location.zone.to_string(),
+            roles: ROLES,
+            has_current: bindings.iter().any(|binding| binding.is_current),
+            bindings,
+            sources,
+            form,
+            problems,
+            shell,
+        };
+        Ok((status, page).into_response())
+    }
+
+    async fn refused(&self, panel: &Panel, actor: &Actor, form: PointForm, problems: Problems) -> Result<Response, Refusal> {
+        let shell = Shell::of(panel, actor, Section::Fleet).await?;
+        self.page(panel, shell, form, problems).await
+    }
+
+    fn path(&self) -> String {
+        format!("{}/points/{}", path_of(&self.location), self.point.id)
+    }
+
+    /// What was done, for the log and for the page.
+    fn back(&self, actor: &Actor, what: &str, done: &str) -> Response {
+        tracing::info!(user = %actor.user.id, point = %self.point.id, location = %self.location.id, "{what}");
+        Redirect::to(&format!("{}?done={done}", self.path())).into_response()
+    }
 }
 
 /// `GET /locations/{location}/points/{point}`
 pub(crate) async fn show_point(
     State(panel): State<Panel>,
     Reader(actor): Reader,
-    Path((location, point)): Path<(String, String)>,
+    named: Named,
     Query(done): Query<Done>,
 ) -> Result<Response, Refusal> {
-    let location = fetch(&panel, &location).await?;
-    let point = fetch_point(&panel, &location, &point).await?;
     let shell = Shell::of(&panel, &actor, Section::Fleet).await?.saying(&done);
-    let form = PointForm::of(&point);
-    point_page(&panel, shell, &location, &point, form, Problems::default()).await
+    named.page(&panel, shell, PointForm::of(&named.point), Problems::default()).await
 }
 
 impl PointForm {
@@ -208,39 +232,19 @@ impl PointForm {
     }
 }
 
-async fn point_refused(
-    panel: &Panel,
-    actor: &Actor,
-    location: &Location,
-    point: &Point,
-    form: PointForm,
-    problems: Problems,
-) -> Result<Response, Refusal> {
-    let shell = Shell::of(panel, actor, Section::Fleet).await?;
-    point_page(panel, shell, location, point, form, problems).await
-}
-
-fn back(location: &Location, point: &Point, done: &str) -> Response {
-    Redirect::to(&format!("{}/points/{}?done={done}", path_of(location), point.id)).into_response()
-}
-
 /// `POST /locations/{location}/points/{point}`: its name and role.
 pub(crate) async fn save_point(
     State(panel): State<Panel>,
     Staff(actor): Staff,
-    Path((location, point)): Path<(String, String)>,
+    named: Named,
     Form(form): Form<PointForm>,
 ) -> Result<Response, Refusal> {
-    let location = fetch(&panel, &location).await?;
-    let point = fetch_point(&panel, &location, &point).await?;
     let mut problems = Problems::default();
     let Some((name, role)) = form.parse(&mut problems) else {
-        return point_refused(&panel, &actor, &location, &point, form, problems).await;
+        return named.refused(&panel, &actor, form, problems).await;
     };
-    let point = Point { name, role, ..point };
-    actor.store(&panel).point_save(point.clone()).await?;
-    tracing::info!(user = %actor.user.id, point = %point.id, "point changed");
-    Ok(back(&location, &point, "saved"))
+    actor.store(&panel).point_save(Point { name, role, ..named.point.clone() }).await?;
+    Ok(named.back(&actor, "point changed", "saved"))
 }
 
 /// `POST /locations/{location}/points/{point}/bind`: a sensor takes over; the one that
@@ -248,82 +252,71 @@ pub(crate) async fn save_point(
 pub(crate) async fn bind_point(
     State(panel): State<Panel>,
     Staff(actor): Staff,
-    Path((location, point)): Path<(String, String)>,
+    named: Named,
     Form(form): Form<PointForm>,
 ) -> Result<Response, Refusal> {
-    let location = fetch(&panel, &location).await?;
-    let point = fetch_point(&panel, &location, &point).await?;
-    let sources = Source::all(&panel, &location).await?;
+    let sources = Source::all(&panel, &named.location).await?;
     let mut problems = Problems::default();
     let source = form.source(&sources, &mut problems);
-    let since = problems.note("since", parse_local(&form.since, &location.zone));
-    let until = problems.note("ends", parse_optional_local(&form.ends, &location.zone));
+    let since = problems.note("since", parse_local(&form.since, &named.location.zone));
+    let until = problems.note("ends", parse_optional_local(&form.ends, &named.location.zone));
     if let (Some(since), Some(Some(until))) = (since, until)
         && until <= since
     {
         problems.add("ends", "It must end after it begins.");
     }
     let (Some(source), Some(from), Some(until), true) = (source, since, until, problems.is_empty()) else {
-        return point_refused(&panel, &actor, &location, &point, form.beside(&point), problems).await;
+        return named.refused(&panel, &actor, form.beside(&named.point), problems).await;
     };
     let (gateway, sensor) = (source.gateway.clone(), source.sensor.clone());
-    let binding = Binding { point: point.id, gateway, sensor, window: TimeWindow { from, until } };
+    let binding = Binding { point: named.point.id, gateway, sensor, window: TimeWindow { from, until } };
     if let Err(error) = actor.store(&panel).binding_replace(binding).await {
         problems.add("source", conflict(error)?);
-        return point_refused(&panel, &actor, &location, &point, form.beside(&point), problems).await;
+        return named.refused(&panel, &actor, form.beside(&named.point), problems).await;
     }
-    tracing::info!(user = %actor.user.id, point = %point.id, "sensor bound to a point");
-    Ok(back(&location, &point, "bound"))
+    Ok(named.back(&actor, "sensor bound to a point", "bound"))
 }
 
 /// `POST /locations/{location}/points/{point}/end`: nothing stands for it from then on.
 pub(crate) async fn end_point(
     State(panel): State<Panel>,
     Staff(actor): Staff,
-    Path((location, point)): Path<(String, String)>,
+    named: Named,
     Form(form): Form<PointForm>,
 ) -> Result<Response, Refusal> {
-    let location = fetch(&panel, &location).await?;
-    let point = fetch_point(&panel, &location, &point).await?;
     let mut problems = Problems::default();
-    let Some(at) = problems.note("end_at", parse_local(&form.end_at, &location.zone)) else {
-        return point_refused(&panel, &actor, &location, &point, form.beside(&point), problems).await;
+    let Some(at) = problems.note("end_at", parse_local(&form.end_at, &named.location.zone)) else {
+        return named.refused(&panel, &actor, form.beside(&named.point), problems).await;
     };
-    match actor.store(&panel).binding_end(point.id, at).await {
+    match actor.store(&panel).binding_end(named.point.id, at).await {
         Ok(()) => {}
         Err(StoreError::NotFound(_)) => {
             problems.add("end_at", "Nothing stands for it at that time.");
-            return point_refused(&panel, &actor, &location, &point, form.beside(&point), problems).await;
+            return named.refused(&panel, &actor, form.beside(&named.point), problems).await;
         }
         Err(error) => return Err(error.into()),
     }
-    tracing::info!(user = %actor.user.id, point = %point.id, "binding ended");
-    Ok(back(&location, &point, "saved"))
+    Ok(named.back(&actor, "binding ended", "saved"))
 }
 
 /// `POST /locations/{location}/points/{point}/unbind`: as if it had never been.
 pub(crate) async fn unbind_point(
     State(panel): State<Panel>,
     Staff(actor): Staff,
-    Path((location, point)): Path<(String, String)>,
+    named: Named,
     Form(form): Form<PointForm>,
 ) -> Result<Response, Refusal> {
-    let location = fetch(&panel, &location).await?;
-    let point = fetch_point(&panel, &location, &point).await?;
     let begins = form.begins.parse().ok().and_then(|millis| Timestamp::from_millis(millis).ok()).ok_or(Refusal::NotFound)?;
-    actor.store(&panel).binding_remove(point.id, begins).await?;
-    tracing::info!(user = %actor.user.id, point = %point.id, "binding taken back");
-    Ok(back(&location, &point, "unbound"))
+    actor.store(&panel).binding_remove(named.point.id, begins).await?;
+    Ok(named.back(&actor, "binding taken back", "unbound"))
 }
 
 /// `POST /locations/{location}/points/{point}/remove`
 pub(crate) async fn remove_point(
     State(panel): State<Panel>,
     Staff(actor): Staff,
-    Path((location, point)): Path<(String, String)>,
+    Named { location, point }: Named,
 ) -> Result<Response, Refusal> {
-    let location = fetch(&panel, &location).await?;
-    let point = fetch_point(&panel, &location, &point).await?;
     actor.store(&panel).point_remove(point.id).await?;
     tracing::info!(user = %actor.user.id, point = %point.id, location = %location.id, "point taken away");
     Ok(Redirect::to(&format!("{}/manage?done=taken-away", path_of(&location))).into_response())

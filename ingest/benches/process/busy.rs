@@ -13,7 +13,7 @@ use crate::idle::{First, open};
 use crate::served::KEY;
 use crate::server::{GATEWAYS, Server};
 
-const IDLE: usize = 9_700;
+const IDLE: usize = 10_000;
 const ROUNDS: usize = 3;
 /// Documents of a gateway in a round.
 const DOCUMENTS: usize = 60;

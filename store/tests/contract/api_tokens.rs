@@ -1,26 +1,12 @@
 //! Tokens by which programs use the API for somebody.
 
-use heliograph_domain::{
-    Actor, ApiScope, ApiTokenId, Customer, CustomerId, EmailAddress, KeyDigest, ProviderSettings, UserId, UserRole,
-};
+use heliograph_domain::{Actor, ApiScope, ApiTokenId, Customer, CustomerId, KeyDigest, ProviderSettings, UserRole};
 use heliograph_store::{ApiToken, ProviderStore, SecondFactor, SessionRow, StoreError, UserRecord};
 use uuid::Uuid;
 
-use crate::backend::{minute, on_every_backend};
+use crate::backend::{minute, on_every_backend, user};
 
 const YEAR: i64 = 365 * 1440;
-
-fn user(number: u128) -> UserRecord {
-    UserRecord {
-        id: UserId::new(Uuid::from_u128(number)),
-        email: EmailAddress::parse(&format!("u{number}@example.org")).unwrap(),
-        name: format!("User {number}"),
-        role: UserRole::Owner,
-        customer: None,
-        password_hash: None,
-        created: minute(0),
-    }
-}
 
 fn digest(number: u8) -> KeyDigest {
     KeyDigest([number; 32])

@@ -4,9 +4,10 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Mutex;
 
-use heliograph_domain::{GatewayId, MetricName, ProviderId, SensorId, Timestamp, Unit};
-use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Stamps, Store, StoreUrl, Value};
+use heliograph_domain::{EmailAddress, GatewayId, MetricName, ProviderId, SensorId, Timestamp, Unit, UserId, UserRole};
+use heliograph_store::{DocumentWrite, ProviderStore, SensorSeen, SeriesSeen, Stamps, Store, StoreUrl, UserRecord, Value};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::cluster::{self, Keyspace};
 
@@ -95,6 +96,19 @@ pub(crate) fn at(text: &str) -> Timestamp {
 
 pub(crate) fn minute(minute: i64) -> Timestamp {
     at("2026-06-15T00:00:00Z").plus_millis(minute * 60_000)
+}
+
+/// Somebody who owns the provider's data.
+pub(crate) fn user(number: u128) -> UserRecord {
+    UserRecord {
+        id: UserId::new(Uuid::from_u128(number)),
+        email: EmailAddress::parse(&format!("u{number}@example.org")).unwrap(),
+        name: format!("User {number}"),
+        role: UserRole::Owner,
+        customer: None,
+        password_hash: None,
+        created: minute(0),
+    }
 }
 
 pub(crate) fn gateway(id: &str) -> GatewayId {

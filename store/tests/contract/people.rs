@@ -1,25 +1,13 @@
 //! Users, links, sessions, settings and leases.
 
-use heliograph_domain::{Colour, Customer, CustomerId, EmailAddress, KeyDigest, OutboxId, ProviderSettings, UserId, UserRole};
+use heliograph_domain::{Colour, Customer, CustomerId, EmailAddress, KeyDigest, OutboxId, ProviderSettings, UserRole};
 use heliograph_store::{
     Letter, LetterKind, OutboxKey, OutboxNew, OutboxState, SecondFactor, SecondProof, SessionRow, StoreError, UserRecord,
     UserUpdate,
 };
 use uuid::Uuid;
 
-use crate::backend::{minute, on_every_backend};
-
-fn user(number: u128) -> UserRecord {
-    UserRecord {
-        id: UserId::new(Uuid::from_u128(number)),
-        email: EmailAddress::parse(&format!("u{number}@example.org")).unwrap(),
-        name: format!("User {number}"),
-        role: UserRole::Owner,
-        customer: None,
-        password_hash: None,
-        created: minute(0),
-    }
-}
+use crate::backend::{minute, on_every_backend, user};
 
 #[tokio::test]
 async fn an_address_signs_in_one_person() {
