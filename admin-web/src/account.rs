@@ -35,7 +35,6 @@ pub(crate) struct PasswordForm {
 #[template(path = "account.html")]
 struct AccountPage {
     shell: Shell,
-    email: String,
     /// Since when the second step is asked for, and how many recovery codes are left.
     second_step: Option<(String, usize)>,
     sessions: Vec<SessionRow>,
@@ -124,8 +123,7 @@ pub(crate) async fn page(
     let second_step = factor.map(|factor| (local_text(factor.since, zone), factor.recovery_left()));
     let sessions = session::list(panel, headers, actor.user.id).await?;
     let sessions = sessions.into_iter().map(|listed| SessionRow::of(listed, zone)).collect();
-    let email = actor.user.email.to_string();
-    Ok((status, AccountPage { shell, email, second_step, sessions, problems }).into_response())
+    Ok((status, AccountPage { shell, second_step, sessions, problems }).into_response())
 }
 
 /// `POST /account/sessions/{session}/end`: one of one's own, and no other's.

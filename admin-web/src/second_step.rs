@@ -176,7 +176,6 @@ async fn refused(panel: &Panel, form: CodeForm, status: StatusCode, problem: Str
 #[template(path = "second-step.html")]
 struct SetUpPage {
     shell: Shell,
-    email: String,
     secret: String,
     /// The secret as people copy it by hand.
     spelled: String,
@@ -211,11 +210,10 @@ async fn set_up_page(
     problems: Problems,
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::Account).await?;
-    let email = actor.user.email.to_string();
-    let picture = picture(&address(&shell.brand.name, &email, &secret))?;
+    let picture = picture(&address(&shell.brand.name, &shell.email, &secret))?;
     let spelled = grouped(&secret);
     let is_set = panel.store().second_factor_fetch(actor.user.id).await?.is_some();
-    Ok((status, SetUpPage { shell, email, secret, spelled, picture, is_set, problems }).into_response())
+    Ok((status, SetUpPage { shell, secret, spelled, picture, is_set, problems }).into_response())
 }
 
 /// What apps read (the key URI format that they have in common).

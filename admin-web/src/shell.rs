@@ -74,6 +74,8 @@ pub(crate) struct Shell {
     pub(crate) brand: Brand,
     pub(crate) settings: ProviderSettings,
     pub(crate) who: String,
+    /// The address with which they sign in.
+    pub(crate) email: String,
     pub(crate) role: UserRole,
     pub(crate) entries: Vec<Entry>,
     pub(crate) notice: &'static str,
@@ -147,6 +149,7 @@ impl Shell {
             brand: Brand::from_settings(panel, &settings),
             settings,
             who: actor.user.name.clone(),
+            email: actor.user.email.to_string(),
             role,
             entries: entries(role, section, waiting, open_alerts),
             notice: "",

@@ -6,6 +6,7 @@ use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 const CHROMEDRIVER: &str = "http://127.0.0.1:9515";
 /// Longer than any page takes on a busy machine.
@@ -124,9 +125,9 @@ impl Browser {
         let host = self.base.trim_start_matches("http://").to_owned();
         let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nCookie: {}\r\n\r\n", cookie.join("; "));
         let mut stream = tokio::net::TcpStream::connect(&host).await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+        stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(" 200 "), "{head}");
         body.to_owned()
@@ -189,18 +190,24 @@ impl Browser {
         said.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Asks chromedriver what no standard has.
+    /// Asks chromedriver what no standard has. It keeps connections open whatever it is told.
     async fn ask(&self, what: &str, body: &Value) -> Value {
         let session = self.client.session_id().await.unwrap().unwrap();
         let (host, body) = (CHROMEDRIVER.trim_start_matches("http://"), body.to_string());
-        let head = format!("POST /session/{session}/{what} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n", body.len());
-        let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, format!("{head}{body}").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(" 200 "), "{what}: {answer}");
-        serde_json::from_str::<Value>(body).unwrap()["value"].take()
+        let head = format!("POST /session/{session}/{what} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let mut stream = BufReader::new(tokio::net::TcpStream::connect(host).await.unwrap());
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let (mut line, mut length) = (String::new(), 0);
+        while stream.read_line(&mut line).await.unwrap() > 2 {
+            let told = line.to_lowercase();
+            length = told.strip_prefix("content-length:").map_or(length, |told| told.trim().parse().unwrap());
+            line.clear();
+        }
+        let mut answer = vec![0; length];
+        stream.read_exact(&mut answer).await.unwrap();
+        let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["value"].get("error"), None, "{what}: {answer}");
+        answer["value"].take()
     }
 
     pub(crate) async fn address(&self) -> String {
