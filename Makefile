@@ -46,7 +46,7 @@ unit:
 # lasts HELIOGRAPH_SOAK_SECONDS; HELIOGRAPH_FLIPS bits are flipped. What measures, or
 # has three nodes, has the machine for itself. Each fuzz target has FUZZ_SECONDS.
 soak: install services
-	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow::
+	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow:: flipped::
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored power:: crash:: ending:: failing:: spool:: full::
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --ignored --test-threads 1 storm:: overload:: steady::
 	$(STATIC) cargo test --locked -p heliograph-store --test contract -- --nocapture --ignored --test-threads 1
