@@ -58,50 +58,63 @@ pub(crate) async fn check_keyspace(nodes: &[&str], provider: &str, zone: &str) {
 }
 
 fn check(kinds: &Kinds, readings: Vec<Stored>, rolled: Vec<Rolled>, zone: &str) {
-    // Gateways of a closed loop are in the zone, and their counters rise all the time.
-    let is_of_loop = |series: &Series| series.0.starts_with("gw-");
-    let looked_at = |series: &Series, step: &str| match kinds.get(series).map(String::as_str) {
-        Some("gauge") => series.3 != "W" && (step == "quarter" || is_of_loop(series)),
-        Some("counter") => is_of_loop(series),
-        _ => false,
-    };
-    let mut by_series: BTreeMap<Series, Vec<(i64, f64)>> = BTreeMap::new();
-    for Stored { gateway, sensor, metric, unit, time, value } in readings {
-        by_series.entry((gateway, sensor, metric, unit)).or_default().push((time, value));
-    }
-    by_series.retain(|series, _| looked_at(series, "quarter"));
+    let expected = expected(kinds, readings, &TimeZone::get(zone).unwrap());
     for kind in ["gauge", "counter"] {
-        assert!(by_series.keys().any(|series| kinds[series] == kind), "no {kind} among {kinds:?}");
-    }
-    let zone = TimeZone::get(zone).unwrap();
-    let mut expected: BTreeMap<Key, Figures> = BTreeMap::new();
-    for (series, mut readings) in by_series {
-        readings.sort_by_key(|(time, _)| *time);
-        let is_counter = kinds[&series] == "counter";
-        for step in STEPS.into_iter().filter(|step| looked_at(&series, step)) {
-            let windows = of_readings(&readings, is_counter, |at| beginning(step, at, &zone));
-            expected.extend(windows.into_iter().map(|(start, figures)| ((series.clone(), step, start), figures)));
-        }
+        assert!(expected.keys().any(|(series, ..)| kinds[series] == kind), "no {kind} among {kinds:?}");
     }
     for step in STEPS {
         let windows: BTreeSet<i64> = expected.keys().filter(|key| key.1 == step).map(|key| key.2).collect();
         assert!(windows.len() > 1, "readings of one {step} only");
     }
+    let faults = faults(kinds, &expected, rolled);
+    assert!(faults.is_empty(), "{} rollups are not what readings make: {:?}", faults.len(), &faults[..faults.len().min(5)]);
+}
 
+/// Whether rollups of a series are looked at. Gateways of a closed loop are in the zone,
+/// and their counters rise all the time; of others the zone is not known.
+fn is_looked_at(kinds: &Kinds, series: &Series, step: &str) -> bool {
+    let is_of_loop = series.0.starts_with("gw-");
+    match kinds.get(series).map(String::as_str) {
+        Some("gauge") => series.3 != "W" && (step == "quarter" || is_of_loop),
+        Some("counter") => is_of_loop,
+        _ => false,
+    }
+}
+
+/// What readings make.
+fn expected(kinds: &Kinds, readings: Vec<Stored>, zone: &TimeZone) -> BTreeMap<Key, Figures> {
+    let mut by_series: BTreeMap<Series, Vec<(i64, f64)>> = BTreeMap::new();
+    for Stored { gateway, sensor, metric, unit, time, value } in readings {
+        by_series.entry((gateway, sensor, metric, unit)).or_default().push((time, value));
+    }
+    let mut expected = BTreeMap::new();
+    for (series, mut readings) in by_series {
+        readings.sort_by_key(|(time, _)| *time);
+        let is_counter = kinds.get(&series).is_some_and(|kind| kind == "counter");
+        for step in STEPS.into_iter().filter(|step| is_looked_at(kinds, &series, step)) {
+            let windows = of_readings(&readings, is_counter, |at| beginning(step, at, zone));
+            expected.extend(windows.into_iter().map(|(start, figures)| ((series.clone(), step, start), figures)));
+        }
+    }
+    expected
+}
+
+/// What differs, is missing, or is there of no readings.
+fn faults(kinds: &Kinds, expected: &BTreeMap<Key, Figures>, rolled: Vec<Rolled>) -> Vec<String> {
     let mut found: BTreeMap<Key, Figures> = BTreeMap::new();
-    for Rolled { series, step, start, figures } in rolled.into_iter().filter(|row| looked_at(&row.series, &row.step)) {
+    for Rolled { series, step, start, figures } in rolled {
         let step = STEPS.into_iter().find(|known| *known == step).unwrap();
         // Where no reading lies inside there may be time that one lies on either side of.
-        if figures.count > 0 || figures.increase != 0.0 {
+        if is_looked_at(kinds, &series, step) && (figures.count > 0 || figures.increase != 0.0) {
             found.insert((series, step, start), figures);
         }
     }
     let same = |key: &Key, figures: &Figures| found.get(key).is_some_and(|there| is_same(there, figures));
-    let different: Vec<_> = expected.iter().filter(|(key, figures)| !same(key, figures)).collect();
-    let shown: Vec<_> = different.iter().take(5).map(|(key, figures)| (key, figures, found.get(*key))).collect();
-    assert!(different.is_empty(), "{} are not what their readings make: {shown:?}", different.len());
-    let strays: Vec<_> = found.keys().filter(|key| !expected.contains_key(*key)).take(5).collect();
-    assert!(strays.is_empty(), "of no readings: {strays:?}");
+    let different = expected.iter().filter(|(key, figures)| !same(key, figures));
+    let mut faults: Vec<String> =
+        different.map(|(key, figures)| format!("{key:?} is {:?} and not {figures:?}", found.get(key))).collect();
+    faults.extend(found.keys().filter(|key| !expected.contains_key(*key)).map(|key| format!("{key:?} of no readings")));
+    faults
 }
 
 /// When the window of an instant begins.
@@ -142,4 +155,71 @@ fn of_readings(readings: &[(i64, f64)], is_counter: bool, beginning: impl Fn(i64
 fn is_same(found: &Figures, expected: &Figures) -> bool {
     let close = (found.increase - expected.increase).abs() <= 1e-6 * expected.increase + 1.0;
     close && Figures { increase: 0.0, ..*found } == Figures { increase: 0.0, ..*expected }
+}
+
+mod tests {
+    use super::*;
+
+    const ZONE: &str = "Australia/Adelaide";
+    /// Ten minutes before November there.
+    const BEGIN: &str = "2026-10-31T13:20:00Z";
+
+    fn series(metric: &str, unit: &str) -> Series {
+        ("gw-1".to_owned(), "s".to_owned(), metric.to_owned(), unit.to_owned())
+    }
+
+    /// A gauge and a counter, each five minutes.
+    fn readings() -> Vec<Stored> {
+        let begin = BEGIN.parse::<Timestamp>().unwrap().as_millisecond();
+        let of = |(gateway, sensor, metric, unit): Series, first: f64| {
+            (0..8).map(move |number| Stored {
+                gateway: gateway.clone(),
+                sensor: sensor.clone(),
+                metric: metric.clone(),
+                unit: unit.clone(),
+                time: begin + i64::from(number) * 300_000,
+                value: first + f64::from(number) * 30.0,
+            })
+        };
+        of(series("voltage", "V"), 200.0).chain(of(series("energy", "Wh"), 1e6)).collect()
+    }
+
+    #[test]
+    fn rollups_that_differ_are_missing_or_of_no_readings_are_named() {
+        let kinds: Kinds =
+            [(series("voltage", "V"), "gauge".to_owned()), (series("energy", "Wh"), "counter".to_owned())].into_iter().collect();
+        let expected = expected(&kinds, readings(), &TimeZone::get(ZONE).unwrap());
+        let month = |key: &&Key| key.0 == series("energy", "Wh") && key.1 == "month";
+        let risen: Vec<f64> = expected.keys().filter(month).map(|key| expected[key].increase).collect();
+        // Two of seven steps are October's.
+        assert_eq!(risen, [60.0, 150.0]);
+        let rolled = |changed: &dyn Fn(usize, &mut Rolled) -> bool| -> Vec<Rolled> {
+            let rows = expected.iter().map(|((series, step, start), figures)| Rolled {
+                series: series.clone(),
+                step: (*step).to_owned(),
+                start: *start,
+                figures: *figures,
+            });
+            rows.enumerate().filter_map(|(number, mut row)| changed(number, &mut row).then_some(row)).collect()
+        };
+        assert_eq!(faults(&kinds, &expected, rolled(&|_, _| true)), Vec::<String>::new());
+        for number in 0..expected.len() {
+            let missing = rolled(&|other, _| other != number);
+            let more = rolled(&|other, row| {
+                row.figures.count += i64::from(other == number);
+                true
+            });
+            let elsewhere = rolled(&|other, row| {
+                row.start += if other == number { 1 } else { 0 };
+                true
+            });
+            let found = [missing, more, elsewhere].map(|rolled| faults(&kinds, &expected, rolled).len());
+            assert_eq!(found, [1, 1, 2], "{number}");
+        }
+        let doubled = rolled(&|_, row| {
+            row.figures.increase *= 2.0;
+            true
+        });
+        assert_eq!(faults(&kinds, &expected, doubled).len(), 7, "three quarters, two days, two months");
+    }
 }
