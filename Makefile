@@ -47,7 +47,7 @@ unit:
 # has three nodes, has the machine for itself, and what measures is optimised. Each fuzz
 # target has FUZZ_SECONDS.
 soak: install services
-	$(STATIC) cargo test --workspace --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow::
+	$(STATIC) cargo test --workspace --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow:: flipped::
 	$(STATIC) cargo test --workspace --locked --test e2e -- --nocapture --include-ignored power:: crash:: ending:: failing:: spool:: full::
 	$(STATIC) cargo test --release --workspace --locked --test e2e -- --nocapture --ignored --test-threads 1 storm:: overload:: steady::
 	$(STATIC) cargo test --workspace --locked --test contract -- --nocapture --ignored --test-threads 1

@@ -2,7 +2,9 @@
 //! gone.
 
 mod figures;
+mod people;
 mod surroundings;
+mod troubles;
 
 use std::fs::DirBuilder;
 use std::io::{BufWriter, Write};
@@ -27,9 +29,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Write everything of a customer into a new folder: master data, people,
-    /// commissions with sites, sensors and corrections, mails, and the readings and
-    /// figures of its gateways within its windows.
+    /// Write everything of a customer into a new folder: master data, people with
+    /// where they are signed in and what the audit trail says of them, commissions with
+    /// sites, sensors and corrections, mails, and the readings, figures, alerts and
+    /// refused documents of its gateways within its windows.
     Export(Export),
     /// Erase names and addresses of a customer, its people with their sessions,
     /// and the mails to them and about it. Its running commissions end. What was measured stays.
@@ -88,7 +91,12 @@ async fn export(args: Export) -> anyhow::Result<ExitCode> {
     let mut all = surroundings::of(&store, &commissions).await?;
     all.insert("customer".to_owned(), json!(customer));
     all.insert("commissions".to_owned(), described(&store, &commissions).await?.into());
-    all.insert("people".to_owned(), people.iter().map(person).collect());
+    let tokens = people::tokens_of(&store, &people).await?;
+    all.insert("people".to_owned(), people::described(&store, &people, &tokens, (role::clock())()).await?);
+    let theirs = people::Theirs::new(customer.id, &people, &tokens, &commissions);
+    all.insert("audit".to_owned(), theirs.trail(&store).await?);
+    all.insert("alerts".to_owned(), troubles::alerts(&store, &commissions).await?);
+    let refused = troubles::write_refused(&store, &folder, customer.id, &commissions).await?;
     write_json(&folder.join("customer.json"), &all.into())?;
     let mails = write_mails(&store, &folder, customer.id).await?;
     let zone = store.settings_fetch().await?.zone;
@@ -103,7 +111,7 @@ async fn export(args: Export) -> anyhow::Result<ExitCode> {
     store.close().await;
     writeln!(
         std::io::stdout(),
-        "{}: {} people, {} commissions, {rollups} windows of 15 minutes, {mails} mails",
+        "{}: {} people, {} commissions, {rollups} windows of 15 minutes, {mails} mails, {refused} refused documents",
         folder.display(),
         people.len(),
         commissions.len()
@@ -113,11 +121,6 @@ async fn export(args: Export) -> anyhow::Result<ExitCode> {
 
 async fn people_of(store: &ProviderStore, customer: CustomerId) -> anyhow::Result<Vec<UserRecord>> {
     Ok(store.user_list().await?.into_iter().filter(|user| user.customer == Some(customer)).collect())
-}
-
-/// Somebody, without what they prove themselves with.
-fn person(user: &UserRecord) -> serde_json::Value {
-    json!({ "id": user.id, "email": user.email, "name": user.name, "role": user.role, "added": user.created.to_string() })
 }
 
 async fn described(store: &ProviderStore, commissions: &[Commission]) -> anyhow::Result<Vec<serde_json::Value>> {

@@ -50,3 +50,4 @@ pub use password::{HashError, PasswordProblem, check_password, hash_password};
 pub use replay::{Changed, Replay, Tried, Try};
 pub use router::{Visit, router, visits};
 pub use serve::{PanelError, run};
+pub use session::SignedIn;

@@ -50,6 +50,27 @@ pub(crate) struct Listed {
     pub(crate) is_this: bool,
 }
 
+/// When, where from and with what somebody signed in, as the row of a session says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedIn {
+    /// When.
+    pub at: Timestamp,
+    /// The network address.
+    pub address: String,
+    /// What the browser calls itself.
+    pub agent: String,
+}
+
+impl SignedIn {
+    /// From the row of a session.
+    #[must_use]
+    pub fn of(row: &SessionRow) -> Self {
+        let text = String::from_utf8_lossy(row.data.get(8..).unwrap_or_default()).into_owned();
+        let (address, agent) = text.split_once('\n').unwrap_or((&text, ""));
+        Self { at: began(row), address: address.to_owned(), agent: agent.to_owned() }
+    }
+}
+
 /// How much later a session must end for its row to be written again, so that
 /// not every request writes.
 const RENEWAL_MS: i64 = 60_000;
@@ -109,11 +130,8 @@ pub(crate) async fn list(panel: &Panel, headers: &HeaderMap, user: UserId) -> Re
     let rows = panel.store().session_list(user, now).await?;
     let idle = millis(panel.settings().session_idle);
     let listed = rows.into_iter().filter(|row| expiry(panel.settings(), began(row), now) > now).map(|row| {
-        let text = String::from_utf8_lossy(row.data.get(8..).unwrap_or_default()).into_owned();
-        let (address, agent) = text.split_once('\n').unwrap_or((&text, ""));
-        let began = began(&row);
+        let SignedIn { at: began, address, agent } = SignedIn::of(&row);
         let used = row.expires.plus_millis(-idle).max(began);
-        let (address, agent) = (address.to_owned(), agent.to_owned());
         Listed { digest: row.digest, began, used, address, agent, is_this: this == Some(row.digest) }
     });
     Ok(listed.collect())

@@ -143,7 +143,9 @@ impl ProviderStore {
             Backend::Cassandra(db) => {
                 // What is broken off is done by removing again; what was put meanwhile goes last.
                 db.outbox_erase(&TheirMails::of_person(user)).await?;
+                db.sessions_erase(&[user]).await?;
                 db.change(event, move |catalog| catalog.user_delete(user)).await?;
+                db.sessions_erase(&[user]).await?;
                 db.outbox_erase(&TheirMails::of_person(user)).await.map(drop)
             }
         }

@@ -29,6 +29,9 @@ const FIRST_ACK: Duration = Duration::from_secs(2);
 const SOAK_ROUNDS: u32 = 200;
 const SOAK_KILLS: u32 = 20;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Where the gateways are whose rollups are looked at: no day or month there begins with
+/// one in UTC, nor with an hour.
+pub(crate) const ZONE: &str = "Australia/Adelaide";
 
 #[tokio::test]
 async fn what_was_acked_before_a_kill_is_there_once() {
@@ -64,9 +67,11 @@ impl Site {
 
 async fn check_kills(rounds: u32) {
     let folder = tempfile::tempdir().unwrap();
-    commission(folder.path(), "sunrise", LANES).await;
-    let mut plan = Plan::new("sunrise", folder.path(), LANES);
-    plan.in_flight = 4;
+    let (url, gateways) = (StoreUrl::sqlite(folder.path()), (0..LANES).map(|lane| format!("gw-{lane}")));
+    commission_at(url, "sunrise", gateways, ZONE).await;
+    let mut plan = Plan::new("sunrise", folder.path(), LANES).across_months(ZONE);
+    // Some of what comes late is of days before.
+    (plan.in_flight, plan.spread) = (4, Duration::from_hours(1));
     let mut random = StdRng::seed_from_u64(plan.seed);
     let dialect = DIALECTS[random.random_range(0..DIALECTS.len())];
     println!("meridian's gateways speak {dialect}");
@@ -145,7 +150,7 @@ async fn check_kills(rounds: u32) {
     // Kills came while windows were rolled up, too: what is left of that is due.
     let store = format!("sqlite:{}", folder.path().display());
     run_with_input(&["rollup", "--provider", "sunrise", "--once", "--store", &store], folder.path(), "");
-    oracle::rollups::check(&folder.path().join("sunrise.db"));
+    oracle::rollups::check_file(&folder.path().join("sunrise.db"), ZONE);
 }
 
 /// Starts the ingest of a provider and waits until it listens. It has no spool:
@@ -174,9 +179,14 @@ pub(crate) async fn commission_in(url: StoreUrl, provider: &str, lanes: usize) {
 
 /// Makes a provider with gateways of these names.
 pub(crate) async fn commission_named(url: StoreUrl, provider: &str, gateways: impl IntoIterator<Item = String>) {
+    commission_at(url, provider, gateways, "UTC").await;
+}
+
+/// The same in a zone.
+pub(crate) async fn commission_at(url: StoreUrl, provider: &str, gateways: impl IntoIterator<Item = String>, zone: &str) {
     let store = Store::open(url).unwrap().provider(&ProviderId::parse(provider).unwrap()).unwrap();
     let location = LocationId::new(Uuid::from_u128(1));
-    let zone = Zone::utc();
+    let zone = Zone::parse(zone).unwrap();
     store.location_save(Location { id: location, name: "Roof".into(), zone, position: None, installed_kwp: None }).await.unwrap();
     let at = Timestamp::clamped(0);
     let digest = KeyDigest::of(KEY);

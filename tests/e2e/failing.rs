@@ -19,6 +19,8 @@ use crate::soak;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Documents pushed while an operation may fail.
 const DOCUMENTS: u64 = 3;
+/// How often a sync may fail that was no document's before one does that was.
+const ATTEMPTS: usize = 5;
 /// More operations than the documents of a run take.
 const MOST: usize = 400;
 
@@ -40,6 +42,27 @@ async fn every_disk_operation_of_a_document_may_fail() {
         println!("{calls} {error}: each of {tried} failed once, {} documents were refused", world.refusals() - refused);
         assert!(tried > 2, "{calls} hardly ever failed");
         assert!(tried < MOST - 1, "{calls} did not come to an end");
+    }
+    world.end();
+}
+
+/// Of a document whose commit was not synced nobody hears an ack: each of the syncs that
+/// documents take fails, and one is refused. That what was acked is in what was synced
+/// is shown where power is lost.
+#[tokio::test]
+async fn a_document_whose_sync_fails_is_refused() {
+    let mut world = World::start().await;
+    for number in 1..=DOCUMENTS {
+        let failure = format!("fsync,fdatasync:error=EIO:when={number}");
+        let before = world.refusals();
+        let attempts = (1..=ATTEMPTS).find(|_| {
+            // Rollups are synced as well, and nobody hears of it where that fails.
+            world.await_settled();
+            assert!(world.push_while(&[&failure], DOCUMENTS) > 0, "sync {number} did not fail");
+            world.refusals() > before
+        });
+        println!("sync {number}: {} refused at attempt {attempts:?}", world.refusals() - before);
+        assert!(attempts.is_some(), "sync {number} failed {ATTEMPTS} times, and nobody was refused");
     }
     world.end();
 }
@@ -177,6 +200,16 @@ impl World {
         assert!(self.ingest.0.try_wait().unwrap().is_none(), "{failures:?}: ingest has ended");
         check(self.folder.path(), &self.plan);
         failed()
+    }
+
+    /// Waits until no rollups are due.
+    fn await_settled(&self) {
+        let file = self.folder.path().join("sunrise.db");
+        let deadline = Instant::now() + PATIENCE;
+        while sqlite::due(&file) > 0 {
+            assert!(Instant::now() < deadline, "{} windows are due", sqlite::due(&file));
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn refusals(&self) -> usize {

@@ -1,4 +1,5 @@
-//! The disk is full, and then it is not: no ack meanwhile, and no hand needed.
+//! The disk is full, and then it is not: no ack meanwhile, or acks from a spool that
+//! has a disk of its own, and no hand needed.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::binary::{HELIOGRAPH, Process, connect, free_address};
 use crate::crash;
+use crate::ingest::{Ingest, segments};
 use crate::load::Plan;
 use crate::oracle::{self, sqlite};
 
@@ -18,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[tokio::test]
 async fn a_full_disk_stops_acks_until_it_has_room_again() {
     let journals = tempfile::tempdir().unwrap();
-    let disk = SmallDisk::mount();
+    let disk = SmallDisk::mount(8);
     let data = disk.0.join("data");
     crash::commission(&data, "sunrise", LANES).await;
     let address = free_address();
@@ -52,6 +54,52 @@ async fn a_full_disk_stops_acks_until_it_has_room_again() {
     assert_eq!(sqlite::integrity(&data.join("sunrise.db")), Vec::<String>::new());
 }
 
+/// Of a store on a full disk nobody hears who pushes, while the spool has room.
+#[tokio::test]
+async fn while_the_spool_has_room_a_store_without_any_costs_no_ack() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::mount(32);
+    let data = disk.0.join("data");
+    crash::commission(&data, "sunrise", LANES).await;
+    let (store, spool) = (format!("sqlite:{}", data.display()), folder.path().join("spool"));
+    let settings = [("HELIOGRAPH__INGEST__SPOOL_DIR", spool.to_str().unwrap())];
+    let mut ingest = Ingest::start("sunrise", free_address(), &["--store", &store], &settings, folder.path());
+    let await_segments = |enough: fn(usize) -> bool| {
+        let deadline = Instant::now() + PATIENCE;
+        while !enough(segments(&spool.join("sunrise")).len()) {
+            assert!(Instant::now() < deadline, "{:?}", segments(&spool.join("sunrise")));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    // A pace at which the disk stays small.
+    let every = Duration::from_millis(30);
+    let plan = Plan { backfill: 300, every, ..Plan::new("sunrise", folder.path(), LANES) };
+    let load = plan.start(ingest.address);
+    plan.await_acks(20, PATIENCE);
+    for round in 0..2 {
+        let ballast = disk.fill();
+        await_segments(|count| count > 0);
+        plan.await_acks(50, PATIENCE);
+        let ready = ingest.get("/readyz");
+        assert!(ready.contains(" 200 ") && ready.contains("acks come from the spool"), "{ready}");
+        assert!(ingest.metric("heliograph_spool_documents") >= 40.0, "{}", ingest.logged());
+        std::fs::remove_file(ballast).unwrap();
+        let freed = Instant::now();
+        await_segments(|count| count == 0);
+        println!("round {round}: drained {} ms after there is room", freed.elapsed().as_millis());
+        plan.await_acks(10, PATIENCE);
+    }
+    load.stop();
+    await_segments(|count| count == 0);
+    ingest.await_ready("ready, acks survive power-loss", PATIENCE);
+    assert!(ingest.runs());
+    let refusals: Vec<_> = plan.sent().into_iter().flatten().flat_map(|sent| sent.refusals).collect();
+    assert!(refusals.is_empty(), "{refusals:?}");
+    ingest.terminate();
+    oracle::check(&data, &[&plan]);
+    assert_eq!(sqlite::integrity(&data.join("sunrise.db")), Vec::<String>::new());
+}
+
 /// Logs to a file elsewhere: much is said while the disk is full.
 fn start(data: &Path, address: SocketAddr, log: &Path) -> Process {
     let store = format!("sqlite:{}", data.display());
@@ -74,9 +122,10 @@ fn end(mut ingest: Process) {
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount() -> Self {
+    fn mount(mebibytes: u8) -> Self {
         let folder = tempfile::tempdir().unwrap().keep();
-        as_root(&["mount", "-t", "tmpfs", "-o", "size=8m,mode=0777", "tmpfs", folder.to_str().unwrap()]);
+        let size = format!("size={mebibytes}m,mode=0777");
+        as_root(&["mount", "-t", "tmpfs", "-o", &size, "tmpfs", folder.to_str().unwrap()]);
         Self(folder)
     }
 

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use heliograph_domain::{
-    ArrayId, Binding, Commission, CommissionId, CorrectionId, CorrectionKind, Customer, CustomerId, GatewayId, InstalledArray,
-    Location, LocationId, MetricName, Point, PointId, SensorId, SensorRole, SeriesKey, TimeWindow, Timestamp, Unit, Zone,
+    Alert, AlertCause, AlertId, AlertKey, AlertKind, ApiScope, ApiTokenId, ArrayId, Binding, Commission, CommissionId,
+    CorrectionId, CorrectionKind, Customer, CustomerId, GatewayId, InstalledArray, KeyDigest, Location, LocationId, MetricName,
+    Point, PointId, QuarantineId, RefusalCode, SensorId, SensorRole, SeriesKey, TimeWindow, Timestamp, Unit, Zone,
 };
-use heliograph_store::CorrectionNew;
+use heliograph_store::{AlertChange, ApiToken, CorrectionNew, QuarantineNew, SecondFactor, SessionRow};
 use uuid::Uuid;
 
 use crate::binary::{HELIOGRAPH, Process, run, run_with_input};
@@ -192,6 +193,8 @@ async fn a_customer_gets_what_is_theirs_and_then_is_forgotten() {
     let add = [&add[..], &["--customer", &id, "--password-stdin"]].concat();
     run_with_input(&add, folder.path(), "a long enough phrase\n");
 
+    let troubled = Troubles { before: begin, within: from.plus_millis(3_600_000) };
+    troubled.make(folder.path()).await;
     let which = ["--provider", "sunrise", "--customer", &id];
     run_with_input(&[&["customer", "export"], &which[..], &["--out", "frieda"]].concat(), folder.path(), "");
     let read = |name: &str| std::fs::read_to_string(folder.path().join("frieda").join(name)).unwrap();
@@ -204,6 +207,7 @@ async fn a_customer_gets_what_is_theirs_and_then_is_forgotten() {
     assert_eq!(read(&format!("readings/{}.csv", commission.id)).lines().count(), 25, "its own day and no other");
     assert_eq!(read(&format!("rollups/{}.csv", commission.id)).lines().count(), 25);
     assert_eq!((&json["sensors"][0]["id"], &json["sensors"][0]["gateway"]), (&"s".into(), &"gw/1".into()));
+    troubled.check(&json, &folder.path().join("frieda"));
 
     let unsure = run_with_input(&[&["customer", "erase"], &which[..]].concat(), folder.path(), "");
     assert!(unsure.contains("--yes"), "{unsure}");
@@ -216,6 +220,80 @@ async fn a_customer_gets_what_is_theirs_and_then_is_forgotten() {
     let unknown =
         run(&["customer", "export", "--provider", "sunrise", "--customer", &Uuid::from_u128(9).to_string()], folder.path());
     assert_eq!(unknown.status.code(), Some(1));
+}
+
+/// What Frieda has to be told beside readings: where she is signed in, her token, that a
+/// second step is set, an alert and a document that was refused, each once within her
+/// window and once before it.
+struct Troubles {
+    before: Timestamp,
+    within: Timestamp,
+}
+
+impl Troubles {
+    async fn make(&self, folder: &Path) {
+        let store = open(folder, "sunrise");
+        let frieda = store.user_list().await.unwrap().remove(0);
+        let now: Timestamp = jiff::Timestamp::now().into();
+        let later = now.plus_millis(DAY_MS);
+        // It ends sessions and tokens that are there.
+        let factor = SecondFactor::new(frieda.id, "the secret of it".to_owned(), now, 0, &[]);
+        store.second_factor_save(factor).await.unwrap();
+        let data = [&now.as_millis().to_be_bytes()[..], b"203.0.113.7\nA browser of hers"].concat();
+        store.session_save(SessionRow { digest: KeyDigest([1; 32]), user: Some(frieda.id), data, expires: later }).await.unwrap();
+        let (of, times) = ((ApiTokenId::new(Uuid::from_u128(1)), frieda.id), (now, later));
+        let token = ApiToken::new(of, "Night job".to_owned(), vec![ApiScope::Read], KeyDigest([0xd1; 32]), times);
+        store.api_token_create(token, frieda.password_hash.clone()).await.unwrap();
+
+        let key = AlertKey::gateway(AlertKind::Clock, GatewayId::parse("gw/1").unwrap());
+        let cause = AlertCause::Clock { size: "1 h ahead".to_owned() };
+        for (number, at) in [(1, self.before), (2, self.within)] {
+            let alert = Alert::raise(AlertId::new(Uuid::from_u128(number)), key.clone(), cause.clone(), at, at);
+            let over = AlertChange::End(alert.id, at.plus_millis(60_000));
+            store.alert_change(vec![AlertChange::Raise(Box::new(alert))], None, at).await.unwrap();
+            store.alert_change(vec![over], None, at.plus_millis(60_000)).await.unwrap();
+            for (stranger, trusted) in [(0, true), (10, false)] {
+                let refused = QuarantineNew {
+                    id: QuarantineId::new(Uuid::from_u128(number + stranger)),
+                    received: at,
+                    gateway: Some("gw/1".to_owned()),
+                    address: "198.51.100.9:1".to_owned(),
+                    code: RefusalCode::Malformed,
+                    reason: "line 1: no XML".to_owned(),
+                    raw: format!("refused {number}").into_bytes(),
+                    trusted,
+                };
+                store.quarantine_add(refused).await.unwrap();
+            }
+        }
+        store.close().await;
+    }
+
+    fn check(&self, json: &serde_json::Value, folder: &Path) {
+        let person = &json["people"][0];
+        let session = &person["sessions"][0];
+        assert_eq!((&session["address"], &session["browser"]), (&"203.0.113.7".into(), &"A browser of hers".into()), "{person}");
+        let token = &person["api_tokens"][0];
+        assert_eq!((&token["name"], &token["scopes"]), (&"Night job".into(), &serde_json::json!([ApiScope::Read])), "{person}");
+        assert!(person["second_step_since"].is_string(), "{person}");
+        let all = std::fs::read_to_string(folder.join("customer.json")).unwrap();
+        for proof in ["argon2", "d1d1d1d1", "the secret of it"] {
+            assert!(!all.contains(proof), "{proof}");
+        }
+        let actions = json["audit"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap());
+        let actions: Vec<&str> = actions.collect();
+        for action in ["customer.save", "commission.create", "user.create", "api-token.create"] {
+            assert!(actions.contains(&action), "{action} is not among {actions:?}");
+        }
+        let alerts = json["alerts"].as_array().unwrap();
+        assert_eq!(alerts.len(), 1, "{alerts:?}");
+        assert_eq!((&alerts[0]["kind"], &alerts[0]["raised"]), (&"clock".into(), &self.within.to_string().into()));
+        let listed = std::fs::read_to_string(folder.join("quarantine.json")).unwrap();
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        assert_eq!((listed.as_array().unwrap().len(), &listed[0]["code"]), (1, &"malformed".into()), "{listed}");
+        let document = std::fs::read_to_string(folder.join(listed[0]["document"].as_str().unwrap())).unwrap();
+        assert_eq!(document, "refused 2");
+    }
 }
 
 #[tokio::test]

@@ -3,13 +3,16 @@
 //! seed. It stands beside [`crate::simulation`], which pushes live documents at a
 //! rate, whatever the answers do; the journal and the oracle are the same.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::journal::{self, Sent};
+use jiff::tz::TimeZone;
+
+use crate::journal::{self, Entry, Sent};
 
 /// The key of every gateway of a load.
 pub(crate) const KEY: &str = "a key that every gateway of a load has";
@@ -36,7 +39,12 @@ pub(crate) struct Plan {
     pub(crate) backfill: u64,
     /// Between these, back into the past, in whole ten seconds.
     pub(crate) spread: Duration,
+    /// Of so many documents one has a reading that is refused; 0: none has.
+    pub(crate) in_part: u64,
 }
+
+/// What the number of such a document ends in.
+pub(crate) const IN_PART: &str = ":in-part";
 
 impl Plan {
     /// A closed loop for `lanes` gateways, with a seed that is printed.
@@ -57,7 +65,17 @@ impl Plan {
             every: Duration::ZERO,
             backfill: 30,
             spread: Duration::ZERO,
+            in_part: 0,
         }
+    }
+
+    /// The same from ten minutes before a month of a zone begins, so that documents fall
+    /// into two of its days and months.
+    pub(crate) fn across_months(self, zone: &str) -> Self {
+        let zone = TimeZone::get(zone).unwrap();
+        let month = jiff::Timestamp::from_millisecond(self.since).unwrap().to_zoned(zone.clone()).date().first_of_month();
+        let since = month.to_zoned(zone).unwrap().timestamp().as_millisecond() - 600_000;
+        Self { since, ..self }
     }
 
     /// Starts to push.
@@ -76,6 +94,7 @@ impl Plan {
             ("every", self.every.as_millis().to_string()),
             ("backfill", self.backfill.to_string()),
             ("spread", self.spread.as_millis().to_string()),
+            ("in-part", self.in_part.to_string()),
         ];
         arguments.extend(self.documents.map(|documents| ("documents", documents.to_string())));
         let arguments = arguments.into_iter().map(|(name, value)| format!("--{name}={value}"));
@@ -99,6 +118,20 @@ impl Plan {
     /// What each of the gateways has sent so far.
     pub(crate) fn sent(&self) -> Vec<Vec<Sent>> {
         self.journals().map(|path| journal::read(&path).unwrap()).collect()
+    }
+
+    /// How often the bytes of each document have left.
+    pub(crate) fn transmissions(&self) -> HashMap<String, usize> {
+        let mut left = HashMap::new();
+        for journal in self.journals() {
+            for line in std::fs::read_to_string(journal).unwrap().lines() {
+                let entry: Entry = serde_json::from_str(line).unwrap();
+                if matches!(entry, Entry::Sent { .. } | Entry::SentAgain { .. }) {
+                    *left.entry(entry.seq().to_owned()).or_default() += 1;
+                }
+            }
+        }
+        left
     }
 
     fn journals(&self) -> impl Iterator<Item = PathBuf> {

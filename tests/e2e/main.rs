@@ -16,6 +16,7 @@ mod demo;
 mod ending;
 mod failing;
 mod figures;
+mod flipped;
 mod full;
 mod ingest;
 #[path = "../../src/simulate/journal.rs"]

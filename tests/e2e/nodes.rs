@@ -57,6 +57,20 @@ impl Nodes {
     pub(crate) fn tell(&self, node: u8, action: &str) {
         script(&["node", &node.to_string(), action], "group");
     }
+
+    /// Asks a node to do something with its files; where it fails, what was said.
+    #[expect(clippy::unused_self, reason = "whoever tells a node what to do has it")]
+    pub(crate) fn nodetool(&self, node: u8, arguments: &[&str]) -> Result<String, String> {
+        try_script(&[&["nodetool", &node.to_string()], arguments].concat(), "group")
+    }
+
+    /// Where a node keeps its files and its log.
+    #[expect(clippy::unused_self, reason = "whoever looks at a node has it")]
+    pub(crate) fn folder(&self, node: u8) -> PathBuf {
+        let state = std::env::var_os("HELIOGRAPH_CASSANDRA_STATE")
+            .map_or_else(|| std::env::temp_dir().join("heliograph-dev-cassandra"), PathBuf::from);
+        state.join(format!("node-{node}"))
+    }
 }
 
 impl Drop for Nodes {
@@ -85,5 +99,5 @@ fn try_script(arguments: &[&str], commitlog: &str) -> Result<String, String> {
         .output()
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
+    if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr) + &text(&done.stdout)) }
 }

@@ -1,5 +1,6 @@
 //! A cluster that is away: paused, killed, started again, and an ingest that is
-//! killed meanwhile. What was acked is there, and nobody had to lend a hand.
+//! killed meanwhile. What was acked is there and in the rollups, and nobody had to lend
+//! a hand.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -93,7 +94,9 @@ async fn a_cluster_that_is_paused_and_killed_costs_no_document_though_ingest_is_
     assert!(ingest.runs());
     oracle::check_stored(&oracle::cassandra::read(nodes.addresses(), &world.tenant.id).await, &world.plan);
     println!("{} documents", world.plan.acked());
+    oracle::cassandra::await_settled(nodes.addresses(), &world.tenant.id, PATIENCE).await;
     ingest.terminate();
+    oracle::rollups::check_keyspace(nodes.addresses(), &world.tenant.id, crash::ZONE).await;
 }
 
 struct World {
@@ -105,11 +108,13 @@ struct World {
 impl World {
     async fn new(nodes: &Nodes) -> Self {
         let tenant = Tenant::set_up(nodes.url());
-        crash::commission_in(tenant.store(), &tenant.id, LANES).await;
+        let gateways = (0..LANES).map(|lane| format!("gw-{lane}"));
+        crash::commission_at(tenant.store(), &tenant.id, gateways, crash::ZONE).await;
         let journals = tempfile::tempdir().unwrap();
         // A pace that leaves the cluster time to catch up.
         let every = Duration::from_millis(30);
         let plan = Plan { in_flight: 2, every, ..Plan::new(&tenant.id, journals.path(), LANES) };
+        let plan = plan.across_months(crash::ZONE);
         Self { tenant, plan, _journals: journals }
     }
 

@@ -10,6 +10,7 @@ mod spooled;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use heliograph_domain::ProviderId;
@@ -88,6 +89,48 @@ async fn no_ack_relies_on_a_sync_that_was_tried_again() {
     }
 }
 
+/// A sync fails, each in turn: what was written under it is not acked but refused, and
+/// what is acked afterwards stands in what was synced, though nothing else is left.
+#[tokio::test]
+async fn a_document_is_acked_only_for_a_sync_that_did_not_fail() {
+    let mut of_documents = 0;
+    for number in FIRST_SYNC.. {
+        let failure = format!("fsync,fdatasync:error=EIO:when={number}");
+        let run = record(Start::Commissioned, "", Some(&failure), 12).await;
+        let Some(first) = run.recording.failed_syncs("").first().copied() else { break };
+        for at in [run.recording.acks_after(first).next(), run.recording.acks_after(first).next_back()].into_iter().flatten() {
+            let (left, sent) = left_before(&run, at + 1, Disk::keep_synced);
+            let (verdict, problems) = look(&left.path().join("data"), &sent).await;
+            assert!(problems.is_empty() && verdict.is_clean(), "{failure}, acked at {at}: {problems:?}\n{verdict}");
+        }
+        let refused: usize = run.sent.iter().flatten().map(|sent| sent.refusals.len()).sum();
+        let hit =
+            run.recording.written_for_failed_syncs("-wal").into_iter().any(|(at, written)| holds_document(&run, at, &written));
+        println!("{failure}: {refused} refusals, a document was to be synced: {hit}");
+        assert!(refused > 0 || !hit, "{failure}: nobody was refused");
+        of_documents += usize::from(hit);
+        assert!(number < 60, "{failure}: this does not come to an end");
+    }
+    assert!(of_documents > 2, "{of_documents} syncs of documents failed");
+}
+
+/// Before that a start syncs, which may fail itself.
+const FIRST_SYNC: usize = 5;
+
+/// Whether what was written holds a document that no ack had left for at an event.
+fn holds_document(run: &Run, at: usize, written: &[Rc<[u8]>]) -> bool {
+    let acked: HashSet<&str> = acked_before(run, at);
+    let open = run.sent.iter().flatten().filter(|sent| !acked.contains(sent.document.seq.as_str()));
+    let mut values = open.filter_map(|sent| sent.document.readings.first()).map(|reading| reading.value.to_le_bytes());
+    values.any(|value| written.iter().any(|data| data.windows(value.len()).any(|part| part == value)))
+}
+
+/// The documents for which an ack had begun to leave before an event.
+fn acked_before(run: &Run, at: usize) -> HashSet<&str> {
+    let events = run.recording.events[..at].iter();
+    events.filter_map(|event| if let Event::Acked { seq } = event { Some(seq.as_str()) } else { None }).collect()
+}
+
 /// What is said of a log that the store took for damaged.
 const DAMAGED: &str = "is taken for damaged";
 
@@ -164,16 +207,16 @@ async fn cut(run: &Run, at: usize, random: &mut StdRng) -> (Verdict, Vec<String>
 /// What is left when power is lost before an event, and what was pushed, acked
 /// where an ack had begun to leave.
 fn lose_power(run: &Run, at: usize, random: &mut StdRng) -> (tempfile::TempDir, Vec<Vec<Sent>>) {
+    left_before(run, at, |disk, folder| disk.clone().lose_power(folder, random))
+}
+
+/// The same of a disk that leaves something in a folder.
+fn left_before(run: &Run, at: usize, leave: impl FnOnce(&Disk, &Path)) -> (tempfile::TempDir, Vec<Vec<Sent>>) {
     let mut disk = run.disk.clone();
-    let mut acked = HashSet::new();
-    for event in &run.recording.events[..at] {
-        match event {
-            Event::Acked { seq } => drop(acked.insert(seq.as_str())),
-            event => disk.apply(event),
-        }
-    }
+    run.recording.events[..at].iter().for_each(|event| disk.apply(event));
     let left = tempfile::tempdir_in(run.scratch.path()).unwrap();
-    disk.lose_power(left.path(), random);
+    leave(&disk, left.path());
+    let acked = acked_before(run, at);
     let mut sent = run.sent.clone();
     for Sent { document, acked_at, .. } in sent.iter_mut().flatten() {
         *acked_at = acked.contains(document.seq.as_str()).then_some(0);

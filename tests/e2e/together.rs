@@ -46,7 +46,7 @@ async fn several_processes_at_once_on_one_file_lose_nothing_and_lock_nobody_out(
         drop(connect(address, PATIENCE));
     }
 
-    let first = Plan::new("sunrise", path, LANES);
+    let first = Plan::new("sunrise", path, LANES).across_months("UTC");
     let second = Plan { first_lane: LANES, ..first.clone() };
     let loads = [first.start(gates[0]), second.start(gates[1])];
     let mails: usize = std::thread::scope(|scope| {
@@ -75,6 +75,9 @@ async fn several_processes_at_once_on_one_file_lose_nothing_and_lock_nobody_out(
         assert_eq!(record.documents, sent.len() as u64);
     }
     oracle::check(path, &[&first, &second]);
+    // Both have rolled up what either took in.
+    must(&run(&["rollup", "--provider", "sunrise", "--store", "sqlite:.", "--once"], path));
+    oracle::rollups::check_file(&path.join("sunrise.db"), "UTC");
     let listed = must(&run(&["user", "list", "--provider", "sunrise", "--store", "sqlite:."], path));
     for number in 0..ROUNDS {
         assert_eq!(listed.matches(&address(&format!("user-{number}"))).count(), 1, "{listed}");

@@ -11,7 +11,9 @@ use crate::journal::{Document, Reading};
 
 /// Between two live documents of a gateway.
 const STEP_MS: i64 = 10_000;
-const METRICS: [(&str, &str); 3] = [("power", "W"), ("voltage", "V"), ("current", "A")];
+/// The last one is a counter, which rises from one document to the next by less than a
+/// sensor can deliver: values do, and none of it comes late.
+const METRICS: [(&str, &str); 4] = [("power", "W"), ("voltage", "V"), ("current", "A"), ("energy", "Wh")];
 /// Readings that one document may have, so that values stay whole numbers.
 const MOST: u64 = 1 << 14;
 
@@ -31,7 +33,15 @@ pub(crate) struct Gateway {
     /// How far apart they are, in milliseconds: a multiple of [`STEP_MS`], or 0 for
     /// next to each other.
     pub(crate) spread: i64,
+    /// Of so many documents one has a reading that is refused; 0: none has.
+    pub(crate) in_part: u64,
 }
+
+/// What the number of a document ends in of which a reading is refused.
+pub(crate) const IN_PART: &str = ":in-part";
+/// The reading that is, for it is of no time that anybody can have measured at.
+const REFUSED: &str =
+    "<sensor id=\"inverter-9\"><reading metric=\"power\" unit=\"W\" time=\"2090-01-01T00:00:00Z\">1</reading></sensor>";
 
 impl Gateway {
     pub(crate) fn id(&self) -> String {
@@ -45,7 +55,7 @@ impl Gateway {
         let earlier = |random: &mut StdRng| self.since + random.random_range(0..=number) as i64 * STEP_MS;
         let mut keys = match random.random_range(0..100) {
             // Live: everything at one instant.
-            0..60 => keys([at], 0..2, 0..3),
+            0..60 => keys([at], 0..2, 0..4),
             // What has piled up, over many instants between two live ones.
             60..75 => {
                 let instants = random.random_range(2..=self.backfill.max(2)) as i64;
@@ -84,7 +94,8 @@ impl Gateway {
 
     fn write(&self, number: u64, readings: Vec<Reading>) -> (Document, String) {
         // It names its document over all gateways and providers.
-        let seq = format!("{}:{}:{number}", self.provider, self.id());
+        let in_part = self.in_part > 0 && number.is_multiple_of(self.in_part);
+        let seq = format!("{}:{}:{number}{}", self.provider, self.id(), if in_part { IN_PART } else { "" });
         let mut xml = format!("<push gateway=\"{}\" key=\"{}\" seq=\"{seq}\">", self.id(), self.key);
         for sensor in readings.chunk_by(|a, b| a.sensor == b.sensor) {
             let _ = write!(xml, "<sensor id=\"{}\">", sensor[0].sensor);
@@ -94,6 +105,7 @@ impl Gateway {
             }
             xml.push_str("</sensor>");
         }
+        xml.push_str(if in_part { REFUSED } else { "" });
         xml.push_str("</push>");
         let hash = Sha256::digest(xml.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         (Document { provider: self.provider.clone(), gateway: self.id(), seq, hash, readings }, xml)

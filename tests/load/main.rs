@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use document::Gateway;
+use document::{Gateway, IN_PART};
 use writer::Journal;
 
 /// How long an answer may take; a connection without one is given up.
@@ -67,6 +67,9 @@ struct Args {
     /// Milliseconds between these, back into the past; 0: next to each other.
     #[arg(long, default_value_t = 0)]
     spread: i64,
+    /// Of so many documents one has a reading that is refused; 0: none has.
+    #[arg(long, default_value_t = 0)]
+    in_part: u64,
     /// When the first document was measured, in milliseconds UTC.
     #[arg(long)]
     since: i64,
@@ -119,6 +122,7 @@ impl<'a> Lane<'a> {
             since: args.since,
             backfill: args.backfill,
             spread: args.spread,
+            in_part: args.in_part,
         };
         let path = writer::path_of(&args.journal, &args.provider, &gateway.id());
         let before = journal::read(&path).unwrap();
@@ -167,7 +171,7 @@ impl<'a> Lane<'a> {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             assert!(answer.contains(&format!("seq=\"{}\"", first.seq)), "{answer} for {}", first.seq);
-            if answer.starts_with("<ack") && !answer.contains("rejected") {
+            if answer.starts_with("<ack") && answer.contains("rejected") == first.seq.ends_with(IN_PART) {
                 self.journal.acked(&first.seq).unwrap();
                 waiting.pop_front();
             } else {

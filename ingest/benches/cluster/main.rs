@@ -37,6 +37,8 @@ const NODE: &str = "127.0.0.1:9042";
 /// Live documents of each of them in one measurement.
 const LIVE: usize = 100;
 const ROUNDS: usize = 7;
+/// The same of two stores, of which one is to stay next to empty.
+const ROUNDS_OF_BOTH: usize = 3;
 /// Documents under way at once.
 const AT_ONCE: usize = 128;
 /// Documents of an hour, sixty times as long: as many rows under way as in 1,000 others.
@@ -47,7 +49,7 @@ async fn main() {
     let url = StoreUrl::parse(&format!("cassandra://{NODE}/?dc=datacenter1&rf=1")).unwrap();
     let url = url.signed_in("cassandra", Secret::new("cassandra"));
     let admin = ClusterAdmin::connect(&url).await.expect("no Cassandra answers, start it with deploy/dev/services.sh start");
-    let keyspaces: Vec<ProviderId> = (0..2).map(|_| provider()).collect();
+    let keyspaces: Vec<ProviderId> = (0..3).map(|_| provider()).collect();
     for provider in &keyspaces {
         admin.keyspace_make(provider).await.unwrap();
     }
@@ -64,6 +66,7 @@ async fn main() {
     }
     if wanted("months") {
         months_of_gateways(&stores[1], &keyspaces[1]).await;
+        beside_months(&stores[1], &stores[2]).await;
     }
     for (store, provider) in stores.iter().zip(&keyspaces) {
         store.close().await;
@@ -153,6 +156,23 @@ async fn months_of_gateways(store: &ProviderStore, provider: &ProviderId) {
     let stats = nodetool(&["tablestats", &format!("{keyspace}.reading")]);
     let used = stats.lines().find_map(|line| line.trim().strip_prefix("Space used (live): ")?.parse::<u64>().ok()).unwrap();
     println!("bytes a stored reading, compacted: {:.1}, beside 24", used as f64 / READINGS as f64);
+}
+
+/// What a store with months in it takes beside one that has next to nothing.
+async fn beside_months(full: &ProviderStore, empty: &ProviderStore) {
+    for store in [full, empty] {
+        store_rate(store, 0).await;
+    }
+    let (mut beside, mut alone) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS_OF_BOTH {
+        alone.push(store_rate(empty, round).await);
+        beside.push(store_rate(full, round).await);
+    }
+    let (beside, alone) = (median(beside), median(alone));
+    println!("{:<66}{:>12}{:>8}", "", "readings/s", "ratio");
+    println!("{:<66}{alone:>12.0}{:>8.2}", "the store, empty", 1.0);
+    let what = format!("the same beside {:.1} million readings", READINGS as f64 / 1e6);
+    println!("{what:<66}{beside:>12.0}{:>8.2}", beside / alone);
 }
 
 fn nodetool(arguments: &[&str]) -> String {

@@ -53,9 +53,19 @@ pub(crate) async fn fill(store: &ProviderStore, at_once: usize, gateways: std::o
     }
 }
 
-/// Computes every rollup that is due.
+/// How long marks that are too young yet are left alone.
+const YOUNG: Duration = Duration::from_secs(2);
+
+/// Computes every rollup that is due, until nothing of it is left: on a cluster a mark
+/// goes only once it has been there for a while.
 pub(crate) async fn settle(store: &ProviderStore) {
-    while store.rollup_settle().await.unwrap() > 0 {}
+    loop {
+        while store.rollup_settle().await.unwrap() > 0 {}
+        if store.rollup_waiting().await.unwrap() == 0 {
+            return;
+        }
+        tokio::time::sleep(YOUNG).await;
+    }
 }
 
 /// The median time of what the first month's report reads, once all is settled: its

@@ -6,7 +6,7 @@ use heliograph_domain::{CustomerId, Timestamp};
 
 use super::Database;
 use crate::audit::AuditEvent;
-use crate::catalog::{Change, Record};
+use crate::catalog::{Change, Person, Record};
 use crate::customer::CustomerErasure;
 use crate::error::StoreError;
 use crate::outbox::OutboxRow;
@@ -18,15 +18,20 @@ impl Database {
         Ok(self.outbox_of(&theirs).await?.into_iter().map(|(_, mail)| mail).collect())
     }
 
-    /// Erases a customer: its mails, then what the catalog says of it, then mails that
-    /// were put meanwhile. One that is broken off is done by erasing again.
+    /// Erases a customer: its mails and its people's sessions, then what the catalog says
+    /// of it, then what of both was put meanwhile. One that is broken off is done by
+    /// erasing again.
     pub(crate) async fn customer_erase(
         &self,
         event: AuditEvent,
         customer: CustomerId,
         now: Timestamp,
     ) -> Result<CustomerErasure, StoreError> {
-        let theirs = self.catalog().await?.mails_of_customer(customer)?;
+        let catalog = self.catalog().await?;
+        let theirs = catalog.mails_of_customer(customer)?;
+        let of_customer = |person: &&Person| person.record.customer == Some(customer);
+        let people: Vec<_> = catalog.people.values().filter(of_customer).map(|person| person.record.id).collect();
+        self.sessions_erase(&people).await?;
         let mut mails = self.outbox_erase(&theirs).await?;
         let decided = Arc::new(Mutex::new(Vec::new()));
         let last = Arc::clone(&decided);
@@ -37,6 +42,7 @@ impl Database {
         })
         .await?;
         mails += self.outbox_erase(&theirs).await?;
+        self.sessions_erase(&people).await?;
         let decided = decided.lock().unwrap_or_else(PoisonError::into_inner);
         let people = decided.iter().filter(|change| matches!(change, Change::Remove(Record::Person(_)))).count();
         let of_commission =

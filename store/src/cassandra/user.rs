@@ -98,6 +98,20 @@ impl Database {
         self.token_delete(digest).await.map(drop)
     }
 
+    /// Deletes the sessions and links of some people who go, and whatever is left of those
+    /// who have gone: a session says where its owner signed in from, and with what.
+    pub(crate) async fn sessions_erase(&self, going: &[UserId]) -> Result<(), StoreError> {
+        let rows = self.all::<(Vec<u8>, Option<Uuid>)>("SELECT digest, user FROM @.session", ()).await?;
+        // Read after them: whoever signed in was there by then.
+        let catalog = self.catalog().await?;
+        let is_gone = |user: &UserId| going.contains(user) || !catalog.people.contains_key(user);
+        for (digest, user) in rows {
+            let (Some(_), Ok(digest)) = (user.map(UserId::new).filter(is_gone), digest.try_into()) else { continue };
+            self.token_delete(KeyDigest(digest)).await?;
+        }
+        Ok(())
+    }
+
     async fn token_load(&self, digest: KeyDigest, kind: &str, now: Timestamp) -> Result<Option<Token>, StoreError> {
         let cql = "SELECT kind, user, epoch, data, expires FROM @.session WHERE digest = ?";
         let found: Option<Columns> = self.row(cql, (&digest.0[..],)).await?;

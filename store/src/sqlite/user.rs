@@ -177,13 +177,16 @@ pub(crate) fn prolong_session(batch: &Batch<'_>, digest: KeyDigest, expires: Tim
 }
 
 pub(crate) fn delete_session(batch: &Batch<'_>, digest: KeyDigest) -> Result<(), StoreError> {
-    batch.connection.execute("DELETE FROM session WHERE digest = ?1", [digest.0])?;
-    Ok(())
+    end_sessions(batch, "DELETE FROM session WHERE digest = ?1", [digest.0])
 }
 
 pub(crate) fn delete_sessions(batch: &Batch<'_>, user: UserId) -> Result<(), StoreError> {
-    batch.connection.execute("DELETE FROM session WHERE user = ?1", [user.to_string()])?;
-    Ok(())
+    end_sessions(batch, "DELETE FROM session WHERE user = ?1", [user.to_string()])
+}
+
+/// Deletes sessions, which say where their owners signed in from, and with what.
+fn end_sessions(batch: &Batch<'_>, sql: &str, of: impl rusqlite::Params) -> Result<(), StoreError> {
+    overwrite::wholly(batch.connection, || batch.connection.execute(sql, of).map(drop).map_err(StoreError::from))
 }
 
 /// Ends all sessions and API tokens of somebody.
@@ -194,7 +197,7 @@ pub(crate) fn sign_out(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreE
 }
 
 pub(crate) fn expire(batch: &Batch<'_>, now: Timestamp) -> Result<(), StoreError> {
-    batch.connection.execute("DELETE FROM session WHERE expires <= ?1", [now.as_millis()])?;
+    end_sessions(batch, "DELETE FROM session WHERE expires <= ?1", [now.as_millis()])?;
     batch.connection.execute("DELETE FROM login_link WHERE expires <= ?1", [now.as_millis()])?;
     Ok(())
 }

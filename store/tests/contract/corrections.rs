@@ -19,7 +19,7 @@ use crate::backend::{ALL, gateway, minute, on_every_backend};
 use crate::rollups::{Arrival, Expected, MOST, QUARTER, add_up, arrivals, cases, compare, next_gateway, settled, write};
 
 /// A change to a series: which one, from which minute, how long, what.
-type Change = (usize, i64, i64, CorrectionKind);
+pub(crate) type Change = (usize, i64, i64, CorrectionKind);
 
 fn key(gateway: &GatewayId, series: usize) -> SeriesKey {
     SeriesKey {
@@ -36,7 +36,7 @@ fn made(gateway: &GatewayId, (series, from, length, kind): Change) -> Correction
     CorrectionNew { id, series: key(gateway, series), window, kind, reason: "seen on site".to_owned() }
 }
 
-fn changes() -> impl Strategy<Value = Vec<(Change, bool)>> {
+pub(crate) fn changes() -> impl Strategy<Value = Vec<(Change, bool)>> {
     let kind = prop_oneof![
         Just(CorrectionKind::Exclude),
         (1..8i32, any::<bool>())
@@ -51,14 +51,14 @@ fn changes() -> impl Strategy<Value = Vec<(Change, bool)>> {
 }
 
 /// Those that a store takes, and that count in the end.
-fn counting(all: &[(Change, bool)]) -> Vec<Change> {
+pub(crate) fn counting(all: &[(Change, bool)]) -> Vec<Change> {
     let swaps = |change: &Change| matches!(change.3, CorrectionKind::MeterSwap { .. });
     let taken = all.iter().filter(|(change, _)| !swaps(change) || Kind::ALL[change.0].accumulates());
     taken.filter(|(_, reverted)| !reverted).map(|(change, _)| *change).collect()
 }
 
 /// Writes some documents, makes changes and takes some back, in turns.
-async fn fill(
+pub(crate) async fn fill(
     store: &ProviderStore,
     gateway: &GatewayId,
     documents: &[Vec<Arrival>],
@@ -87,7 +87,7 @@ async fn fill(
 
 /// The readings of a series as the changes leave them, by the rules in words, cut
 /// where a meter was swapped.
-fn corrected(kind: Kind, readings: &[(i64, f64)], changes: &[Change]) -> Vec<Vec<(i64, f64)>> {
+pub(crate) fn corrected(kind: Kind, readings: &[(i64, f64)], changes: &[Change]) -> Vec<Vec<(i64, f64)>> {
     let span = |change: &Change| minute(change.1).as_millis()..minute(change.1 + change.2).as_millis();
     let mut moved: Vec<(bool, i64, i64, f64)> = readings
         .iter()
@@ -143,7 +143,7 @@ fn readings_hold(kind: Kind, readings: &[(i64, f64)], changes: &[Change], at: i6
 }
 
 /// What is expected of a window, each stretch of it with its own scale.
-fn expected(kind: Kind, meters: &[Vec<(i64, f64)>], changes: &[Change], start: i64) -> Expected {
+pub(crate) fn expected(kind: Kind, meters: &[Vec<(i64, f64)>], changes: &[Change], start: i64) -> Expected {
     let scales: Vec<(i64, i64, f64)> = changes
         .iter()
         .filter_map(|change| match change.3 {
@@ -253,12 +253,12 @@ fn a_part_of_time_is_seen_as_corrected_and_without_the_rest() {
 
 const ZONES: [&str; 4] = ["UTC", "Europe/Madrid", "Asia/Kolkata", "America/St_Johns"];
 
-fn location(number: u128, zone: &str) -> Location {
+pub(crate) fn location(number: u128, zone: &str) -> Location {
     let zone = Zone::parse(zone).unwrap();
     Location { id: LocationId::new(Uuid::from_u128(number)), name: "x".into(), zone, position: None, installed_kwp: None }
 }
 
-async fn place(store: &ProviderStore, gateway: &GatewayId, number: u128, from: Timestamp) {
+pub(crate) async fn place(store: &ProviderStore, gateway: &GatewayId, number: u128, from: Timestamp) {
     let commissioning = GatewayCommissioning {
         gateway: gateway.clone(),
         label: None,

@@ -13,6 +13,9 @@ use uuid::Uuid;
 use crate::backend::{Backend, gateway, minute, on_every_backend, power};
 use crate::cluster;
 
+/// How the addresses begin that people signed in from.
+const SIGNED_IN_FROM: &str = "203.0.113.";
+
 fn address(text: &str) -> EmailAddress {
     EmailAddress::parse(text).unwrap()
 }
@@ -51,8 +54,9 @@ async fn person(store: &ProviderStore, number: u128, (name, email): (&str, &str)
         created: minute(0),
     };
     store.user_create(user.clone()).await.unwrap();
-    let session =
-        SessionRow { digest: KeyDigest([number as u8; 32]), user: Some(user.id), data: Vec::new(), expires: minute(10_000) };
+    // Where somebody signed in from and with what, behind when.
+    let data = [&[0; 8][..], format!("{SIGNED_IN_FROM}{number}\nBrowser of somebody").as_bytes()].concat();
+    let session = SessionRow { digest: KeyDigest([number as u8; 32]), user: Some(user.id), data, expires: minute(10_000) };
     store.session_save(session).await.unwrap();
 }
 
@@ -156,7 +160,7 @@ async fn no_byte_of_an_erased_name_stays_in_the_file() {
     // Another role, which has read and goes on.
     let role = Store::open(StoreUrl::sqlite(folder.path())).unwrap().provider(store.provider()).unwrap();
     assert_eq!(role.customer_list().await.unwrap().len(), 1);
-    assert_eq!(held(folder.path()), [true; 3]);
+    assert_eq!(held(folder.path()), [true; 4]);
     // What was overwritten and deleted before the erasing is gone with it.
     for attempt in 1..4 {
         let claimed = store.outbox_claim(minute(attempt), minute(attempt + 1)).await.unwrap().unwrap();
@@ -168,18 +172,18 @@ async fn no_byte_of_an_erased_name_stays_in_the_file() {
     store.customer_save(Customer { name: "Anna".into(), ..now }).await.unwrap();
     let erased = store.customer_erase(customer, minute(100)).await.unwrap();
     assert!(!erased.left_in_log);
-    assert_eq!(held(folder.path()), [false; 3], "while both have the file open");
+    assert_eq!(held(folder.path()), [false; 4], "while both have the file open");
     role.document_write(power("gw-1", &[(501, 2.0)])).await.unwrap();
     role.close().await;
     store.close().await;
-    assert_eq!(held(folder.path()), [false; 3]);
+    assert_eq!(held(folder.path()), [false; 4]);
 }
 
-/// Whether address, name and a mail are in some file of a folder.
-fn held(folder: &Path) -> [bool; 3] {
+/// Whether address, name, a mail and an address of a session are in some file of a folder.
+fn held(folder: &Path) -> [bool; 4] {
     let files = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
     let files: Vec<Vec<u8>> = files.collect();
-    ["frieda@niemand", "Frieda Niemand", "Dear Frieda"]
+    ["frieda@niemand", "Frieda Niemand", "Dear Frieda", SIGNED_IN_FROM]
         .map(|text| files.iter().any(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes())))
 }
 
@@ -196,7 +200,7 @@ async fn what_is_left_in_the_log_because_somebody_reads_is_said_and_goes_with_th
     reader.execute_batch("COMMIT").unwrap();
     let again = store.customer_erase(customer, minute(101)).await.unwrap();
     assert_eq!(again, CustomerErasure { people: 0, mails: 0, commissions_ended: 0, left_in_log: false });
-    assert_eq!(held(folder.path()), [false; 3]);
+    assert_eq!(held(folder.path()), [false; 4]);
     store.close().await;
 }
 
@@ -204,11 +208,15 @@ async fn what_is_left_in_the_log_because_somebody_reads_is_said_and_goes_with_th
 async fn no_row_of_a_keyspace_holds_an_erased_name() {
     let store = Backend::Cassandra.fresh();
     let customer = fill(&store).await;
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (mail, signed_in) = (format!("0x{}", hex("Dear Frieda")), hex(SIGNED_IN_FROM));
+    let colleague = hex(&format!("{SIGNED_IN_FROM}12\n"));
+    assert!(cluster::rows_of(store.provider()).contains(&colleague));
     store.user_delete(UserId::new(Uuid::from_u128(12))).await.unwrap();
-    let mail = "0x".to_owned() + &b"Dear Frieda".iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let personal = ["frieda@niemand", "Frieda Niemand", mail.as_str()];
+    assert!(!cluster::rows_of(store.provider()).contains(&colleague));
+    let personal = ["frieda@niemand", "Frieda Niemand", &mail, &signed_in];
     let held = |rows: String| personal.map(|text| rows.contains(text));
-    assert_eq!(held(cluster::rows_of(store.provider())), [true; 3]);
+    assert_eq!(held(cluster::rows_of(store.provider())), [true; 4]);
     store.customer_erase(customer, minute(100)).await.unwrap();
-    assert_eq!(held(cluster::rows_of(store.provider())), [false; 3]);
+    assert_eq!(held(cluster::rows_of(store.provider())), [false; 4]);
 }

@@ -11,6 +11,7 @@ mod api_tokens;
 mod archive;
 mod audit;
 mod backend;
+mod clock_changes;
 mod cluster;
 mod corrections;
 mod credentials;

@@ -1,11 +1,14 @@
 //! No name, id or text reaches another provider's data, or the store itself.
 
 use heliograph_domain::{
-    CorrectionId, CorrectionKind, Customer, CustomerId, EmailAddress, Location, LocationId, MappingName, MetricName, OutboxId,
-    Point, PointId, ProviderId, ProviderSettings, SensorId, SensorRole, SeriesKey, TimeWindow, Unit, UserId, UserRole, Zone,
+    Alert, AlertCause, AlertId, AlertKey, AlertKind, ApiScope, ApiTokenId, CorrectionId, CorrectionKind, Customer, CustomerId,
+    EmailAddress, KeyDigest, Location, LocationId, Maintenance, MaintenanceId, MaintenanceSubject, MappingName, MetricName, Note,
+    OutboxId, Point, PointId, ProviderId, ProviderSettings, SensorId, SensorRole, SeriesKey, Tariff, TimeWindow, Unit, UserId,
+    UserRole, Zone,
 };
 use heliograph_store::{
-    CorrectionNew, OutboxKey, OutboxNew, ProviderStore, QuarantineNew, SensorUpdate, Store, StoreError, StoreUrl, UserRecord,
+    AlertChange, AlertDeed, ApiToken, CorrectionNew, OutboxKey, OutboxNew, ProviderStore, QuarantineNew, SensorUpdate,
+    SessionRow, Store, StoreError, StoreUrl, UserRecord,
 };
 use uuid::Uuid;
 
@@ -14,6 +17,11 @@ use crate::refusals::refused;
 
 const NASTY: &[&str] = &[
     "'; DROP TABLE frame; --",
+    "'; DELETE FROM session; --",
+    "\"; TRUNCATE quarantine; /*",
+    "'; DROP KEYSPACE system_auth; --",
+    "$$; DROP TABLE rollup; $$",
+    "*/ DROP TABLE outbox; /*",
     "\" OR 1=1",
     "../../meridian",
     "a/b\\c",
@@ -67,6 +75,11 @@ struct Entered {
     mapping: (MappingName, String),
     mail: OutboxNew,
     quarantine: QuarantineNew,
+    alert: Alert,
+    comment: Note,
+    maintenance: Maintenance,
+    token: ApiToken,
+    session: SessionRow,
 }
 
 impl Entered {
@@ -81,7 +94,27 @@ impl Entered {
             metric: MetricName::parse("power").unwrap(),
             unit: Unit::parse("W").unwrap(),
         };
+        let digest = KeyDigest([number as u8; 32]);
+        let key = AlertKey::gateway(AlertKind::Clock, gateway(text));
+        let maintenance = Maintenance {
+            id: MaintenanceId::new(id),
+            subject: MaintenanceSubject::Gateway(gateway("gw-1")),
+            window: TimeWindow::between(minute(0), minute(60)),
+            reason: Note::parse(text).unwrap(),
+            by: UserId::new(id),
+        };
         Self {
+            alert: Alert::raise(AlertId::new(id), key, AlertCause::Clock { size: name.clone() }, minute(0), minute(1)),
+            comment: Note::parse(text).unwrap(),
+            maintenance,
+            token: ApiToken::new(
+                (ApiTokenId::new(id), UserId::new(id)),
+                name.clone(),
+                vec![ApiScope::Read],
+                digest,
+                (minute(0), minute(1440)),
+            ),
+            session: SessionRow { digest, user: Some(UserId::new(id)), data: text.into(), expires: minute(10_000) },
             point: Point { id: PointId::new(id), location: location.id, name: name.clone(), role: SensorRole::Production },
             customer: Customer { id: CustomerId::new(id), name: name.clone(), email: Some(email.clone()) },
             user: UserRecord {
@@ -129,6 +162,11 @@ impl Entered {
         store.mapping_save(self.mapping.0.clone(), self.mapping.1.clone()).await.unwrap();
         assert!(store.outbox_put(self.mail.clone()).await.unwrap());
         store.quarantine_add(self.quarantine.clone()).await.unwrap();
+        store.alert_change(vec![AlertChange::Raise(Box::new(self.alert.clone()))], None, minute(1)).await.unwrap();
+        store.alert_do(self.alert.id, self.user.id, AlertDeed::Comment(self.comment.clone()), minute(2)).await.unwrap();
+        store.maintenance_save(self.maintenance.clone(), minute(0)).await.unwrap();
+        store.api_token_create(self.token.clone(), self.user.password_hash.clone()).await.unwrap();
+        store.session_save(self.session.clone()).await.unwrap();
         let label = Some(self.location.name.clone());
         let update = SensorUpdate { label, role: SensorRole::Inverter, rated_w: None };
         store.sensor_update(&gateway("gw-1"), &self.correction.series.sensor, update).await.unwrap();
@@ -150,6 +188,11 @@ impl Entered {
         let mail = store.outbox_fetch(self.mail.id).await.unwrap();
         assert_eq!((mail.row.key, mail.row.subject, mail.message), (self.mail.key.clone(), text.to_owned(), text.into()));
         assert_eq!(store.quarantine_fetch(self.quarantine.id).await.unwrap().entry, self.quarantine);
+        let alert = store.alert_fetch(self.alert.id).await.unwrap();
+        assert_eq!((&alert.key, &alert.cause, &alert.comments[0].text), (&self.alert.key, &self.alert.cause, &self.comment));
+        assert!(store.maintenance_list().await.unwrap().contains(&self.maintenance), "{text}");
+        assert!(store.api_token_list().await.unwrap().contains(&self.token), "{text}");
+        assert_eq!(store.session_load(self.session.digest, minute(1)).await.unwrap().as_ref(), Some(&self.session));
     }
 }
 
@@ -183,6 +226,15 @@ async fn everything(store: &ProviderStore) -> String {
         store.settings_fetch().await.unwrap(),
         store.audit_list(1, 1000).await.unwrap(),
     );
+    told += &format!(
+        "{:?} {:?} {:?}",
+        store.alert_list().await.unwrap(),
+        store.maintenance_list().await.unwrap(),
+        store.api_token_list().await.unwrap(),
+    );
+    for user in store.user_list().await.unwrap() {
+        told += &format!("{:?}", store.session_list(user.id, minute(1)).await.unwrap());
+    }
     told + &format!("{:?}", store.reading_page(&gateway("gw-1"), window, usize::MAX).await.unwrap())
 }
 
@@ -199,6 +251,7 @@ async fn texts_that_people_enter_are_inert_and_leave_the_neighbour_as_it_is() {
         let entered: Vec<_> = (1..).zip(NASTY).map(|(number, text)| Entered::new(number, text)).collect();
         for (entered, text) in entered.iter().zip(NASTY) {
             entered.save(&store).await;
+            assert!(Tariff::parse(text).is_err(), "a tariff is made of numbers and names of days and months");
             assert_eq!(store.settings_fetch().await.unwrap().name, *text);
             let sensors = store.sensor_list(&gateway("gw-1")).await.unwrap();
             assert_eq!(sensors[0].label.as_deref(), Some(*text));

@@ -1,4 +1,5 @@
-//! The readings of an SQLite file, read with plain SQL and a decoder of our own.
+//! The readings and rollups of an SQLite file, read with plain SQL and a decoder of our
+//! own.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::Stored;
+use super::rollups::{Figures, Kinds, Rolled};
 
 type Series = HashMap<(i64, u32), (String, String, String)>;
 
@@ -31,6 +33,43 @@ pub(crate) fn read(path: &Path) -> Vec<Stored> {
         }
     }
     readings
+}
+
+/// How many windows have to be rolled up still.
+pub(crate) fn due(path: &Path) -> i64 {
+    open(path).query_row("SELECT count(*) FROM dirty", [], |row| row.get(0)).unwrap()
+}
+
+/// What the series of a file are.
+pub(super) fn kinds(path: &Path) -> Kinds {
+    let connection = open(path);
+    let sql = "SELECT g.id, s.sensor, s.metric, s.unit, s.kind FROM series s JOIN gateway g ON g.number = s.gateway";
+    let mut query = connection.prepare(sql).unwrap();
+    let kinds = query.query_map([], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?), row.get(4)?)));
+    kinds.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// The rollups of a file.
+pub(super) fn rolled(path: &Path) -> Vec<Rolled> {
+    let connection = open(path);
+    let sql = "SELECT g.id, s.sensor, s.metric, s.unit, r.step, r.start, r.count, r.min, r.max, r.first, r.last, r.increase FROM
+        (SELECT 'quarter' AS step, gateway, slot, start, count, min, max, first, last, increase FROM rollup UNION ALL
+         SELECT step, gateway, slot, start, count, min, max, first, last, increase FROM span) r
+        JOIN gateway g ON g.number = r.gateway JOIN series s ON s.gateway = r.gateway AND s.slot = r.slot";
+    let mut query = connection.prepare(sql).unwrap();
+    let rows = query.query_map([], |row| {
+        let figures = Figures {
+            count: row.get(6)?,
+            min: row.get(7)?,
+            max: row.get(8)?,
+            first: row.get(9)?,
+            last: row.get(10)?,
+            increase: row.get(11)?,
+        };
+        let series = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Rolled { series, step: row.get(4)?, start: row.get(5)?, figures })
+    });
+    rows.unwrap().collect::<Result<_, _>>().unwrap()
 }
 
 /// What SQLite itself finds wrong with a file; empty when nothing is.

@@ -160,6 +160,15 @@ impl Disk {
         for (_, change) in self.changes.drain(..kept) {
             change.apply(&mut self.durable_names);
         }
+        self.leave(folder, |file| file.left(random));
+    }
+
+    /// Writes what was synced into an empty folder, and nothing else.
+    pub(super) fn keep_synced(&self, folder: &Path) {
+        self.leave(folder, |file| Vec::clone(&file.durable));
+    }
+
+    fn leave(&self, folder: &Path, mut bytes: impl FnMut(&File) -> Vec<u8>) {
         for (path, file) in &self.durable_names {
             let path = folder.join(path);
             // What is in a folder that is not there is not there either.
@@ -167,7 +176,7 @@ impl Disk {
                 continue;
             }
             match file {
-                Some(file) => std::fs::write(path, self.files[*file].left(random)).unwrap(),
+                Some(file) => std::fs::write(path, bytes(&self.files[*file])).unwrap(),
                 None => std::fs::create_dir(path).unwrap(),
             }
         }

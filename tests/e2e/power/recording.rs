@@ -85,7 +85,28 @@ impl Recording {
 
     /// Documents acked from an event on.
     pub(super) fn acked_after(&self, at: usize) -> usize {
-        self.events[at..].iter().filter(|event| matches!(event, Event::Acked { .. })).count()
+        self.acks_after(at).count()
+    }
+
+    /// Where acks have left from an event on.
+    pub(super) fn acks_after(&self, at: usize) -> impl DoubleEndedIterator<Item = usize> {
+        (at..self.events.len()).filter(|at| matches!(self.events[*at], Event::Acked { .. }))
+    }
+
+    /// What was written to files whose names end so, between the sync before and one that
+    /// failed; with it where that was.
+    pub(super) fn written_for_failed_syncs(&self, suffix: &str) -> Vec<(usize, Vec<Rc<[u8]>>)> {
+        let is_one = |path: &Path| path.to_string_lossy().ends_with(suffix);
+        let (mut written, mut begun, mut failed) = (Vec::new(), HashMap::new(), Vec::new());
+        for (at, event) in self.events.iter().enumerate() {
+            match event {
+                Event::Written { path, data, .. } if is_one(path) => written.push(Rc::clone(data)),
+                Event::SyncBegins { id, path } if is_one(path) => drop(begun.insert(*id, std::mem::take(&mut written))),
+                Event::SyncFails { id } => failed.extend(begun.remove(id).map(|written| (at, written))),
+                _ => {}
+            }
+        }
+        failed
     }
 }
 

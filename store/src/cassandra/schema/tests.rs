@@ -1,5 +1,7 @@
 //! The way from one schema to the next, on a real node.
 
+mod rows;
+
 use futures_util::future::try_join_all;
 use heliograph_domain::{Secret, TimeWindow, Timestamp};
 
@@ -50,6 +52,12 @@ fn what_schema_1_made_stays_as_it_was() {
     assert_eq!(made, expected);
 }
 
+/// The node, in the hands of its administrator.
+fn url() -> StoreUrl {
+    let url = StoreUrl::parse("cassandra://127.0.0.1/?dc=datacenter1&rf=1").unwrap();
+    url.signed_in("cassandra", Secret::new("cassandra"))
+}
+
 struct Trial {
     session: Session,
     cluster: Cluster,
@@ -59,8 +67,7 @@ struct Trial {
 impl Trial {
     /// A keyspace as the release of schema 1 has left it.
     async fn first() -> Self {
-        let url = StoreUrl::parse("cassandra://127.0.0.1/?dc=datacenter1&rf=1").unwrap();
-        let Place::Cassandra(cluster) = url.signed_in("cassandra", Secret::new("cassandra")).place else { unreachable!() };
+        let Place::Cassandra(cluster) = url().place else { unreachable!() };
         let session = cassandra::connect(&cluster, None).await;
         let session = session.expect("no Cassandra on 127.0.0.1: deploy/dev/cassandra.sh start");
         let name = Uuid::new_v4().simple().to_string();
