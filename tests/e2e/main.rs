@@ -17,6 +17,7 @@ mod ending;
 mod failing;
 mod figures;
 mod full;
+mod handover;
 mod ingest;
 #[path = "../../src/simulate/journal.rs"]
 #[allow(dead_code, reason = "generators write it")]
