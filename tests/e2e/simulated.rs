@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use heliograph_store::StoreUrl;
 
-use crate::binary::{NO_SPOOL, Process, connect, free_address, run, spawn_with, terminate};
+use crate::binary::{HELIOGRAPH, NO_SPOOL, Process, connect, free_address, run, spawn_with, terminate};
 use crate::crash::{commission_named, start_with};
 use crate::journal::Reading;
 use crate::load::KEY;
@@ -142,6 +142,24 @@ fn simulated_gateways_push_over_tls() {
         let said = String::from_utf8(trusted.stdout).unwrap();
         assert!(trusted.status.success() && said.contains("readings acked   120,"), "{said}");
     }
+    // Without --ca whatever the system trusts is trusted, and nothing else.
+    let by_system = |trusted: &str| {
+        let mut command = Command::new(HELIOGRAPH);
+        command.args(["simulate", "--to", &to, "--gateways", "3", "--rate", "3", "--for", "2s", "--tls"]);
+        let output =
+            command.env("SSL_CERT_FILE", trusted).env_remove("SSL_CERT_DIR").current_dir(folder.path()).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, said) = by_system("server.pem");
+    assert!(code == Some(0) && said.contains("readings acked   120,"), "{said}");
+    certificate(folder.path(), "another");
+    let began = Instant::now();
+    let (code, said) = by_system("another.pem");
+    assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("the server's certificate is not trusted") && said.contains("--ca FILE"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(20), "it does not try for ever");
+    let (code, said) = by_system("missing.pem");
+    assert!(code == Some(1) && said.contains("this system has no certificates to trust") && said.contains("--ca FILE"), "{said}");
     terminate(&mut ingest);
     let output = run(
         &["simulate", "--to", &to, "--gateways", "1", "--rate", "1", "--for", "1s", "--tls", "--ca", "missing.pem"],
