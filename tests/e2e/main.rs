@@ -7,6 +7,7 @@
 
 mod binary;
 mod browser;
+mod clock;
 mod cluster;
 mod commands;
 mod crash;
@@ -28,6 +29,7 @@ mod moving;
 mod nodes;
 mod oracle;
 mod outage;
+mod outside;
 mod overload;
 mod platform;
 mod points;
