@@ -9,11 +9,13 @@ use heliograph_store::StoreUrl;
 
 use crate::binary::{HELIOGRAPH, NO_SPOOL, Process, connect, free_address, run, spawn_with, terminate};
 use crate::crash::{commission_named, start_with};
+use crate::ingest::Ingest;
 use crate::journal::Reading;
 use crate::load::KEY;
 use crate::oracle::{self, Stored};
 use crate::secured::certificate;
 use crate::simulation::Simulation;
+use crate::soak;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -107,6 +109,24 @@ async fn simulated_gateways_of_every_dialect_are_acked_and_stored_as_their_journ
 fn exact(gateway: &str, reading: &Reading) -> (String, String, String, String, i64, u64) {
     let Reading { sensor, metric, unit, time, value } = reading.clone();
     (gateway.to_owned(), sensor, metric, unit, time, value.to_bits())
+}
+
+#[test]
+#[ignore = "takes 10,000 files and a minute: make soak"]
+fn what_five_thousand_simulated_gateways_were_acked_is_there_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [NO_SPOOL[0], NO_SPOOL[1], ("HELIOGRAPH__INGEST__CONNECTIONS_PER_ADDRESS", "6000")];
+    let options = ["--store", "sqlite:.", "--unknown-gateways", "adopted"];
+    let ingest = Ingest::start("sunrise", free_address(), &options, &settings, folder.path());
+    let simulation = Simulation { gateways: 5000, rate: 500, ..Simulation::new("sunrise", "sim-", folder.path()) };
+    let result = simulation.run(ingest.address, soak::seconds(40).as_secs() as u32);
+    println!("{result}");
+    assert_eq!(result["acked"], result["sent"], "{result}");
+    ingest.terminate();
+    let sent = simulation.sending().sent;
+    assert_eq!(sent.len(), 5000, "every gateway has pushed");
+    let verdict = oracle::judge(&sent, &[], &oracle::sqlite::read(&folder.path().join("sunrise.db")));
+    assert!(verdict.is_clean(), "{verdict}");
 }
 
 #[test]
