@@ -48,7 +48,7 @@ unit:
 soak: install services
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow::
 	$(STATIC) cargo test --locked --test e2e -- --nocapture --include-ignored power:: crash:: ending:: failing:: spool:: full::
-	$(STATIC) cargo test --locked --test e2e -- --nocapture --ignored --test-threads 1 storm:: overload:: steady:: simulated::
+	$(STATIC) cargo test --locked --test e2e -- --nocapture --ignored --test-threads 1 storm:: overload:: steady:: simulated:: worst::
 	$(STATIC) cargo test --locked -p heliograph-store --test contract -- --nocapture --ignored --test-threads 1
 	$(STATIC) HELIOGRAPH_FLIPS=$(or $(HELIOGRAPH_FLIPS),20000) \
 		cargo test --locked -p heliograph-store --test contract -- --nocapture damage::whichever

@@ -51,3 +51,4 @@ mod supervised;
 mod tenant;
 mod together;
 mod trail;
+mod worst;
