@@ -49,7 +49,7 @@ unit:
 soak: install services
 	$(STATIC) cargo test --workspace --locked --test e2e -- --nocapture --include-ignored --test-threads 1 quorum:: slow:: flipped::
 	$(STATIC) cargo test --workspace --locked --test e2e -- --nocapture --include-ignored power:: crash:: ending:: failing:: spool:: full::
-	$(STATIC) cargo test --release --workspace --locked --test e2e -- --nocapture --ignored --test-threads 1 storm:: overload:: steady::
+	$(STATIC) cargo test --release --workspace --locked --test e2e -- --nocapture --ignored --test-threads 1 storm:: overload:: steady:: simulated:: worst::
 	$(STATIC) cargo test --workspace --locked --test contract -- --nocapture --ignored --test-threads 1
 	$(STATIC) HELIOGRAPH_FLIPS=$(or $(HELIOGRAPH_FLIPS),20000) \
 		cargo test --workspace --locked --test contract -- --nocapture damage::whichever

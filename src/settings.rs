@@ -48,8 +48,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("ingest.handshake_seconds", "10", "seconds that a TLS handshake may take"),
     setting("ingest.connections", "12000", "connections at once"),
     setting("ingest.connections_per_address", "5000", "of these, connections from one address"),
-    setting("ingest.room_bytes", "268435456", "bytes of large documents on their way, over all connections"),
-    setting("ingest.room_bytes_per_address", "67108864", "of these, bytes of documents from one address"),
+    setting("ingest.room_bytes", "134217728", "bytes of large documents on their way, over all connections"),
+    setting("ingest.room_bytes_per_address", "33554432", "of these, bytes of documents from one address"),
     setting("ingest.stall_seconds", "60", "seconds without a byte after which a document is cut"),
     setting("ingest.idle_seconds", "600", "seconds after which an idle connection is closed"),
     setting("ingest.minimum_rate", "64", "bytes a second that a document must arrive with, in every minute"),
@@ -132,6 +132,14 @@ impl Settings {
     /// # Errors
     /// When a file cannot be read or is no TOML.
     pub(crate) fn load(sources: &Sources, flags: &[(&'static str, Option<String>)]) -> Result<Self, SettingsError> {
+        Self::load_with(sources, Environment::with_prefix("HELIOGRAPH"), flags)
+    }
+
+    fn load_with(
+        sources: &Sources,
+        environment: Environment,
+        flags: &[(&'static str, Option<String>)],
+    ) -> Result<Self, SettingsError> {
         let mut settings = Self {
             in_force: SETTINGS
                 .iter()
@@ -150,9 +158,8 @@ impl Settings {
                 .map_err(|error| SettingsError::one(format!("{}: {error}", file.display())))?;
             settings.lay_over(&read, &file.display().to_string(), "");
         }
-        let environment = Environment::with_prefix("HELIOGRAPH").prefix_separator("__").separator("__");
         let read = Config::builder()
-            .add_source(environment)
+            .add_source(environment.prefix_separator("__").separator("__"))
             .build()
             .map_err(|error| SettingsError::one(format!("environment: {error}")))?;
         settings.lay_over(&read, "environment", "HELIOGRAPH__");
@@ -279,13 +286,111 @@ pub(crate) fn path(text: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use toml_edit::{DocumentMut, Item, Table, value};
+
     use super::*;
 
+    const NONE: [(String, String); 0] = [];
+
     fn load(file: &str, flags: &[(&'static str, Option<String>)]) -> Settings {
+        try_load(file, NONE, flags).unwrap()
+    }
+
+    /// By a file and an environment of its own.
+    fn try_load(
+        file: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(&'static str, Option<String>)],
+    ) -> Result<Settings, SettingsError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("heliograph.toml");
         std::fs::write(&path, file).unwrap();
-        Settings::load(&Sources { config: Some(path) }, flags).unwrap()
+        let environment = Environment::with_prefix("HELIOGRAPH").source(Some(environment.into_iter().collect()));
+        Settings::load_with(&Sources { config: Some(path) }, environment, flags)
+    }
+
+    /// The settings in force as a file.
+    fn written_back(settings: &Settings) -> String {
+        let mut file = DocumentMut::new();
+        for InForce { setting, value: text, .. } in settings.in_force() {
+            let (section, key) = setting.key.split_once('.').unwrap();
+            file.entry(section).or_insert(Item::Table(Table::new()))[key] = value(text.as_str());
+        }
+        file.to_string()
+    }
+
+    fn values(settings: &Settings) -> Vec<(&'static str, &str)> {
+        settings.in_force().map(|entry| (entry.setting.key, entry.value.as_str())).collect()
+    }
+
+    /// Reads settings of several types, so that values are looked at.
+    fn read_some(settings: &mut Settings) {
+        let _: Option<std::net::SocketAddr> = settings.optional("ingest.listen");
+        let _: usize = settings.required("ingest.connections", 0);
+        let _: u16 = settings.required("mail.port", 0);
+        let _: bool = settings.required("admin.behind_proxy", false);
+        let _ = settings.secret("mail.password");
+    }
+
+    /// What is accepted reads the same once it is written back; what is not is named, with
+    /// where it comes from.
+    fn check(loaded: Result<Settings, SettingsError>) {
+        let mut settings = match loaded {
+            Ok(settings) => settings,
+            Err(error) => {
+                let said = error.to_string();
+                assert!(said.contains("heliograph.toml") || said.contains("environment"), "{said}");
+                return;
+            }
+        };
+        read_some(&mut settings);
+        match settings.finish() {
+            Ok(()) => assert_eq!(values(&load(&written_back(&settings), &[])), values(&settings)),
+            Err(SettingsError(problems)) => {
+                let is_named =
+                    |problem: &String| ["heliograph.toml", "environment"].iter().any(|origin| problem.contains(origin));
+                assert!(!problems.is_empty() && problems.iter().all(is_named), "{problems:?}");
+            }
+        }
+    }
+
+    fn key() -> impl Strategy<Value = String> {
+        let known = proptest::sample::select(SETTINGS).prop_map(|setting| setting.key.to_owned());
+        prop_oneof![4 => known, 1 => "[a-z]{1,6}(\\.[a-z_]{1,6}){0,2}", 1 => "mail\\.password_file"]
+    }
+
+    /// A line of a file: a setting of any kind, or something else.
+    fn line() -> impl Strategy<Value = String> {
+        let of = "-?[0-9]{1,19}|[0-9]{1,3}\\.[0-9]{1,3}|[0-9]e[0-9]{1,3}|nan|inf|true|\\[1\\]|\\{a = 1\\}|1979-05-27|'[ -&(-~]{0,12}'|\"\\PC{0,8}\"";
+        prop_oneof![
+            6 => (key(), of).prop_map(|(key, value)| format!("{key} = {value}\n")),
+            1 => "\\[(ingest|mail|[a-z.]{1,6})\\]\n",
+            1 => "\\PC{0,12}\n",
+        ]
+    }
+
+    /// A variable of the environment.
+    fn variable() -> impl Strategy<Value = (String, String)> {
+        let name = prop_oneof![
+            4 => key().prop_map(|key| format!("HELIOGRAPH__{}", key.to_uppercase().replace('.', "__"))),
+            1 => "HELIOGRAPH(__[A-Za-z_.\\[\\]]{0,8}){0,3}",
+        ];
+        (name, "\\PC{0,12}|[0-9]{1,6}")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_file_is_accepted_or_says_what_is_wrong(lines in proptest::collection::vec(line(), 0..8)) {
+            check(try_load(&lines.concat(), NONE, &[]));
+        }
+
+        #[test]
+        fn any_environment_is_accepted_or_says_what_is_wrong(variables in proptest::collection::vec(variable(), 0..6)) {
+            check(try_load("", variables, &[]));
+        }
     }
 
     #[test]

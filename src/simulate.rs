@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use heliograph_domain::GatewayId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -74,9 +74,9 @@ pub(crate) struct Args {
     #[arg(long, default_value = "", value_name = "ID")]
     provider: String,
     /// Push over TLS.
-    #[arg(long, requires = "ca")]
+    #[arg(long)]
     tls: bool,
-    /// The certificates to trust (PEM).
+    /// The certificates to trust (PEM), instead of those that the system trusts.
     #[arg(long, value_name = "FILE", requires = "tls")]
     ca: Option<PathBuf>,
     /// The name that the server's certificate is for.
@@ -113,7 +113,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         prefix: args.prefix.clone(),
         key: args.key.clone(),
         provider: args.provider.clone(),
-        tls: args.ca.as_deref().map(|trusted| Tls::new(trusted, &args.server_name)).transpose()?,
+        tls: args.tls.then(|| Tls::new(args.ca.as_deref(), &args.server_name)).transpose()?,
     });
     let mut unanswered: HashMap<String, (u64, Vec<journal::Document>)> = HashMap::new();
     for sent in before {
@@ -170,6 +170,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tasks.wait().await;
     if let Some(recording) = recording {
         recording.await.context("journal")?.context("write the journal")?;
+    }
+    if let Some(problem) = progress.hopeless.get() {
+        bail!("{problem}");
     }
     progress.print(args.duration, args.json)?;
     Ok(if progress.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })

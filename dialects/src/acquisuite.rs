@@ -40,7 +40,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
     if mode.is_empty() || mode.eq_ignore_ascii_case("LOGFILEUPLOAD") {
         devices.iter().for_each(|device| device.harvest(&mut harvest));
     }
-    Ok(harvest.into_decoded(Dialect::AcquiSuite, named_gateway(&serial)?))
+    harvest.into_decoded(Dialect::AcquiSuite, named_gateway(&serial)?)
 }
 
 fn read_into(parser: &mut Parser<'_>, text: &mut String) -> Result<(), XmlError> {

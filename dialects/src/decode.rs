@@ -1,5 +1,6 @@
 //! From one document to its readings, whatever its dialect.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -226,7 +227,8 @@ pub(crate) type Fatal = (RefusalCode, String);
 fn decode_inner(bytes: &[u8], context: &Context<'_>) -> Result<Decoded, Fatal> {
     let text = xml::text_of(bytes).map_err(|error| described(&error, bytes))?;
     let mut parser = Parser::new(&text).map_err(|error| described(&error, text.as_bytes()))?;
-    decode_text(&mut parser, context).map_err(|refusal| match refusal {
+    let is_utf_8 = matches!(text, Cow::Borrowed(_));
+    decode_text(&mut parser, is_utf_8, context).map_err(|refusal| match refusal {
         Refusal::Xml(error) => described(&error, text.as_bytes()),
         Refusal::Document(code, message) => (code, message),
     })
@@ -240,9 +242,13 @@ const BYTES_AN_ELEMENT: usize = 7;
 /// Elements that even a short document may have, whatever they say.
 const SOME_ELEMENTS: usize = 1_000;
 
-fn decode_text(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<Decoded, Refusal> {
+fn decode_text(parser: &mut Parser<'_>, is_utf_8: bool, context: &Context<'_>) -> Result<Decoded, Refusal> {
     parser.root()?;
     let dialect = recognise(parser);
+    if dialect == Some(Dialect::SenMl) && !is_utf_8 {
+        // RFC 8428 section 7, whatever the declaration says.
+        return Err(Refusal::Document(RefusalCode::Encoding, "SenML is written in UTF-8 and nothing else".to_owned()));
+    }
     if !matches!(dialect, Some(Dialect::Native | Dialect::SenMl)) {
         parser.limit_elements(SOME_ELEMENTS + parser.text().len() / BYTES_AN_ELEMENT);
     }

@@ -32,7 +32,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
     } else {
         parser.each_child(|parser| if parser.is("data") { rows.block(parser, &mut harvest) } else { parser.skip() })?;
     }
-    let mut decoded = harvest.into_decoded(Dialect::EGauge, gateway);
+    let mut decoded = harvest.into_decoded(Dialect::EGauge, gateway)?;
     rows.powers.settle(&mut decoded);
     Ok(decoded)
 }

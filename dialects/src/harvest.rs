@@ -1,10 +1,10 @@
 //! What a decoder gathers from one document: sensors, readings, and what of it
-//! has to be refused.
+//! has to be refused. How much of it is kept is bounded by the document's bytes.
 
 use heliograph_domain::{GatewayId, Kind, MetricName, ParseError, Quantity, RefusalCode, SensorRole, Timestamp, Unit};
 use jiff::civil;
 
-use crate::decode::{Context, Decoded, DecodedReading, Fault, Lines, Refused};
+use crate::decode::{Context, Decoded, DecodedReading, DecodedSensor, Fault, Lines, Refusal, Refused};
 use crate::dialect::Dialect;
 use crate::local_time::LocalTimes;
 use crate::sensors::Sensors;
@@ -86,6 +86,14 @@ pub(crate) struct Found<'f> {
     pub(crate) meaning: Meaning,
 }
 
+/// What may be kept of a document, in memory, for each of its bytes. What devices write
+/// takes a third of it: only names that many short readings share take more.
+const KEPT_A_BYTE: usize = 24;
+/// What may be kept of any document.
+const KEPT: usize = 1024 * 1024;
+/// What a local time takes until its instant is known.
+const KEPT_OF_LOCAL_TIME: usize = 88;
+
 /// Gathers; see the module.
 pub(crate) struct Harvest<'a, 'c> {
     context: Context<'c>,
@@ -94,6 +102,8 @@ pub(crate) struct Harvest<'a, 'c> {
     sensors: Sensors,
     readings: Vec<DecodedReading>,
     refused: Vec<Refused>,
+    /// What may still be kept; `None` once there was more.
+    room: Option<usize>,
 }
 
 impl<'a, 'c> Harvest<'a, 'c> {
@@ -106,7 +116,15 @@ impl<'a, 'c> Harvest<'a, 'c> {
             sensors: Sensors::default(),
             readings: Vec::with_capacity(parser.text().len() / bytes_a_reading.max(1)),
             refused: Vec::new(),
+            room: Some(KEPT + KEPT_A_BYTE * parser.text().len()),
         }
+    }
+
+    /// Whether there is room for something of so many bytes. Where there is none, nothing
+    /// further is kept, and the document is refused at its end.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        self.room = self.room.and_then(|room| room.checked_sub(bytes));
+        self.room.is_some()
     }
 
     /// Takes a reading, or refuses it; `at` is the byte of the document at which
@@ -119,13 +137,20 @@ impl<'a, 'c> Harvest<'a, 'c> {
 
     /// Refuses what stands at a byte of the document.
     pub(crate) fn refuse(&mut self, at: usize, (code, reason): Fault) {
-        let line = self.lines.line_of(at);
-        self.refused.push(Refused { code, line, reason });
+        if self.make_room(size_of::<Refused>() + reason.len()) {
+            let line = self.lines.line_of(at);
+            self.refused.push(Refused { code, line, reason });
+        }
     }
 
     /// The index of a sensor, which may be all that a document says of it.
     pub(crate) fn sensor(&mut self, id: &str, role: Option<SensorRole>) -> Result<usize, Fault> {
-        self.sensors.index(trim(id), role).map_err(|error| bad_name(&error))
+        let (id, before) = (trim(id), self.sensors.len());
+        let index = self.sensors.index(id, role).map_err(|error| bad_name(&error))?;
+        if self.sensors.len() > before && !self.make_room(size_of::<DecodedSensor>() + size_of::<usize>() + id.len()) {
+            self.sensors = Sensors::default();
+        }
+        Ok(index)
     }
 
     fn accept(&mut self, found: &Found<'_>) -> Result<(), Fault> {
@@ -147,6 +172,11 @@ impl<'a, 'c> Harvest<'a, 'c> {
     ) -> Result<(), Fault> {
         if !value.is_finite() {
             return Err((RefusalCode::BadValue, "value is not finite".to_owned()));
+        }
+        let is_local = matches!(when, When::Local(_) | When::After(..));
+        let names = metric.as_str().len() + unit.as_str().len();
+        if !self.make_room(size_of::<DecodedReading>() + names + if is_local { KEPT_OF_LOCAL_TIME } else { 0 }) {
+            return Ok(());
         }
         let time = match when {
             When::Received => self.context.received,
@@ -173,12 +203,19 @@ impl<'a, 'c> Harvest<'a, 'c> {
     }
 
     /// What the document says of the gateway that it names, without a key or a token.
-    pub(crate) fn into_decoded(mut self, dialect: Dialect, gateway: Option<GatewayId>) -> Decoded {
+    ///
+    /// # Errors
+    /// When that is more than may be kept of it.
+    pub(crate) fn into_decoded(mut self, dialect: Dialect, gateway: Option<GatewayId>) -> Result<Decoded, Refusal> {
+        if self.room.is_none() {
+            let what = format!("what the document says takes more than {KEPT_A_BYTE} times its bytes: its names are too long");
+            return Err(Refusal::Document(RefusalCode::TooLarge, what));
+        }
         if self.local_times.is_used() {
             let zone = self.context.zone.of(gateway.as_ref().or(self.context.hello_gateway));
             self.local_times.settle(zone, &mut self.readings, self.context.received);
         }
-        Decoded {
+        Ok(Decoded {
             dialect,
             gateway,
             key: None,
@@ -187,7 +224,7 @@ impl<'a, 'c> Harvest<'a, 'c> {
             sensors: self.sensors.into_list(),
             readings: self.readings,
             refused: self.refused,
-        }
+        })
     }
 }
 

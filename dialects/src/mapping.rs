@@ -148,7 +148,7 @@ impl Mapping {
             let what = format!("the mapping {} found no reading", shown(&self.name));
             return Err(Refusal::Document(RefusalCode::NoReadings, what));
         }
-        Ok(harvest.into_decoded(Dialect::Mapped, gateway))
+        harvest.into_decoded(Dialect::Mapped, gateway)
     }
 
     fn read_lookups(&self, captured: &Captured) -> Lookups {

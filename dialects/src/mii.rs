@@ -42,7 +42,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
         gateway = logger.gateway;
         Ok(())
     })?;
-    Ok(harvest.into_decoded(Dialect::Mii, named_gateway(&gateway)?))
+    harvest.into_decoded(Dialect::Mii, named_gateway(&gateway)?)
 }
 
 /// What a document says of a logger.

@@ -34,7 +34,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
     } else {
         push.read(parser)?;
     }
-    Ok(Decoded { key, seq, is_hello, ..push.harvest.into_decoded(Dialect::Native, gateway) })
+    Ok(Decoded { key, seq, is_hello, ..push.harvest.into_decoded(Dialect::Native, gateway)? })
 }
 
 /// What the root's start tag says, as far as it can be read.

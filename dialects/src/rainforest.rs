@@ -79,7 +79,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
     } else {
         Cluster::read(parser)?.harvest(None, None, &mut harvest);
     }
-    Ok(harvest.into_decoded(Dialect::Rainforest, gateway))
+    harvest.into_decoded(Dialect::Rainforest, gateway)
 }
 
 /// One cluster: its fields by lower-case name. A field that stands twice counts

@@ -38,7 +38,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
         }
         Ok::<_, Refusal>(parser.skip()?)
     })?;
-    Ok(pack.harvest.into_decoded(Dialect::SenMl, None))
+    pack.harvest.into_decoded(Dialect::SenMl, None)
 }
 
 fn is_record(parser: &Parser<'_>) -> bool {

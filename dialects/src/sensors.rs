@@ -39,6 +39,11 @@ impl Sensors {
         Ok(self.last)
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     pub(crate) fn into_list(self) -> Vec<DecodedSensor> {
         self.list
     }

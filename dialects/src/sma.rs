@@ -44,7 +44,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
         })?,
     }
     channels.iter().for_each(|channel| channel.harvest(&info, &mut harvest));
-    Ok(harvest.into_decoded(Dialect::Sma, named_gateway(&info.serial)?))
+    harvest.into_decoded(Dialect::Sma, named_gateway(&info.serial)?)
 }
 
 fn is_channel(parser: &Parser<'_>) -> bool {

@@ -47,7 +47,7 @@ pub(crate) fn decode(parser: &mut Parser<'_>, context: &Context<'_>) -> Result<D
         document.read(parser)?;
     }
     let gateway = named_gateway(document.logger.as_deref().unwrap_or_default())?;
-    Ok(document.harvest.into_decoded(Dialect::SunSpec, gateway))
+    document.harvest.into_decoded(Dialect::SunSpec, gateway)
 }
 
 struct Document<'a, 'c> {

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::intake::Answering;
-use crate::room::Held;
 use crate::wire::Wire;
 
 /// How long a peer may take to accept an answer.
@@ -55,7 +54,7 @@ impl Answers {
         self.bytes
     }
 
-    /// Takes the answer to a document of so many bytes that came at an instant; `room` is
+    /// Takes the answer to a document of so many bytes that came at an instant; `held` is
     /// what the document holds until then.
     pub(crate) fn push(
         &mut self,
@@ -63,13 +62,13 @@ impl Answers {
         dialect: Option<Dialect>,
         since: Instant,
         bytes: usize,
-        room: Vec<Held>,
+        held: impl Send + 'static,
     ) {
         // Of a document that is answered nothing is held.
         let bytes = if matches!(answer, Answering::Now(_)) { 0 } else { bytes };
         self.bytes += bytes;
         let answered = move |answer| {
-            drop(room);
+            drop(held);
             Answered { answer, dialect, since, bytes }
         };
         match answer {
@@ -136,14 +135,14 @@ impl Answers {
         self.going_on(writing).await?
     }
 
-    /// Waits for a write while documents go on: others' may wait for those of a peer
-    /// that reads no answers.
-    async fn going_on<T>(&mut self, writing: impl Future<Output = T>) -> T {
-        tokio::pin!(writing);
+    /// Waits for something, such as a write, while documents go on: others' may wait for
+    /// those of a peer that reads no answers.
+    pub(crate) async fn going_on<T>(&mut self, awaited: impl Future<Output = T>) -> T {
+        tokio::pin!(awaited);
         loop {
             tokio::select! {
                 biased;
-                written = &mut writing => return written,
+                done = &mut awaited => return done,
                 Some(next) = self.pending.next(), if !self.pending.is_empty() => self.add_ready(next),
             }
         }
@@ -167,7 +166,7 @@ mod tests {
             dealt_with.send(()).unwrap();
             Answer::nack(None, RefusalCode::Unavailable, "later")
         });
-        answers.push(later, None, Instant::now(), 0, Vec::new());
+        answers.push(later, None, Instant::now(), 0, ());
         // A peer that reads its first answer once its second document is dealt with.
         let going_on = answers.going_on(written);
         tokio::time::timeout(Duration::from_secs(10), going_on).await.unwrap().unwrap();
@@ -196,10 +195,10 @@ mod tests {
         let ack = |readings| Answer::Ack { seq: None, readings, rejected: 0 };
         let (first, told) = oneshot::channel();
         let mut answers = Answers::default();
-        answers.push(Answering::<Later>::Now(ack(0)), None, Instant::now(), 0, Vec::new());
-        answers.push(Answering::Later(async { told.await.unwrap() }), None, Instant::now(), 0, Vec::new());
-        answers.push(Answering::<Later>::Now(ack(2)), None, Instant::now(), 0, Vec::new());
-        answers.push(Answering::Later(std::future::ready(ack(3))), None, Instant::now(), 0, Vec::new());
+        answers.push(Answering::<Later>::Now(ack(0)), None, Instant::now(), 0, ());
+        answers.push(Answering::Later(async { told.await.unwrap() }), None, Instant::now(), 0, ());
+        answers.push(Answering::<Later>::Now(ack(2)), None, Instant::now(), 0, ());
+        answers.push(Answering::Later(std::future::ready(ack(3))), None, Instant::now(), 0, ());
         answers.gather().await;
         assert_eq!((answers.ready.len(), answers.len()), (1, 4), "what is behind the second one waits for it");
         first.send(ack(1)).unwrap();

@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use heliograph_dialects::{Dialect, Frame, FrameError, Framer};
 use heliograph_domain::RefusalCode;
 use tokio::io::AsyncWriteExt;
@@ -16,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::Answer;
 use crate::answers::Answers;
 use crate::apart::apart;
+use crate::bench::{Bench, OnBench};
 use crate::http::Beginning;
 use crate::intake::Intake;
 use crate::minimum_rate::MinimumRate;
 use crate::peer::Peer;
-use crate::room::{self, Room, RoomForDocuments};
+use crate::room::{self, Held, Room, RoomForDocuments};
 use crate::settings::IngestSettings;
 use crate::tls::{self, Door};
 use crate::wire::Wire;
@@ -81,6 +84,22 @@ pub(crate) struct Connection {
     rate: Option<MinimumRate>,
     /// Its gateway is ahead of a rate: nothing is read until then.
     slowed_until: Option<Instant>,
+    /// A large document that has come whole: nothing is read until it has its place.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// A document that waits for its place on the bench.
+struct Waiting {
+    came: Came,
+    place: BoxFuture<'static, OnBench>,
+}
+
+/// A document that has come whole.
+struct Came {
+    document: Bytes,
+    at: Instant,
+    /// What a large one holds of the room for all of them.
+    room: Vec<Held>,
 }
 
 /// What is spoken on a connection.
@@ -140,6 +159,7 @@ impl Connection {
             last_byte: Instant::now(),
             rate: None,
             slowed_until: None,
+            waiting: None,
         }
     }
 
@@ -169,6 +189,14 @@ impl Connection {
                     }
                 }
                 () = &mut draining => break Stop::Draining,
+                place = placed(&mut self.waiting), if self.waiting.is_some() => {
+                    self.go_on();
+                    self.take_waiting(place);
+                    consume_budget().await;
+                    if let Some(stop) = self.frame() {
+                        break stop;
+                    }
+                }
                 ready = self.wire.readable(), if may_read => {
                     ready?;
                     if let Some(stop) = self.read()? {
@@ -198,6 +226,10 @@ impl Connection {
     }
 
     async fn answer_the_rest(&mut self, stop: Stop) -> std::io::Result<()> {
+        if let Some(waiting) = &mut self.waiting {
+            let place = self.answers.going_on(&mut waiting.place).await;
+            self.take_waiting(place);
+        }
         self.answer_pending().await?;
         if let Some((answer, dialect)) = self.last_answer(stop).await.filter(|_| !self.closing) {
             self.answers.push_last(answer, dialect);
@@ -293,6 +325,7 @@ impl Connection {
     fn may_take(&self) -> bool {
         !self.closing
             && self.slowed_until.is_none()
+            && self.waiting.is_none()
             && self.answers.len() < self.shared.settings.in_flight
             && self.answers.bytes() < room::FREE
     }
@@ -309,9 +342,9 @@ impl Connection {
                 Ok(Frame::Document { start, end }) => {
                     let mut document = self.buffer.split_to(end);
                     document.advance(start);
-                    self.take(&document.freeze());
                     self.last_byte = Instant::now();
                     self.rate = None;
+                    self.come(document.freeze());
                 }
                 Err(error) => return Some(Stop::Bytes(error)),
             }
@@ -335,15 +368,34 @@ impl Connection {
         self.rate.get_or_insert_with(|| MinimumRate::begun_with(bytes, settings));
     }
 
-    fn take(&mut self, document: &Bytes) {
-        let since = Instant::now();
+    /// A document has come: a large one waits for its place on the bench.
+    fn come(&mut self, document: Bytes) {
+        let (bytes, at) = (document.len(), self.last_byte);
+        // A large document keeps its room until it is answered.
+        let came = Came { document, at, room: self.room.hand_over(bytes) };
+        if Bench::is_for(bytes) {
+            let place = self.shared.intake.bench.place(bytes).boxed();
+            self.waiting = Some(Box::new(Waiting { came, place }));
+        } else {
+            self.take(came, OnBench::SMALL);
+        }
+    }
+
+    /// Takes the document that has waited.
+    fn take_waiting(&mut self, place: OnBench) {
+        if let Some(waiting) = self.waiting.take() {
+            self.take(waiting.came, place);
+        }
+    }
+
+    fn take(&mut self, Came { document, at, room }: Came, place: OnBench) {
         let (intake, peer) = (&self.shared.intake, &mut self.peer);
-        let taken = apart(document.len(), || intake.take(peer, document));
+        let taken = apart(document.len(), || intake.take(peer, &document));
         self.closing |= taken.closes;
         self.slowed_until = taken.resume;
-        // A large document keeps its room until it is answered.
-        let room = self.room.hand_over(document.len());
-        self.answers.push(taken.answer, taken.dialect, since, document.len(), room);
+        // The bench is not for who waits for a turn.
+        let held = (room, (!taken.waits).then_some(place));
+        self.answers.push(taken.answer, taken.dialect, at, document.len(), held);
     }
 
     /// Reads on. The time in which nothing was read is not the peer's.
@@ -404,6 +456,14 @@ impl Connection {
 
     async fn finish(mut self: Box<Self>) {
         linger::close(&mut self.wire, linger::most(&self.shared.settings), &self.shared.shutdown).await;
+    }
+}
+
+/// Waits until the document that waits has its place; without one, for ever.
+async fn placed(waiting: &mut Option<Box<Waiting>>) -> OnBench {
+    match waiting {
+        Some(waiting) => (&mut waiting.place).await,
+        None => std::future::pending().await,
     }
 }
 

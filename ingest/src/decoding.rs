@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use heliograph_dialects::{Context, DecodeError, Decoded, DecodedReading, Mapping, Refused, canonical_text, decode};
 use heliograph_domain::{ClockShift, GatewayId, TimePolicy, Timestamp, Unit};
-use heliograph_store::{SensorSeen, SeriesSeen, Value};
+use heliograph_store::{ProviderStore, SensorSeen, SeriesSeen, StoreError, Value};
 
 use crate::directory::Directory;
 
@@ -39,7 +39,17 @@ impl Content {
     /// Puts readings into canonical units and refuses those whose time the policy
     /// refuses: too far ahead of when the document was received, or too old now. What
     /// the gateway's clock says is moved before that.
-    pub(crate) fn of(decoded: Decoded, shift: ClockShift, policy: &TimePolicy, received: Timestamp, now: Timestamp) -> Self {
+    ///
+    /// # Errors
+    /// [`StoreError::TooManySeries`] where the document alone has more than a gateway may
+    /// have: the store would say the same, of all of it.
+    pub(crate) fn of(
+        decoded: Decoded,
+        shift: ClockShift,
+        policy: &TimePolicy,
+        received: Timestamp,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let mut refused = decoded.refused;
         let mut series = SeriesOfDocument::default();
         let mut values = Vec::with_capacity(decoded.readings.len());
@@ -51,11 +61,14 @@ impl Content {
                 refused.push(Refused { code, line: 0, reason });
                 continue;
             }
-            let (series, value) = series.index(reading);
-            values.push(Value { series, time, value });
+            let (index, value) = series.index(reading);
+            if index >= ProviderStore::SERIES_OF_GATEWAY {
+                return Err(StoreError::TooManySeries(ProviderStore::SERIES_OF_GATEWAY));
+            }
+            values.push(Value { series: index, time, value });
         }
         let sensors = decoded.sensors.into_iter().map(|sensor| SensorSeen { id: sensor.id, role: sensor.role }).collect();
-        Self { sensors, series: series.list, values, refused }
+        Ok(Self { sensors, series: series.list, values, refused })
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use heliograph_dialects::{Dialect, Salvaged, salvage, salvage_by};
 use heliograph_domain::{GatewayId, RefusalCode, Timestamp};
-use heliograph_store::{Stamps, WriteStamp};
+use heliograph_store::{DocumentWrite, Stamps, WriteStamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,12 +19,13 @@ use crate::answer::Answer;
 use crate::apart::apart;
 use crate::arrival::Arrival;
 use crate::backfill::Backfill;
+use crate::bench::Bench;
 use crate::device_clocks::DeviceClocks;
 use crate::directory::{DirectoryFeed, Standing};
 use crate::knocks::Knocks;
 use crate::lockout::Lockout;
 use crate::peer::Peer;
-use crate::rate::{Hold, Pace, Who};
+use crate::rate::{Hold, Pace, Pushed, Who};
 use crate::spool::Spool;
 use crate::usage::Usage;
 use keeping::Refused;
@@ -53,6 +54,8 @@ pub(crate) struct Intake {
     pub(crate) pace: Pace,
     /// Who waits behind live documents.
     pub(crate) backfill: Backfill,
+    /// Where large documents are worked on.
+    pub(crate) bench: Bench,
     /// Cancelled once nothing further is taken.
     pub(crate) draining: CancellationToken,
 }
@@ -80,6 +83,8 @@ pub(crate) struct Taken<F> {
     pub(crate) dialect: Option<Dialect>,
     /// When to read on, where its gateway is ahead of a rate.
     pub(crate) resume: Option<Instant>,
+    /// Whether it has to wait for its turn before it is written.
+    pub(crate) waits: bool,
     pub(crate) answer: Answering<F>,
 }
 
@@ -111,6 +116,7 @@ impl Intake {
             None => (Verdict::Answer(too_much_waits(verdict.into_seq())), Hold::none(Instant::now())),
         };
         let (closes, Hold { turn, read, place }) = (verdict.closes(), hold);
+        let waits = place.is_some();
         let answer = match verdict {
             Verdict::Answer(answer) => Answering::Now(answer),
             verdict => Answering::Later(Arc::clone(self).carry_out(verdict, peer.witness(), turn, place)),
@@ -120,7 +126,7 @@ impl Intake {
         if resume.is_some() {
             metrics::counter!("heliograph_ingest_slowed_total").increment(1);
         }
-        Taken { closes, dialect, resume, answer }
+        Taken { closes, dialect, resume, waits, answer }
     }
 
     /// Waits until a document has its turn, or the server takes no further ones.
@@ -148,20 +154,23 @@ impl Intake {
     /// How long a gateway has to wait for a document and after it; `None` where too much
     /// waits already. What is refused counts by its bytes.
     fn hold(&self, verdict: &Verdict, peer: &Peer, bytes: usize) -> Option<Hold> {
-        let (gateway, readings) = match verdict {
-            Verdict::Store(document, _, answer) => (Some(&document.gateway), answer.readings()),
-            Verdict::Keep(..) | Verdict::Knock(..) => (peer.proven.as_ref(), bytes.div_ceil(REFUSED)),
+        let (gateway, pushed) = match verdict {
+            Verdict::Store(document, _, answer) => {
+                let kept = bytes + footprint(document);
+                (Some(&document.gateway), Pushed { readings: answer.readings(), bytes, kept })
+            }
+            Verdict::Keep(..) | Verdict::Knock(..) => (peer.proven.as_ref(), refused(bytes)),
             Verdict::Answer(_) => return Some(Hold::none(Instant::now())),
         };
-        self.note(gateway, peer, readings, bytes)
+        self.note(gateway, peer, pushed)
     }
 
     /// Notes what has come from a gateway that has proved itself or is adopted. Anybody
     /// can name anybody's gateway in what is refused: that counts as a stranger's.
-    fn note(&self, gateway: Option<&GatewayId>, peer: &Peer, readings: usize, bytes: usize) -> Option<Hold> {
+    fn note(&self, gateway: Option<&GatewayId>, peer: &Peer, pushed: Pushed) -> Option<Hold> {
         let is_commissioned = |gateway: &&GatewayId| self.directory.now().is_some_and(|now| now.is_commissioned(gateway));
         let who = gateway.filter(is_commissioned).map_or(Who::Stranger(peer.address.ip()), Who::Gateway);
-        self.pace.note(who, readings, bytes, Instant::now())
+        self.pace.note(who, pushed, Instant::now())
     }
 
     /// Whether what a peer has said beside its documents is right; then they are
@@ -217,13 +226,14 @@ impl Intake {
         message: String,
     ) -> (Answer, Option<Dialect>) {
         let arrival = self.arrival();
+        let place = self.bench.place(bytes.len()).await;
         let found = apart(bytes.len(), || self.salvage(bytes));
-        let Some(Hold { turn, place, .. }) = self.note(peer.proven.as_ref(), peer, bytes.len().div_ceil(REFUSED), bytes.len())
-        else {
+        drop(place);
+        let Some(Hold { turn, place: waited, .. }) = self.note(peer.proven.as_ref(), peer, refused(bytes.len())) else {
             return (too_much_waits(found.seq), found.dialect);
         };
         self.await_turn(turn).await;
-        drop(place);
+        drop(waited);
         let (witness, answer) = (peer.witness(), Answer::nack(found.seq, code, message.clone()));
         // What is not kept need not be looked through.
         if !witness.trusted && self.strangers.holds(witness.address.ip(), arrival.at) {
@@ -231,14 +241,16 @@ impl Intake {
         }
         let gateway = found.gateway.or_else(|| peer.gateway().cloned());
         let refused = Refused { gateway, arrival, code, reason: message };
+        let place = self.bench.place(bytes.len()).await;
         let kept = apart(bytes.len(), || refused.kept(&witness, bytes));
+        drop(place);
         (self.keep(&witness, None, *kept, answer).await, found.dialect)
     }
 
     /// The answer to a request of which nothing is there to keep, and when to give it: it
     /// costs its sender what other refusals cost.
     pub(crate) fn turn_down(&self, peer: &Peer, code: RefusalCode, message: String) -> (Answer, Option<Instant>) {
-        let hold = self.note(peer.proven.as_ref(), peer, 1, 0);
+        let hold = self.note(peer.proven.as_ref(), peer, refused(0));
         (Answer::nack(None, code, message), hold.map(|hold| hold.read))
     }
 
@@ -249,6 +261,17 @@ impl Intake {
             None => salvage(bytes),
         }
     }
+}
+
+/// What counts of so many bytes that are refused.
+fn refused(bytes: usize) -> Pushed {
+    Pushed { readings: bytes.div_ceil(REFUSED), bytes, kept: bytes }
+}
+
+/// What a document takes of memory beside its bytes, but for names.
+fn footprint(document: &DocumentWrite) -> usize {
+    let DocumentWrite { sensors, series, values, .. } = document;
+    size_of_val(sensors.as_slice()) + size_of_val(series.as_slice()) + size_of_val(values.as_slice())
 }
 
 /// The answer where documents of a gateway that is ahead of its rate wait on too many

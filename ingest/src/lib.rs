@@ -13,6 +13,7 @@ mod answers;
 mod apart;
 mod arrival;
 mod backfill;
+mod bench;
 mod connection;
 mod damage_worker;
 mod decoding;

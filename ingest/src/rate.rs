@@ -71,6 +71,16 @@ pub(crate) enum Who<'a> {
     Stranger(IpAddr),
 }
 
+/// What somebody has pushed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pushed {
+    pub(crate) readings: usize,
+    /// Of the document.
+    pub(crate) bytes: usize,
+    /// What it takes of memory while it waits.
+    pub(crate) kept: usize,
+}
+
 /// How long a gateway has to wait.
 pub(crate) struct Hold {
     /// For its document to be written: it was ahead before that came, so that many
@@ -237,7 +247,7 @@ impl Pace {
 
     /// Notes what somebody has pushed; answers for how long they have to wait. `None`
     /// where too much waits already: then nothing of it counts, and it cannot be taken.
-    pub(crate) fn note(&self, who: Who<'_>, readings: usize, bytes: usize, now: Instant) -> Option<Hold> {
+    pub(crate) fn note(&self, who: Who<'_>, pushed: Pushed, now: Instant) -> Option<Hold> {
         let Rates { gateway_readings, readings: all_readings, bytes_a_day, burst } = self.rates;
         if gateway_readings == 0 && all_readings == 0 && bytes_a_day == 0 {
             return Some(Hold::none(now));
@@ -262,9 +272,9 @@ impl Pace {
         let turn = before.into_iter().fold(before_today, Instant::max);
         let places = if matches!(who, Who::Gateway(_)) { &self.places } else { &self.of_strangers };
         let waits = turn > now || pusher.waiting.as_ref().is_some_and(Waiting::is_any);
-        let place = if waits { Some(Box::new(places.take(&mut pusher.waiting, bytes)?)) } else { None };
+        let place = if waits { Some(Box::new(places.take(&mut pusher.waiting, pushed.kept)?)) } else { None };
         // A document without readings costs something too.
-        let (readings, bytes) = (readings.max(1) as u64, bytes as u64);
+        let (readings, bytes) = (pushed.readings.max(1) as u64, pushed.bytes as u64);
         let own = pusher.own.take(readings, f64::from(gateway_readings), burst, now);
         let rate = f64::from(all_readings);
         let together = all.take(readings, rate, burst, now);

@@ -147,7 +147,8 @@ impl Replayer {
             return Ok(Verdict::Nothing);
         }
         let shift = self.directory.clock_shift(&gateway, entry.received);
-        let content = Content::of(decoded, shift, &self.directory.settings.time_policy(), entry.received, now);
+        let content = Content::of(decoded, shift, &self.directory.settings.time_policy(), entry.received, now)
+            .map_err(|error| Verdict::refuse(RefusalCode::Unsupported, error.to_string()))?;
         Ok(take(entry, gateway, content))
     }
 

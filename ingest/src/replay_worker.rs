@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
+use crate::bench::Bench;
 use crate::directory::{Directory, DirectoryFeed};
 use crate::replay::{Proof, Replayer, Verdict};
 use crate::spool::{Status, is_temporary};
@@ -37,6 +38,8 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     /// Whether a key is not enough.
     pub(crate) needs_certificate: bool,
+    /// Where large documents are worked on.
+    pub(crate) bench: Bench,
 }
 
 impl Worker {
@@ -95,6 +98,7 @@ impl Worker {
 
     /// Replays an entry; false where it stays as a whole.
     async fn replay(&self, replayer: &Replayer, row: &QuarantineRow) -> Result<bool, StoreError> {
+        let _place = self.bench.place(row.bytes).await;
         let now = (self.clock)();
         let judged = match replayer.judge(row.entry.id, Proof::Key, now).await {
             Ok(judged) => judged,

@@ -206,9 +206,17 @@ impl Spool {
                 }
                 Ok(())
             }
-            Ok(Err(error)) if !is_temporary(&error) => Err(NotKept::Refused(error)),
-            Ok(Err(error)) => Box::pin(self.behind(record, self.gate.open(), Way::Refused(error.to_string()), passage)).await,
+            // What is wrong with the document is no fault of the store's.
+            Ok(Err(error @ (StoreError::TooManySeries(_) | StoreError::Refused(_)))) => Err(NotKept::Refused(error)),
+            Ok(Err(error)) => {
+                status::count_failure(record.operation());
+                if !is_temporary(&error) {
+                    return Err(NotKept::Refused(error));
+                }
+                Box::pin(self.behind(record, self.gate.open(), Way::Refused(error.to_string()), passage)).await
+            }
             Err(_) => {
+                status::count_failure(record.operation());
                 let reason = format!("the store did not answer within {:?}", self.deadline);
                 Box::pin(self.behind(record, self.gate.open(), Way::Refused(reason), passage)).await
             }

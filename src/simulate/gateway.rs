@@ -15,6 +15,7 @@ use super::journal::{Document, Entry, now};
 use super::line::{self, Answer, Answers, Documents};
 use super::progress::Progress;
 use super::recorder::Recorder;
+use super::tls;
 
 /// Documents of a gateway that wait for their answer at once; a server that stalls
 /// for longer makes the rest wait here, and their latency counts.
@@ -73,6 +74,10 @@ impl Gateway {
             match open.await {
                 None => break,
                 Some(Err(error)) => {
+                    if let Some(problem) = tls::distrust(&error) {
+                        self.end_all(problem);
+                        break;
+                    }
                     if error.kind() == io::ErrorKind::PermissionDenied {
                         self.progress.refused(&error.to_string());
                     }
@@ -100,6 +105,14 @@ impl Gateway {
             }
         }
         self.progress.unanswered.fetch_add(waiting.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Ends the run of all gateways: none of them gets any further than this one.
+    fn end_all(&self, problem: String) {
+        // Whoever finds out first says it.
+        let _ = self.progress.hopeless.set(problem);
+        self.broken_off.cancel();
+        self.gone.cancel();
     }
 
     /// Once the run is broken off, what was never sent is not sent any more.

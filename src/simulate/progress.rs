@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -27,6 +27,8 @@ pub(super) struct Progress {
     pub(super) unanswered: AtomicU64,
     pub(super) connected: AtomicU64,
     pub(super) connections_lost: AtomicU64,
+    /// Why nothing will ever be taken.
+    pub(super) hopeless: OnceLock<String>,
     latencies: Mutex<Histogram<u64>>,
     refusals: Mutex<Vec<String>>,
 }
@@ -48,6 +50,7 @@ impl Progress {
             unanswered: count(),
             connected: count(),
             connections_lost: count(),
+            hopeless: OnceLock::new(),
             latencies: Mutex::new(Histogram::new_with_max(LONGEST, 3).context("make a histogram")?),
             refusals: Mutex::default(),
         })

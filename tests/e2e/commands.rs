@@ -130,6 +130,58 @@ fn decode_shows_what_a_document_yields() {
 }
 
 #[test]
+fn what_decode_is_told_beside_a_document_holds_where_that_says_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let documents = [
+        ("senml.xml", "<sensml xmlns='urn:ietf:params:xml:ns:senml'><senml n='a' u='W' v='1'/></sensml>"),
+        (
+            "push.xml",
+            "<push gateway='own'><sensor id='s'><reading metric='m' time='2026-06-15 12:00:00'>1</reading></sensor></push>",
+        ),
+        (
+            "zoned.xml",
+            "<push gateway='own'><sensor id='s'><reading metric='m' time='2026-06-15T12:00:00Z'>1</reading></sensor></push>",
+        ),
+    ];
+    for (name, text) in documents {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let received = "--received=2026-11-20T10:00:00Z";
+    // What is given, the document, and gateway and time of its reading.
+    let cases: [(&[&str], &str, Option<&str>, &str); 9] = [
+        (&[received], "senml.xml", None, "2026-11-20T10:00:00Z"),
+        (&[received, "--gateway=roof"], "senml.xml", Some("roof"), "2026-11-20T10:00:00Z"),
+        (&["--received=2026-11-20T10:00:00+02:00"], "senml.xml", None, "2026-11-20T08:00:00Z"),
+        (&[received, "--dialect=senml", "--zone=Asia/Tokyo"], "senml.xml", None, "2026-11-20T10:00:00Z"),
+        (&[received], "push.xml", Some("own"), "2026-06-15T12:00:00Z"),
+        (&[received, "--zone=Europe/Madrid"], "push.xml", Some("own"), "2026-06-15T10:00:00Z"),
+        (&["--zone=Asia/Kolkata", "--dialect=native"], "push.xml", Some("own"), "2026-06-15T06:30:00Z"),
+        (&[received, "--gateway=roof"], "push.xml", Some("own"), "2026-06-15T12:00:00Z"),
+        (&[received, "--zone=Asia/Tokyo"], "zoned.xml", Some("own"), "2026-06-15T12:00:00Z"),
+    ];
+    for (options, document, gateway, time) in cases {
+        let output = run(&[&["decode"], options, &[document]].concat(), folder.path());
+        assert!(output.status.success() && output.stderr.is_empty(), "{options:?} {document}: {output:?}");
+        let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((shown["gateway"].as_str(), shown["ts"].as_str()), (gateway, Some(time)), "{options:?} {document}");
+    }
+    // Another dialect than it should be is refused whole, and what cannot be read is no usage.
+    let refused: [(&[&str], i32, &str); 6] = [
+        (&["--dialect=sunspec", "push.xml"], 1, "push.xml: unsupported: the document is native, not sunspec"),
+        (&["--dialect=native", "senml.xml"], 1, "senml.xml: unsupported: the document is senml, not native"),
+        (&["--dialect=morse", "push.xml"], 64, "it is none of native, senml"),
+        (&["--zone=Moon/Base", "push.xml"], 64, "Moon/Base"),
+        (&["--received=yesterday", "push.xml"], 64, "yesterday"),
+        (&["--gateway=", "push.xml"], 64, "--gateway"),
+    ];
+    for (arguments, code, said) in refused {
+        let output = run(&[&["decode"], arguments].concat(), folder.path());
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{arguments:?}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(said), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
 fn a_mapping_that_is_given_reads_instead_of_those_of_the_product() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

@@ -111,15 +111,15 @@ fn push(number: usize) -> String {
     )
 }
 
-/// A peer that pushes and never reads, until nothing more is taken of it.
-async fn never_reads(to: SocketAddr) -> TcpStream {
+/// A peer that sends documents and never reads, until nothing more is taken of it.
+pub(crate) async fn never_reads(to: SocketAddr, document: impl Fn(usize) -> String) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(1024).unwrap();
     let mut stream = socket.connect(to).await.unwrap().into_std().unwrap();
     stream.set_nonblocking(false).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     for number in 0.. {
-        match stream.write_all(push(number % 20_000).as_bytes()) {
+        match stream.write_all(document(number).as_bytes()) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) => panic!("{error} after {number} documents"),
@@ -151,7 +151,7 @@ async fn a_stop_waits_neither_for_who_never_reads_nor_for_what_does_not_end() {
     let request = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n\r\n{half}");
     let mut others: Vec<_> = (0..20).map(|_| unfinished(ingest.address, half)).collect();
     others.push(unfinished(ingest.address, &request));
-    let deaf = never_reads(ingest.address).await;
+    let deaf = never_reads(ingest.address, |number| push(number % 20_000)).await;
 
     let took = ingest.terminate();
     println!("drained in {took:?}");

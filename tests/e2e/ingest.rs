@@ -46,11 +46,21 @@ impl Ingest {
     }
 
     /// Asks it to end, as an operator would; answers how long it took.
-    pub(crate) fn terminate(mut self) -> Duration {
+    pub(crate) fn terminate(self) -> Duration {
         let began = Instant::now();
-        assert!(Command::new("kill").args(["-TERM", &self.process.0.id().to_string()]).status().unwrap().success());
-        assert!(self.process.0.wait().unwrap().success(), "{}", self.logged());
+        self.tell_to_end();
+        self.await_end();
         began.elapsed()
+    }
+
+    /// Asks it to end, and does not wait for that.
+    pub(crate) fn tell_to_end(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.process.0.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended, and well.
+    pub(crate) fn await_end(mut self) {
+        assert!(self.process.0.wait().unwrap().success(), "{}", self.logged());
     }
 
     /// Whether it has run since its start.
@@ -78,6 +88,15 @@ impl Ingest {
             }
             assert!(Instant::now() < deadline, "not {says:?} but {said}\n{}\n{}", self.logged(), self.figures());
             std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Waits until a metric has a value.
+    pub(crate) fn await_metric(&self, name: &str, is_so: impl Fn(f64) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self.metric(name)) {
+            assert!(Instant::now() < deadline, "{name} is {}\n{}", self.metric(name), self.logged());
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod binary;
 mod browser;
+mod clock;
 mod cluster;
 mod commands;
 mod crash;
@@ -18,6 +19,7 @@ mod failing;
 mod figures;
 mod flipped;
 mod full;
+mod handover;
 mod ingest;
 #[path = "../../src/simulate/journal.rs"]
 #[allow(dead_code, reason = "generators write it")]
@@ -28,6 +30,7 @@ mod moving;
 mod nodes;
 mod oracle;
 mod outage;
+mod outside;
 mod overload;
 mod panel;
 mod platform;
@@ -50,3 +53,4 @@ mod supervised;
 mod tenant;
 mod together;
 mod trail;
+mod worst;

@@ -2,18 +2,20 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use heliograph_store::StoreUrl;
 
-use crate::binary::{NO_SPOOL, Process, connect, free_address, run, spawn_with, terminate};
+use crate::binary::{HELIOGRAPH, NO_SPOOL, Process, connect, free_address, run, spawn_with, terminate};
 use crate::crash::{commission_named, start_with};
+use crate::ingest::Ingest;
 use crate::journal::Reading;
 use crate::load::KEY;
 use crate::oracle::{self, Stored};
 use crate::secured::certificate;
 use crate::simulation::Simulation;
+use crate::soak;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -110,6 +112,24 @@ fn exact(gateway: &str, reading: &Reading) -> (String, String, String, String, i
 }
 
 #[test]
+#[ignore = "takes 10,000 files and a minute: make soak"]
+fn what_five_thousand_simulated_gateways_were_acked_is_there_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [NO_SPOOL[0], NO_SPOOL[1], ("HELIOGRAPH__INGEST__CONNECTIONS_PER_ADDRESS", "6000")];
+    let options = ["--store", "sqlite:.", "--unknown-gateways", "adopted"];
+    let ingest = Ingest::start("sunrise", free_address(), &options, &settings, folder.path());
+    let simulation = Simulation { gateways: 5000, rate: 500, ..Simulation::new("sunrise", "sim-", folder.path()) };
+    let result = simulation.run(ingest.address, soak::seconds(40).as_secs() as u32);
+    println!("{result}");
+    assert_eq!(result["acked"], result["sent"], "{result}");
+    ingest.terminate();
+    let sent = simulation.sending().sent;
+    assert_eq!(sent.len(), 5000, "every gateway has pushed");
+    let verdict = oracle::judge(&sent, &[], &oracle::sqlite::read(&folder.path().join("sunrise.db")));
+    assert!(verdict.is_clean(), "{verdict}");
+}
+
+#[test]
 fn a_refusal_is_shown_and_ends_with_1() {
     let folder = tempfile::tempdir().unwrap();
     let address = free_address();
@@ -142,6 +162,24 @@ fn simulated_gateways_push_over_tls() {
         let said = String::from_utf8(trusted.stdout).unwrap();
         assert!(trusted.status.success() && said.contains("readings acked   120,"), "{said}");
     }
+    // Without --ca whatever the system trusts is trusted, and nothing else.
+    let by_system = |trusted: &str| {
+        let mut command = Command::new(HELIOGRAPH);
+        command.args(["simulate", "--to", &to, "--gateways", "3", "--rate", "3", "--for", "2s", "--tls"]);
+        let output =
+            command.env("SSL_CERT_FILE", trusted).env_remove("SSL_CERT_DIR").current_dir(folder.path()).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, said) = by_system("server.pem");
+    assert!(code == Some(0) && said.contains("readings acked   120,"), "{said}");
+    certificate(folder.path(), "another");
+    let began = Instant::now();
+    let (code, said) = by_system("another.pem");
+    assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("the server's certificate is not trusted") && said.contains("--ca FILE"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(20), "it does not try for ever");
+    let (code, said) = by_system("missing.pem");
+    assert!(code == Some(1) && said.contains("this system has no certificates to trust") && said.contains("--ca FILE"), "{said}");
     terminate(&mut ingest);
     let output = run(
         &["simulate", "--to", &to, "--gateways", "1", "--rate", "1", "--for", "1s", "--tls", "--ca", "missing.pem"],

@@ -155,6 +155,9 @@ fn a_refused_document_still_gives_its_token_and_its_gateway() {
 }
 
 fn check(fixture: &Fixture) {
+    if let Some(documents) = fixture.expected["documents"].as_array() {
+        return check_each(fixture, documents);
+    }
     let name = fixture.path.display();
     let whole = decoded(fixture, &fixture.bytes);
     let framed = framed(fixture).map(|bytes| decoded(fixture, bytes));
@@ -169,6 +172,19 @@ fn check(fixture: &Fixture) {
     }
     compare(fixture, &whole.unwrap_or_else(|error| panic!("{name}: {error}")));
     compare(fixture, &framed.unwrap().unwrap());
+}
+
+/// A file of several documents comes apart into what is expected of each, as a stream does.
+fn check_each(fixture: &Fixture, documents: &[Value]) {
+    let (name, mut rest, mut framer) = (fixture.path.display(), fixture.bytes.as_slice(), Framer::new(Limits::default()));
+    for (number, expected) in documents.iter().enumerate() {
+        let Ok(Frame::Document { start, end }) = framer.next(rest) else { panic!("{name}: no document {number}") };
+        let one = Fixture { path: fixture.path.clone(), bytes: rest[start..end].to_vec(), expected: expected.clone() };
+        compare(&one, &decoded(&one, &one.bytes).unwrap_or_else(|error| panic!("{name}: {number}: {error}")));
+        rest = &rest[end..];
+    }
+    assert!(matches!(framer.next(rest), Ok(Frame::Incomplete { .. })), "{name} goes on");
+    assert_eq!(framer.in_document(), fixture.expected["ends"] == "inside a document", "{name}: its end");
 }
 
 fn compare(fixture: &Fixture, got: &Decoded) {

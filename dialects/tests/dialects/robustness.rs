@@ -187,6 +187,32 @@ fn floods_take_time_in_proportion_to_their_bytes() {
 }
 
 #[test]
+fn what_is_kept_of_a_document_is_bounded_by_its_bytes() {
+    let zone = Zone::utc();
+    let context = Context { received: Timestamp::clamped(0), zone: &zone, hello_gateway: None, mappings: &[] };
+    let decoded = |text: &str| decode(text.as_bytes(), &context);
+    let long = "\u{1F31E}".repeat(30);
+    let pack = |unit: &str, records: usize| {
+        let records = "<e t='0'/>".repeat(records);
+        format!("<sensml xmlns='urn:ietf:params:xml:ns:senml'><senml bn='a' bu='{unit}' bv='1' bs='1'/>{records}</sensml>")
+    };
+    assert_eq!(decoded(&pack("W", 100_000)).unwrap().readings.len(), 200_000);
+    // Short documents may say whatever they say.
+    assert_eq!(decoded(&pack(&long, 1_000)).unwrap().readings.len(), 2_000);
+    let chain = |name: &str, rows: usize| {
+        let row = format!("<r>{}</r>", "<c>1</c>".repeat(10)).repeat(rows);
+        let names = format!("<cname t='P'>{name}</cname>").repeat(10);
+        format!(
+            "<group serial='g'><data columns='10' time_stamp='0x6a000000' time_delta='60' epoch='0x1'>{names}{row}</data></group>"
+        )
+    };
+    // A name that stands once and is kept once costs nothing more.
+    assert!(decoded(&chain(&long.repeat(4), 10_000)).is_ok());
+    let refused = decoded(&pack(&long, 100_000)).unwrap_err();
+    assert_eq!(refused.code.as_str(), "too-large", "{refused}");
+}
+
+#[test]
 fn messages_name_no_key() {
     let key = "5dr8k2mz-77wq3xbn-0c1vnf4t-9hjse6ay";
     let zone = Zone::utc();

@@ -62,3 +62,32 @@ async fn documents_under_way_are_bounded_by_their_bytes_however_many_may_be() {
     assert_eq!(connection.answers.bytes(), 0);
     running.abort();
 }
+
+#[tokio::test]
+async fn a_large_document_that_has_come_waits_for_its_place_and_a_drain_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ingest, mut connection, mut peer) = connection(folder.path()).await;
+    let place = ingest.intake.bench.place(IngestSettings::default().limits.document_bytes).await;
+    let running =
+        tokio::spawn(ingest.run(TcpListener::bind("127.0.0.1:0").await.unwrap(), "test".to_owned(), CancellationToken::new()));
+    let document = |seq: u32, comment: usize| {
+        let reading = format!("<reading metric=\"power\" time=\"{NOW}\">1</reading>");
+        format!("<push gateway=\"gw-1\" seq=\"{seq}\"><!--{}--><sensor id=\"s\">{reading}</sensor></push>", "x".repeat(comment))
+    };
+    connection.buffer.extend_from_slice((document(1, 0) + &document(2, room::FREE) + &document(3, 0)).as_bytes());
+    assert!(connection.frame().is_none());
+    assert!(connection.waiting.is_some() && !connection.may_take());
+    assert_eq!(connection.answers.len(), 1, "what is behind the large one waits too");
+    let (answered, ()) = tokio::join!(connection.answer_the_rest(Stop::Draining), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(place);
+    });
+    answered.unwrap();
+    assert!(connection.waiting.is_none());
+    let mut said = [0; 64];
+    let expected = "<ack seq=\"1\" readings=\"1\"/>\n<ack seq=\"2\" readings=\"1\"/>\n";
+    let read = tokio::io::AsyncReadExt::read_exact(&mut peer, &mut said[..expected.len()]);
+    tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap();
+    assert_eq!(std::str::from_utf8(&said[..expected.len()]).unwrap(), expected);
+    running.abort();
+}

@@ -119,7 +119,7 @@ impl Intake {
             }
             error => {
                 note(&error, "document cannot be stored");
-                unavailable("document_write", answer)
+                unavailable(answer)
             }
         }
     }
@@ -157,7 +157,7 @@ impl Intake {
             Err(error) => {
                 note(&error, "refused document cannot be kept");
                 // A request is answered as it is, so that nobody is told of success.
-                if answer.closes() && !witness.by_http { answer } else { unavailable("quarantine_add", answer) }
+                if answer.closes() && !witness.by_http { answer } else { unavailable(answer) }
             }
         }
     }
@@ -185,7 +185,6 @@ fn note(error: &NotKept, message: &str) {
 
 /// The answer where the store cannot take something: nothing of it was written,
 /// and the gateway is asked to send it again.
-fn unavailable(operation: &'static str, answer: Answer) -> Answer {
-    metrics::counter!("heliograph_store_errors_total", "operation" => operation).increment(1);
+fn unavailable(answer: Answer) -> Answer {
     Answer::nack(answer.into_seq(), RefusalCode::Unavailable, "the store cannot take this now, send it again")
 }

@@ -164,7 +164,14 @@ fn accept(directory: &Directory, peer: &Peer, decoded: Decoded, gateway: Gateway
     let seq = decoded.seq.clone();
     let Arrival { at: received, stamp } = arrival;
     let shift = directory.clock_shift(&gateway, received);
-    let Content { sensors, series, values, refused } = Content::of(decoded, shift, &policy, received, received);
+    let content = match Content::of(decoded, shift, &policy, received, received) {
+        Ok(content) => content,
+        Err(error) => {
+            let (code, reason) = (RefusalCode::Unsupported, error.to_string());
+            return Refused { gateway: Some(gateway), arrival, code, reason }.verdict(peer, seq, bytes);
+        }
+    };
+    let Content { sensors, series, values, refused } = content;
     let answer = Answer::Ack { seq, readings: values.len(), rejected: refused.len() };
     let quarantine = refused.first().map(|first| {
         let refused = Refused { gateway: Some(gateway.clone()), arrival, code: first.code, reason: reasons(&refused) };

@@ -15,7 +15,7 @@ fn pace(rates: Rates, now: Instant) -> Pace {
 }
 
 fn note(pace: &Pace, who: Who<'_>, readings: usize, bytes: usize, now: Instant) -> Hold {
-    pace.note(who, readings, bytes, now).unwrap()
+    pace.note(who, Pushed { readings, bytes, kept: bytes }, now).unwrap()
 }
 
 /// Pushes documents of 10 readings and 1,000 bytes as fast as it is let, until
@@ -69,7 +69,7 @@ fn all_connections_of_a_gateway_are_one_queue() {
 fn where_too_much_of_a_gateway_waits_nothing_more_of_it_is_taken_or_counts() {
     let now = Instant::now();
     let pace = pace(rates(), now);
-    let push = || pace.note(Who::Gateway(&gateway(1)), 1000, 0, now);
+    let push = || pace.note(Who::Gateway(&gateway(1)), Pushed { readings: 1000, bytes: 0, kept: 0 }, now);
     let waiting: Vec<Hold> = std::iter::from_fn(push).take(10_000).collect();
     assert!(waiting.len() > 100 && waiting.len() < 1000, "{}", waiting.len());
     assert!(push().is_none());

@@ -13,6 +13,7 @@ use heliograph_store::{DocumentWrite, ProviderStore, QuarantineNew, StoreError};
 
 use super::disk::{Disk, blocking};
 use super::record::Record;
+use super::status::{DRAINING, count_failure};
 use super::waiting::Outcome;
 
 /// Records written to a store at once where each is on its own.
@@ -46,7 +47,12 @@ impl Delivered {
 /// Writes records. Where stamps decide, each is on its own, so that one that the
 /// store does not take now holds up no other; else they are written in order.
 pub(crate) async fn deliver(store: &ProviderStore, records: &[Record]) -> Delivered {
-    if store.orders_by_stamp() { deliver_each(store, records).await } else { deliver_in_order(store, records).await }
+    let delivered =
+        if store.orders_by_stamp() { deliver_each(store, records).await } else { deliver_in_order(store, records).await };
+    if delivered.untaken.is_some() {
+        count_failure(DRAINING);
+    }
+    delivered
 }
 
 async fn deliver_each(store: &ProviderStore, records: &[Record]) -> Delivered {

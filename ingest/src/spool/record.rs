@@ -92,6 +92,14 @@ impl Record {
         }
     }
 
+    /// What the store is asked for, in figures.
+    pub(crate) fn operation(&self) -> &'static str {
+        match self {
+            Self::Document(_) => "document_write",
+            Self::Refused(_) | Self::Knock(..) | Self::Keyed(..) => "quarantine_add",
+        }
+    }
+
     /// Writes it for the first time. Boxed: what a store does to write something is
     /// large, and every connection holds one of these.
     pub(crate) fn write<'a>(&'a self, store: &'a ProviderStore) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -28,6 +28,14 @@ pub(crate) struct Level {
 
 const NONE: i64 = i64::MIN;
 
+/// What the store was asked for, in figures, where the spool has something to be written.
+pub(crate) const DRAINING: &str = "spool_drain";
+
+/// Counts a write that the store did not take, or not in time, whatever became of it.
+pub(crate) fn count_failure(operation: &'static str) {
+    metrics::counter!("heliograph_store_errors_total", "operation" => operation).increment(1);
+}
+
 impl Status {
     pub(crate) fn new(limit: u64) -> Self {
         let (bytes, records, drained) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));

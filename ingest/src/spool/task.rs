@@ -20,7 +20,7 @@ use super::folder::Folder;
 use super::gate::Gate;
 use super::record::Record;
 use super::segment::{Open, RecordPlace, Segment};
-use super::status::{Level, Status};
+use super::status::{DRAINING, Level, Status, count_failure};
 use super::waiting::Waiting;
 use super::{Job, NotKept, SpoolPlace, Way};
 use crate::Clock;
@@ -239,7 +239,10 @@ impl SpoolTask {
                 }
                 untaken.map_or(Ok(()), |reason| Err((left, reason)))
             }
-            Err(_) => Err((jobs, format!("the store did not answer within {:?}", self.place.deadline))),
+            Err(_) => {
+                count_failure(DRAINING);
+                Err((jobs, format!("the store did not answer within {:?}", self.place.deadline)))
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 mod adoption;
 mod corpus;
 mod credentials;
+mod cut;
 mod device_clocks;
 mod draining;
 mod fairness;

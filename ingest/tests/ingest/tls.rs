@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use crate::held::{left, of};
 use crate::server::{Gateway, KEY, Server, commission, now, push};
 
-type Certificate = CertifiedKey<KeyPair>;
+pub(crate) type Certificate = CertifiedKey<KeyPair>;
 
 fn certificate() -> Certificate {
     generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap()
@@ -36,9 +36,9 @@ fn lay_down(folder: &Path, certificate: &Certificate) {
 }
 
 /// A server that speaks TLS, too.
-struct Secured {
-    server: Server,
-    certificate: Certificate,
+pub(crate) struct Secured {
+    pub(crate) server: Server,
+    pub(crate) certificate: Certificate,
 }
 
 impl Secured {
@@ -46,7 +46,7 @@ impl Secured {
         Self::with(clients, IngestSettings::default()).await
     }
 
-    async fn with(clients: ClientCertificates, settings: IngestSettings) -> Self {
+    pub(crate) async fn with(clients: ClientCertificates, settings: IngestSettings) -> Self {
         let certificate = certificate();
         let prepare = |ingest: Ingest, folder: &Path| {
             lay_down(folder, &certificate);
@@ -58,20 +58,20 @@ impl Secured {
         Self { server, certificate }
     }
 
-    async fn connect(&self, client: &Client<'_>) -> std::io::Result<Gateway<TlsStream<TcpStream>>> {
+    pub(crate) async fn connect(&self, client: &Client<'_>) -> std::io::Result<Gateway<TlsStream<TcpStream>>> {
         let connector = TlsConnector::from(Arc::new(client.config(&self.certificate)));
         let stream = TcpStream::connect(self.server.address).await?;
         Ok(Gateway { stream: connector.connect(localhost(), stream).await? })
     }
 }
 
-fn localhost() -> ServerName<'static> {
+pub(crate) fn localhost() -> ServerName<'static> {
     ServerName::try_from("localhost").unwrap()
 }
 
 /// What a client is like.
 #[derive(Default)]
-struct Client<'a> {
+pub(crate) struct Client<'a> {
     shows: Option<&'a Certificate>,
     version: Option<&'static SupportedProtocolVersion>,
 }
@@ -82,7 +82,7 @@ impl<'a> Client<'a> {
     }
 
     /// It trusts one certificate.
-    fn config(&self, trusts: &Certificate) -> ClientConfig {
+    pub(crate) fn config(&self, trusts: &Certificate) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(trusts.cert.der().to_vec())).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

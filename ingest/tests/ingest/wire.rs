@@ -1,7 +1,5 @@
 //! Documents over the wire, however they are cut.
 
-use std::time::Duration;
-
 use crate::server::{KEY, Server, push};
 
 #[tokio::test]
@@ -22,19 +20,6 @@ async fn one_byte_a_segment_makes_no_difference() {
         tokio::task::yield_now().await;
     }
     assert_eq!(gateway.answer().await, "<ack seq=\"1\" readings=\"1\"/>");
-}
-
-#[tokio::test]
-async fn a_document_cut_anywhere_is_whole_or_not_there() {
-    let server = Server::start().await;
-    let document = push("1", 0, &[7.0]);
-    for cut in (1..document.len()).step_by(7) {
-        let mut gateway = server.connect().await;
-        gateway.send(&document[..cut]).await;
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        assert_eq!(gateway.ask(&document[cut..]).await, "<ack seq=\"1\" readings=\"1\"/>", "cut at {cut}");
-    }
-    assert_eq!(server.values().await, [7.0]);
 }
 
 #[tokio::test]
