@@ -25,6 +25,7 @@ mod reading;
 mod report;
 mod request;
 mod settings;
+mod target;
 mod wire;
 
 use std::sync::LazyLock;
@@ -57,6 +58,7 @@ fn all() -> OpenApiRouter<Panel> {
         .routes(routes!(location::list, location::create))
         .routes(routes!(location::show, location::replace))
         .routes(routes!(location::report))
+        .routes(routes!(target::show, target::replace))
         .routes(routes!(gateway::list, gateway::commission))
         .routes(routes!(gateway::show, gateway::rename))
         .routes(routes!(gateway::relocate))

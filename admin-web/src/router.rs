@@ -155,6 +155,8 @@ fn routes() -> Vec<Route> {
         Route::act("/locations/{location}/arrays", location::add_array),
         Route::show("/locations/{location}/arrays/{array}", location::show_array).and_act(location::save_array),
         Route::act("/locations/{location}/arrays/{array}/remove", location::remove_array),
+        Route::act("/locations/{location}/targets", location::save_targets),
+        Route::act("/locations/{location}/targets/remove", location::remove_targets),
         Route::show("/gateways/{gateway}/corrections", gateway::corrections).and_act(gateway::correct),
         Route::act("/gateways/{gateway}/corrections/{correction}/revert", gateway::revert),
         Route::show("/gateways/{gateway}/replace", gateway::replace).and_act(gateway::replace_by),

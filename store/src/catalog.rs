@@ -16,6 +16,7 @@ mod mapping;
 pub(crate) mod point;
 mod record;
 mod second_factor;
+mod target;
 pub(crate) mod user;
 
 use std::collections::BTreeMap;

@@ -44,6 +44,7 @@ mod sqlite;
 mod stamp;
 mod store;
 mod takeover;
+mod target;
 mod url;
 mod user;
 

@@ -41,6 +41,7 @@ pub(crate) mod second_factor;
 pub(crate) mod sensor;
 pub(crate) mod settings;
 pub(crate) mod span;
+pub(crate) mod target;
 pub(crate) mod user;
 mod writer;
 

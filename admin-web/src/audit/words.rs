@@ -86,7 +86,7 @@ impl Kind {
     pub(super) fn of(action: &str) -> Self {
         match action.split('.').next().unwrap_or_default() {
             "gateway" | "sensor" | "series" | "credential" | "certificate" => Self::Gateways,
-            "location" | "point" | "binding" | "array" => Self::Places,
+            "location" | "point" | "binding" | "array" | "target" => Self::Places,
             "correction" => Self::Corrections,
             "customer" | "commission" => Self::Customers,
             "user" | "api-token" => Self::People,
@@ -141,6 +141,8 @@ pub(super) fn action(action: &str) -> String {
         "binding.remove" => "Binding taken back",
         "array.save" => "Array saved",
         "array.remove" => "Array taken away",
+        "target.save" => "Expected yield saved",
+        "target.remove" => "Expected yield taken away",
         "correction.create" => "Correction made",
         "correction.revert" => "Correction taken back",
         "mapping.save" => "Mapping saved",
@@ -183,8 +185,8 @@ fn group(action: &str) -> Option<&str> {
         "settings.save" | "settings.seed" => Some("settings.save"),
         "user.create" | "user.update" => Some("user.update"),
         "gateway.commission" | "gateway.move" => Some("gateway.move"),
-        "location.save" | "customer.save" | "point.save" | "array.save" | "mapping.save" | "credential.end" | "sensor.update"
-        | "series.classify" | "gateway.clock" => Some(action),
+        "location.save" | "customer.save" | "point.save" | "array.save" | "target.save" | "mapping.save" | "credential.end"
+        | "sensor.update" | "series.classify" | "gateway.clock" => Some(action),
         _ => None,
     }
 }

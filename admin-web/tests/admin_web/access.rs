@@ -277,6 +277,10 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     let remove = "/locations/{location}/arrays/{array}/remove";
     act(remove, format!("/locations/{LOCATION}/arrays/{ARRAY}/remove"), &[], STAFF_DONE);
     act(remove, format!("/locations/{LOCATION}/arrays/{UNKNOWN}/remove"), &[], STAFF_NOTHING);
+    let targets = "/locations/{location}/targets";
+    act(targets, format!("/locations/{LOCATION}/targets"), &[("kwh_1", "-1")], STAFF_FORM);
+    act(targets, format!("/locations/{UNKNOWN}/targets"), &[("kwh_1", "1")], STAFF_NOTHING);
+    act("/locations/{location}/targets/remove", format!("/locations/{LOCATION}/targets/remove"), &[], STAFF_NOTHING);
     let shown = &[
         ("kind", "exclude"),
         ("series", "inverter-1/energy/Wh"),

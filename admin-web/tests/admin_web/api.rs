@@ -174,6 +174,7 @@ fn table() -> Vec<Asked> {
     for (pattern, known, more, row) in [
         ("/locations/{location}", LOCATION, "", READERS),
         ("/locations/{location}/report", LOCATION, "/report", READERS),
+        ("/locations/{location}/expected-yield", LOCATION, "/expected-yield", READERS),
         ("/customers/{customer}", ANAS, "", READERS),
         ("/customers/{customer}/commissions", ANAS, "/commissions", READERS),
     ] {
@@ -190,6 +191,9 @@ fn table() -> Vec<Asked> {
     act(post.clone(), "/locations", "/locations", location.clone(), STAFF);
     act(put.clone(), "/locations/{location}", &format!("/locations/{LOCATION}"), location.clone(), STAFF);
     act(put.clone(), "/locations/{location}", &format!("/locations/{UNKNOWN}"), location, STAFF_NOTHING);
+    let (yields, months) = ("/locations/{location}/expected-yield", Some(json!({ "kwh_by_month": vec![3_000.0; 12] })));
+    act(put.clone(), yields, &format!("/locations/{LOCATION}/expected-yield"), months.clone(), STAFF);
+    act(put.clone(), yields, &format!("/locations/{UNKNOWN}/expected-yield"), months, STAFF_NOTHING);
     let new = Some(json!({ "gateway": "gw-3", "location": LOCATION, "label": "Roof" }));
     act(post.clone(), "/gateways", "/gateways", new, STAFF);
     let label = Some(json!({ "label": "Roof" }));
@@ -559,6 +563,30 @@ async fn what_is_written_is_checked_as_the_forms_of_the_panel_are() {
     let again = post("/gateways", json!({ "gateway": "gw-3", "location": LOCATION })).await;
     assert_eq!(again.status, StatusCode::CONFLICT);
     assert!(!again.body.contains("\"key\""));
+}
+
+#[tokio::test]
+async fn what_a_location_is_expected_to_give_is_checked_as_its_form_is() {
+    let world = world().await;
+    let path = format!("/api/v1/locations/{LOCATION}/expected-yield");
+    let put = async |body: Value| ask(&world, By::Operator, &Method::PUT, &path, Some(&body)).await;
+    assert_eq!(get(&world, By::Viewer, &path).await, json!({ "kwh_by_month": null, "kwp": null }));
+    for (body, field) in [
+        (json!({ "kwh_by_month": [1.0, 2.0] }), "kwh_by_month"),
+        (json!({ "kwh_by_month": vec![-1.0; 12] }), "kwh_by_month"),
+        (json!({ "kwh_by_month": vec![3.0; 12], "kwp": 30 }), "kwp"),
+    ] {
+        let refused = put(body.clone()).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {}", refused.body);
+        assert_eq!(problem(&refused)["errors"][0]["field"], field, "{body}");
+    }
+    let expected = json!({ "kwh_by_month": vec![3_000.5; 12], "kwp": 30.0 });
+    assert_eq!(put(expected.clone()).await.status, StatusCode::OK);
+    assert_eq!(get(&world, By::Viewer, &path).await, expected);
+    for _ in 0..2 {
+        assert_eq!(put(json!({ "kwh_by_month": null })).await.status, StatusCode::OK, "what is not there is taken away, too");
+    }
+    assert_eq!(world.store.target_list().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -24,4 +24,5 @@ mod retries;
 mod second_step;
 mod security;
 mod served;
+mod targets;
 mod world;

@@ -3,7 +3,7 @@
 
 use heliograph_domain::{
     Alert, ClockSamples, Correction, CredentialId, GatewayId, InstalledArray, Intake, Kind, Maintenance, MetricName, Point,
-    ProviderMapping, Quantity, QuarantineId, SensorId, SensorRole, Unit, Watch,
+    ProviderMapping, Quantity, QuarantineId, SensorId, SensorRole, Unit, Watch, YieldTargets,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -23,6 +23,7 @@ use crate::outbox::OutboxMail;
 use crate::point::binding_key;
 use crate::quarantine::{PRESENTED, QuarantineNew, parse_presented};
 use crate::second_factor::{SECOND_FACTOR, SecondFactor};
+use crate::target::YIELD_TARGETS;
 
 /// A table as archives name it and as the file does, and the columns that say
 /// which row it is.
@@ -180,6 +181,7 @@ fn read_record(row: &Row<'_>) -> Result<(), StoreError> {
         }
         API_TOKEN => read::<ApiToken>(&kind, &body)?.key().to_owned(),
         SECOND_FACTOR => read::<SecondFactor>(&kind, &body)?.user.to_string(),
+        YIELD_TARGETS => read::<YieldTargets>(&kind, &body)?.location().to_string(),
         ALERT => read::<Alert>(&kind, &body)?.id.to_string(),
         MAINTENANCE => read::<Maintenance>(&kind, &body)?.id.to_string(),
         ALERT_WATCHES => read::<Vec<Watch>>(&kind, &body).map(|_| ALERT_WATCHES.to_owned())?,
