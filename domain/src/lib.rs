@@ -9,6 +9,7 @@ mod address;
 mod alert;
 mod calendar;
 mod classify;
+mod co2;
 mod correction;
 mod credential;
 mod customer;
@@ -41,6 +42,7 @@ pub use alert::{
 };
 pub use calendar::{Bucket, Period, PeriodKind, Step};
 pub use classify::{Classification, classify, suggested_role};
+pub use co2::Co2Factors;
 pub use correction::{Correction, CorrectionKind, Reverted, SeriesCorrections};
 pub use credential::{Fingerprint, GatewayKey, KeyDigest, Secret};
 pub use customer::{Commission, Customer};
