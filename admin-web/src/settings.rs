@@ -146,6 +146,15 @@ struct SettingsPage {
     zones: Vec<String>,
 }
 
+/// The page again, with what is wrong with a logo.
+pub(crate) async fn refused_logo(panel: &Panel, actor: &Actor, problem: String) -> Result<Response, Refusal> {
+    let shell = Shell::of(panel, actor, Section::Settings).await?;
+    let (form, mut problems) = (SettingsForm::of(&shell.settings), Problems::default());
+    problems.add("logo", problem);
+    let page = SettingsPage { shell, form, problems, problem: "", zones: zone_names() };
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
 /// The names of all zones, for the field's suggestions.
 pub(crate) fn zone_names() -> Vec<String> {
     jiff::tz::db().available().map(|name| name.as_str().to_owned()).filter(|name| name.contains('/') || name == "UTC").collect()

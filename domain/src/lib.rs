@@ -17,6 +17,7 @@ mod device_clock;
 mod gateway;
 mod id;
 mod location;
+mod logo;
 mod mapping;
 mod point;
 mod policy;
@@ -55,6 +56,7 @@ pub use id::{
     MappingName, MetricName, OutboxId, PointId, ProviderId, QuarantineId, SensorId, UserId, time_ordered_uuid,
 };
 pub use location::{InstalledArray, Location, Position};
+pub use logo::LogoKind;
 pub use mapping::ProviderMapping;
 pub use point::{Binding, Point};
 pub use policy::TimePolicy;

@@ -12,6 +12,7 @@ pub(crate) mod credential;
 pub(crate) mod customer;
 mod device_clock;
 pub(crate) mod gateway;
+pub(crate) mod logo;
 mod mapping;
 pub(crate) mod point;
 mod record;

@@ -25,6 +25,7 @@ pub(crate) mod gateway;
 mod latest;
 pub(crate) mod location;
 pub(crate) mod log;
+pub(crate) mod logo;
 pub(crate) mod mapping;
 pub(crate) mod outbox;
 mod overwrite;

@@ -16,6 +16,7 @@ mod keys;
 mod letters;
 mod live;
 mod login;
+mod logos;
 mod mappings;
 mod pages;
 mod replacing;

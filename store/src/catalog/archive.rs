@@ -17,12 +17,13 @@ use crate::credential::{CERTIFICATE, KEY_END};
 use crate::device_clock::CLOCK_CORRECTION;
 use crate::error::StoreError;
 use crate::gateway::{GatewayRecord, Placement};
+use crate::logo::{LOGO, LOGO_PIECE};
 use crate::second_factor::SECOND_FACTOR;
 use crate::target::YIELD_TARGETS;
 use crate::user::UserRecord;
 
 /// Kinds of bodies that archives hold; others belong to one backend.
-const BODIES: [&str; 13] = [
+const BODIES: [&str; 15] = [
     ALERT,
     API_TOKEN,
     "array",
@@ -31,6 +32,8 @@ const BODIES: [&str; 13] = [
     CLOCK_CORRECTION,
     "correction",
     KEY_END,
+    LOGO,
+    LOGO_PIECE,
     MAINTENANCE,
     "mapping",
     "point",
