@@ -5,6 +5,7 @@ mod fleet;
 mod gateways;
 mod history;
 mod people;
+mod planning;
 mod site;
 mod weather;
 

@@ -26,6 +26,7 @@ mod report;
 mod request;
 mod sensor;
 mod settings;
+mod target;
 mod wire;
 
 use std::sync::LazyLock;
@@ -58,6 +59,7 @@ fn all() -> OpenApiRouter<Panel> {
         .routes(routes!(location::list, location::create))
         .routes(routes!(location::show, location::replace))
         .routes(routes!(location::report))
+        .routes(routes!(target::show, target::replace))
         .routes(routes!(gateway::list, gateway::commission))
         .routes(routes!(gateway::show, gateway::rename))
         .routes(routes!(gateway::relocate))

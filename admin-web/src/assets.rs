@@ -22,7 +22,7 @@ static STYLE: LazyLock<String> = LazyLock::new(|| format!("{CHART_CSS}{}", inclu
 /// What keeps values live.
 const SCRIPT: &str = include_str!("../assets/live.js");
 
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
+pub(crate) const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const SHORTLY: &str = "public, max-age=60";
 
 #[derive(Deserialize)]

@@ -1,7 +1,7 @@
 //! Figures as pages show them: tiles, and words for what stands behind them.
 
 use heliograph_domain::{Currency, GatewayState, Reachability, Timestamp, Zone};
-use heliograph_report::{Completeness, Energy, Figures, Performance, PerformanceKind, YearBefore, format};
+use heliograph_report::{Completeness, Energy, ExpectedYield, Figures, Performance, PerformanceKind, YearBefore, format};
 
 use crate::form::ago;
 
@@ -161,6 +161,22 @@ fn performance_tile(performance: Performance) -> Tile {
     Tile::new(performance.kind.label(), format::percent(performance.value), note)
 }
 
+/// What was produced beside what was expected, and of how much of the time that is known.
+pub(crate) fn expected_tile(expected: &ExpectedYield) -> Tile {
+    let Some(ratio) = expected.ratio() else {
+        return Tile::new("Expected", format::energy(expected.whole_wh), "Compared by whole days, once they are over");
+    };
+    let days = match expected.days {
+        _ if !expected.is_part => String::new(),
+        1 => " in the one day that can be compared".to_owned(),
+        days => format!(" in the {days} days that can be compared"),
+    };
+    let known = expected.known.ratio().filter(|_| expected.known.is_incomplete()).map(format::percent);
+    let measured = known.map(|known| format!(", {known} of the time measured")).unwrap_or_default();
+    let note = format!("Of {} expected{days}{measured}", format::energy(expected.due_wh));
+    Tile::new("Against expectation", format::percent(ratio), note)
+}
+
 fn yield_note(figures: &Figures) -> &'static str {
     match figures.specific_yield_kwh_per_kwp {
         None => "No rated power is known",
@@ -247,6 +263,28 @@ mod tests {
     use jiff::civil;
 
     use super::*;
+
+    #[test]
+    fn what_was_expected_is_of_days_that_can_be_compared() {
+        let known = |covered_ms| Completeness { expected_ms: 100, covered_ms };
+        let month = ExpectedYield {
+            whole_wh: 30_000.0,
+            due_wh: 20_000.0,
+            produced_wh: Some(19_000.0),
+            days: 20,
+            is_part: true,
+            known: known(100),
+        };
+        let check = |expected: ExpectedYield, value: &str, note: &str| {
+            let tile = expected_tile(&expected);
+            assert_eq!((tile.value.as_str(), tile.note.as_str()), (value, note));
+        };
+        check(month, "95\u{a0}%", "Of 20.0\u{a0}kWh expected in the 20 days that can be compared");
+        let little = ExpectedYield { is_part: false, known: known(50), ..month };
+        check(little, "95\u{a0}%", "Of 20.0\u{a0}kWh expected, 50\u{a0}% of the time measured");
+        let none = ExpectedYield { due_wh: 0.0, produced_wh: None, days: 0, ..month };
+        check(none, "30.0\u{a0}kWh", "Compared by whole days, once they are over");
+    }
 
     #[test]
     fn where_two_years_are_not_compared_it_says_which_one_is_not_known() {

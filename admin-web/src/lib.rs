@@ -25,6 +25,7 @@ mod letters;
 mod live;
 mod location;
 mod login;
+mod logo;
 mod mail;
 mod mapping;
 mod off_thread;

@@ -4,6 +4,7 @@
 mod arrays;
 mod manage;
 mod points;
+mod targets;
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -18,7 +19,7 @@ use serde::Deserialize;
 
 use crate::access::{Actor, Reader, Staff};
 use crate::error::{Refusal, read_id};
-use crate::figures::{Comparison, Status, Tile, completeness, kwh, source_note, tiles};
+use crate::figures::{Comparison, Status, Tile, completeness, expected_tile, kwh, source_note, tiles};
 use crate::form::{Problems, parse_name, parse_optional_number};
 use crate::panel::Panel;
 use crate::period::{PeriodQuery, PeriodView};
@@ -31,6 +32,7 @@ use crate::token;
 pub(crate) use arrays::{add_array, remove_array, save_array, show_array};
 pub(crate) use manage::manage;
 pub(crate) use points::{add_point, bind_point, end_point, remove_point, save_point, show_point, unbind_point};
+pub(crate) use targets::{KWP, MONTHS, TargetForm, remove_targets, save_targets};
 
 /// The largest plant there is has a few GW.
 const MAX_KWP: f64 = 100e6;
@@ -115,8 +117,12 @@ impl LocationPage {
             completeness: completeness(line.figures.completeness),
             incomplete: line.figures.completeness.is_incomplete(),
         };
+        let mut tiles = tiles(&report.figures, report.performance, &comparison, &report.currency, &location.zone);
+        if let Some(expected) = &report.expected {
+            tiles.insert(1, expected_tile(expected));
+        }
         Self {
-            tiles: tiles(&report.figures, report.performance, &comparison, &report.currency, &location.zone),
+            tiles,
             source: source_note(report.figures.produced),
             charts: Charts::of(&report.buckets, report.step, &format!("Energy of {}", location.name)),
             bars: bar_rows(&report.buckets, report.step),

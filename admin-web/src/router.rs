@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use crate::panel::{Clock, Panel, PanelSettings};
 use crate::{
     account, alert, api, api_token, assets, audit, commissioning, customer, error, fleet, forgot, gateway, live, location, login,
-    mail, mapping, people, quarantine, second_step, settings,
+    logo, mail, mapping, people, quarantine, second_step, settings,
 };
 
 /// The largest form, in bytes.
@@ -49,6 +49,11 @@ impl Route {
 
     fn act<H: Handler<T, Panel>, T: 'static>(path: &'static str, handler: H) -> Self {
         Self { path, verbs: vec![Method::POST], methods: post(handler) }
+    }
+
+    /// Takes more than a form has.
+    fn up_to(self, bytes: usize) -> Self {
+        Self { methods: self.methods.route_layer(DefaultBodyLimit::max(bytes)), ..self }
     }
 
     fn and_act<H: Handler<T, Panel>, T: 'static>(mut self, handler: H) -> Self {
@@ -155,9 +160,14 @@ fn routes() -> Vec<Route> {
         Route::act("/locations/{location}/arrays", location::add_array),
         Route::show("/locations/{location}/arrays/{array}", location::show_array).and_act(location::save_array),
         Route::act("/locations/{location}/arrays/{array}/remove", location::remove_array),
+        Route::act("/locations/{location}/targets", location::save_targets),
+        Route::act("/locations/{location}/targets/remove", location::remove_targets),
         Route::show("/gateways/{gateway}/corrections", gateway::corrections).and_act(gateway::correct),
         Route::act("/gateways/{gateway}/corrections/{correction}/revert", gateway::revert),
         Route::show("/gateways/{gateway}/replace", gateway::replace).and_act(gateway::replace_by),
+        Route::act("/settings/logo", logo::save).up_to(logo::MOST_BODY_BYTES),
+        Route::act("/settings/logo/remove", logo::remove),
+        Route::show("/assets/logo/{name}", logo::show),
         Route::show("/assets/panel.css", assets::style),
         Route::show("/assets/theme.css", assets::theme),
         Route::show("/assets/icon.svg", assets::icon),

@@ -6,7 +6,7 @@ use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{Colour, Currency, KeyDigest, ProviderSettings, Tariff, UnknownGateways, Zone};
+use heliograph_domain::{Co2Factors, Colour, Currency, KeyDigest, ProviderSettings, Tariff, UnknownGateways, Zone};
 use heliograph_store::{RetentionPlan, RetentionPreview, StoreError};
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -63,7 +63,7 @@ impl SettingsForm {
             tariff: settings.tariff_per_kwh.to_string(),
             feed_in: settings.feed_in_tariff.to_string(),
             import: settings.import_tariff.to_string(),
-            co2: settings.co2_kg_per_kwh.to_string(),
+            co2: settings.co2().to_string(),
             unknown: settings.unknown_gateways.as_str().to_owned(),
             ahead: settings.max_ahead_hours.to_string(),
             retention: settings.retention_days.map(|days| days.to_string()).unwrap_or_default(),
@@ -82,7 +82,7 @@ impl SettingsForm {
         let tariff = problems.note("tariff", parse_rate(&self.tariff));
         let feed_in = problems.note("feed_in", Tariff::parse(&self.feed_in));
         let import = problems.note("import", Tariff::parse(&self.import));
-        let co2 = problems.note("co2", parse_rate(&self.co2));
+        let co2 = problems.note("co2", parse_factors(&self.co2));
         let unknown = problems.note("unknown", UnknownGateways::parse(&self.unknown).map_err(|_| "choose one of the two"));
         let ahead = problems.note("ahead", parse_whole(&self.ahead, 0, MAX_AHEAD_HOURS));
         let retention = match self.retention.trim() {
@@ -96,7 +96,7 @@ impl SettingsForm {
                 Some(zone),
                 Some(currency),
                 (Some(tariff_per_kwh), Some(feed_in_tariff), Some(import_tariff)),
-                Some(co2_kg_per_kwh),
+                Some(co2),
                 Some(unknown_gateways),
                 Some(max_ahead_hours),
                 Some(retention_days),
@@ -108,11 +108,10 @@ impl SettingsForm {
                 tariff_per_kwh,
                 feed_in_tariff,
                 import_tariff,
-                co2_kg_per_kwh,
                 unknown_gateways,
                 max_ahead_hours,
                 retention_days,
-                ..current.clone()
+                ..current.clone().with_co2(co2)
             }),
             _ => Err(problems),
         }
@@ -124,6 +123,11 @@ fn parse_rate(text: &str) -> Result<Decimal, &'static str> {
     let rate = Decimal::from_str_exact(&text).map_err(|_| "must be a number such as 0.082")?;
     let small_enough = rate <= Decimal::ONE_HUNDRED * Decimal::TEN && rate.scale() <= 9;
     if rate.is_sign_negative() || !small_enough { Err("must lie between 0 and 1000, with at most 9 decimals") } else { Ok(rate) }
+}
+
+fn parse_factors(text: &str) -> Result<Co2Factors, String> {
+    let factors = Co2Factors::parse(text).map_err(|error| error.to_string())?;
+    if factors.is_empty() { Err("needs a line, such as 0.38".to_owned()) } else { Ok(factors) }
 }
 
 fn parse_whole(text: &str, least: u32, most: u32) -> Result<u32, String> {
@@ -140,6 +144,15 @@ struct SettingsPage {
     /// What is wrong with the form as a whole.
     problem: &'static str,
     zones: Vec<String>,
+}
+
+/// The page again, with what is wrong with a logo.
+pub(crate) async fn refused_logo(panel: &Panel, actor: &Actor, problem: String) -> Result<Response, Refusal> {
+    let shell = Shell::of(panel, actor, Section::Settings).await?;
+    let (form, mut problems) = (SettingsForm::of(&shell.settings), Problems::default());
+    problems.add("logo", problem);
+    let page = SettingsPage { shell, form, problems, problem: "", zones: zone_names() };
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
 /// The names of all zones, for the field's suggestions.

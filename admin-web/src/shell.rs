@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::access::Actor;
 use crate::assets;
 use crate::error::Refusal;
+use crate::logo;
 use crate::panel::Panel;
 
 /// The provider as pages show it.
@@ -20,16 +21,18 @@ pub(crate) struct Brand {
     pub(crate) script: &'static str,
     /// The version of the theme made from its colour.
     pub(crate) theme: String,
+    /// Where its logo is; empty where it has none.
+    pub(crate) logo: String,
 }
 
 impl Brand {
     /// The brand as it is set, or a plain one where the store does not answer.
     pub(crate) async fn of(panel: &Panel) -> Self {
         let settings = panel.store().settings_fetch().await.unwrap_or_default();
-        Self::from_settings(panel, &settings)
+        Self::from_settings(panel, &settings).await
     }
 
-    fn from_settings(panel: &Panel, settings: &ProviderSettings) -> Self {
+    async fn from_settings(panel: &Panel, settings: &ProviderSettings) -> Self {
         let name = match settings.name.trim() {
             "" => panel.store().provider().as_str(),
             name => name,
@@ -39,6 +42,7 @@ impl Brand {
             style: assets::style_version(),
             script: assets::script_version(),
             theme: assets::theme_version(&settings.colour),
+            logo: logo::path(panel).await,
         }
     }
 }
@@ -95,6 +99,7 @@ impl Done {
     fn text(&self) -> &'static str {
         match self.done.as_str() {
             "saved" => "Saved.",
+            "logo-gone" => "The logo is taken away.",
             "acknowledged" => "You take care of it: nobody is told of it again.",
             "resolved" => "Resolved.",
             "commented" => "The comment is added.",
@@ -146,7 +151,7 @@ impl Shell {
         let role = actor.user.role;
         let open_alerts = if role.sees_everything() { count_open(panel).await } else { 0 };
         Ok(Self {
-            brand: Brand::from_settings(panel, &settings),
+            brand: Brand::from_settings(panel, &settings).await,
             settings,
             who: actor.user.name.clone(),
             email: actor.user.email.to_string(),

@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::alert::AlertKind;
+use crate::co2::Co2Factors;
 use crate::gateway::UnknownGateways;
 use crate::policy::TimePolicy;
 use crate::tariff::Tariff;
@@ -32,8 +33,11 @@ pub struct ProviderSettings {
     pub feed_in_tariff: Tariff,
     /// What a kWh from the grid costs, and when: what is used on site saves it.
     pub import_tariff: Tariff,
-    /// Kilograms of CO2 that a produced kWh avoids.
+    /// Kilograms of CO2 that a produced kWh avoids, where no factors say it; else the first
+    /// of these, for the release before, which knows one number only.
     pub co2_kg_per_kwh: Decimal,
+    /// The same by time; empty where it is one number.
+    pub co2_factors: Co2Factors,
     /// What happens to gateways that nobody has commissioned.
     pub unknown_gateways: UnknownGateways,
     /// Hours that a reading may lie in the future.
@@ -90,6 +94,7 @@ impl Default for ProviderSettings {
             feed_in_tariff: Tariff::default(),
             import_tariff: Tariff::default(),
             co2_kg_per_kwh: Decimal::new(38, 2),
+            co2_factors: Co2Factors::default(),
             unknown_gateways: UnknownGateways::Refused,
             max_ahead_hours: 24,
             retention_days: None,
@@ -100,6 +105,20 @@ impl Default for ProviderSettings {
 }
 
 impl ProviderSettings {
+    /// Kilograms of CO2 that a produced kWh avoids, and when.
+    #[must_use]
+    pub fn co2(&self) -> Co2Factors {
+        if self.co2_factors.is_empty() { Co2Factors::always(self.co2_kg_per_kwh) } else { self.co2_factors.clone() }
+    }
+
+    /// With other factors. One number is kept as the release before keeps it.
+    #[must_use]
+    pub fn with_co2(self, factors: Co2Factors) -> Self {
+        let first = factors.first().unwrap_or(self.co2_kg_per_kwh);
+        let co2_factors = if factors.constant().is_some() { Co2Factors::default() } else { factors };
+        Self { co2_kg_per_kwh: first, co2_factors, ..self }
+    }
+
     /// The times that readings may carry.
     #[must_use]
     pub fn time_policy(&self) -> TimePolicy {
@@ -237,6 +256,18 @@ mod tests {
         assert!(Colour::parse("#ffffff;}").is_err());
         assert!((Colour::parse("#FFFFFF").unwrap().luminance() - 1.0).abs() < 1e-9);
         assert_eq!(Colour::parse("#0a141e").unwrap().rgb(), [10, 20, 30]);
+    }
+
+    #[test]
+    fn one_factor_is_kept_as_the_release_before_keeps_it() {
+        let with = |text: &str| ProviderSettings::default().with_co2(Co2Factors::parse(text).unwrap());
+        let one = with("0.2");
+        assert_eq!((one.co2_kg_per_kwh.to_string().as_str(), one.co2_factors.is_empty()), ("0.2", true));
+        assert_eq!(one.co2().to_string(), "0.2");
+        let later = with("0.38\n0.35 from 2027-01-01");
+        assert_eq!(later.co2_kg_per_kwh.to_string(), "0.38");
+        assert_eq!(later.co2().to_string(), "0.38\n0.35 from 2027-01-01");
+        assert_eq!(later.with_co2(Co2Factors::parse("0.1").unwrap()).co2().to_string(), "0.1");
     }
 
     #[test]

@@ -40,6 +40,17 @@ struct Rate {
     hours: Option<(u16, u16)>,
 }
 
+/// What lines and their numbers are called where they are refused.
+#[derive(Clone, Copy)]
+pub(crate) struct Words {
+    pub(crate) all: &'static str,
+    pub(crate) one: &'static str,
+    /// One that is shown.
+    pub(crate) usual: &'static str,
+}
+
+const PRICES: Words = Words { all: "tariff", one: "price", usual: "0.31" };
+
 /// Some of the members of a cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ring {
@@ -61,14 +72,39 @@ impl Tariff {
     /// # Errors
     /// When a line is no rate; the message names it.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
+        Self::parse_as(text, PRICES)
+    }
+
+    /// The same of what is called otherwise.
+    pub(crate) fn parse_as(text: &str, words: Words) -> Result<Self, ParseError> {
         let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())).filter(|(_, line)| !line.is_empty());
         let rates: Vec<Rate> = lines
-            .map(|(number, line)| Rate::parse(line).map_err(|problem| ParseError::new("line", format!("{number} {problem}"))))
+            .map(|(number, line)| {
+                Rate::parse(line, words).map_err(|problem| ParseError::new("line", format!("{number} {problem}")))
+            })
             .collect::<Result<_, _>>()?;
         if rates.len() > Self::MOST_RATES {
-            return Err(ParseError::new("tariff", format!("has more than {} lines", Self::MOST_RATES)));
+            return Err(ParseError::new(words.all, format!("has more than {} lines", Self::MOST_RATES)));
         }
         Ok(Self(rates))
+    }
+
+    /// The same at all times.
+    pub(crate) fn always(price: Decimal) -> Self {
+        Self(vec![Rate::always(price)])
+    }
+
+    /// What holds at all times, where nothing else is said.
+    pub(crate) fn constant(&self) -> Option<Decimal> {
+        match self.0.as_slice() {
+            [rate] if *rate == Rate::always(rate.price) => Some(rate.price),
+            _ => None,
+        }
+    }
+
+    /// The numbers of its lines.
+    pub(crate) fn prices(&self) -> impl Iterator<Item = Decimal> {
+        self.0.iter().map(|rate| rate.price)
     }
 
     /// Whether it says nothing at all.
@@ -86,16 +122,13 @@ impl Tariff {
 }
 
 impl Rate {
-    fn parse(line: &str) -> Result<Self, String> {
+    const fn always(price: Decimal) -> Self {
+        Self { price, from: None, to: None, months: Ring::all(12), days: Ring::all(7), hours: None }
+    }
+
+    fn parse(line: &str, called: Words) -> Result<Self, String> {
         let mut words = line.split_whitespace();
-        let mut rate = Self {
-            price: parse_price(words.next().unwrap_or_default())?,
-            from: None,
-            to: None,
-            months: Ring::all(12),
-            days: Ring::all(7),
-            hours: None,
-        };
+        let mut rate = Self::always(parse_price(words.next().unwrap_or_default(), called)?);
         let mut said: Vec<&str> = Vec::new();
         while let Some(word) = words.next() {
             let what = if word.contains(':') { "hours" } else { word };
@@ -140,10 +173,11 @@ impl Rate {
     }
 }
 
-fn parse_price(text: &str) -> Result<Decimal, String> {
-    let price = Decimal::from_str_exact(&text.replace(',', ".")).map_err(|_| "begins with no price such as 0.31".to_owned())?;
+fn parse_price(text: &str, called: Words) -> Result<Decimal, String> {
+    let Words { one: what, usual, .. } = called;
+    let price = Decimal::from_str_exact(&text.replace(',', ".")).map_err(|_| format!("begins with no {what} such as {usual}"))?;
     let is_usual = price.abs() <= Decimal::ONE_THOUSAND && price.scale() <= 9;
-    if is_usual { Ok(price) } else { Err("has a price beyond 1000, or with more than 9 decimals".to_owned()) }
+    if is_usual { Ok(price) } else { Err(format!("has a {what} beyond 1000, or with more than 9 decimals")) }
 }
 
 fn parse_date(text: &str) -> Result<civil::Date, String> {

@@ -6,7 +6,7 @@
 
 use heliograph_domain::{Colour, Commission, Customer, OutboxId, Period, ProviderSettings, Timestamp, Zone, time_ordered_uuid};
 use heliograph_report::chart::{ChartOptions, energy_chart};
-use heliograph_report::{CustomerSummary, customer_summary};
+use heliograph_report::{CustomerSummary, ExpectedOfAll, customer_summary};
 use heliograph_store::{OutboxKey, OutboxNew, ProviderStore, StoreError};
 use jiff::ToSpan;
 
@@ -126,6 +126,11 @@ async fn make(
         zone: &report.zone,
         figures: &report.totals,
         before: report.previous.as_ref().filter(|_| owned.covers_all(due.period.previous())),
+        // A single day is far above or below its even share of a month.
+        expected: match due.report {
+            Report::Daily => ExpectedOfAll::Unset,
+            Report::Monthly => report.expected,
+        },
         gateways: report.gateways.iter().map(GatewayFacts::of).collect(),
         bars: &bars.buckets,
         chart: chart.as_ref().map(|_| content_id(id)),

@@ -8,7 +8,7 @@ mod when;
 
 use askama::Template;
 use heliograph_domain::{Period, ProviderSettings, Zone};
-use heliograph_report::{BucketFigures, BucketState, Energy, Figures, GatewayReport, Peak, format};
+use heliograph_report::{BucketFigures, BucketState, Energy, ExpectedOfAll, Figures, GatewayReport, Peak, format};
 
 use crate::error::MailerError;
 use crate::look::Look;
@@ -28,6 +28,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) figures: &'a Figures,
     /// Of the period before, if the customer owned something in all of it.
     pub(crate) before: Option<&'a Figures>,
+    pub(crate) expected: ExpectedOfAll,
     pub(crate) gateways: Vec<GatewayFacts<'a>>,
     /// The bars of the chart, a day each.
     pub(crate) bars: &'a [BucketFigures],
@@ -273,6 +274,7 @@ fn details(subject: Subject, facts: &Facts<'_>) -> Vec<Fact> {
             value: format::power(peak.watts),
             note: peak_time(&peak, facts.report, facts.zone),
         }),
+        expected(facts.expected),
         plain("Specific yield", figures.specific_yield_kwh_per_kwp.map(format::specific_yield)),
         plain("CO₂ avoided", figures.co2_kg.map(format::co2)),
         plain("Self-sufficiency", figures.self_sufficiency.map(format::percent)),
@@ -282,6 +284,22 @@ fn details(subject: Subject, facts: &Facts<'_>) -> Vec<Fact> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// What was expected, and how much of that came; half a sum is none.
+fn expected(of_all: ExpectedOfAll) -> Option<Fact> {
+    let fact = |value: String, note: String| Some(Fact { label: "Expected", value, note });
+    match of_all {
+        ExpectedOfAll::Unset => None,
+        ExpectedOfAll::Unknown => fact("not known of all locations".to_owned(), String::new()),
+        ExpectedOfAll::Known(expected) => {
+            let share = format::percent(expected.ratio()?);
+            let known = expected.known.ratio().filter(|_| expected.known.is_incomplete()).map(format::percent);
+            let measured = known.map(|known| format!(", {known} of the time measured")).unwrap_or_default();
+            let days = if expected.is_part { format!("in {} days, ", expected.days) } else { String::new() };
+            fact(format::energy(expected.due_wh), format!("{days}of which {share} was produced{measured}"))
+        }
+    }
 }
 
 fn peak_time(peak: &Peak, report: Report, zone: &Zone) -> String {
@@ -344,7 +362,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use heliograph_domain::{PeriodKind, Timestamp};
-    use heliograph_report::{Completeness, EnergySource};
+    use heliograph_report::{Completeness, EnergySource, ExpectedYield};
 
     use super::*;
 
@@ -357,6 +375,10 @@ mod tests {
     }
 
     fn text(figures: &Figures, before: Option<&Figures>) -> String {
+        text_beside(figures, before, ExpectedOfAll::Unset)
+    }
+
+    fn text_beside(figures: &Figures, before: Option<&Figures>, expected: ExpectedOfAll) -> String {
         let (settings, zone) = (ProviderSettings::default(), Zone::utc());
         let summary = Summary::of(&Facts {
             provider: "Sunrise",
@@ -367,6 +389,7 @@ mod tests {
             zone: &zone,
             figures,
             before,
+            expected,
             gateways: Vec::new(),
             bars: &[],
             chart: None,
@@ -396,6 +419,25 @@ mod tests {
         ] {
             assert!(said.contains(expected), "{expected}\n{said}");
         }
+    }
+
+    #[test]
+    fn what_was_expected_says_how_much_of_it_came_and_was_measured() {
+        let figures = Figures { produced: energy(9_000.0), ..whole() };
+        let known = |covered_ms| Completeness { expected_ms: 100, covered_ms };
+        let expected = ExpectedYield {
+            due_wh: 10_000.0,
+            produced_wh: Some(9_000.0),
+            days: 1,
+            known: known(100),
+            ..ExpectedYield::default()
+        };
+        let said = |expected| text_beside(&figures, None, expected);
+        assert!(said(ExpectedOfAll::Known(expected)).contains("Expected: 10.0 kWh of which 90 % was produced\n"));
+        let partly = ExpectedYield { known: known(80), ..expected };
+        assert!(said(ExpectedOfAll::Known(partly)).contains("of which 90 % was produced, 80 % of the time measured\n"));
+        assert!(said(ExpectedOfAll::Unknown).contains("Expected: not known of all locations\n"));
+        assert!(!said(ExpectedOfAll::Unset).contains("Expected"));
     }
 
     #[test]

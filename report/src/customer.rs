@@ -18,6 +18,7 @@ use crate::ledger::{Flows, Ledger, Totals};
 use crate::money::Money;
 use crate::points::Points;
 use crate::site::{Terms, bucket_figures, read_sensors, site_ledger};
+use crate::target::{Expectation, ExpectedOfAll, ExpectedYield};
 
 /// What a customer's gateways gave in a period.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +45,9 @@ pub struct CustomerSummary {
     /// The local day with the most energy produced, Wh; of periods longer than
     /// a day.
     pub best_day: Option<(civil::Date, f64)>,
+    /// What all locations together were expected to give; of those that the customer owns
+    /// as a whole that may be known.
+    pub expected: ExpectedOfAll,
 }
 
 impl CustomerSummary {
@@ -89,6 +93,7 @@ pub async fn customer_summary(
         previous: before.totals.is_known().then(|| terms.figures_of(&before.totals, before.money)),
         buckets: this.bars(period, &zone),
         best_day: this.best_day(period),
+        expected: ExpectedOfAll::of(&this.expected),
         step: period.natural_step(),
         currency: terms.currency,
         customer,
@@ -148,7 +153,8 @@ impl Owned {
             };
             sites.entry(key).or_insert((Vec::new(), context)).0.extend(inputs);
         }
-        let mut books = Books { sites: Vec::new(), totals: Totals::default(), money: Money::default() };
+        let mut books = Books { sites: Vec::new(), totals: Totals::default(), money: Money::default(), expected: Vec::new() };
+        let targets = store.target_list().await?;
         let (mut all, mut balanced): (Option<Ledger>, Flows) = (None, Flows::default());
         let points = Points::read(store).await?;
         for (key, (inputs, context)) in sites {
@@ -162,7 +168,13 @@ impl Owned {
                 SiteKey::Gateway(_) => inputs,
             };
             let own: Vec<&GatewayId> = own.iter().collect();
-            let ledger = site_ledger(&inputs, position, period.window(zone), now, context.is_whole(&own));
+            let is_whole = context.is_whole(&own);
+            let ledger = site_ledger(&inputs, position, period.window(zone), now, is_whole);
+            let here = context.location.as_ref().filter(|_| is_whole);
+            books.expected.push(here.and_then(|location| {
+                let targets = targets.iter().find(|targets| targets.location() == location.id)?;
+                Expectation::new(targets, location, &context.here()).beside(&ledger, period.window(zone), now)
+            }));
             match &mut all {
                 Some(all) => all.add(&ledger),
                 None => all = Some(ledger.clone()),
@@ -190,6 +202,8 @@ struct Books {
     totals: Totals,
     /// Priced site by site, each in its own zone.
     money: Money,
+    /// What each site was expected to give, where that is known.
+    expected: Vec<Option<ExpectedYield>>,
 }
 
 impl Books {

@@ -244,7 +244,7 @@ impl GatewayContext {
     }
 
     /// What is installed at its location.
-    fn here(&self) -> Vec<InstalledArray> {
+    pub(crate) fn here(&self) -> Vec<InstalledArray> {
         let is_here = |array: &&InstalledArray| self.record.location == Some(array.location);
         self.arrays.iter().filter(is_here).cloned().collect()
     }

@@ -36,6 +36,7 @@ mod scope;
 mod site;
 mod sky;
 pub mod sun;
+mod target;
 mod year_before;
 
 pub use alert::{AlertFacts, AlertFindings, AlertNames, AlertTurn, AlertWords, alert_span, alert_turn};
@@ -52,4 +53,5 @@ pub use neighbours::{InverterYield, inverter_yields};
 pub use performance::{Performance, PerformanceKind};
 pub use scope::Scope;
 pub use site::{LatestValue, LocationRef, SensorFigures};
+pub use target::{ExpectedOfAll, ExpectedYield};
 pub use year_before::YearBefore;

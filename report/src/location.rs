@@ -17,6 +17,7 @@ use crate::performance::{Performance, Plant, PlantKwp};
 use crate::points::Points;
 use crate::scope::Scope;
 use crate::site::{GatewayHead, SensorFigures, Site, Span, Terms, bucket_figures, part_to_date, read_sensors, site_ledger};
+use crate::target::{Expectation, ExpectedYield};
 use crate::year_before::{Earlier, YearBefore};
 
 /// A location over a period. The figures are made of all its sensors together,
@@ -50,6 +51,10 @@ pub struct LocationReport {
     pub previous_to_date: Option<Figures>,
     /// The same period a year before, if anything is known of it.
     pub year_before: Option<YearBefore>,
+    /// What it was expected to give, where that is set; for who sees all of it.
+    pub expected: Option<ExpectedYield>,
+    /// The same of each bar, Wh; of bars below a day it is not known.
+    pub expected_bars_wh: Vec<Option<f64>>,
     /// The currency of the revenue.
     pub currency: Currency,
 }
@@ -141,7 +146,11 @@ pub async fn location_report(
         }
         None => None,
     };
+    let targets = store.target_find(location.id).await?.filter(|_| !hides_some);
+    let expectation = targets.as_ref().map(|targets| Expectation::new(targets, &location, &here));
     Ok(LocationReport {
+        expected: expectation.and_then(|expectation| expectation.beside(&site.ledger, span.window, now)),
+        expected_bars_wh: expectation.map(|expectation| expectation.bars(&span.buckets, span.step)).unwrap_or_default(),
         figures: terms.figures(&site.ledger, span.window, &location.zone),
         performance: site.performance,
         year_before,

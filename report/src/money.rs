@@ -1,6 +1,6 @@
-//! What energies cost and earn, priced by the quarter of an hour.
+//! What energies cost, earn and avoid, priced by the quarter of an hour.
 
-use heliograph_domain::{ProviderSettings, Tariff, TimeWindow, Zone};
+use heliograph_domain::{Co2Factors, ProviderSettings, Tariff, TimeWindow, Zone};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::{FromPrimitive as _, ToPrimitive as _};
 
@@ -12,11 +12,21 @@ use crate::ledger::Ledger;
 pub(crate) struct Prices {
     import: Tariff,
     feed_in: Tariff,
+    co2: Co2Factors,
 }
 
 impl Prices {
     pub(crate) fn of(settings: &ProviderSettings) -> Self {
-        Self { import: settings.import_tariff.clone(), feed_in: settings.feed_in_tariff.clone() }
+        let (import, feed_in) = (settings.import_tariff.clone(), settings.feed_in_tariff.clone());
+        Self { import, feed_in, co2: settings.co2() }
+    }
+
+    /// Kilograms of CO2 avoided; by one factor of what was produced in all.
+    pub(crate) fn co2_kg(&self, produced_kwh: Option<f64>, money: Money) -> Option<f64> {
+        match self.co2.constant() {
+            Some(factor) => produced_kwh.zip(factor.to_f64()).map(|(kwh, factor)| kwh * factor),
+            None => money.co2_kg.exact(),
+        }
     }
 
     /// Whether what is fed in is priced by the quarter of an hour.
@@ -25,12 +35,14 @@ impl Prices {
     }
 }
 
-/// Sums of money, neither rounded nor in a currency yet; of each `None` where nothing
+/// Sums of money, neither rounded nor in a currency yet, and of CO2; of each `None` where nothing
 /// of it is known, or something of it has no price.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Money {
     pub(crate) revenue: Sum,
     pub(crate) savings: Sum,
+    /// Kilograms avoided, where that differs by time.
+    co2_kg: Sum,
 }
 
 /// A sum that one energy without a price makes unknown.
@@ -58,10 +70,14 @@ impl Sum {
         }
     }
 
+    fn exact(self) -> Option<f64> {
+        (self.is_known && !self.lacks_price).then_some(self.amount)
+    }
+
     /// Rounded to two digits, half to even. It is taken to a millionth first, so that
     /// what a float cannot hold exactly does not tip a half.
     pub(crate) fn rounded(self) -> Option<Decimal> {
-        (self.is_known && !self.lacks_price).then(|| Decimal::from_f64(self.amount))?.map(|sum| sum.round_dp(6).round_dp(2))
+        self.exact().and_then(Decimal::from_f64).map(|sum| sum.round_dp(6).round_dp(2))
     }
 }
 
@@ -72,7 +88,8 @@ impl Money {
     /// known.
     pub(crate) fn of(ledger: &Ledger, window: TimeWindow, zone: &Zone, prices: &Prices) -> Self {
         let mut money = Self::default();
-        if prices.import.is_empty() && prices.feed_in.is_empty() {
+        let co2_differs = prices.co2.constant().is_none();
+        if prices.import.is_empty() && prices.feed_in.is_empty() && !co2_differs {
             return money;
         }
         for (start, cell) in ledger.quarters(window) {
@@ -81,10 +98,14 @@ impl Money {
             // used may be less than nothing for a moment.
             let watt_hours = |energy: Option<Energy>| energy.map_or(0.0, |energy| energy.watt_hours);
             let used = cell.is_balanced.then(|| watt_hours(cell.produced) - watt_hours(cell.exported));
-            if fed_in.is_none() && used.is_none() {
+            let produced = cell.produced.filter(|_| co2_differs);
+            if fed_in.is_none() && used.is_none() && produced.is_none() {
                 continue;
             }
             let local = zone.civil(start);
+            if let Some(energy) = produced {
+                money.co2_kg.add(energy.watt_hours, prices.co2.factor(local));
+            }
             if let Some(energy) = fed_in.filter(|_| !prices.feed_in.is_empty()) {
                 money.revenue.add(energy.watt_hours, prices.feed_in.price(local));
             }
@@ -97,6 +118,10 @@ impl Money {
 
     /// Of two sites together.
     pub(crate) const fn plus(self, other: Self) -> Self {
-        Self { revenue: self.revenue.plus(other.revenue), savings: self.savings.plus(other.savings) }
+        Self {
+            revenue: self.revenue.plus(other.revenue),
+            savings: self.savings.plus(other.savings),
+            co2_kg: self.co2_kg.plus(other.co2_kg),
+        }
     }
 }

@@ -251,7 +251,6 @@ pub(crate) struct Terms {
     pub(crate) currency: Currency,
     tariff_per_kwh: Decimal,
     prices: Prices,
-    co2_kg_per_kwh: Decimal,
     kwp: Option<f64>,
 }
 
@@ -261,7 +260,6 @@ impl Terms {
             currency: settings.currency.clone(),
             tariff_per_kwh: settings.tariff_per_kwh,
             prices: Prices::of(settings),
-            co2_kg_per_kwh: settings.co2_kg_per_kwh,
             kwp: kwp.filter(|kwp| *kwp > 0.0),
         }
     }
@@ -289,7 +287,7 @@ impl Terms {
             self_sufficiency: totals.self_sufficiency(),
             specific_yield_kwh_per_kwp: kwh.zip(self.kwp).map(|(kwh, kwp)| kwh / kwp),
             completeness: totals.completeness,
-            co2_kg: kwh.zip(f64::try_from(self.co2_kg_per_kwh).ok()).map(|(kwh, factor)| kwh * factor),
+            co2_kg: self.prices.co2_kg(kwh, money),
             revenue: if self.prices.has_feed_in() {
                 money.revenue.rounded()
             } else {

@@ -255,6 +255,7 @@ async fn add_location(store: &ProviderStore, plan: &LocationPlan, now: Timestamp
             window: TimeWindow { from: super::history::begin(now), until: None },
         };
         store.array_save(array).await?;
+        store.target_save(super::planning::expected(plan, location.id, kwp)?).await?;
     }
     Ok(location)
 }

@@ -12,10 +12,12 @@ pub(crate) mod credential;
 pub(crate) mod customer;
 mod device_clock;
 pub(crate) mod gateway;
+pub(crate) mod logo;
 mod mapping;
 pub(crate) mod point;
 mod record;
 mod second_factor;
+mod target;
 pub(crate) mod user;
 
 use std::collections::BTreeMap;

@@ -25,6 +25,7 @@ pub(crate) mod gateway;
 mod latest;
 pub(crate) mod location;
 pub(crate) mod log;
+pub(crate) mod logo;
 pub(crate) mod mapping;
 pub(crate) mod outbox;
 mod overwrite;
@@ -41,6 +42,7 @@ pub(crate) mod second_factor;
 pub(crate) mod sensor;
 pub(crate) mod settings;
 pub(crate) mod span;
+pub(crate) mod target;
 pub(crate) mod user;
 mod writer;
 

@@ -43,8 +43,9 @@ pub(super) struct Settings {
     /// What a kWh from the grid costs, and when, likewise; empty: not known.
     #[schema(example = "0.31\n0.24 22:00-06:00")]
     import_tariff: Option<String>,
-    /// Kilograms of CO2 that a produced kWh avoids, a decimal.
-    #[schema(example = "0.38")]
+    /// Kilograms of CO2 that a produced kWh avoids: a decimal, or a line for each time from
+    /// which another one holds, as in tariffs.
+    #[schema(example = "0.38\n0.35 from 2027-01-01")]
     co2_kg_per_kwh: String,
     /// What happens to gateways that nobody has commissioned: `refused` or `adopted`.
     #[schema(example = "refused")]
@@ -73,7 +74,7 @@ impl From<&ProviderSettings> for Settings {
             tariff_per_kwh: settings.tariff_per_kwh.to_string(),
             feed_in_tariff: Some(settings.feed_in_tariff.to_string()),
             import_tariff: Some(settings.import_tariff.to_string()),
-            co2_kg_per_kwh: settings.co2_kg_per_kwh.to_string(),
+            co2_kg_per_kwh: settings.co2().to_string(),
             unknown_gateways: settings.unknown_gateways.to_string(),
             max_ahead_hours: settings.max_ahead_hours,
             retention_days: settings.retention_days,

@@ -70,11 +70,11 @@ impl Kind {
     pub(super) fn of(action: &str) -> Self {
         match action.split('.').next().unwrap_or_default() {
             "gateway" | "sensor" | "series" | "credential" | "certificate" => Self::Gateways,
-            "location" | "point" | "binding" | "array" => Self::Places,
+            "location" | "point" | "binding" | "array" | "target" => Self::Places,
             "correction" => Self::Corrections,
             "customer" | "commission" => Self::Customers,
             "user" | "api-token" => Self::People,
-            "settings" => Self::Settings,
+            "settings" | "logo" => Self::Settings,
             "mapping" | "quarantine" => Self::Documents,
             "alert" | "maintenance" => Self::Alerts,
             "archive" | "retention" | "damage" => Self::Upkeep,

@@ -51,6 +51,8 @@ pub(super) fn action(action: &str) -> String {
         "binding.remove" => "Binding taken back",
         "array.save" => "Array saved",
         "array.remove" => "Array taken away",
+        "target.save" => "Expected yield saved",
+        "target.remove" => "Expected yield taken away",
         "correction.create" => "Correction made",
         "correction.revert" => "Correction taken back",
         "mapping.save" => "Mapping saved",
@@ -58,6 +60,8 @@ pub(super) fn action(action: &str) -> String {
         "quarantine.retry" => "Quarantine tried again",
         "settings.save" => "Settings saved",
         "settings.seed" => "First settings",
+        "logo.save" => "Logo saved",
+        "logo.remove" => "Logo taken away",
         "alert.acknowledge" => "Alert acknowledged",
         "alert.comment" => "Alert commented",
         "alert.resolve" => "Alert resolved",
@@ -93,8 +97,8 @@ fn group(action: &str) -> Option<&str> {
         "settings.save" | "settings.seed" => Some("settings.save"),
         "user.create" | "user.update" => Some("user.update"),
         "gateway.commission" | "gateway.move" => Some("gateway.move"),
-        "location.save" | "customer.save" | "point.save" | "array.save" | "mapping.save" | "credential.end" | "sensor.update"
-        | "series.classify" | "gateway.clock" => Some(action),
+        "location.save" | "customer.save" | "point.save" | "array.save" | "target.save" | "mapping.save" | "credential.end"
+        | "sensor.update" | "series.classify" | "gateway.clock" => Some(action),
         _ => None,
     }
 }

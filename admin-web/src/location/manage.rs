@@ -10,6 +10,7 @@ use heliograph_store::{GatewayRecord, SensorRecord};
 
 use super::arrays::{ArrayForm, ArrayRow};
 use super::points::PointForm;
+use super::targets::TargetForm;
 use crate::access::{Actor, Reader};
 use crate::error::{Refusal, read_id};
 use crate::form::{Problems, local_text};
@@ -138,6 +139,7 @@ struct ManagePage {
     sum: String,
     plain_kwp: String,
     array: ArrayForm,
+    targets: TargetForm,
     problems: Problems,
 }
 
@@ -174,6 +176,19 @@ pub(super) async fn refused(
     let shell = Shell::of(panel, actor, Section::Fleet).await?;
     let page = ManagePage::new(panel, shell, location, point, array, problems).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+/// The same for what the site is expected to give.
+pub(super) async fn refused_targets(
+    panel: &Panel,
+    actor: &Actor,
+    location: &Location,
+    targets: TargetForm,
+    problems: Problems,
+) -> Result<Response, Refusal> {
+    let shell = Shell::of(panel, actor, Section::Fleet).await?;
+    let page = ManagePage::new(panel, shell, location, PointForm::fresh(), ArrayForm::default(), problems).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, ManagePage { targets, ..page }).into_response())
 }
 
 impl ManagePage {
@@ -214,6 +229,10 @@ impl ManagePage {
             sum: format!("{} kWp", rounded(standing)),
             plain_kwp: location.installed_kwp.map(|kwp| format!("{kwp} kWp")).unwrap_or_default(),
             array,
+            targets: match panel.store().target_find(location.id).await? {
+                Some(targets) => TargetForm::of(&targets),
+                None => TargetForm::fresh(if arrays.is_empty() { location.installed_kwp } else { Some(rounded(standing)) }),
+            },
             problems,
             sources,
             path,

@@ -141,6 +141,7 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/gateways/{gateway}/corrections", "/gateways/gw-9/corrections".into(), NOT_FOR_ANYBODY);
     show("/gateways/{gateway}/replace", "/gateways/gw-1/replace".into(), STAFF);
     show("/gateways/{gateway}/replace", "/gateways/gw-9/replace".into(), STAFF_NOTHING);
+    show("/assets/logo/{name}", "/assets/logo/none.png".into(), [Nothing; 7]);
     show("/assets/panel.css", "/assets/panel.css".into(), EVERYBODY);
     show("/assets/theme.css", "/assets/theme.css".into(), EVERYBODY);
     show("/assets/live.js", "/assets/live.js".into(), EVERYBODY);
@@ -277,6 +278,10 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     let remove = "/locations/{location}/arrays/{array}/remove";
     act(remove, format!("/locations/{LOCATION}/arrays/{ARRAY}/remove"), &[], STAFF_DONE);
     act(remove, format!("/locations/{LOCATION}/arrays/{UNKNOWN}/remove"), &[], STAFF_NOTHING);
+    let targets = "/locations/{location}/targets";
+    act(targets, format!("/locations/{LOCATION}/targets"), &[("kwh_1", "-1")], STAFF_FORM);
+    act(targets, format!("/locations/{UNKNOWN}/targets"), &[("kwh_1", "1")], STAFF_NOTHING);
+    act("/locations/{location}/targets/remove", format!("/locations/{LOCATION}/targets/remove"), &[], STAFF_NOTHING);
     let shown = &[
         ("kind", "exclude"),
         ("series", "inverter-1/energy/Wh"),
@@ -305,6 +310,9 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/mappings/edit", "/mappings/edit".into(), &[("source", MAPPING), ("action", "save")], STAFF_DONE);
     act("/mappings/edit", "/mappings/edit".into(), &[("source", MAPPING), ("action", "try")], STAFF);
     act("/mappings/remove", "/mappings/remove".into(), &[("name", "none")], STAFF_NOTHING);
+    // A form without a file; logos.rs sends one.
+    act("/settings/logo", "/settings/logo".into(), &[("logo", "x")], STAFF_FORM);
+    act("/settings/logo/remove", "/settings/logo/remove".into(), &[], STAFF_NOTHING);
     // What was shown is not said; forms.rs saves.
     act("/settings", "/settings".into(), settings, [In, Nothing, Nothing, No, Form, Form, In]);
     rows

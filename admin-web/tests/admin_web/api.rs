@@ -178,6 +178,7 @@ fn table() -> Vec<Asked> {
     for (pattern, known, more, row) in [
         ("/locations/{location}", LOCATION, "", READERS),
         ("/locations/{location}/report", LOCATION, "/report", READERS),
+        ("/locations/{location}/expected-yield", LOCATION, "/expected-yield", READERS),
         ("/customers/{customer}", ANAS, "", READERS),
         ("/customers/{customer}/commissions", ANAS, "/commissions", READERS),
     ] {
@@ -194,6 +195,9 @@ fn table() -> Vec<Asked> {
     act(post.clone(), "/locations", "/locations", location.clone(), STAFF);
     act(put.clone(), "/locations/{location}", &format!("/locations/{LOCATION}"), location.clone(), STAFF);
     act(put.clone(), "/locations/{location}", &format!("/locations/{UNKNOWN}"), location, STAFF_NOTHING);
+    let (yields, months) = ("/locations/{location}/expected-yield", Some(json!({ "kwh_by_month": vec![3_000.0; 12] })));
+    act(put.clone(), yields, &format!("/locations/{LOCATION}/expected-yield"), months.clone(), STAFF);
+    act(put.clone(), yields, &format!("/locations/{UNKNOWN}/expected-yield"), months, STAFF_NOTHING);
     let new = Some(json!({ "gateway": "gw-3", "location": LOCATION, "label": "Roof" }));
     act(post.clone(), "/gateways", "/gateways", new, STAFF);
     let label = Some(json!({ "label": "Roof" }));

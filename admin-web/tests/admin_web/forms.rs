@@ -49,7 +49,7 @@ async fn settings_are_saved_together_or_not_at_all() {
     );
     assert_problem(&answer.body, "feed_in", "Line 1 begins with no price such as 0.31.");
     assert!(answer.body.contains("0.24 at night</textarea>") && answer.body.contains("&#60;b&#62;</textarea>"));
-    assert_problem(&answer.body, "co2", "Must be a number such as 0.082.");
+    assert_problem(&answer.body, "co2", "Line 1 begins with no factor such as 0.38.");
     assert_problem(&answer.body, "unknown", "Choose one of the two.");
     assert_problem(&answer.body, "ahead", "Must be a whole number from 0 to 8784.");
     assert_problem(&answer.body, "retention", "Must be a whole number from 1 to 36525.");
@@ -65,7 +65,7 @@ async fn settings_are_saved_together_or_not_at_all() {
         ("tariff", "0,125"),
         ("import", "0.31\r\n0,24 22:00-6:00\r\n"),
         ("feed_in", ""),
-        ("co2", "0.2"),
+        ("co2", "0.2\r\n0,18 from 2027-01-01\r\n"),
         ("unknown", "adopted"),
         ("ahead", "2"),
         ("retention", ""),
@@ -80,6 +80,7 @@ async fn settings_are_saved_together_or_not_at_all() {
     assert_eq!((saved.tariff_per_kwh.to_string().as_str(), saved.retention_days), ("0.125", None));
     assert_eq!(saved.import_tariff.to_string(), "0.31\n0.24 22:00-06:00");
     assert!(saved.feed_in_tariff.is_empty());
+    assert_eq!(saved.co2().to_string(), "0.2\n0.18 from 2027-01-01");
     assert_eq!(saved.unknown_gateways, UnknownGateways::Adopted);
     let page = world.get(Who::Owner, "/settings?done=saved").await;
     assert!(page.body.contains("<p class=\"notice\" role=\"status\">Saved.</p>"));

@@ -3,13 +3,14 @@
 
 use heliograph_domain::{Currency, Period, Step, TimeWindow, Timestamp, Zone};
 
-use super::{Cell, Column, Export, Fact, Owner, RATIO_DECIMALS, Table, W_DECIMALS, stem};
+use super::{Cell, Column, Export, Fact, Owner, RATIO_DECIMALS, Table, W_DECIMALS, WH_DECIMALS, stem};
 use crate::energy::{BucketFigures, Completeness, Energy, Figures, Peak};
 use crate::flow::Direction;
 use crate::gateway::GatewayReport;
 use crate::location::{GatewayFigures, LocationReport};
 use crate::performance::{Performance, PerformanceKind};
 use crate::site::SensorFigures;
+use crate::target::ExpectedYield;
 use crate::year_before::YearBefore;
 
 impl Export {
@@ -60,18 +61,21 @@ impl Export {
             fact("longitude_deg", Cell::number(location.position.map(|position| position.longitude()), 6)),
         ]);
         head.extend(span(&report.period, report.window, report.step, &location.zone, made));
+        let mut figures = figures(
+            &report.figures,
+            report.performance,
+            (report.change(), last_year(report.year_before.as_ref())),
+            &report.currency,
+        );
+        figures.extend(expected_facts(report.expected));
+        let bars = with_expected(bars("bars", &report.buckets, report.window, &[]), &report.expected_bars_wh);
         Self {
             stem: stem(&location.name, &id, &report.period),
-            figures: figures(
-                &report.figures,
-                report.performance,
-                (report.change(), last_year(report.year_before.as_ref())),
-                &report.currency,
-            ),
+            figures,
             zone: location.zone.clone(),
             made,
             head,
-            tables: vec![bars("bars", &report.buckets, report.window, &[]), gateways(&report.gateways), gaps(&report.gaps)],
+            tables: vec![bars, gateways(&report.gateways), gaps(&report.gaps)],
         }
     }
 }
@@ -135,6 +139,20 @@ fn figures(
     facts
 }
 
+/// What was expected by the targets of the months.
+fn expected_facts(expected: Option<ExpectedYield>) -> [Fact; 6] {
+    let due = expected.filter(|expected| expected.days > 0);
+    let watt_hours = |of: Option<f64>| Cell::number(of, WH_DECIMALS);
+    [
+        fact("expected_wh", watt_hours(expected.map(|expected| expected.whole_wh))),
+        fact("expected_due_days", Cell::number(expected.map(|expected| f64::from(expected.days)), 0)),
+        fact("expected_due_wh", watt_hours(due.map(|expected| expected.due_wh))),
+        fact("expected_due_produced_wh", watt_hours(due.and_then(|expected| expected.produced_wh))),
+        fact("expected_ratio", Cell::number(due.and_then(|expected| expected.ratio()), RATIO_DECIMALS)),
+        fact("expected_covered", due.map_or(Cell::Unknown, |expected| covered(expected.known))),
+    ]
+}
+
 fn energy_facts(direction: Direction, energy: Option<Energy>) -> [Fact; 4] {
     let name = direction.label();
     let flag = |of: fn(Energy) -> bool| energy.map_or(Cell::Unknown, |energy| Cell::Flag(of(energy)));
@@ -171,6 +189,15 @@ fn bars(name: &'static str, buckets: &[BucketFigures], seen: TimeWindow, sensors
     columns.extend(sensors.iter().flat_map(sensor_columns));
     let shown = buckets.iter().enumerate().filter(|(_, bucket)| bucket.window.intersect(&seen).is_some());
     Table { name, columns, rows: shown.map(|(index, bucket)| bar(index, bucket, sensors)).collect() }
+}
+
+/// The same with what is expected of each bar.
+fn with_expected(mut table: Table, expected_wh: &[Option<f64>]) -> Table {
+    table.columns.extend(columns(["expected_wh"]));
+    for (index, row) in table.rows.iter_mut().enumerate() {
+        row.push(Cell::number(expected_wh.get(index).copied().flatten(), WH_DECIMALS));
+    }
+    table
 }
 
 fn bar(index: usize, bucket: &BucketFigures, sensors: &[SensorFigures]) -> Vec<Cell> {

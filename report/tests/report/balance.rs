@@ -1,7 +1,8 @@
 //! Consumption, money, yields.
 
-use heliograph_domain::{Kind, ProviderSettings, Quantity, SensorRole, Tariff, TimeWindow, Timestamp};
+use heliograph_domain::{Co2Factors, Kind, Period, ProviderSettings, Quantity, SensorRole, Tariff, TimeWindow, Timestamp};
 use heliograph_report::{Scope, customer_summary, location_report};
+use jiff::civil;
 use rust_decimal::Decimal;
 
 use crate::site::{
@@ -202,6 +203,28 @@ async fn metered_site(zone: &str) -> Site {
     ];
     site.write("gw-1", &series).await;
     site
+}
+
+#[tokio::test]
+async fn co2_follows_the_factor_of_each_quarter_of_an_hour() {
+    let site = metered_site("Europe/Madrid").await;
+    let avoided = async |lines: &str| {
+        let settings = ProviderSettings::default().with_co2(Co2Factors::parse(lines).unwrap());
+        site.store.settings_save(settings).await.unwrap();
+        let period = Period::range(civil::date(2026, 6, 10), civil::date(2026, 6, 11)).unwrap();
+        site.report("gw-1", period).await.figures.co2_kg
+    };
+    // 9.6 kWh a day.
+    assert_close(avoided("0.5").await, 0.5 * (9.6 + 9.6));
+    assert_close(avoided("0.5\n0 20:00-08:00").await, 0.5 * (4.8 + 4.8));
+    assert_eq!(avoided("0.25 from 2026-06-11").await, None, "half a sum is none");
+    assert_close(avoided("0.5\n0.25 from 2026-06-11").await, 0.5 * 9.6 + 0.25 * 9.6);
+    // What mails say of all that somebody owns is the same sum.
+    site.customer(1).await;
+    site.give(1, "gw-1", at("2026-01-01T00:00:00Z"), None).await;
+    let period = Period::range(civil::date(2026, 6, 10), civil::date(2026, 6, 11)).unwrap();
+    let summary = customer_summary(&site.store, customer_id(1), period, at("2026-07-01T00:00:00Z")).await.unwrap();
+    assert_close(summary.totals.co2_kg, 0.5 * 9.6 + 0.25 * 9.6);
 }
 
 async fn price(site: &Site, import: &str, feed_in: &str) -> (Option<String>, Option<String>) {

@@ -53,8 +53,11 @@ impl Files {
     }
 }
 
-/// Columns after the fourteen of the site are of sensors, two each.
+/// Columns after the fourteen of the site are of sensors, two each; of a location one more.
 fn sensor_and_name<'a>(object: &'a Value, name: &'a str, column: usize) -> Option<(&'a Value, &'a str)> {
+    if name == "expected_wh" {
+        return None;
+    }
     let sensor = column.checked_sub(14)? / 2;
     Some((&object["sensors"][sensor], name.rsplit_once(' ').unwrap().1))
 }

@@ -18,6 +18,7 @@ mod points;
 mod site;
 mod table;
 mod takeover;
+mod targets;
 mod visibility;
 mod workbook;
 mod years;

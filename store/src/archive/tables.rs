@@ -107,7 +107,7 @@ pub(crate) const ALL: &[Table] = &[
             ("created", Int),
         ],
     },
-    // Points, bindings, arrays, corrections, mappings.
+    // Points, bindings, arrays, expected yields, corrections, mappings and the like.
     Table { name: "records", columns: &[("kind", Text), ("id", Text), ("body", Text)] },
     Table {
         name: "mails",

@@ -17,11 +17,13 @@ use crate::credential::{CERTIFICATE, KEY_END};
 use crate::device_clock::CLOCK_CORRECTION;
 use crate::error::StoreError;
 use crate::gateway::{GatewayRecord, Placement};
+use crate::logo::{LOGO, LOGO_PIECE};
 use crate::second_factor::SECOND_FACTOR;
+use crate::target::YIELD_TARGETS;
 use crate::user::UserRecord;
 
 /// Kinds of bodies that archives hold; others belong to one backend.
-const BODIES: [&str; 12] = [
+const BODIES: [&str; 15] = [
     ALERT,
     API_TOKEN,
     "array",
@@ -30,10 +32,13 @@ const BODIES: [&str; 12] = [
     CLOCK_CORRECTION,
     "correction",
     KEY_END,
+    LOGO,
+    LOGO_PIECE,
     MAINTENANCE,
     "mapping",
     "point",
     SECOND_FACTOR,
+    YIELD_TARGETS,
 ];
 /// The kind of the records that name gateways whose local days and months are to
 /// be summed up anew.
@@ -185,7 +190,7 @@ impl Catalog {
         })
     }
 
-    /// Points, bindings, arrays, corrections and mappings; with a record of each gateway that
+    /// Points, arrays, corrections, mappings and the like; with a record of each gateway that
     /// is to be summed up anew.
     pub(crate) fn archived_records<'a>(&'a self, respan: impl Iterator<Item = &'a GatewayId>) -> Vec<Vec<Cell>> {
         let bodies = self.bodies.iter().filter(|((kind, _), _)| BODIES.contains(&kind.as_str()));

@@ -128,7 +128,7 @@ impl Catalog {
         Ok(corrections)
     }
 
-    fn require_location(&self, location: LocationId) -> Result<(), StoreError> {
+    pub(super) fn require_location(&self, location: LocationId) -> Result<(), StoreError> {
         if self.locations.contains_key(&location) { Ok(()) } else { Err(StoreError::NotFound("location")) }
     }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use heliograph_domain::{
     Actor, ApiScope, ApiTokenId, ArrayId, Binding, Commission, CommissionId, CorrectionId, CorrectionKind, CredentialId,
-    Customer, CustomerId, EmailAddress, Fingerprint, InstalledArray, KeyDigest, Location, LocationId, MappingName, MetricName,
-    OutboxId, Point, PointId, Position, ProviderSettings, QuarantineId, RefusalCode, SensorId, SensorRole, SeriesKey, SpanStep,
-    TimeWindow, Unit, UserId, UserRole, Zone,
+    Customer, CustomerId, EmailAddress, Fingerprint, InstalledArray, KeyDigest, Location, LocationId, LogoKind, MappingName,
+    MetricName, OutboxId, Point, PointId, Position, ProviderSettings, QuarantineId, RefusalCode, SensorId, SensorRole, SeriesKey,
+    SpanStep, TimeWindow, Unit, UserId, UserRole, YieldTargets, Zone,
 };
 use heliograph_store::{
     ApiToken, ArchiveStep, ArchiveSummary, AuditPolicy, CorrectionNew, Credential, CredentialNew, GatewayCommissioning,
@@ -128,7 +128,7 @@ pub(crate) async fn fill(store: &ProviderStore) {
     set_up(&store, location.id).await;
 }
 
-/// A point, an array, a correction and a mapping.
+/// A point, an array, a logo, an expected yield, a correction and a mapping.
 async fn set_up(store: &ProviderStore, location: LocationId) {
     let (id, sensor) = (PointId::new(Uuid::from_u128(7)), SensorId::parse("inverter-1").unwrap());
     store.point_save(Point { id, location, name: "Roof".into(), role: SensorRole::Inverter }).await.unwrap();
@@ -136,6 +136,8 @@ async fn set_up(store: &ProviderStore, location: LocationId) {
     store.binding_create(Binding { point: id, gateway: gateway("gw-1"), sensor: sensor.clone(), window }).await.unwrap();
     let id = ArrayId::new(Uuid::from_u128(8));
     store.array_save(InstalledArray { id, location, kwp: 0.3, tilt: 30.0, azimuth: 180.0, window }).await.unwrap();
+    store.logo_save((0..=255).cycle().take(30_000).collect(), LogoKind::Png, (320, 80)).await.unwrap();
+    store.target_save(YieldTargets::new(location, [25.0; 12], Some(0.3)).unwrap()).await.unwrap();
     let (metric, unit) = (MetricName::parse("power").unwrap(), Unit::parse("W").unwrap());
     let correction = CorrectionNew {
         id: CorrectionId::new(Uuid::from_u128(9)),

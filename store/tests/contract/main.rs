@@ -21,6 +21,7 @@ mod documents;
 mod erasure;
 mod failures;
 mod gateways;
+mod logos;
 mod mails;
 mod mappings;
 mod moving;

@@ -2,7 +2,7 @@
 
 use heliograph_domain::{
     ArrayId, Binding, Commission, CommissionId, Customer, CustomerId, InstalledArray, Location, LocationId, Point, PointId,
-    SensorId, SensorRole, TimeWindow, Zone,
+    SensorId, SensorRole, TimeWindow, YieldTargets, Zone,
 };
 use heliograph_store::{ProviderStore, StoreError, Takeover};
 use uuid::Uuid;
@@ -101,6 +101,27 @@ async fn a_point_goes_with_its_bindings() {
         assert!(is_missing(&store.point_remove(point(1).id).await));
         assert_eq!(store.point_list().await.unwrap(), [point(2)]);
         assert_eq!(store.binding_list().await.unwrap(), [binding(2, "gw-2", "new", 0, None)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_location_is_expected_to_give_is_replaced_and_taken_away() {
+    on_every_backend(|store| async move {
+        site(&store).await;
+        let place = LocationId::new(Uuid::from_u128(1));
+        let targets = |kwh: f64, kwp| YieldTargets::new(place, [kwh; 12], kwp).unwrap();
+        assert_eq!(store.target_find(place).await.unwrap(), None);
+        store.target_save(targets(400.5, Some(4.5))).await.unwrap();
+        store.target_save(targets(500.25, None)).await.unwrap();
+        assert_eq!(store.target_list().await.unwrap(), [targets(500.25, None)]);
+        let nowhere = YieldTargets::new(LocationId::new(Uuid::from_u128(9)), [1.0; 12], None).unwrap();
+        assert!(is_missing(&store.target_save(nowhere).await), "no such location");
+        let entry = store.audit_list(1, 1000).await.unwrap().into_iter().rfind(|entry| entry.action == "target.save").unwrap();
+        assert!(entry.detail.contains("500.25, 500.25") && entry.object == format!("location:{place}"), "{entry:?}");
+        store.target_remove(place).await.unwrap();
+        assert!(is_missing(&store.target_remove(place).await));
+        assert_eq!(store.target_list().await.unwrap(), []);
     })
     .await;
 }

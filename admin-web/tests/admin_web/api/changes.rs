@@ -101,6 +101,30 @@ async fn what_is_written_is_checked_as_the_forms_of_the_panel_are() {
 }
 
 #[tokio::test]
+async fn what_a_location_is_expected_to_give_is_checked_as_its_form_is() {
+    let world = world().await;
+    let path = format!("/api/v1/locations/{LOCATION}/expected-yield");
+    let put = async |body: Value| ask(&world, By::Operator, &Method::PUT, &path, Some(&body)).await;
+    assert_eq!(get(&world, By::Viewer, &path).await, json!({ "kwh_by_month": null, "kwp": null }));
+    for (body, field) in [
+        (json!({ "kwh_by_month": [1.0, 2.0] }), "kwh_by_month"),
+        (json!({ "kwh_by_month": vec![-1.0; 12] }), "kwh_by_month"),
+        (json!({ "kwh_by_month": vec![3.0; 12], "kwp": 30 }), "kwp"),
+    ] {
+        let refused = put(body.clone()).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {}", refused.body);
+        assert_eq!(problem(&refused)["errors"][0]["field"], field, "{body}");
+    }
+    let expected = json!({ "kwh_by_month": vec![3_000.5; 12], "kwp": 30.0 });
+    assert_eq!(put(expected.clone()).await.status, StatusCode::OK);
+    assert_eq!(get(&world, By::Viewer, &path).await, expected);
+    for _ in 0..2 {
+        assert_eq!(put(json!({ "kwh_by_month": null })).await.status, StatusCode::OK, "what is not there is taken away, too");
+    }
+    assert_eq!(world.store.target_list().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_gateway_is_nowhere_before_it_was_moved_or_retired() {
     let world = world().await;
     let post =

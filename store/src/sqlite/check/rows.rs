@@ -3,13 +3,13 @@
 
 use heliograph_domain::{
     Alert, ClockSamples, Correction, CredentialId, GatewayId, InstalledArray, Intake, Kind, Maintenance, MetricName, Point,
-    ProviderMapping, Quantity, QuarantineId, SensorId, SensorRole, Unit, Watch,
+    ProviderMapping, Quantity, QuarantineId, SensorId, SensorRole, Unit, Watch, YieldTargets,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
 
-use super::super::{archive, correction, mapping, point, quarter, record, span};
+use super::super::{archive, correction, logo, mapping, point, quarter, record, span};
 use super::Findings;
 use crate::alert::{ALERT, ALERT_WATCHES, INTAKE, MAINTENANCE};
 use crate::api_token::{API_TOKEN, ApiToken};
@@ -19,10 +19,12 @@ use crate::catalog::{Catalog, Change};
 use crate::credential::{CERTIFICATE, CREDENTIAL_USE, KEY_END, KeyEnd, Registered, Use};
 use crate::device_clock::{CLOCK_CORRECTION, CLOCK_SAMPLES, Corrected};
 use crate::error::StoreError;
+use crate::logo::{LOGO, LOGO_PIECE, Logo, PROVIDER, read_piece};
 use crate::outbox::OutboxMail;
 use crate::point::binding_key;
 use crate::quarantine::{PRESENTED, QuarantineNew, parse_presented};
 use crate::second_factor::{SECOND_FACTOR, SecondFactor};
+use crate::target::YIELD_TARGETS;
 
 /// A table as archives name it and as the file does, and the columns that say
 /// which row it is.
@@ -148,6 +150,9 @@ pub(super) fn records(connection: &Connection, findings: &mut Findings) -> Resul
             findings.add_error("record", key(row, 2), error);
         }
     }
+    if let Err(error) = logo::image(connection) {
+        findings.add_error("record", LOGO, error);
+    }
     Ok(())
 }
 
@@ -180,6 +185,9 @@ fn read_record(row: &Row<'_>) -> Result<(), StoreError> {
         }
         API_TOKEN => read::<ApiToken>(&kind, &body)?.key().to_owned(),
         SECOND_FACTOR => read::<SecondFactor>(&kind, &body)?.user.to_string(),
+        YIELD_TARGETS => read::<YieldTargets>(&kind, &body)?.location().to_string(),
+        LOGO => read::<Logo>(&kind, &body).map(|_| PROVIDER.to_owned())?,
+        LOGO_PIECE => read_piece(&body).map(|_| id.clone())?,
         ALERT => read::<Alert>(&kind, &body)?.id.to_string(),
         MAINTENANCE => read::<Maintenance>(&kind, &body)?.id.to_string(),
         ALERT_WATCHES => read::<Vec<Watch>>(&kind, &body).map(|_| ALERT_WATCHES.to_owned())?,
