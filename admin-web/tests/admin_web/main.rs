@@ -12,6 +12,7 @@ mod corrections;
 mod equipment;
 mod fleet;
 mod forms;
+mod installers;
 mod keys;
 mod letters;
 mod live;

@@ -18,13 +18,14 @@ use crate::device_clock::CLOCK_CORRECTION;
 use crate::error::StoreError;
 use crate::gateway::{GatewayRecord, Placement};
 use crate::second_factor::SECOND_FACTOR;
-use crate::user::UserRecord;
+use crate::user::{ASSIGNMENT, UserRecord};
 
 /// Kinds of bodies that archives hold; others belong to one backend.
-const BODIES: [&str; 12] = [
+const BODIES: [&str; 13] = [
     ALERT,
     API_TOKEN,
     "array",
+    ASSIGNMENT,
     "binding",
     CERTIFICATE,
     CLOCK_CORRECTION,
@@ -259,6 +260,7 @@ impl Catalog {
             name: cells.text()?,
             role: cells.parse(UserRole::parse)?,
             customer: cells.parse_or_none(CustomerId::parse)?,
+            assignment: None,
             password_hash: cells.text_or_none()?,
             created: cells.time()?,
         };

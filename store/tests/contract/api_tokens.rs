@@ -17,6 +17,7 @@ fn user(number: u128) -> UserRecord {
         name: format!("User {number}"),
         role: UserRole::Owner,
         customer: None,
+        assignment: None,
         password_hash: None,
         created: minute(0),
     }

@@ -2,8 +2,8 @@
 //! written, and refers to what there is.
 
 use heliograph_domain::{
-    Alert, ClockSamples, Correction, CredentialId, GatewayId, InstalledArray, Intake, Kind, Maintenance, MetricName, Point,
-    ProviderMapping, Quantity, QuarantineId, SensorId, SensorRole, Unit, Watch,
+    Alert, Assignment, ClockSamples, Correction, CredentialId, GatewayId, InstalledArray, Intake, Kind, Maintenance, MetricName,
+    Point, ProviderMapping, Quantity, QuarantineId, SensorId, SensorRole, Unit, UserId, Watch,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -23,6 +23,7 @@ use crate::outbox::OutboxMail;
 use crate::point::binding_key;
 use crate::quarantine::{PRESENTED, QuarantineNew, parse_presented};
 use crate::second_factor::{SECOND_FACTOR, SecondFactor};
+use crate::user::ASSIGNMENT;
 
 /// A table as archives name it and as the file does, and the columns that say
 /// which row it is.
@@ -179,6 +180,10 @@ fn read_record(row: &Row<'_>) -> Result<(), StoreError> {
             id.clone()
         }
         API_TOKEN => read::<ApiToken>(&kind, &body)?.key().to_owned(),
+        ASSIGNMENT => {
+            read::<Assignment>(&kind, &body)?;
+            UserId::parse(&id)?.to_string()
+        }
         SECOND_FACTOR => read::<SecondFactor>(&kind, &body)?.user.to_string(),
         ALERT => read::<Alert>(&kind, &body)?.id.to_string(),
         MAINTENANCE => read::<Maintenance>(&kind, &body)?.id.to_string(),
