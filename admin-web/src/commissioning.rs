@@ -1,5 +1,8 @@
 //! Gateways that nobody has given a place yet, and giving them one: a label, a
-//! location, a key.
+//! location, a key. Many at once are registered by `commissioning/register.rs`.
+
+mod register;
+mod sheet;
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -17,6 +20,8 @@ use crate::form::{Problems, ago, local_text, parse_local, parse_optional_name, s
 use crate::panel::Panel;
 use crate::shell::{Section, Shell, encode};
 use crate::token;
+
+pub(crate) use register::{MAX_FORM_BYTES, show as register_form, submit as register};
 
 struct WaitingRow {
     id: String,

@@ -156,6 +156,7 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/gateways/{gateway}/manage", "/gateways/gw-9/manage".into(), NOT_FOR_ANYBODY);
     show("/waiting", "/waiting".into(), READERS);
     show("/waiting/commission", "/waiting/commission?gateway=gw-3".into(), STAFF);
+    show("/waiting/register", "/waiting/register".into(), STAFF);
     show("/customers", "/customers".into(), READERS);
     show("/customers/new", "/customers/new".into(), STAFF);
     show("/customers/{customer}", format!("/customers/{ANAS}"), READERS);
@@ -269,6 +270,8 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act(revoke, format!("/gateways/gw-1/keys/{UNKNOWN}/revoke"), &[], STAFF_NOTHING);
     let commission = &[("gateway", "gw-3"), ("location", LOCATION), ("credential", NEW_KEY)];
     act("/waiting/commission", "/waiting/commission".into(), commission, STAFF);
+    // What is no sheet is said so; registering.rs sends sheets.
+    act("/waiting/register", "/waiting/register".into(), &[("text", "x")], STAFF_FORM);
     act("/customers/new", "/customers/new".into(), &[("name", "New")], STAFF_DONE);
     act("/customers/{customer}/edit", format!("/customers/{ANAS}/edit"), &[("name", "New")], STAFF_DONE);
     act("/customers/{customer}/edit", format!("/customers/{UNKNOWN}/edit"), &[("name", "New")], STAFF_NOTHING);

@@ -19,6 +19,7 @@ mod live;
 mod login;
 mod mappings;
 mod pages;
+mod registering;
 mod replacing;
 mod reports;
 mod retries;
