@@ -5,9 +5,12 @@ use std::os::unix::fs::FileTypeExt;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use heliograph_admin_web::users::{LINK_HOURS, add_user, link_user};
-use heliograph_domain::{Actor, CustomerId, EmailAddress, OutboxId, Secret, UserRole, time_ordered_uuid};
+use heliograph_admin_web::users::{LINK_HOURS, Rights, add_user, end_of_day, last_day, link_user};
+use heliograph_domain::{
+    Actor, Assignment, CustomerId, EmailAddress, LocationId, OutboxId, Secret, Timestamp, UserRole, time_ordered_uuid,
+};
 use heliograph_store::{Letter, LetterKind, ProviderStore, StoreError, UserRecord};
+use jiff::civil::Date;
 
 use crate::{output, role};
 
@@ -51,12 +54,18 @@ struct Add {
     /// What people call them.
     #[arg(long)]
     name: Option<String>,
-    /// owner, operator, viewer or customer.
+    /// owner, operator, installer, viewer or customer.
     #[arg(long = "role", value_name = "ROLE", value_parser = UserRole::parse)]
     user_role: UserRole,
     /// The customer whose data they see, with --role customer.
     #[arg(long, value_name = "ID")]
     customer: Option<CustomerId>,
+    /// The last day of access, in the provider's time zone, with --role installer.
+    #[arg(long, value_name = "DATE")]
+    until: Option<Date>,
+    /// A location where they work, with --role installer; may be given several times.
+    #[arg(long = "location", value_name = "ID")]
+    locations: Vec<LocationId>,
     /// Insist on a password from the first line of standard input.
     #[arg(long)]
     password_stdin: bool,
@@ -75,9 +84,11 @@ async fn add(args: Add) -> anyhow::Result<ExitCode> {
     let mut settings = args.place.settings()?;
     let public_url: Option<String> = settings.optional("admin.public_url");
     let store = role::open(&args.place.provider, &mut settings)?.acting_as(Actor::Operator);
+    let now = (role::clock())();
+    let rights = rights(&store, &args, now).await?;
     let password = read_password(args.password_stdin)?;
     let name = args.name.unwrap_or_else(|| args.email.as_str().split('@').next().unwrap_or_default().to_owned());
-    let added = add_user(&store, args.email.clone(), name, args.user_role, args.customer, password, (role::clock())()).await?;
+    let added = add_user(&store, args.email.clone(), name, rights, password, now).await?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} may sign in as {}", args.email, args.user_role)?;
     if let Some(token) = added.one_time_link_token {
@@ -85,6 +96,22 @@ async fn add(args: Add) -> anyhow::Result<ExitCode> {
     }
     store.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What somebody is to do, and of what.
+async fn rights(store: &ProviderStore, args: &Add, now: Timestamp) -> anyhow::Result<Rights> {
+    let assignment = match args.until {
+        Some(day) => {
+            let zone = store.settings_fetch().await?.zone;
+            let until = end_of_day(day, &zone).context("read --until: the calendar ends there")?;
+            Some(Assignment::new(until, args.locations.clone(), now)?)
+        }
+        None if !args.locations.is_empty() || args.user_role == UserRole::Installer => {
+            bail!("an installer needs --until DATE and --location ID")
+        }
+        None => None,
+    };
+    Ok(Rights { role: args.user_role, customer: args.customer, assignment })
 }
 
 fn write_link(out: &mut impl Write, public_url: Option<&str>, token: &Secret) -> std::io::Result<()> {
@@ -154,10 +181,12 @@ fn is_piped() -> bool {
 async fn list(place: role::StoreArgs) -> anyhow::Result<ExitCode> {
     let store = place.open()?;
     let (users, guarded) = (store.user_list().await?, store.second_factor_users().await?);
+    let zone = store.settings_fetch().await?.zone;
     output::lines(users.iter().map(|user| {
         let signed_up = if user.password_hash.is_some() { "" } else { "  (no password yet)" };
         let second_step = if guarded.contains(&user.id) { "  (second step)" } else { "" };
-        format!("{:<10} {:<36} {}{signed_up}{second_step}", user.role, user.email.as_str(), user.name)
+        let until = user.assignment.as_ref().map(|given| format!("  (until {})", last_day(given, &zone))).unwrap_or_default();
+        format!("{:<10} {:<36} {}{until}{signed_up}{second_step}", user.role, user.email.as_str(), user.name)
     }))?;
     store.close().await;
     Ok(ExitCode::SUCCESS)

@@ -131,6 +131,7 @@ async fn fill(store: &ProviderStore, now: Timestamp) {
         name: "Mara".to_owned(),
         role: UserRole::Owner,
         customer: None,
+        assignment: None,
         password_hash: None,
         created: now,
     };

@@ -45,7 +45,15 @@ async fn main() -> Result<(), Failure> {
         ("viktor@sunrise.example", "Viktor Adeyemi", UserRole::Viewer, None),
         ("ana@cooperative.example", "Ana Ferreira", UserRole::Customer, Some(customer_id(1))),
     ] {
-        let added = users::add_user(&store, EmailAddress::parse(email)?, name.to_owned(), role, customer, None, now).await?;
+        let added = users::add_user(
+            &store,
+            EmailAddress::parse(email)?,
+            name.to_owned(),
+            users::Rights { role, customer, assignment: None },
+            None,
+            now,
+        )
+        .await?;
         if let Some(token) = added.one_time_link_token {
             println!("{} http://{address}/welcome/{}", role.as_str(), token.reveal());
         }

@@ -1,15 +1,19 @@
 //! Who may do what. A handler takes one of these as its first argument, so that
 //! the question is settled before anything of the request is looked at.
 //!
-//! | extractor | owner | operator | viewer | customer | nobody |
-//! |---|---|---|---|---|---|
-//! | [`AnyActor`], [`Onlooker`] | yes | yes | yes | yes | sign in |
-//! | [`Reader`] | yes | yes | yes | 404 | sign in |
-//! | [`Staff`] | yes | yes | 403 | 404 | sign in |
-//! | [`Owner`] | yes | 403 | 403 | 404 | sign in |
+//! | extractor | owner | operator | viewer | installer | customer | nobody |
+//! |---|---|---|---|---|---|---|
+//! | [`AnyActor`], [`Onlooker`] | yes | yes | yes | where listed | yes | sign in |
+//! | [`Reader`] | yes | yes | yes | where listed | 404 | sign in |
+//! | [`Staff`] | yes | yes | 403 | where listed | 404 | sign in |
+//! | [`Owner`] | yes | 403 | 403 | 404 | 404 | sign in |
 //!
 //! To a customer the rest of the panel does not exist; a viewer knows that it
-//! does, and learns that the role does not reach so far.
+//! does, and learns that the role does not reach so far. To an installer there is what
+//! `access/field.rs` lists, at the locations of the assignment; once that has ended
+//! they are nobody.
+
+mod field;
 
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::Method;
@@ -44,10 +48,16 @@ impl Actor {
 
     /// What of the provider's data this person may see.
     pub(crate) async fn scope(&self, panel: &Panel) -> Result<Scope, Refusal> {
-        match (self.user.role.sees_everything(), self.user.customer) {
-            (true, _) => Ok(Scope::everything()),
-            (false, Some(customer)) => Ok(Scope::of_customer(panel.store(), customer).await?),
-            (false, None) => Err(Refusal::Fault("a customer's user names no customer".to_owned())),
+        let UserRecord { role, customer, assignment, .. } = &self.user;
+        // What is live goes on for longer than a request.
+        if !self.user.may_enter(panel.now()) {
+            return Err(Refusal::NotFound);
+        }
+        match (role.sees_everything(), customer, assignment) {
+            (true, ..) => Ok(Scope::everything()),
+            (false, _, Some(assignment)) => Ok(Scope::of_locations(panel.store(), assignment.locations()).await?),
+            (false, Some(customer), None) => Ok(Scope::of_customer(panel.store(), *customer).await?),
+            (false, None, None) => Err(Refusal::Fault("a user of some of the data names none of it".to_owned())),
         }
     }
 }
@@ -56,9 +66,9 @@ impl Actor {
 pub(crate) struct AnyActor(pub(crate) Actor);
 /// Anybody who has signed in, whose session lasts no longer by this.
 pub(crate) struct Onlooker(pub(crate) Actor);
-/// Owner, operator or viewer.
+/// Owner, operator or viewer; an installer where that is listed.
 pub(crate) struct Reader(pub(crate) Actor);
-/// Owner or operator.
+/// Owner or operator; an installer where that is listed.
 pub(crate) struct Staff(pub(crate) Actor);
 /// Owner.
 pub(crate) struct Owner(pub(crate) Actor);
@@ -82,13 +92,18 @@ impl FromRequestParts<Panel> for Onlooker {
 }
 
 /// Whoever has a session, or the way to get one.
-async fn person(panel: &Panel, parts: &Parts, user: Option<UserId>) -> Result<Actor, Refusal> {
-    let back = || Refusal::SignIn(way_back(parts));
-    match panel.store().user_fetch(user.ok_or_else(back)?).await {
-        Ok(user) => Ok(Actor { user, token: None }),
-        Err(StoreError::NotFound(_)) => Err(back()),
-        Err(error) => Err(error.into()),
+async fn person(panel: &Panel, parts: &mut Parts, user: Option<UserId>) -> Result<Actor, Refusal> {
+    let back = Refusal::SignIn(way_back(parts));
+    let Some(user) = user else { return Err(back) };
+    let actor = match panel.store().user_fetch(user).await {
+        Ok(user) if user.may_enter(panel.now()) => Actor { user, token: None },
+        Ok(_) | Err(StoreError::NotFound(_)) => return Err(back),
+        Err(error) => return Err(error.into()),
+    };
+    if actor.user.role == UserRole::Installer {
+        field::admit(parts, panel, &actor).await?;
     }
+    Ok(actor)
 }
 
 /// Where to go after signing in: the page that was asked for, if it was a page.
@@ -101,7 +116,7 @@ async fn with_role(parts: &mut Parts, panel: &Panel, enough: impl FnOnce(UserRol
     let AnyActor(actor) = AnyActor::from_request_parts(parts, panel).await?;
     match actor.user.role {
         role if enough(role) => Ok(actor),
-        UserRole::Customer => Err(Refusal::NotFound),
+        UserRole::Customer | UserRole::Installer => Err(Refusal::NotFound),
         _ => Err(Refusal::Forbidden),
     }
 }
@@ -110,7 +125,7 @@ impl FromRequestParts<Panel> for Reader {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, Refusal> {
-        with_role(parts, panel, UserRole::sees_everything).await.map(Self)
+        with_role(parts, panel, |role| role.sees_everything() || role == UserRole::Installer).await.map(Self)
     }
 }
 
@@ -118,7 +133,7 @@ impl FromRequestParts<Panel> for Staff {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, panel: &Panel) -> Result<Self, Refusal> {
-        with_role(parts, panel, UserRole::may_change).await.map(Self)
+        with_role(parts, panel, UserRole::may_install).await.map(Self)
     }
 }
 

@@ -38,6 +38,8 @@ struct AccountPage {
     /// Since when the second step is asked for, and how many recovery codes are left.
     second_step: Option<(String, usize)>,
     sessions: Vec<SessionRow>,
+    /// When their access ends by itself; such people have no API tokens.
+    until: Option<String>,
     problems: Problems,
 }
 
@@ -123,7 +125,8 @@ pub(crate) async fn page(
     let second_step = factor.map(|factor| (local_text(factor.since, zone), factor.recovery_left()));
     let sessions = session::list(panel, headers, actor.user.id).await?;
     let sessions = sessions.into_iter().map(|listed| SessionRow::of(listed, zone)).collect();
-    Ok((status, AccountPage { shell, second_step, sessions, problems }).into_response())
+    let until = actor.user.assignment.as_ref().map(|assignment| local_text(assignment.until(), zone));
+    Ok((status, AccountPage { shell, second_step, sessions, until, problems }).into_response())
 }
 
 /// `POST /account/sessions/{session}/end`: one of one's own, and no other's.

@@ -1,5 +1,8 @@
 //! Gateways that nobody has given a place yet, and giving them one: a label, a
-//! location, a key.
+//! location, a key. Many at once are registered by `commissioning/register.rs`.
+
+mod register;
+mod sheet;
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -17,6 +20,8 @@ use crate::form::{Problems, ago, local_text, parse_local, parse_optional_name, s
 use crate::panel::Panel;
 use crate::shell::{Section, Shell, encode};
 use crate::token;
+
+pub(crate) use register::{MAX_FORM_BYTES, show as register_form, submit as register};
 
 struct WaitingRow {
     id: String,
@@ -53,7 +58,7 @@ pub(crate) async fn list(State(panel): State<Panel>, Reader(actor): Reader) -> R
     });
     let rows = rows.collect();
     let adopts = shell.settings.unknown_gateways == heliograph_domain::UnknownGateways::Adopted;
-    let has_locations = !panel.store().location_list().await?.is_empty();
+    let has_locations = !places(&panel, &actor).await?.is_empty();
     Ok(WaitingPage { shell, rows, adopts, has_locations }.into_response())
 }
 
@@ -154,14 +159,29 @@ pub(crate) async fn form(
 ) -> Result<Response, Refusal> {
     let mut form =
         CommissionForm { gateway: query.gateway, credential: fresh_credential(panel.now()).to_string(), ..Default::default() };
-    if let Ok(gateway) = GatewayId::parse(&form.gateway) {
-        let known = find(&panel, &gateway).await?;
-        if let Some(known) = known {
-            form.location = known.location.map(|location| location.to_string()).unwrap_or_default();
-            form.label = known.label.unwrap_or_default();
-        }
+    if let Ok(gateway) = GatewayId::parse(&form.gateway)
+        && let Some(known) = offered(&panel, &actor, &gateway).await?
+    {
+        form.location = known.location.map(|location| location.to_string()).unwrap_or_default();
+        form.label = known.label.unwrap_or_default();
     }
     page(&panel, &actor, form, Problems::default(), StatusCode::OK).await
+}
+
+/// The locations where somebody may put a gateway.
+async fn places(panel: &Panel, actor: &Actor) -> Result<Vec<Location>, Refusal> {
+    let scope = actor.scope(panel).await?;
+    let mut places = panel.store().location_list().await?;
+    places.retain(|location| scope.has_location(location.id));
+    Ok(places)
+}
+
+/// A gateway that is known, to somebody who may hear of it: who sees a part of the
+/// locations hears of what stands there and of what waits.
+async fn offered(panel: &Panel, actor: &Actor, gateway: &GatewayId) -> Result<Option<GatewayRecord>, Refusal> {
+    let known = find(panel, gateway).await?;
+    let scope = actor.scope(panel).await?;
+    Ok(known.filter(|known| known.state == GatewayState::Waiting || scope.window(gateway, panel.now()).is_some()))
 }
 
 async fn find(panel: &Panel, gateway: &GatewayId) -> Result<Option<GatewayRecord>, Refusal> {
@@ -180,7 +200,7 @@ async fn page(
     status: StatusCode,
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::Waiting).await?;
-    let locations = panel.store().location_list().await?;
+    let locations = places(panel, actor).await?;
     Ok((status, CommissionPage { shell, form, locations, problems }).into_response())
 }
 
@@ -192,11 +212,16 @@ pub(crate) async fn submit(
     Form(form): Form<CommissionForm>,
 ) -> Result<Response, Refusal> {
     let now = panel.now();
-    let locations = panel.store().location_list().await?;
+    let locations = places(&panel, &actor).await?;
     let new = match form.parse(&locations, now) {
         Ok(new) => new,
         Err(problems) => return page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
+    if !actor.user.role.may_change() && offered(&panel, &actor, &new.gateway).await?.is_none() {
+        let mut problems = Problems::default();
+        problems.add("gateway", "No such gateway waits. It appears once it has called.");
+        return page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await;
+    }
     let gateway = new.gateway.clone();
     match carry_out(&panel, &actor, new).await? {
         Outcome::Done(key) => {

@@ -8,8 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{
-    Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, GatewayState, Location, TimeWindow, Timestamp,
-    UserRole, Zone,
+    Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, GatewayState, Location, TimeWindow, Timestamp, Zone,
 };
 use heliograph_store::{GatewayRecord, StoreError};
 use serde::Deserialize;
@@ -20,6 +19,7 @@ use crate::form::{Problems, local_text, parse_local, parse_name, parse_optional_
 use crate::panel::Panel;
 use crate::people::{self, Person, Way, add_problems};
 use crate::shell::{Done, Section, Shell, encode};
+use crate::users::Rights;
 use crate::{letters, token};
 
 struct CustomerRow {
@@ -440,7 +440,7 @@ pub(crate) async fn invite(
     let (Some(name), Some(email)) = (name, email) else {
         return refused(&panel, &actor, customer, Typed { invitation: form, ..Typed::default() }, problems).await;
     };
-    let (way, rights) = (Way::of(&panel, &form.way), (UserRole::Customer, Some(customer.id)));
+    let (way, rights) = (Way::of(&panel, &form.way), Rights::of_customer(customer.id));
     match people::add(&panel, &actor, way, email, name, rights).await {
         Ok(added) => {
             let path = format!("/customers/{}", customer.id);

@@ -120,22 +120,25 @@ pub(crate) async fn show(
 ) -> Result<Response, Refusal> {
     let wanted = query.parse()?;
     let scope = actor.scope(&panel).await?;
-    if wanted.view == View::Locations && scope != Scope::Everything {
+    if wanted.view == View::Locations && !actor.user.role.sees_locations() {
         return Err(Refusal::NotFound);
     }
     let overview = overview(&panel, &scope).await?;
-    let shell = Shell::around(&panel, &actor, Section::Fleet, overview.totals.waiting).await?;
+    let shell = match scope {
+        Scope::Everything => Shell::around(&panel, &actor, Section::Fleet, overview.totals.waiting).await?,
+        _ => Shell::of(&panel, &actor, Section::Fleet).await?,
+    };
     Ok(FleetPage::new(shell, &overview, &wanted, panel.now()).into_response())
 }
 
-/// What a customer sees is computed for that customer alone.
+/// What somebody sees of a part is computed for that person alone.
 pub(crate) async fn overview(panel: &Panel, scope: &Scope) -> Result<FleetOverview, Refusal> {
     let overview = match scope {
         Scope::Everything => {
             let figures = board::figures(panel).await?;
             FleetOverview::read(panel.store(), &figures, panel.now()).await?
         }
-        Scope::Customer(_) => fleet_overview(panel.store(), scope, panel.now()).await?,
+        Scope::Customer(_) | Scope::Locations { .. } => fleet_overview(panel.store(), scope, panel.now()).await?,
     };
     Ok(overview)
 }
@@ -262,7 +265,7 @@ fn row(line: &GatewayLine, median: Option<f64>, shell: &Shell, now: Timestamp) -
         name: line.name.clone(),
         location: line.location.as_ref().map(|location| location.name.clone()).unwrap_or_default(),
         location_path: match &line.location {
-            Some(location) if shell.role.sees_everything() => format!("/locations/{}", location.id),
+            Some(location) if shell.role.sees_locations() => format!("/locations/{}", location.id),
             _ => String::new(),
         },
         status: Status::of(line.state, line.reachability, line.last_seen, now),

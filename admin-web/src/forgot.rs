@@ -71,7 +71,7 @@ pub(crate) async fn submit(
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         return Ok(response);
     }
-    if let Some(user) = panel.store().user_find(&email).await? {
+    if let Some(user) = panel.store().user_find(&email).await?.filter(|user| user.may_enter(panel.now())) {
         tracing::info!(%address, user = %user.id, "link for a new password asked for");
         // Nobody learns from a store that is slow to write that there is something to.
         let panel = panel.clone();

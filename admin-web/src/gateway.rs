@@ -80,7 +80,7 @@ impl GatewayPage {
             before: period.before,
             year_before: report.year_before.as_ref(),
         };
-        let sees_all = actor.user.role.sees_everything();
+        let sees_place = actor.user.role.sees_locations();
         Self {
             tiles: tiles(&report.figures, report.performance, &comparison, &report.currency, zone),
             source: source_note(report.figures.produced),
@@ -89,10 +89,10 @@ impl GatewayPage {
             bars: bar_rows(&report.buckets, report.step),
             sensors: sensor_rows(&report.sensors, zone),
             gaps: gap_rows(&report.gaps, zone),
-            limited: limited_note(report, zone),
-            location: report.location.as_ref().filter(|_| sees_all).map(|location| location.name.clone()).unwrap_or_default(),
+            limited: limited_note(report, zone, sees_place),
+            location: report.location.as_ref().filter(|_| sees_place).map(|location| location.name.clone()).unwrap_or_default(),
             location_path: match &report.location {
-                Some(location) if sees_all => format!("/locations/{}", location.id),
+                Some(location) if sees_place => format!("/locations/{}", location.id),
                 _ => String::new(),
             },
             zone: zone.to_string(),
@@ -107,11 +107,15 @@ impl GatewayPage {
     }
 }
 
-/// What a customer is told where its commission covers a part of the period.
-fn limited_note(report: &GatewayReport, zone: &Zone) -> String {
+/// What is said where a commission covers a part of the period, or the gateway has stood
+/// at a location for a part of it.
+fn limited_note(report: &GatewayReport, zone: &Zone, sees_place: bool) -> String {
     let all = report.period.window(zone);
     if report.window == all {
         return String::new();
+    }
+    if sees_place {
+        return "The gateway stood here for a part of this period; the figures are of that time.".to_owned();
     }
     if report.window.is_empty() {
         return "Your commission of this gateway does not reach into this period.".to_owned();
@@ -141,7 +145,7 @@ pub(crate) async fn told_report(
     query: &PeriodQuery,
 ) -> Result<GatewayReport, Refusal> {
     let mut report = read_report(panel, actor, gateway, query).await?;
-    if !actor.user.role.sees_everything() {
+    if !actor.user.role.sees_locations() {
         // A customer's page does not name it either.
         report.location = None;
     }

@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use heliograph_domain::{GatewayId, Timestamp, UserId, Zone};
 use heliograph_report::GatewayLive;
-use heliograph_store::StoreError;
+use heliograph_store::{StoreError, UserRecord};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -133,7 +133,10 @@ impl Watch {
     async fn is_the_same(&self, user: UserId) -> bool {
         let known = &self.actor.user;
         match self.panel.store().user_fetch(user).await {
-            Ok(user) => (user.id, user.role, user.customer) == (known.id, known.role, known.customer),
+            Ok(user) => {
+                let sees = |user: &UserRecord| (user.id, user.role, user.customer, user.assignment.clone());
+                sees(&user) == sees(known)
+            }
             Err(StoreError::NotFound(_)) => false,
             Err(_) => true,
         }

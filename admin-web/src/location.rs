@@ -77,6 +77,7 @@ pub(crate) async fn show(
     Ok(LocationPage::new(&panel, shell, &report).into_response())
 }
 
+/// The report of all that was there, for somebody to whom the location is open as a whole.
 pub(crate) async fn read_report(panel: &Panel, location: &str, query: &PeriodQuery) -> Result<LocationReport, Refusal> {
     let location: LocationId = read_id(location)?;
     let now = panel.now();

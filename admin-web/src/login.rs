@@ -77,6 +77,8 @@ pub(crate) async fn submit(
         Ok(email) => panel.store().user_find(&email).await?,
         Err(_) => None,
     };
+    // Whose access has ended is as unknown as anybody.
+    let user = user.filter(|user| user.may_enter(panel.now()));
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
     let proven = verify_password(Secret::new(form.password.as_str()), hash.clone()).await?;
     let Some(user) = user.filter(|_| proven) else {
@@ -194,7 +196,8 @@ pub(crate) fn new_password_problems(user: &UserRecord, password: &str, again: &s
 
 async fn invited(panel: &Panel, link: &str) -> Result<UserRecord, Refusal> {
     let user: UserId = panel.store().login_link_peek(KeyDigest::of(link), panel.now()).await?.ok_or(Refusal::NotFound)?;
-    Ok(panel.store().user_fetch(user).await?)
+    let user = panel.store().user_fetch(user).await?;
+    if user.may_enter(panel.now()) { Ok(user) } else { Err(Refusal::NotFound) }
 }
 
 async fn welcome_page(panel: &Panel, user: UserRecord, problems: Problems) -> WelcomePage {

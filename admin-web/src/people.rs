@@ -1,12 +1,14 @@
 //! People who sign in, for the owner: who they are, and their ways in.
 
+mod rights;
+
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{Customer, CustomerId, EmailAddress, Secret, UserId, UserRole};
+use heliograph_domain::{Customer, CustomerId, EmailAddress, Location, Secret, Timestamp, UserId, Zone};
 use heliograph_store::{LetterKind, StoreError, UserRecord, UserUpdate};
 use serde::Deserialize;
 
@@ -16,7 +18,9 @@ use crate::form::{Problems, local_text, parse_name, sentence};
 use crate::letters;
 use crate::panel::Panel;
 use crate::shell::{Done, Section, Shell};
-use crate::users::{self, AddUserError};
+use crate::users::{self, AddUserError, Rights, last_day};
+
+use rights::{PlaceChoice, RightsForm};
 
 /// Somebody in a list.
 pub(crate) struct Person {
@@ -29,6 +33,12 @@ pub(crate) struct Person {
     pub(crate) has_second_step: bool,
     pub(crate) is_me: bool,
     pub(crate) added: String,
+    /// Where an installer works.
+    pub(crate) places: String,
+    /// The last day of an installer.
+    pub(crate) until: String,
+    /// Whether that is over.
+    pub(crate) has_ended: bool,
 }
 
 impl Person {
@@ -44,8 +54,27 @@ impl Person {
             has_second_step,
             is_me: user.id == actor.user.id,
             added: local_text(user.created, &shell.settings.zone),
+            places: String::new(),
+            until: String::new(),
+            has_ended: false,
         }
     }
+
+    /// With where they work and up to when, where they are installers.
+    fn at_work(self, user: &UserRecord, locations: &[Location], shell: &Shell, now: Timestamp) -> Self {
+        let Some(assignment) = &user.assignment else { return self };
+        let here = locations.iter().filter(|location| assignment.locations().contains(&location.id));
+        let names: Vec<&str> = here.map(|location| location.name.as_str()).collect();
+        let until = last_day(assignment, &shell.settings.zone).strftime("%-d %b %Y").to_string();
+        Self { places: some_of(&names), until, has_ended: !user.may_enter(now), ..self }
+    }
+}
+
+/// The first few names, and how many more there are.
+fn some_of(names: &[&str]) -> String {
+    const SHOWN: usize = 3;
+    let some = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{some} and {} more", names.len() - SHOWN) } else { some }
 }
 
 #[derive(Template, WebTemplate)]
@@ -60,7 +89,10 @@ pub(crate) async fn list(State(panel): State<Panel>, Owner(actor): Owner, Query(
     let shell = Shell::of(&panel, &actor, Section::People).await?.saying(&done);
     let customers = panel.store().customer_list().await?;
     let (users, guarded) = (panel.store().user_list().await?, panel.store().second_factor_users().await?);
-    let person = |user: &UserRecord| Person::of(user, guarded.contains(&user.id), &customers, &shell, &actor);
+    let (locations, now) = (panel.store().location_list().await?, panel.now());
+    let person = |user: &UserRecord| {
+        Person::of(user, guarded.contains(&user.id), &customers, &shell, &actor).at_work(user, &locations, &shell, now)
+    };
     let people = users.iter().map(person).collect();
     Ok(PeoplePage { shell, people }.into_response())
 }
@@ -70,8 +102,8 @@ pub(crate) async fn list(State(panel): State<Panel>, Owner(actor): Owner, Query(
 pub(crate) struct PersonForm {
     name: String,
     email: String,
-    role: String,
-    customer: String,
+    #[serde(flatten)]
+    rights: RightsForm,
     /// Which button it was sent by.
     way: String,
 }
@@ -79,18 +111,17 @@ pub(crate) struct PersonForm {
 struct NewPerson {
     name: String,
     email: EmailAddress,
-    role: UserRole,
-    customer: Option<CustomerId>,
+    rights: Rights,
 }
 
 impl PersonForm {
-    fn parse(&self) -> Result<NewPerson, Problems> {
+    fn parse(&self, locations: &[Location], zone: &Zone, now: Timestamp) -> Result<NewPerson, Problems> {
         let mut problems = Problems::default();
         let name = parse_person_name(&self.name, &mut problems);
         let email = problems.note("email", EmailAddress::parse(&self.email));
-        let rights = parse_rights(&self.role, &self.customer, &mut problems);
+        let rights = self.rights.parse(locations, zone, now, &mut problems);
         match (name, email, rights) {
-            (Some(name), Some(email), Some((role, customer))) => Ok(NewPerson { name, email, role, customer }),
+            (Some(name), Some(email), Some(rights)) => Ok(NewPerson { name, email, rights }),
             _ => Err(problems),
         }
     }
@@ -102,13 +133,14 @@ struct NewPersonPage {
     shell: Shell,
     form: PersonForm,
     customers: Vec<Customer>,
+    places: Vec<PlaceChoice>,
     can_send: bool,
     problems: Problems,
 }
 
 /// `GET /people/new`
 pub(crate) async fn new(State(panel): State<Panel>, Owner(actor): Owner) -> Result<Response, Refusal> {
-    let form = PersonForm { role: UserRole::Operator.as_str().to_owned(), ..PersonForm::default() };
+    let form = PersonForm { rights: RightsForm::fresh(), ..PersonForm::default() };
     new_page(&panel, &actor, form, Problems::default(), StatusCode::OK).await
 }
 
@@ -121,7 +153,9 @@ async fn new_page(
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::People).await?;
     let customers = panel.store().customer_list().await?;
-    Ok((status, NewPersonPage { shell, form, customers, can_send: letters::can_send_links(panel), problems }).into_response())
+    let places = form.rights.choices(&panel.store().location_list().await?);
+    Ok((status, NewPersonPage { shell, form, customers, places, can_send: letters::can_send_links(panel), problems })
+        .into_response())
 }
 
 /// `POST /people/new`: sends the one-time link, or answers with it, shown here and
@@ -132,12 +166,13 @@ pub(crate) async fn create(
     headers: HeaderMap,
     Form(form): Form<PersonForm>,
 ) -> Result<Response, Refusal> {
-    let new = match form.parse() {
+    let (locations, zone) = (panel.store().location_list().await?, panel.store().settings_fetch().await?.zone);
+    let new = match form.parse(&locations, &zone, panel.now()) {
         Ok(new) => new,
         Err(problems) => return new_page(&panel, &actor, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
     let way = Way::of(&panel, &form.way);
-    match add(&panel, &actor, way, new.email.clone(), new.name.clone(), (new.role, new.customer)).await {
+    match add(&panel, &actor, way, new.email.clone(), new.name.clone(), new.rights).await {
         Ok(added) => added.answer(&panel, &actor, &headers, Section::People, "/people").await,
         Err(error) => {
             let problems = add_problems(error)?;
@@ -176,16 +211,16 @@ pub(crate) async fn add(
     way: Way,
     email: EmailAddress,
     name: String,
-    (role, customer): (UserRole, Option<CustomerId>),
+    rights: Rights,
 ) -> Result<Added, AddUserError> {
-    let (store, now) = (actor.store(panel), panel.now());
+    let (store, now, role) = (actor.store(panel), panel.now(), rights.role);
     let (id, token) = match way {
         Way::Shown => {
-            let added = users::add_user(&store, email, name.clone(), role, customer, None, now).await?;
+            let added = users::add_user(&store, email, name.clone(), rights, None, now).await?;
             (added.id, added.one_time_link_token)
         }
         Way::Mail => {
-            let user = users::add_without_way_in(&store, email, name.clone(), role, customer, now).await?;
+            let user = users::add_without_way_in(&store, email, name.clone(), rights, now).await?;
             letters::order(panel, &store, &user, LetterKind::Invitation).await.map_err(AddUserError::Store)?;
             (user.id, None)
         }
@@ -218,6 +253,7 @@ pub(crate) fn add_problems(error: AddUserError) -> Result<Problems, Refusal> {
         AddUserError::Name(problem) => problems.add("name", format!("The name {problem}.")),
         AddUserError::Taken(_) => problems.add("email", "Somebody signs in with this address already."),
         AddUserError::NoCustomer | AddUserError::CustomerAndRole => problems.add("customer", "There is no such customer."),
+        AddUserError::NoLocation | AddUserError::AssignmentAndRole => problems.add("places", "There is no such location."),
         AddUserError::Store(error) => return Err(error.into()),
         AddUserError::Hash(error) => return Err(error.into()),
         AddUserError::Password(problem) => problems.add("password", problem.to_string()),
@@ -229,8 +265,8 @@ pub(crate) fn add_problems(error: AddUserError) -> Result<Problems, Refusal> {
 #[serde(default)]
 pub(crate) struct EditForm {
     name: String,
-    role: String,
-    customer: String,
+    #[serde(flatten)]
+    rights: RightsForm,
 }
 
 #[derive(Template, WebTemplate)]
@@ -242,6 +278,7 @@ struct EditPage {
     person: Person,
     path: String,
     customers: Vec<Customer>,
+    places: Vec<PlaceChoice>,
     can_send: bool,
     problems: Problems,
 }
@@ -249,8 +286,8 @@ struct EditPage {
 /// `GET /people/{user}/edit`
 pub(crate) async fn edit(State(panel): State<Panel>, Owner(actor): Owner, Path(user): Path<String>) -> Result<Response, Refusal> {
     let user = panel.store().user_fetch(read_id(&user)?).await?;
-    let customer = user.customer.map(|customer| customer.to_string()).unwrap_or_default();
-    let form = EditForm { name: user.name.clone(), role: user.role.as_str().to_owned(), customer };
+    let zone = panel.store().settings_fetch().await?.zone;
+    let form = EditForm { name: user.name.clone(), rights: RightsForm::of(&user, &zone) };
     edit_page(&panel, &actor, &user, form, Problems::default(), StatusCode::OK).await
 }
 
@@ -265,9 +302,10 @@ async fn edit_page(
     let shell = Shell::of(panel, actor, Section::People).await?;
     let customers = panel.store().customer_list().await?;
     let has_second_step = panel.store().second_factor_fetch(user.id).await?.is_some();
-    let person = Person::of(user, has_second_step, &customers, &shell, actor);
-    let path = format!("/people/{}/edit", user.id);
-    Ok((status, EditPage { shell, form, person, path, customers, can_send: letters::can_send_links(panel), problems })
+    let locations = panel.store().location_list().await?;
+    let person = Person::of(user, has_second_step, &customers, &shell, actor).at_work(user, &locations, &shell, panel.now());
+    let (path, places) = (format!("/people/{}/edit", user.id), form.rights.choices(&locations));
+    Ok((status, EditPage { shell, form, person, path, customers, places, can_send: letters::can_send_links(panel), problems })
         .into_response())
 }
 
@@ -282,13 +320,16 @@ pub(crate) async fn save(
     let mut problems = Problems::default();
     let name = parse_person_name(&form.name, &mut problems);
     let rights = match user.id == actor.user.id {
-        true => Some((user.role, user.customer)),
-        false => parse_rights(&form.role, &form.customer, &mut problems),
+        true => Some(Rights { role: user.role, customer: user.customer, assignment: user.assignment.clone() }),
+        false => {
+            let (locations, zone) = (panel.store().location_list().await?, panel.store().settings_fetch().await?.zone);
+            form.rights.parse(&locations, &zone, panel.now(), &mut problems)
+        }
     };
-    let (Some(name), Some((role, customer))) = (name, rights) else {
+    let (Some(name), Some(Rights { role, customer, assignment })) = (name, rights) else {
         return edit_page(&panel, &actor, &user, form, problems, StatusCode::UNPROCESSABLE_ENTITY).await;
     };
-    match actor.store(&panel).user_update(user.id, UserUpdate { name, role, customer }).await {
+    match actor.store(&panel).user_update(user.id, UserUpdate { name, role, customer, assignment }).await {
         Ok(()) => {}
         Err(StoreError::NotFound("customer")) => {
             problems.add("customer", "There is no such customer.");
@@ -307,17 +348,6 @@ pub(crate) async fn save(
 
 fn parse_person_name(name: &str, problems: &mut Problems) -> Option<String> {
     problems.note("name", parse_name(name).map_err(|problem| format!("the name {problem}")))
-}
-
-/// What somebody may do, and whose data they see.
-fn parse_rights(role: &str, customer: &str, problems: &mut Problems) -> Option<(UserRole, Option<CustomerId>)> {
-    match problems.note("role", UserRole::parse(role).map_err(|_| "choose a role"))? {
-        UserRole::Customer => {
-            let customer = CustomerId::parse(customer).map_err(|_| "choose whose gateways they see");
-            problems.note("customer", customer).map(|customer| (UserRole::Customer, Some(customer)))
-        }
-        role => Some((role, None)),
-    }
 }
 
 #[derive(Template, WebTemplate)]

@@ -60,6 +60,11 @@ impl Route {
         self.verbs.push(Method::POST);
         Self { methods: self.methods.post(handler), ..self }
     }
+
+    /// Takes larger forms than others do, in bytes.
+    fn taking(self, bytes: usize) -> Self {
+        Self { methods: self.methods.layer(DefaultBodyLimit::max(bytes)), ..self }
+    }
 }
 
 /// The whole panel: what changes something is a `POST`, what shows something a
@@ -117,6 +122,9 @@ fn routes() -> Vec<Route> {
         Route::act("/gateways/{gateway}/keys/{credential}/revoke", gateway::revoke_key),
         Route::show("/waiting", commissioning::list),
         Route::show("/waiting/commission", commissioning::form).and_act(commissioning::submit),
+        Route::show("/waiting/register", commissioning::register_form)
+            .and_act(commissioning::register)
+            .taking(commissioning::MAX_FORM_BYTES),
         Route::show("/customers", customer::list),
         Route::show("/customers/new", customer::new).and_act(customer::create),
         Route::show("/customers/{customer}", customer::show),

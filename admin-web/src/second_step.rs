@@ -114,7 +114,8 @@ pub(crate) async fn submit(
     let (user, factor) = (panel.store().user_fetch(half.user).await?, panel.store().second_factor_fetch(half.user).await?);
     // A password that was changed meanwhile ends what was proven by the one before, and
     // where nothing is asked for any more, the password is proven anew.
-    let Some(factor) = factor.filter(|_| password_of(&user) == half.password) else {
+    let holds = password_of(&user) == half.password && user.may_enter(panel.now());
+    let Some(factor) = factor.filter(|_| holds) else {
         session::end(&panel, &headers).await?;
         return Ok(Redirect::to("/login").into_response());
     };

@@ -141,7 +141,7 @@ impl Shell {
 
     /// Gathers it.
     pub(crate) async fn of(panel: &Panel, actor: &Actor, section: Section) -> Result<Self, Refusal> {
-        let waiting = if actor.user.role.sees_everything() { count_waiting(panel).await? } else { 0 };
+        let waiting = if actor.user.role.sees_locations() { count_waiting(panel).await? } else { 0 };
         Self::around(panel, actor, section, waiting).await
     }
 
@@ -165,6 +165,11 @@ impl Shell {
     /// Whether to offer what changes things.
     pub(crate) const fn may_change(&self) -> bool {
         self.role.may_change()
+    }
+
+    /// Whether to offer what is done at a location.
+    pub(crate) const fn may_install(&self) -> bool {
+        self.role.may_install()
     }
 
     /// Whether to offer what concerns people and their ways in.
@@ -204,6 +209,7 @@ fn entries(role: UserRole, section: Section, waiting: usize, open_alerts: usize)
     let offered = |target: Section| match target {
         Section::Fleet | Section::Account => true,
         Section::People | Section::Audit => role == UserRole::Owner,
+        Section::Waiting => role.sees_locations(),
         _ => role.sees_everything(),
     };
     all.into_iter()

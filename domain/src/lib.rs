@@ -72,4 +72,4 @@ pub use tariff::Tariff;
 pub use text::{EmailAddress, ParseError, visible};
 pub use time::{TimeWindow, Timestamp, Zone};
 pub use unit::{Scaled, Unit, canonical_unit};
-pub use user::{ApiScope, UserRole};
+pub use user::{ApiScope, Assignment, AssignmentProblem, UserRole};

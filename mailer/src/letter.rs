@@ -232,6 +232,7 @@ mod tests {
             name: name.to_owned(),
             role: UserRole::Viewer,
             customer: None,
+            assignment: None,
             password_hash: None,
             created: ordered,
         };

@@ -185,7 +185,7 @@ impl FleetOverview {
         }
         let median_yield = need::judge(&mut gateways);
         let locations = location_lines(fleet, figures, &gateways);
-        if *figures.scope() != Scope::Everything {
+        if matches!(figures.scope(), Scope::Customer(_)) {
             gateways.iter_mut().for_each(GatewayLine::keep_from_customers);
         }
         Self { gateways, locations, totals, at: figures.at(), median_yield, held_back: figures.held_back().cloned() }
@@ -242,7 +242,6 @@ impl GatewayLine {
 
 /// By name.
 fn location_lines(fleet: &Fleet, figures: &FleetFigures, gateways: &[GatewayLine]) -> Vec<LocationLine> {
-    let sees_all = *figures.scope() == Scope::Everything;
     let mut counts: BTreeMap<LocationId, (usize, usize)> = BTreeMap::new();
     for line in gateways.iter().filter(|line| line.is_commissioned()) {
         let Some(location) = &line.location else { continue };
@@ -250,7 +249,10 @@ fn location_lines(fleet: &Fleet, figures: &FleetFigures, gateways: &[GatewayLine
         *all += 1;
         *not_online += usize::from(line.reachability != Reachability::Online);
     }
-    let shown = fleet.locations.values().filter(|location| sees_all || counts.contains_key(&location.id));
+    let shown = fleet
+        .locations
+        .values()
+        .filter(|location| figures.scope().has_location(location.id) || counts.contains_key(&location.id));
     let line = |location: &Location| {
         let (power_now_w, energy_today_wh) = figures.location(location.id);
         let (gateways, not_online) = counts.get(&location.id).copied().unwrap_or_default();

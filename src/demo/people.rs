@@ -1,7 +1,7 @@
 //! Who signs in to the demo's panels, and whose gateways are whose.
 
 use heliograph_admin_web::hash_password;
-use heliograph_admin_web::users::add_user;
+use heliograph_admin_web::users::{Rights, add_user};
 use heliograph_domain::{
     Commission, CommissionId, Customer, CustomerId, EmailAddress, GatewayId, GatewayKey, Secret, TimeWindow, Timestamp, UserRole,
 };
@@ -26,8 +26,8 @@ pub(super) async fn set_up(store: &ProviderStore, plan: &ProviderPlan, now: Time
     let customer_email = EmailAddress::parse(&format!("{first_name}@{}.example", plan.id))?;
     let customer = set_up_customer(store, plan, &customer_email, now).await?;
     Ok(Logins {
-        owner_password: let_in(store, &owner, plan.name, UserRole::Owner, None, now).await?,
-        customer_password: let_in(store, &customer_email, plan.customer, UserRole::Customer, Some(customer), now).await?,
+        owner_password: let_in(store, &owner, plan.name, Rights::of(UserRole::Owner), now).await?,
+        customer_password: let_in(store, &customer_email, plan.customer, Rights::of_customer(customer), now).await?,
         owner,
         customer: customer_email,
     })
@@ -61,15 +61,14 @@ async fn let_in(
     store: &ProviderStore,
     email: &EmailAddress,
     name: &str,
-    role: UserRole,
-    customer: Option<CustomerId>,
+    rights: Rights,
     now: Timestamp,
 ) -> anyhow::Result<Secret> {
     let spelled = GatewayKey::from_random(&rand::random());
     let password = Secret::new(spelled.reveal().split('-').take(2).collect::<Vec<_>>().join("-"));
     match store.user_find(email).await? {
         Some(user) => store.user_set_password(user.id, hash_password(password.clone()).await?).await?,
-        None => drop(add_user(store, email.clone(), name.to_owned(), role, customer, Some(password.clone()), now).await?),
+        None => drop(add_user(store, email.clone(), name.to_owned(), rights, Some(password.clone()), now).await?),
     }
     Ok(password)
 }

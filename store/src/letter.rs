@@ -218,6 +218,7 @@ mod tests {
             name: "Anna".to_owned(),
             role: UserRole::Viewer,
             customer: None,
+            assignment: None,
             password_hash: Some("one".to_owned()),
             created: minute(0),
         }

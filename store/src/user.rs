@@ -1,12 +1,15 @@
 //! People who sign in, their one-time links and their sessions.
 
-use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
+use heliograph_domain::{Assignment, CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
 use serde_json::json;
 
 use crate::customer::TheirMails;
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::store::{Backend, ProviderStore};
+
+/// The kind of the records that say where installers work; their id is that of the person.
+pub(crate) const ASSIGNMENT: &str = "assignment";
 
 /// Somebody who signs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +24,62 @@ pub struct UserRecord {
     pub role: UserRole,
     /// Whose data they see, where the role is customer.
     pub customer: Option<CustomerId>,
+    /// Where they work and up to when, where the role is installer.
+    pub assignment: Option<Assignment>,
     /// An argon2 hash in PHC form; `None` until they have chosen a password.
     pub password_hash: Option<String>,
     /// When they were added.
     pub created: Timestamp,
+}
+
+impl UserRecord {
+    /// Whether they may sign in and see anything: an installer only while the assignment
+    /// runs.
+    #[must_use]
+    pub fn may_enter(&self, now: Timestamp) -> bool {
+        self.role != UserRole::Installer || self.assignment.as_ref().is_some_and(|assignment| assignment.runs_at(now))
+    }
+
+    /// As it is, of what their row and the record of an assignment say. Such a record
+    /// counts while the row is that of [`kept_role`]: a release that knows no installers
+    /// may have made them something else.
+    pub(crate) fn assigned(self, assignment: Option<Assignment>) -> Self {
+        match assignment {
+            Some(assignment) if self.may_be_assigned() => {
+                Self { role: UserRole::Installer, assignment: Some(assignment), ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether the row is one that an installer has.
+    pub(crate) fn may_be_assigned(&self) -> bool {
+        self.role == kept_role(UserRole::Installer) && self.customer.is_none()
+    }
+
+    /// The row without what stands in a record of its own.
+    pub(crate) fn unassigned(self) -> Self {
+        Self { role: kept_role(self.role), assignment: None, ..self }
+    }
+}
+
+/// What a row says of a role. The release before knows no installers and could not read
+/// such a row: to it they are people of a customer who is nobody, and see nothing.
+pub(crate) const fn kept_role(role: UserRole) -> UserRole {
+    match role {
+        UserRole::Installer => UserRole::Customer,
+        role => role,
+    }
+}
+
+/// What the audit trail says of what somebody may do.
+fn rights(role: UserRole, customer: Option<CustomerId>, assignment: Option<&Assignment>) -> serde_json::Value {
+    match assignment {
+        Some(assignment) => {
+            json!({ "role": role, "until": assignment.until().to_string(), "locations": assignment.locations() })
+        }
+        None => json!({ "role": role, "customer": customer }),
+    }
 }
 
 /// What can be changed of somebody who signs in.
@@ -36,6 +91,8 @@ pub struct UserUpdate {
     pub role: UserRole,
     /// Whose data they see, where the role is customer.
     pub customer: Option<CustomerId>,
+    /// Where they work and up to when, where the role is installer.
+    pub assignment: Option<Assignment>,
 }
 
 /// A session of the panel. Its token is kept as a digest only.
@@ -55,10 +112,11 @@ impl ProviderStore {
     /// Adds somebody.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] where the address is taken, or a customer's
-    /// user names no customer.
+    /// [`StoreError::Conflict`] where the address is taken, a customer's user names no
+    /// customer or an installer no assignment; [`StoreError::NotFound`] where there is no
+    /// such customer or location.
     pub async fn user_create(&self, user: UserRecord) -> Result<(), StoreError> {
-        let detail = json!({ "role": user.role, "customer": user.customer });
+        let detail = rights(user.role, user.customer, user.assignment.as_ref());
         let event = self.event("user.create", format_args!("user:{}", user.id), detail);
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::user::create(batch, &user)).await,
@@ -73,7 +131,7 @@ impl ProviderStore {
     pub async fn user_list(&self) -> Result<Vec<UserRecord>, StoreError> {
         match &self.backend {
             Backend::Sqlite(db) => db.read(|connection| sqlite::user::list(connection, None, None)).await,
-            Backend::Cassandra(db) => Ok(db.catalog().await?.people_by_email()),
+            Backend::Cassandra(db) => db.catalog().await?.people_by_email(),
         }
     }
 
@@ -87,7 +145,10 @@ impl ProviderStore {
                 let found = db.read(move |connection| sqlite::user::list(connection, Some(user), None)).await?;
                 found.into_iter().next().ok_or(StoreError::NotFound("user"))
             }
-            Backend::Cassandra(db) => Ok(db.catalog().await?.person(user)?.record.clone()),
+            Backend::Cassandra(db) => {
+                let catalog = db.catalog().await?;
+                catalog.user(catalog.person(user)?)
+            }
         }
     }
 
@@ -101,18 +162,21 @@ impl ProviderStore {
                 let email = email.clone();
                 Ok(db.read(move |connection| sqlite::user::list(connection, None, Some(&email))).await?.into_iter().next())
             }
-            Backend::Cassandra(db) => Ok(db.catalog().await?.person_by_email(email).map(|person| person.record.clone())),
+            Backend::Cassandra(db) => {
+                let catalog = db.catalog().await?;
+                catalog.person_by_email(email).map(|person| catalog.user(person)).transpose()
+            }
         }
     }
 
     /// Changes what somebody is called and may do, from their next request on.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is nobody, or no such customer;
-    /// [`StoreError::Conflict`] where role and customer do not fit together, or no owner
-    /// would remain.
+    /// [`StoreError::NotFound`] where there is nobody, or no such customer or location;
+    /// [`StoreError::Conflict`] where role, customer and assignment do not fit together, or
+    /// no owner would remain.
     pub async fn user_update(&self, user: UserId, update: UserUpdate) -> Result<(), StoreError> {
-        let detail = json!({ "role": update.role, "customer": update.customer });
+        let detail = rights(update.role, update.customer, update.assignment.as_ref());
         let event = self.event("user.update", format_args!("user:{user}"), detail);
         match &self.backend {
             Backend::Sqlite(db) => db.change(event, move |batch| sqlite::user::update(batch, user, &update)).await,
@@ -291,12 +355,16 @@ impl ProviderStore {
     }
 }
 
-/// A user names a customer exactly when the role is customer.
-pub(crate) fn role_fits(role: UserRole, customer: Option<CustomerId>) -> Result<(), StoreError> {
-    if (role == UserRole::Customer) == customer.is_some() {
-        return Ok(());
+/// A user names a customer exactly when the role is customer, and has an assignment
+/// exactly when it is installer.
+pub(crate) fn role_fits(role: UserRole, customer: Option<CustomerId>, assignment: Option<&Assignment>) -> Result<(), StoreError> {
+    if (role == UserRole::Customer) != customer.is_some() {
+        return Err(StoreError::Conflict("a user names a customer exactly when the role is customer".to_owned()));
     }
-    Err(StoreError::Conflict("a user names a customer exactly when the role is customer".to_owned()))
+    if (role == UserRole::Installer) != assignment.is_some() {
+        return Err(StoreError::Conflict("a user has an assignment exactly when the role is installer".to_owned()));
+    }
+    Ok(())
 }
 
 /// Nobody could let anybody in any more.

@@ -8,6 +8,9 @@
 //! | [`ByStaff`] | write | yes | yes | 403 | 404 |
 //! | [`ByOwner`] | people | yes | 403 | 403 | 404 |
 //!
+//! Installers work in the panel alone: a token that somebody made who is one now is no
+//! token.
+//!
 //! The role is asked before the scope, so that a customer's token finds nothing where
 //! there is nothing for customers, whatever it is for. The role is that of now.
 
@@ -87,7 +90,7 @@ impl Caller {
         panel.api_limits().request(caller.actor.user.id, now).map_err(ApiRefusal::TooMany)?;
         match caller.actor.user.role {
             role if enough(role) => {}
-            UserRole::Customer => return Err(ApiRefusal::NotFound),
+            UserRole::Customer | UserRole::Installer => return Err(ApiRefusal::NotFound),
             _ => return Err(ApiRefusal::Role),
         }
         if caller.token.has(scope) { Ok(caller) } else { Err(ApiRefusal::Scope(scope)) }
@@ -126,6 +129,7 @@ impl Caller {
         let token = panel.store().api_token_find(digest).await?;
         let Some(token) = token.filter(|token| token.is_valid(now)) else { return Ok(None) };
         let user = match panel.store().user_fetch(token.user).await {
+            Ok(user) if user.role == UserRole::Installer => return Ok(None),
             Ok(user) => user,
             Err(StoreError::NotFound(_)) => return Ok(None),
             Err(error) => return Err(error.into()),

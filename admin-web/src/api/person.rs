@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use axum::Json;
 use axum::extract::State;
-use heliograph_domain::UserId;
+use heliograph_domain::{Assignment, UserId};
 use heliograph_store::UserRecord;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -26,11 +26,15 @@ pub(super) struct Person {
     name: String,
     /// The address that they sign in with.
     email: String,
-    /// `owner`, `operator`, `viewer` or `customer`.
+    /// `owner`, `operator`, `installer`, `viewer` or `customer`.
     role: String,
     /// The id of the customer whose data they see, where that is their role.
     #[schema(format = "uuid")]
     customer: Option<String>,
+    /// The ids of the locations where they work, where their role is installer.
+    locations: Vec<String>,
+    /// When their access ends by itself, where their role is installer.
+    until: Option<Utc>,
     /// Whether they have chosen a password.
     has_password: bool,
     /// Whether signing in takes a second step.
@@ -41,11 +45,14 @@ pub(super) struct Person {
 
 impl Person {
     fn of(user: UserRecord, guarded: &HashSet<UserId>) -> Self {
+        let places = user.assignment.as_ref().map_or(&[][..], Assignment::locations);
         Self {
             id: user.id.to_string(),
             email: user.email.to_string(),
             role: user.role.to_string(),
             customer: user.customer.map(|customer| customer.to_string()),
+            locations: places.iter().map(ToString::to_string).collect(),
+            until: user.assignment.as_ref().map(|assignment| assignment.until().into()),
             has_password: user.password_hash.is_some(),
             has_second_step: guarded.contains(&user.id),
             added: user.created.into(),

@@ -118,7 +118,7 @@ impl Names {
 
     fn text(&self, field: &str, text: &str) -> String {
         match field {
-            "location" => named(&self.locations, text),
+            "location" | "locations" => named(&self.locations, text),
             "customer" => named(&self.customers, text),
             "gateway" | "by" => named(&self.gateways, text),
             "points" | "points_ended" => named(&self.points, text),

@@ -142,12 +142,18 @@ pub(crate) async fn corrections(
     let gateway = fetch(&panel, &gateway).await?;
     let shell = Shell::of(&panel, &actor, Section::Fleet).await?.saying(&done);
     let form = CorrectionForm { kind: query.kind, ..CorrectionForm::default() };
-    Ok(page(&panel, shell, &gateway, form, None, Problems::default()).await?.into_response())
+    let seen = seen(&panel, &actor, &gateway).await?;
+    Ok(page(&panel, (shell, seen), &gateway, form, None, Problems::default()).await?.into_response())
+}
+
+/// What of a gateway somebody sees, and may correct.
+async fn seen(panel: &Panel, actor: &Actor, gateway: &GatewayRecord) -> Result<TimeWindow, Refusal> {
+    actor.scope(panel).await?.window(&gateway.id, panel.now()).ok_or(Refusal::NotFound)
 }
 
 async fn page(
     panel: &Panel,
-    shell: Shell,
+    (shell, seen): (Shell, TimeWindow),
     gateway: &GatewayRecord,
     form: CorrectionForm,
     effect: Option<(Effect, String)>,
@@ -156,7 +162,7 @@ async fn page(
     let zone = zone_of(panel, gateway).await?;
     let names = Names::read(panel, zone.clone()).await?;
     let mut all = panel.store().correction_list().await?;
-    all.retain(|correction| correction.series.gateway == gateway.id);
+    all.retain(|correction| correction.series.gateway == gateway.id && correction.window.from >= seen.from);
     let (effect, sealed) = effect.map_or((None, String::new()), |(effect, sealed)| (Some(effect), sealed));
     let way = Way::parse(&form.kind);
     let mut choices = choices(panel, gateway).await?;
@@ -198,8 +204,14 @@ pub(crate) async fn correct(
     let Some(way) = Way::parse(&form.kind) else {
         return Err(Refusal::BadRequest("The form names no kind of correction.".to_owned()));
     };
+    let seen = seen(&panel, &actor, &gateway).await?;
     let (choice, window, kind) = match form.parse(way, &choices, &zone) {
-        Ok(parsed) => parsed,
+        Ok(parsed) if parsed.1.from >= seen.from => parsed,
+        Ok(_) => {
+            let mut problems = Problems::default();
+            problems.add("from", format!("It has stood here since {}: choose a later time.", local_text(seen.from, &zone)));
+            return refused(&panel, &actor, &gateway, form, problems).await;
+        }
         Err(problems) => return refused(&panel, &actor, &gateway, form, problems).await,
     };
     let id = CorrectionId::new(token::fresh_uuid(panel.now()));
@@ -207,7 +219,7 @@ pub(crate) async fn correct(
     if form.action != "save" {
         let shown = effect(&panel, &new, &zone).await?;
         let shell = Shell::of(&panel, &actor, Section::Fleet).await?;
-        return Ok(page(&panel, shell, &gateway, form, Some(shown), Problems::default()).await?.into_response());
+        return Ok(page(&panel, (shell, seen), &gateway, form, Some(shown), Problems::default()).await?.into_response());
     }
     match actor.store(&panel).correction_create(new).await {
         Ok(_) => {}
@@ -230,7 +242,8 @@ async fn refused(
     problems: Problems,
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::Fleet).await?;
-    let page = page(panel, shell, gateway, form, None, problems).await?;
+    let seen = seen(panel, actor, gateway).await?;
+    let page = page(panel, (shell, seen), gateway, form, None, problems).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
@@ -257,7 +270,9 @@ pub(crate) async fn revert(
     let gateway = fetch(&panel, &gateway).await?;
     let correction: CorrectionId = read_id(&correction)?;
     let all = panel.store().correction_list().await?;
-    if !all.iter().any(|known| known.id == correction && known.series.gateway == gateway.id) {
+    let seen = seen(&panel, &actor, &gateway).await?;
+    let is_theirs = |known: &Correction| known.series.gateway == gateway.id && known.window.from >= seen.from;
+    if !all.iter().any(|known| known.id == correction && is_theirs(known)) {
         return Err(Refusal::NotFound);
     }
     match actor.store(&panel).correction_revert(correction).await {

@@ -1,4 +1,4 @@
-//! What an owner or operator does with a gateway: its name, its place, its sensors,
+//! What an owner, an operator or, but for its place and its end, an installer does with a gateway: its name, its place, its sensors,
 //! its end. Its keys are in `gateway/keys.rs`, its clock in `gateway/clock.rs`.
 
 use askama::Template;
@@ -160,7 +160,7 @@ async fn page(
         clock,
         sensors: sensors.iter().enumerate().map(|(number, sensor)| sensor_fields(number, sensor, entered.as_ref())).collect(),
         roles: SensorRole::ALL,
-        owners: owners(panel, &gateway.id, &zone).await?,
+        owners: if shell.role.sees_everything() { owners(panel, &gateway.id, &zone).await? } else { Vec::new() },
         corrections: count_corrections(panel, &gateway.id).await?,
         equipment: place.map(|location| format!("/locations/{}/manage", location.id)).unwrap_or_default(),
         id: gateway.id.to_string(),

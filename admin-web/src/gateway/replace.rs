@@ -122,8 +122,8 @@ async fn page(
         by_name: by.map(|by| by.name().to_owned()).unwrap_or_default(),
         at: field(fields, "at").to_owned(),
         retires: !field(fields, "retire").is_empty(),
-        points: followed(panel, gateway, &sensors, fields).await?,
-        owners: owners(panel, gateway, &zone).await?,
+        points: followed(panel, actor, gateway, &sensors, fields).await?,
+        owners: if shell.role.sees_everything() { owners(panel, gateway, &zone).await? } else { Vec::new() },
         zone: zone.to_string(),
         place,
         problems,
@@ -159,15 +159,24 @@ fn bound(bindings: &[Binding], points: &[Point], gateway: &GatewayId, at: Timest
     here.filter_map(|binding| Some((points.iter().find(|point| point.id == binding.point)?.clone(), binding.clone()))).collect()
 }
 
+/// The points that somebody may bind.
+async fn points(panel: &Panel, actor: &Actor) -> Result<Vec<Point>, Refusal> {
+    let scope = actor.scope(panel).await?;
+    let mut points = panel.store().point_list().await?;
+    points.retain(|point| scope.has_location(point.location));
+    Ok(points)
+}
+
 /// The points that follow it now, each with what of the new one may stand for it: what is
 /// called the same is suggested, else the only sensor of its role.
 async fn followed(
     panel: &Panel,
+    actor: &Actor,
     gateway: &GatewayRecord,
     sensors: &[SensorRecord],
     fields: &Fields,
 ) -> Result<Vec<Followed>, Refusal> {
-    let (points, bindings) = (panel.store().point_list().await?, panel.store().binding_list().await?);
+    let (points, bindings) = (points(panel, actor).await?, panel.store().binding_list().await?);
     let row = |(point, binding): (Point, Binding)| {
         let name = format!("{POINT_FIELD}{}", point.id);
         let of_role: Vec<&SensorRecord> = sensors.iter().filter(|sensor| sensor.role == point.role).collect();
@@ -312,7 +321,7 @@ pub(crate) async fn replace_by(
     let by = problems.note("by", by.ok_or("choose a gateway of the same site"));
     let at = problems.note("at", parse_past(field(&fields, "at"), &zone, now));
     let (Some(by), Some(at)) = (by, at) else { return page(&panel, &actor, &gateway, &fields, problems).await };
-    let (points, bindings) = (panel.store().point_list().await?, panel.store().binding_list().await?);
+    let (points, bindings) = (points(&panel, &actor).await?, panel.store().binding_list().await?);
     let sensors = panel.store().sensor_list(&by.id).await?;
     let bound = bound(&bindings, &points, &gateway.id, now);
     let chosen = chosen(&bound, &sensors, &fields, &mut problems);

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
 use heliograph_admin_web::visits;
+use heliograph_domain::LocationId;
 
 use crate::world::{
     ALERT, ANAS, ARRAY, BENS, BENS_COMMISSION, COMMISSION, CORRECTION, KEY, LOCATION, MAIL, NEW_KEY, PASSWORD, POINT, REFUSED,
@@ -45,6 +46,62 @@ const OWNER_NOTHING: Row = [In, Nothing, Nothing, No, No, Nothing, In];
 const NOT_FOR_ANYBODY: Row = [In, Nothing, Nothing, Nothing, Nothing, Nothing, In];
 const HERS: Row = [In, Page, Nothing, Page, Page, Page, In];
 const HIS: Row = [In, Nothing, Page, Page, Page, Page, In];
+
+/// What is open to installers at the locations where they work.
+const IN_THE_FIELD: [&str; 38] = [
+    "/",
+    "/account",
+    "/account/second-step",
+    "/account/second-step/remove",
+    "/account/sessions/end",
+    "/account/sessions/{session}/end",
+    "/gateways/{gateway}",
+    "/gateways/{gateway}/clock",
+    "/gateways/{gateway}/corrections",
+    "/gateways/{gateway}/corrections/{correction}/revert",
+    "/gateways/{gateway}/keys",
+    "/gateways/{gateway}/keys/{credential}/end",
+    "/gateways/{gateway}/keys/{credential}/revoke",
+    "/gateways/{gateway}/live",
+    "/gateways/{gateway}/manage",
+    "/gateways/{gateway}/rename",
+    "/gateways/{gateway}/replace",
+    "/gateways/{gateway}/report.csv",
+    "/gateways/{gateway}/report.json",
+    "/gateways/{gateway}/report.xlsx",
+    "/gateways/{gateway}/sensor",
+    "/locations/{location}",
+    "/locations/{location}/arrays",
+    "/locations/{location}/arrays/{array}",
+    "/locations/{location}/arrays/{array}/remove",
+    "/locations/{location}/manage",
+    "/locations/{location}/points",
+    "/locations/{location}/points/{point}",
+    "/locations/{location}/points/{point}/bind",
+    "/locations/{location}/points/{point}/end",
+    "/locations/{location}/points/{point}/remove",
+    "/locations/{location}/points/{point}/unbind",
+    "/locations/{location}/report.csv",
+    "/locations/{location}/report.json",
+    "/locations/{location}/report.xlsx",
+    "/logout",
+    "/waiting",
+    "/waiting/commission",
+];
+
+/// What an installer gets who works where `gw-1` and `gw-2` stand: what an owner gets, of
+/// what is open to installers.
+fn in_the_field(pattern: &str, path: &str, row: &Row) -> E {
+    let [nobody, .., owner, _] = *row;
+    let is_waiting = path.starts_with("/gateways/gw-3");
+    // The one that there is corrects what was measured before the gateway stood there.
+    let is_earlier = pattern == "/gateways/{gateway}/corrections/{correction}/revert";
+    match IN_THE_FIELD.contains(&pattern) && !is_waiting && !is_earlier {
+        true => owner,
+        false if nobody == owner => owner,
+        false => Nothing,
+    }
+}
 
 /// A mapping that compiles.
 pub(crate) const MAPPING: &str = "name = 'greenhouse'\nroot = 'station'\n[[reading]]\neach = '/station/t'\nsensor = 'roof'\nmetric = 'temperature'\nvalue = '{.}'\n";
@@ -99,6 +156,7 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     show("/gateways/{gateway}/manage", "/gateways/gw-9/manage".into(), NOT_FOR_ANYBODY);
     show("/waiting", "/waiting".into(), READERS);
     show("/waiting/commission", "/waiting/commission?gateway=gw-3".into(), STAFF);
+    show("/waiting/register", "/waiting/register".into(), STAFF);
     show("/customers", "/customers".into(), READERS);
     show("/customers/new", "/customers/new".into(), STAFF);
     show("/customers/{customer}", format!("/customers/{ANAS}"), READERS);
@@ -213,6 +271,8 @@ fn table() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act(revoke, format!("/gateways/gw-1/keys/{UNKNOWN}/revoke"), &[], STAFF_NOTHING);
     let commission = &[("gateway", "gw-3"), ("location", LOCATION), ("credential", NEW_KEY)];
     act("/waiting/commission", "/waiting/commission".into(), commission, STAFF);
+    // What is no sheet is said so; registering.rs sends sheets.
+    act("/waiting/register", "/waiting/register".into(), &[("text", "x")], STAFF_FORM);
     act("/customers/new", "/customers/new".into(), &[("name", "New")], STAFF_DONE);
     act("/customers/{customer}/edit", format!("/customers/{ANAS}/edit"), &[("name", "New")], STAFF_DONE);
     act("/customers/{customer}/edit", format!("/customers/{UNKNOWN}/edit"), &[("name", "New")], STAFF_NOTHING);
@@ -335,10 +395,12 @@ async fn everybody_gets_what_is_theirs_and_nothing_else() {
     let expires = world.now().plus_millis(3_600_000);
     let viewer = heliograph_domain::UserId::new(id(5, 3));
     world.store.login_link_create(digest("a-link"), viewer, expires).await.unwrap();
+    world.let_installer_in(&[LocationId::parse(LOCATION).unwrap()], expires).await;
     let past = world.into_past().await;
     let mut wrong = Vec::new();
-    for (method, _, path, form, row) in table() {
-        for (who, expected) in Who::ALL.into_iter().zip(row) {
+    for (method, pattern, path, form, row) in table() {
+        let installer = (Who::Installer, in_the_field(pattern, &path, &row));
+        for (who, expected) in Who::ALL.into_iter().zip(row).chain([installer]) {
             // What changes something is asked in a world of its own.
             let world = World::after(past.path());
             let answer = if method == Method::GET { world.get(who, &path).await } else { world.post(who, &path, form).await };

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
+use heliograph_admin_web::users::Rights;
 use heliograph_admin_web::{PanelSettings, users};
 use heliograph_domain::{EmailAddress, Secret, UserId, UserRole};
 
@@ -49,7 +50,7 @@ async fn over_https_the_cookie_belongs_to_this_host_alone() {
 async fn known_and_unknown_people_get_the_same_answer() {
     let world = World::new().await;
     let without = EmailAddress::parse("nia@example.com").unwrap();
-    users::add_user(&world.store, without, "Nia".to_owned(), UserRole::Viewer, None, None, world.now()).await.unwrap();
+    users::add_user(&world.store, without, "Nia".to_owned(), Rights::of(UserRole::Viewer), None, world.now()).await.unwrap();
     let known = world.sign_in("mara@example.com", "not her password").await;
     for email in ["nobody@example.com", "nia@example.com", "no address", ""] {
         let other = world.sign_in(email, "not her password").await;
@@ -260,7 +261,8 @@ async fn whoever_is_removed_is_signed_out_at_once() {
 async fn a_one_time_link_sets_a_password_once_within_a_day() {
     let world = World::new().await;
     let email = EmailAddress::parse("nia@example.com").unwrap();
-    let added = users::add_user(&world.store, email, "Nia".to_owned(), UserRole::Owner, None, None, world.now()).await.unwrap();
+    let added =
+        users::add_user(&world.store, email, "Nia".to_owned(), Rights::of(UserRole::Owner), None, world.now()).await.unwrap();
     let token = added.one_time_link_token.unwrap();
     let path = format!("/welcome/{}", token.reveal());
     // Mail programs look at links.
@@ -289,7 +291,15 @@ async fn people_are_added_by_rules_of_their_own() {
     let world = World::new().await;
     let add = async |email: &str, role, customer, password: Option<&str>| {
         let email = EmailAddress::parse(email).unwrap();
-        users::add_user(&world.store, email, "Nia".to_owned(), role, customer, password.map(Secret::new), world.now()).await
+        users::add_user(
+            &world.store,
+            email,
+            "Nia".to_owned(),
+            Rights { role, customer, assignment: None },
+            password.map(Secret::new),
+            world.now(),
+        )
+        .await
     };
     assert!(matches!(add("mara@example.com", UserRole::Viewer, None, None).await, Err(AddUserError::Taken(_))));
     assert!(matches!(add("a@example.com", UserRole::Customer, None, None).await, Err(AddUserError::CustomerAndRole)));
@@ -298,7 +308,7 @@ async fn people_are_added_by_rules_of_their_own() {
     assert!(matches!(add("a@example.com", UserRole::Customer, Some(unknown), None).await, Err(AddUserError::NoCustomer)));
     for name in ["", " ", "Nia\u{1b}[2J", "Nia\r\nBcc: x", &"x".repeat(81)] {
         let email = EmailAddress::parse("a@example.com").unwrap();
-        let added = users::add_user(&world.store, email, name.to_owned(), UserRole::Viewer, None, None, world.now()).await;
+        let added = users::add_user(&world.store, email, name.to_owned(), Rights::of(UserRole::Viewer), None, world.now()).await;
         assert!(matches!(added, Err(AddUserError::Name(_))), "{name:?}: {added:?}");
     }
     let added = add("a@example.com", UserRole::Viewer, None, Some("a quiet rainy garden")).await.unwrap();

@@ -15,7 +15,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use heliograph_admin_web::{PanelSettings, Replay, Tried, hash_password, router};
 use heliograph_domain::{
-    Alert, AlertCause, AlertId, AlertKey, AlertKind, ArrayId, Commission, CommissionId, CorrectionId, CorrectionKind,
+    Alert, AlertCause, AlertId, AlertKey, AlertKind, ArrayId, Assignment, Commission, CommissionId, CorrectionId, CorrectionKind,
     CredentialId, Customer, CustomerId, EmailAddress, GatewayId, InstalledArray, KeyDigest, Kind, Location, LocationId,
     Maintenance, MaintenanceId, MaintenanceSubject, MetricName, Note, OutboxId, Point, PointId, ProviderId, ProviderSettings,
     Quantity, QuarantineId, RefusalCode, Secret, SensorId, SensorRole, SeriesKey, TimeWindow, Timestamp, Unit, UserId, UserRole,
@@ -63,6 +63,8 @@ pub(crate) enum Who {
     Owner,
     /// The owner of another provider, who presents that panel's token.
     OtherProvider,
+    /// Whoever [`World::let_installer_in`] let in.
+    Installer,
 }
 
 impl Who {
@@ -78,6 +80,7 @@ impl Who {
             Self::Operator => "otto@example.com",
             Self::Owner => "mara@example.com",
             Self::OtherProvider => "olga@example.com",
+            Self::Installer => "ines@example.com",
         }
     }
 
@@ -164,6 +167,18 @@ impl World {
         let Self { folder, store, .. } = Self::new().await;
         store.close().await;
         Self::over(folder, settings)
+    }
+
+    /// Has somebody sign in who sets up what stands at some locations.
+    pub(crate) async fn let_installer_in(&self, locations: &[LocationId], until: Timestamp) {
+        let hash = hash_password(Secret::new(PASSWORD)).await.unwrap();
+        let assignment = Assignment::new(until, locations.to_vec(), self.now()).unwrap();
+        let ines = UserRecord {
+            role: UserRole::Installer,
+            assignment: Some(assignment),
+            ..person(6, Who::Installer, "Ines", None, hash)
+        };
+        let_in(&self.store, Who::Installer, ines).await;
     }
 
     /// Ends this world and keeps its past, in files that nobody has open.
@@ -287,24 +302,33 @@ async fn people(store: &ProviderStore, provider: &str) {
         store.customer_save(customer).await.unwrap();
     }
     for (number, who, name, role, customer) in here {
-        let user = UserRecord {
-            id: UserId::new(id(5, *number)),
-            email: EmailAddress::parse(who.email()).unwrap(),
-            name: (*name).to_owned(),
-            role: *role,
-            customer: customer.map(|number| CustomerId::new(id(2, number))),
-            password_hash: Some(hash.clone()),
-            created: start(),
-        };
-        store.user_create(user.clone()).await.unwrap();
-        let session = SessionRow {
-            digest: digest(&who.token()),
-            user: Some(user.id),
-            data: start().as_millis().to_be_bytes().to_vec(),
-            expires: start().plus_millis(12 * 3_600_000),
-        };
-        store.session_save(session).await.unwrap();
+        let user = UserRecord { role: *role, ..person(*number, *who, name, *customer, hash.clone()) };
+        let_in(store, *who, user).await;
     }
+}
+
+fn person(number: u128, who: Who, name: &str, customer: Option<u128>, hash: String) -> UserRecord {
+    UserRecord {
+        id: UserId::new(id(5, number)),
+        email: EmailAddress::parse(who.email()).unwrap(),
+        name: name.to_owned(),
+        role: UserRole::Viewer,
+        customer: customer.map(|number| CustomerId::new(id(2, number))),
+        assignment: None,
+        password_hash: Some(hash),
+        created: start(),
+    }
+}
+
+async fn let_in(store: &ProviderStore, who: Who, user: UserRecord) {
+    let session = SessionRow {
+        digest: digest(&who.token()),
+        user: Some(user.id),
+        data: start().as_millis().to_be_bytes().to_vec(),
+        expires: start().plus_millis(12 * 3_600_000),
+    };
+    store.user_create(user).await.unwrap();
+    store.session_save(session).await.unwrap();
 }
 
 async fn seed(store: &ProviderStore) {

@@ -21,6 +21,7 @@ fn user(number: u8, role: UserRole, customer: Option<CustomerId>) -> UserRecord 
         name: format!("<b>{}</b>", role.as_str()),
         role,
         customer,
+        assignment: None,
         password_hash: None,
         created: at("2026-11-01T00:00:00Z"),
     }

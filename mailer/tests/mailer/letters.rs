@@ -28,6 +28,7 @@ async fn with_anna() -> (Plant, Hand) {
         name: "Anna\u{a0}Weber".to_owned(),
         role: UserRole::Viewer,
         customer: None,
+        assignment: None,
         password_hash: None,
         created: hand.now(),
     };

@@ -20,13 +20,14 @@ use crate::gateway::{GatewayRecord, Placement};
 use crate::logo::{LOGO, LOGO_PIECE};
 use crate::second_factor::SECOND_FACTOR;
 use crate::target::YIELD_TARGETS;
-use crate::user::UserRecord;
+use crate::user::{ASSIGNMENT, UserRecord};
 
 /// Kinds of bodies that archives hold; others belong to one backend.
-const BODIES: [&str; 15] = [
+const BODIES: [&str; 16] = [
     ALERT,
     API_TOKEN,
     "array",
+    ASSIGNMENT,
     "binding",
     CERTIFICATE,
     CLOCK_CORRECTION,
@@ -264,6 +265,7 @@ impl Catalog {
             name: cells.text()?,
             role: cells.parse(UserRole::parse)?,
             customer: cells.parse_or_none(CustomerId::parse)?,
+            assignment: None,
             password_hash: cells.text_or_none()?,
             created: cells.time()?,
         };

@@ -49,7 +49,7 @@ impl Catalog {
 
     /// Which mails are a customer's.
     pub(crate) fn mails_of_customer(&self, id: CustomerId) -> Result<TheirMails, StoreError> {
-        TheirMails::of(id, &self.customers_by_name(), &self.people_by_email())
+        TheirMails::of(id, &self.customers_by_name(), &self.people_by_email()?)
     }
 
     /// Takes out what is personal of a customer; its commissions end.

@@ -249,6 +249,7 @@ fn read_person(row: &Row) -> Result<Person, StoreError> {
         name: row.text("name")?.to_owned(),
         role: row.read("role", UserRole::parse)?,
         customer: row.read_some("customer", CustomerId::parse)?,
+        assignment: None,
         password_hash: row.fields.get("password_hash").cloned(),
         created: row.read("created", Timestamp::parse_rfc3339)?,
     };
@@ -332,6 +333,7 @@ mod tests {
                     name: "Ann".to_owned(),
                     role: UserRole::Customer,
                     customer: Some(customer),
+                    assignment: None,
                     password_hash: Some("$argon2id$x".to_owned()),
                     created: at,
                 },

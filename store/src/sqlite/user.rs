@@ -1,16 +1,16 @@
 //! Rows of people, one-time links and sessions.
 
-use heliograph_domain::{CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
+use heliograph_domain::{Assignment, CustomerId, EmailAddress, KeyDigest, Timestamp, UserId, UserRole};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Batch, api_token, outbox, overwrite, record};
+use super::{Batch, api_token, location, outbox, overwrite, record};
 use crate::customer::TheirMails;
 use crate::error::StoreError;
 use crate::second_factor::SECOND_FACTOR;
-use crate::user::{SessionRow, UserRecord, UserUpdate, no_owner, role_fits};
+use crate::user::{ASSIGNMENT, SessionRow, UserRecord, UserUpdate, kept_role, no_owner, role_fits};
 
 pub(crate) fn create(batch: &mut Batch<'_>, user: &UserRecord) -> Result<(), StoreError> {
-    check_role(batch.connection, user.role, user.customer)?;
+    check_role(batch.connection, user.role, user.customer, user.assignment.as_ref())?;
     let added = batch.connection.execute(
         "INSERT INTO user (id, email, name, role, customer, password_hash, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (email) DO NOTHING",
@@ -18,18 +18,35 @@ pub(crate) fn create(batch: &mut Batch<'_>, user: &UserRecord) -> Result<(), Sto
             user.id.to_string(),
             user.email.as_str(),
             user.name,
-            user.role.as_str(),
+            kept_role(user.role).as_str(),
             user.customer.map(|customer| customer.to_string()),
             user.password_hash,
             user.created.as_millis(),
         ],
     )?;
     batch.config_changed();
-    if added == 1 { Ok(()) } else { Err(StoreError::Conflict(format!("somebody signs in with {} already", user.email))) }
+    if added != 1 {
+        return Err(StoreError::Conflict(format!("somebody signs in with {} already", user.email)));
+    }
+    assign(batch.connection, user.id, user.assignment.as_ref())
 }
 
-fn check_role(connection: &Connection, role: UserRole, customer: Option<CustomerId>) -> Result<(), StoreError> {
-    role_fits(role, customer)?;
+/// Keeps where somebody works, or that they work nowhere.
+fn assign(connection: &Connection, user: UserId, assignment: Option<&Assignment>) -> Result<(), StoreError> {
+    match assignment {
+        Some(assignment) => record::save(connection, ASSIGNMENT, &user.to_string(), assignment),
+        None => record::remove(connection, ASSIGNMENT, &user.to_string()).map(drop),
+    }
+}
+
+fn check_role(
+    connection: &Connection,
+    role: UserRole,
+    customer: Option<CustomerId>,
+    assignment: Option<&Assignment>,
+) -> Result<(), StoreError> {
+    role_fits(role, customer, assignment)?;
+    assignment.map_or(&[][..], Assignment::locations).iter().try_for_each(|place| location::require(connection, *place))?;
     match customer {
         Some(customer) if super::customer::list(connection, Some(customer))?.is_empty() => Err(StoreError::NotFound("customer")),
         _ => Ok(()),
@@ -37,7 +54,7 @@ fn check_role(connection: &Connection, role: UserRole, customer: Option<Customer
 }
 
 pub(crate) fn update(batch: &mut Batch<'_>, user: UserId, update: &UserUpdate) -> Result<(), StoreError> {
-    check_role(batch.connection, update.role, update.customer)?;
+    check_role(batch.connection, update.role, update.customer, update.assignment.as_ref())?;
     let other_owner = "SELECT 1 FROM user WHERE role = 'owner' AND id <> ?1";
     let was = list(batch.connection, Some(user), None)?.into_iter().next().ok_or(StoreError::NotFound("user"))?;
     let steps_down = was.role == UserRole::Owner && update.role != UserRole::Owner;
@@ -48,9 +65,15 @@ pub(crate) fn update(batch: &mut Batch<'_>, user: UserId, update: &UserUpdate) -
     overwrite::wholly(batch.connection, || {
         batch.connection.execute(
             "UPDATE user SET name = ?2, role = ?3, customer = ?4 WHERE id = ?1",
-            params![user.to_string(), update.name, update.role.as_str(), update.customer.map(|customer| customer.to_string())],
+            params![
+                user.to_string(),
+                update.name,
+                kept_role(update.role).as_str(),
+                update.customer.map(|customer| customer.to_string())
+            ],
         )
     })?;
+    assign(batch.connection, user, update.assignment.as_ref())?;
     batch.config_changed();
     Ok(())
 }
@@ -67,15 +90,18 @@ pub(crate) fn list(
     let mut rows = query.query(params![id.map(|id| id.to_string()), email.map(EmailAddress::as_str)])?;
     let mut users = Vec::new();
     while let Some(row) = rows.next()? {
-        users.push(UserRecord {
+        let user = UserRecord {
             id: UserId::parse(&row.get::<_, String>(0)?)?,
             email: EmailAddress::parse(&row.get::<_, String>(1)?)?,
             name: row.get(2)?,
             role: UserRole::parse(&row.get::<_, String>(3)?)?,
             customer: row.get::<_, Option<String>>(4)?.map(|id| CustomerId::parse(&id)).transpose()?,
+            assignment: None,
             password_hash: row.get(5)?,
             created: Timestamp::clamped(row.get(6)?),
-        });
+        };
+        let assignment = if user.may_be_assigned() { record::find(connection, ASSIGNMENT, &user.id.to_string())? } else { None };
+        users.push(user.assigned(assignment));
     }
     Ok(users)
 }
@@ -96,6 +122,7 @@ pub(crate) fn delete(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreErr
     let delete = || {
         erase_mails(batch.connection, user)?;
         record::remove(batch.connection, SECOND_FACTOR, &user.to_string())?;
+        assign(batch.connection, user, None)?;
         api_token::remove_of(batch.connection, user)?;
         Ok::<_, StoreError>(batch.connection.execute("DELETE FROM user WHERE id = ?1", [user.to_string()])?)
     };

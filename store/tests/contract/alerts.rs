@@ -271,6 +271,7 @@ async fn mails_about_alerts_go_with_whose_they_are() {
             name: "User 1".to_owned(),
             role: UserRole::Operator,
             customer: None,
+            assignment: None,
             password_hash: None,
             created: minute(0),
         };

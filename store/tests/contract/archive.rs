@@ -5,10 +5,10 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use heliograph_domain::{
-    Actor, ApiScope, ApiTokenId, ArrayId, Binding, Commission, CommissionId, CorrectionId, CorrectionKind, CredentialId,
-    Customer, CustomerId, EmailAddress, Fingerprint, InstalledArray, KeyDigest, Location, LocationId, LogoKind, MappingName,
-    MetricName, OutboxId, Point, PointId, Position, ProviderSettings, QuarantineId, RefusalCode, SensorId, SensorRole, SeriesKey,
-    SpanStep, TimeWindow, Unit, UserId, UserRole, YieldTargets, Zone,
+    Actor, ApiScope, ApiTokenId, ArrayId, Assignment, Binding, Commission, CommissionId, CorrectionId, CorrectionKind,
+    CredentialId, Customer, CustomerId, EmailAddress, Fingerprint, InstalledArray, KeyDigest, Location, LocationId, LogoKind,
+    MappingName, MetricName, OutboxId, Point, PointId, Position, ProviderSettings, QuarantineId, RefusalCode, SensorId,
+    SensorRole, SeriesKey, SpanStep, TimeWindow, Unit, UserId, UserRole, YieldTargets, Zone,
 };
 use heliograph_store::{
     ApiToken, ArchiveStep, ArchiveSummary, AuditPolicy, CorrectionNew, Credential, CredentialNew, GatewayCommissioning,
@@ -96,11 +96,23 @@ pub(crate) async fn fill(store: &ProviderStore) {
         name: "Ana".into(),
         role: UserRole::Customer,
         customer: Some(customer.id),
+        assignment: None,
         password_hash: Some("$argon2id$".into()),
         created: minute(1),
     };
     let (id, ends) = ((ApiTokenId::new(Uuid::from_u128(8)), user.id), (minute(1), minute(9000)));
     store.user_create(user).await.unwrap();
+    let installer = UserRecord {
+        id: UserId::new(Uuid::from_u128(9)),
+        email: EmailAddress::parse("ines@example.org").unwrap(),
+        name: "Ines".into(),
+        role: UserRole::Installer,
+        customer: None,
+        assignment: Some(Assignment::new(minute(9000), vec![location.id], minute(1)).unwrap()),
+        password_hash: None,
+        created: minute(1),
+    };
+    store.user_create(installer).await.unwrap();
     let token = ApiToken::new(id, "Night job".into(), vec![ApiScope::Read], KeyDigest([8; 32]), ends);
     store.api_token_create(token, Some("$argon2id$".into())).await.unwrap();
     let mail = OutboxNew {

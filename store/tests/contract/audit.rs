@@ -98,6 +98,7 @@ async fn change_everything(store: &ProviderStore) {
         name: SECRET_NAME.to_owned(),
         role: UserRole::Customer,
         customer: Some(customer.id),
+        assignment: None,
         password_hash: None,
         created: minute(0),
     };

@@ -106,6 +106,7 @@ pub(crate) fn user(number: u128) -> UserRecord {
         name: format!("User {number}"),
         role: UserRole::Owner,
         customer: None,
+        assignment: None,
         password_hash: None,
         created: minute(0),
     }

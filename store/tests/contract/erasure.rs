@@ -50,6 +50,7 @@ async fn person(store: &ProviderStore, number: u128, (name, email): (&str, &str)
         name: name.into(),
         role: if customer.is_some() { UserRole::Customer } else { UserRole::Operator },
         customer,
+        assignment: None,
         password_hash: None,
         created: minute(0),
     };

@@ -1,6 +1,9 @@
 //! Users, links, sessions, settings and leases.
 
-use heliograph_domain::{Colour, Customer, CustomerId, EmailAddress, KeyDigest, OutboxId, ProviderSettings, UserRole};
+use heliograph_domain::{
+    Assignment, Colour, Customer, CustomerId, EmailAddress, KeyDigest, Location, LocationId, OutboxId, ProviderSettings,
+    UserRole, Zone,
+};
 use heliograph_store::{
     Letter, LetterKind, OutboxKey, OutboxNew, OutboxState, SecondFactor, SecondProof, SessionRow, StoreError, UserRecord,
     UserUpdate,
@@ -262,7 +265,8 @@ async fn what_somebody_may_do_changes_and_an_owner_remains() {
         store.user_create(UserRecord { role: UserRole::Viewer, ..user(2) }).await.unwrap();
         let customer = Customer { id: CustomerId::new(Uuid::from_u128(7)), name: "Ana".into(), email: None };
         store.customer_save(customer.clone()).await.unwrap();
-        let update = |role: UserRole, customer: Option<CustomerId>| UserUpdate { name: "Nia".into(), role, customer };
+        let update =
+            |role: UserRole, customer: Option<CustomerId>| UserUpdate { name: "Nia".into(), role, customer, assignment: None };
         let unfit = store.user_update(user(2).id, update(UserRole::Customer, None)).await;
         assert!(matches!(unfit, Err(StoreError::Conflict(_))), "{unfit:?}");
         let lost = store.user_update(user(2).id, update(UserRole::Customer, Some(CustomerId::new(Uuid::from_u128(9))))).await;
@@ -284,4 +288,54 @@ async fn what_somebody_may_do_changes_and_an_owner_remains() {
         assert!(last.action == "user.update" && !last.detail.contains("Nia"), "{last:?}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_installer_has_an_assignment_at_locations_that_there_are() {
+    on_every_backend(|store| async move {
+        store.user_create(user(1)).await.unwrap();
+        let place = |number| LocationId::new(Uuid::from_u128(number));
+        for number in [8, 9] {
+            store.location_save(location(place(number))).await.unwrap();
+        }
+        let assigned = |places: &[u128], until| {
+            Some(Assignment::new(until, places.iter().copied().map(place).collect(), minute(0)).unwrap())
+        };
+        let ines = UserRecord { role: UserRole::Installer, assignment: assigned(&[8], minute(60)), ..user(2) };
+        let none = store.user_create(UserRecord { assignment: None, ..ines.clone() }).await;
+        assert!(matches!(none, Err(StoreError::Conflict(_))), "{none:?}");
+        let unfit = store.user_create(UserRecord { role: UserRole::Viewer, ..ines.clone() }).await;
+        assert!(matches!(unfit, Err(StoreError::Conflict(_))), "{unfit:?}");
+        let lost = store.user_create(UserRecord { assignment: assigned(&[8, 7], minute(60)), ..ines.clone() }).await;
+        assert!(matches!(lost, Err(StoreError::NotFound("location"))), "{lost:?}");
+        assert_eq!(store.user_list().await.unwrap(), [user(1)], "what is refused changes nothing");
+
+        store.user_create(ines.clone()).await.unwrap();
+        assert_eq!(store.user_list().await.unwrap(), [user(1), ines.clone()]);
+        assert_eq!(store.user_find(&ines.email).await.unwrap(), Some(ines.clone()));
+        let trail = store.audit_list(0, 100).await.unwrap().pop().unwrap();
+        assert!(trail.detail.contains("installer") && trail.detail.contains(&place(8).to_string()), "{trail:?}");
+        assert!(ines.may_enter(minute(59)) && !ines.may_enter(minute(60)));
+
+        let update = |role, assignment| UserUpdate { name: "Ines".into(), role, customer: None, assignment };
+        let longer = assigned(&[8, 9], minute(120));
+        store.user_update(ines.id, update(UserRole::Installer, longer.clone())).await.unwrap();
+        let known = store.user_fetch(ines.id).await.unwrap();
+        assert_eq!(known, UserRecord { name: "Ines".into(), assignment: longer.clone(), ..ines.clone() });
+        store.user_set_password(ines.id, "hash".into()).await.unwrap();
+        assert_eq!(store.user_fetch(ines.id).await.unwrap().assignment, longer);
+        store.user_update(ines.id, update(UserRole::Viewer, None)).await.unwrap();
+        let known = store.user_fetch(ines.id).await.unwrap();
+        assert_eq!((known.role, known.assignment), (UserRole::Viewer, None));
+        store.user_update(ines.id, update(UserRole::Installer, longer)).await.unwrap();
+        store.user_delete(ines.id).await.unwrap();
+        assert_eq!(store.user_list().await.unwrap(), [user(1)]);
+        store.user_create(UserRecord { role: UserRole::Viewer, assignment: None, ..ines.clone() }).await.unwrap();
+        assert_eq!(store.user_fetch(ines.id).await.unwrap().role, UserRole::Viewer, "nothing of the assignment is left");
+    })
+    .await;
+}
+
+fn location(id: LocationId) -> Location {
+    Location { id, name: "Haro".into(), zone: Zone::utc(), position: None, installed_kwp: None }
 }

@@ -123,6 +123,7 @@ impl Entered {
                 name: name.clone(),
                 role: UserRole::Owner,
                 customer: None,
+                assignment: None,
                 password_hash: Some(name.clone()),
                 created: minute(0),
             },

@@ -2,8 +2,8 @@
 //! written, and refers to what there is.
 
 use heliograph_domain::{
-    Alert, ClockSamples, Correction, CredentialId, GatewayId, InstalledArray, Intake, Kind, Maintenance, MetricName, Point,
-    ProviderMapping, Quantity, QuarantineId, SensorId, SensorRole, Unit, Watch, YieldTargets,
+    Alert, Assignment, ClockSamples, Correction, CredentialId, GatewayId, InstalledArray, Intake, Kind, Maintenance, MetricName,
+    Point, ProviderMapping, Quantity, QuarantineId, SensorId, SensorRole, Unit, UserId, Watch, YieldTargets,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -25,6 +25,7 @@ use crate::point::binding_key;
 use crate::quarantine::{PRESENTED, QuarantineNew, parse_presented};
 use crate::second_factor::{SECOND_FACTOR, SecondFactor};
 use crate::target::YIELD_TARGETS;
+use crate::user::ASSIGNMENT;
 
 /// A table as archives name it and as the file does, and the columns that say
 /// which row it is.
@@ -184,6 +185,10 @@ fn read_record(row: &Row<'_>) -> Result<(), StoreError> {
             id.clone()
         }
         API_TOKEN => read::<ApiToken>(&kind, &body)?.key().to_owned(),
+        ASSIGNMENT => {
+            read::<Assignment>(&kind, &body)?;
+            UserId::parse(&id)?.to_string()
+        }
         SECOND_FACTOR => read::<SecondFactor>(&kind, &body)?.user.to_string(),
         YIELD_TARGETS => read::<YieldTargets>(&kind, &body)?.location().to_string(),
         LOGO => read::<Logo>(&kind, &body).map(|_| PROVIDER.to_owned())?,
