@@ -9,7 +9,7 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{Correction, CorrectionId, CorrectionKind, Timestamp, Zone};
+use heliograph_domain::{Correction, CorrectionId, CorrectionKind, TimeWindow, Timestamp, Zone};
 use heliograph_report::{CorrectedDay, CorrectionPreview, DayFigure, correction_preview, format};
 use heliograph_store::{CorrectionNew, GatewayRecord, SensorRecord, StoreError};
 use serde::Deserialize;
