@@ -94,7 +94,8 @@ async fn a_cluster_that_is_paused_and_killed_costs_no_document_though_ingest_is_
     assert!(ingest.runs());
     oracle::check_stored(&oracle::cassandra::read(nodes.addresses(), &world.tenant.id).await, &world.plan);
     println!("{} documents", world.plan.acked());
-    oracle::cassandra::await_settled(nodes.addresses(), &world.tenant.id, PATIENCE).await;
+    // Marks of windows, then of days, then of months, a minute each at the least.
+    oracle::cassandra::await_settled(nodes.addresses(), &world.tenant.id, 2 * PATIENCE).await;
     ingest.terminate();
     oracle::rollups::check_keyspace(nodes.addresses(), &world.tenant.id, crash::ZONE).await;
 }
