@@ -151,11 +151,11 @@ impl Settings {
         };
         let file = sources.config.clone().or_else(|| Some(PathBuf::from("heliograph.toml")).filter(|path| path.exists()));
         if let Some(file) = &file {
-            let source = File::from(file.as_path()).format(FileFormat::Toml);
-            let read = Config::builder()
-                .add_source(source)
-                .build()
-                .map_err(|error| SettingsError::one(format!("{}: {error}", file.display())))?;
+            let named = |error: &dyn Display| SettingsError::one(format!("{}: {error}", file.display()));
+            // What is not UTF-8 would be read as something else, a password for example.
+            let text = std::fs::read_to_string(file).map_err(|error| named(&error))?;
+            let source = File::from_str(&text, FileFormat::Toml);
+            let read = Config::builder().add_source(source).build().map_err(|error| named(&error))?;
             settings.lay_over(&read, &file.display().to_string(), "");
         }
         let read = Config::builder()
@@ -413,6 +413,18 @@ mod tests {
             assert!(problems.contains(named), "{named} in {problems}");
         }
         assert!(!problems.contains('\n'));
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latin-1.toml");
+        std::fs::write(&path, b"[mail]\npassword = \"caf\xE9\"\n").unwrap();
+        let refused = |path: &Path| Settings::load(&Sources { config: Some(path.to_owned()) }, &[]).unwrap_err().to_string();
+        let said = refused(&path);
+        assert!(said.contains("latin-1.toml") && said.contains("UTF-8"), "{said}");
+        let said = refused(&folder.path().join("missing.toml"));
+        assert!(said.contains("missing.toml") && said.contains("No such file"), "{said}");
     }
 
     #[test]
