@@ -4,18 +4,19 @@
 //! cargo run -p heliograph-admin-web --example preview -- 127.0.0.1:8090
 //! ```
 //!
-//! It prints the address, and one-time links for an owner and for a customer.
+//! It prints the address, and one-time links for people of each role.
 
 #![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
 
 use std::f64::consts::PI;
 use std::sync::Arc;
 
-use heliograph_admin_web::{PanelSettings, run, users};
+use heliograph_admin_web::users::{self, Rights};
+use heliograph_admin_web::{PanelSettings, run};
 use heliograph_domain::{
-    Colour, Commission, CommissionId, CredentialId, Customer, CustomerId, EmailAddress, GatewayId, GatewayState, KeyDigest, Kind,
-    Location, LocationId, MetricName, OutboxId, Position, ProviderId, ProviderSettings, Quantity, QuarantineId, RefusalCode,
-    SensorId, SensorRole, TimeWindow, Timestamp, Unit, UserRole, Zone,
+    Assignment, Colour, Commission, CommissionId, CredentialId, Customer, CustomerId, EmailAddress, GatewayId, GatewayState,
+    KeyDigest, Kind, Location, LocationId, MetricName, OutboxId, Position, ProviderId, ProviderSettings, Quantity, QuarantineId,
+    RefusalCode, SensorId, SensorRole, TimeWindow, Timestamp, Unit, UserRole, Zone,
 };
 use heliograph_store::{
     CredentialNew, DocumentWrite, GatewayCommissioning, OutboxKey, OutboxNew, ProviderStore, QuarantineNew, SensorSeen,
@@ -40,20 +41,15 @@ async fn main() -> Result<(), Failure> {
 
     let listener = tokio::net::TcpListener::bind(&address).await?;
     println!("panel http://{address}/");
-    for (email, name, role, customer) in [
-        ("mara@sunrise.example", "Mara Lindqvist", UserRole::Owner, None),
-        ("viktor@sunrise.example", "Viktor Adeyemi", UserRole::Viewer, None),
-        ("ana@cooperative.example", "Ana Ferreira", UserRole::Customer, Some(customer_id(1))),
+    let haro = Assignment::new(now.plus_millis(30 * 86_400_000), vec![LocationId::new(uuid(1, 0))], now)?;
+    for (email, name, rights) in [
+        ("mara@sunrise.example", "Mara Lindqvist", Rights::of(UserRole::Owner)),
+        ("viktor@sunrise.example", "Viktor Adeyemi", Rights::of(UserRole::Viewer)),
+        ("ines@fitters.example", "Ines Okafor", Rights::of_installer(haro)),
+        ("ana@cooperative.example", "Ana Ferreira", Rights::of_customer(customer_id(1))),
     ] {
-        let added = users::add_user(
-            &store,
-            EmailAddress::parse(email)?,
-            name.to_owned(),
-            users::Rights { role, customer, assignment: None },
-            None,
-            now,
-        )
-        .await?;
+        let role = rights.role;
+        let added = users::add_user(&store, EmailAddress::parse(email)?, name.to_owned(), rights, None, now).await?;
         if let Some(token) = added.one_time_link_token {
             println!("{} http://{address}/welcome/{}", role.as_str(), token.reveal());
         }

@@ -306,7 +306,7 @@ async fn a_token_of_somebody_who_is_an_installer_is_no_token() {
             asked += 1;
         }
     }
-    assert!(asked > 30, "{asked}");
+    assert!(asked >= 30, "{asked}");
 }
 
 #[tokio::test]
