@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
+/// The tabulator, as WebDriver calls it.
+const TAB: char = '\u{e004}';
 const CHROMEDRIVER: &str = "http://127.0.0.1:9515";
 /// Longer than any page takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -170,7 +173,8 @@ impl Browser {
 
     /// Presses the tabulator.
     pub(crate) async fn tab(&self) {
-        self.client.active_element().await.unwrap().send_keys("\u{e004}").await.unwrap();
+        let key = KeyActions::new("keyboard".to_owned()).then(KeyAction::Down { value: TAB }).then(KeyAction::Up { value: TAB });
+        self.client.perform_actions(key).await.unwrap();
     }
 
     /// Shows pages as on a screen of that width, light or dark.
