@@ -37,7 +37,9 @@ docs:
 build:
 	$(STATIC) cargo build --workspace --tests --locked
 
-# Three nodes share the machine with nothing: their throughput is held against itself.
+# Most tests wait for something, so that there are more at once than processors. Three
+# nodes share the machine with nothing: their throughput is held against itself.
+unit: export RUST_TEST_THREADS = 3
 unit:
 	$(STATIC) cargo test --workspace --locked -- --skip quorum::
 	$(STATIC) cargo test --workspace --locked --test e2e -- quorum::

@@ -152,9 +152,9 @@ cdc_raw_directory: $dir/cdc_raw
 # Room for the statements of the hundreds of providers that tests make; a lone node
 # for a test keeps so few that it drops what is in use.
 prepared_statements_cache_size: $((node >= 4 ? 1 : 64))MiB
-commitlog_sync: $commitlog
-$(if [[ "$commitlog" == periodic ]]; then echo 'commitlog_sync_period: 10s'; fi)
-$(if [[ "$commitlog" == group ]]; then echo 'commitlog_sync_group_window: 5ms'; fi)
+$(if [[ "$commitlog" == group ]]; then cat "$(dirname "$0")/../cassandra/durable-acks.yaml"; fi)
+$(if [[ "$commitlog" == batch ]]; then echo 'commitlog_sync: batch'; fi)
+$(if [[ "$commitlog" == periodic ]]; then printf 'commitlog_sync: periodic\ncommitlog_sync_period: 10s\n'; fi)
 auto_snapshot: false
 authenticator: PasswordAuthenticator
 authorizer: CassandraAuthorizer

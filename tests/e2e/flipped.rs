@@ -16,7 +16,7 @@ const READINGS: i64 = 5_000;
 #[tokio::test]
 #[ignore = "starts a node twice: make soak"]
 async fn a_flipped_bit_on_a_node_is_named_and_makes_up_no_reading() {
-    let nodes = Nodes::one("group").await;
+    let nodes = Nodes::one().await;
     let tenants = [Tenant::set_up(nodes.url()), Tenant::set_up(nodes.url())];
     for tenant in &tenants {
         fill(tenant).await;

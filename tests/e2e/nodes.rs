@@ -6,49 +6,78 @@ use std::process::Command;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// One test at a time has the single node, and one the cluster of three.
-static ONE: Mutex<()> = Mutex::const_new(());
+/// One test at a time has a single node, and one the cluster of three.
+static FOURTH: Mutex<()> = Mutex::const_new(());
+static FIFTH: Mutex<()> = Mutex::const_new(());
 static THREE: Mutex<()> = Mutex::const_new(());
 
-/// The number of the single one.
-const SINGLE: &str = "5";
 /// The heap of a node that carries little and lives for minutes.
 const HEAP: &str = "512m";
 
+/// Which nodes a test has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Fourth,
+    Fifth,
+    Three,
+}
+
 pub(crate) struct Nodes {
-    three: bool,
+    which: Which,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Nodes {
-    /// A node whose commit log is synced as its settings say: `group` or `periodic`.
-    pub(crate) async fn one(commitlog: &str) -> Self {
-        let nodes = Self { three: false, _turn: ONE.lock().await };
+    /// Node 5.
+    pub(crate) async fn one() -> Self {
+        Self::single(Which::Fifth, &FIFTH, "group").await
+    }
+
+    /// Node 4, whose commit log is synced after it has answered.
+    pub(crate) async fn periodic() -> Self {
+        Self::single(Which::Fourth, &FOURTH, "periodic").await
+    }
+
+    async fn single(which: Which, turn: &'static Mutex<()>, commitlog: &str) -> Self {
+        let nodes = Self { which, _turn: turn.lock().await };
         // What a test that was killed may have left.
-        script(&["node", SINGLE, "remove"], commitlog);
-        script(&["node", SINGLE, "start"], commitlog);
+        script(&["node", nodes.number(), "remove"], commitlog);
+        script(&["node", nodes.number(), "start"], commitlog);
         nodes
     }
 
     /// Three nodes that each hold everything.
     pub(crate) async fn three() -> Self {
-        let nodes = Self { three: true, _turn: THREE.lock().await };
+        let nodes = Self { which: Which::Three, _turn: THREE.lock().await };
         script(&["cluster", "stop"], "group");
         script(&["cluster", "start"], "group");
         nodes
     }
 
+    /// That of a single one; of three the first.
+    const fn number(&self) -> &'static str {
+        match self.which {
+            Which::Fourth => "4",
+            Which::Fifth => "5",
+            Which::Three => "1",
+        }
+    }
+
     pub(crate) const fn url(&self) -> &'static str {
-        if self.three {
-            "cassandra://127.0.2.1,127.0.2.2,127.0.2.3/?dc=datacenter1&rf=3"
-        } else {
-            "cassandra://127.0.2.5/?dc=datacenter1&rf=1"
+        match self.which {
+            Which::Fourth => "cassandra://127.0.2.4/?dc=datacenter1&rf=1",
+            Which::Fifth => "cassandra://127.0.2.5/?dc=datacenter1&rf=1",
+            Which::Three => "cassandra://127.0.2.1,127.0.2.2,127.0.2.3/?dc=datacenter1&rf=3",
         }
     }
 
     /// Addresses, for whoever reads what the nodes hold.
     pub(crate) const fn addresses(&self) -> &'static [&'static str] {
-        if self.three { &["127.0.2.1:9042", "127.0.2.2:9042", "127.0.2.3:9042"] } else { &["127.0.2.5:9042"] }
+        match self.which {
+            Which::Fourth => &["127.0.2.4:9042"],
+            Which::Fifth => &["127.0.2.5:9042"],
+            Which::Three => &["127.0.2.1:9042", "127.0.2.2:9042", "127.0.2.3:9042"],
+        }
     }
 
     /// Does something to a node (`start`, `stop`, `kill`, `pause`, `resume`) and
@@ -75,7 +104,10 @@ impl Nodes {
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        let ended = try_script(if self.three { &["cluster", "stop"] } else { &["node", SINGLE, "remove"] }, "group");
+        let ended = match self.which {
+            Which::Three => try_script(&["cluster", "stop"], "group"),
+            Which::Fourth | Which::Fifth => try_script(&["node", self.number(), "remove"], "group"),
+        };
         assert!(std::thread::panicking() || ended.is_ok(), "{ended:?}");
     }
 }

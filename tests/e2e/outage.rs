@@ -23,10 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 #[tokio::test]
 async fn a_node_that_syncs_its_log_later_is_named_at_the_start_and_until_that_is_mended() {
-    let nodes = Nodes::one("periodic").await;
+    let nodes = Nodes::periodic().await;
     let tenant = Tenant::set_up(nodes.url());
     let mut ingest = Ingest::start(&tenant.id, free_address(), &[], &[], tenant.path());
-    let problem = "127.0.2.5 runs with commitlog_sync: periodic";
+    let problem = "127.0.2.4 runs with commitlog_sync: periodic";
     let said = ingest.await_ready(&format!("ready, but acks do not survive power-loss: {problem}"), PATIENCE);
     assert!(said.contains(" 200 ") && said.contains("set commitlog_sync: group on every node"), "{said}");
     let deadline = Instant::now() + PATIENCE;
@@ -36,11 +36,11 @@ async fn a_node_that_syncs_its_log_later_is_named_at_the_start_and_until_that_is
         std::thread::sleep(Duration::from_millis(200));
     }
 
-    nodes.tell(NODE, "stop");
+    nodes.tell(4, "stop");
     let known = format!("what the store acknowledged last did not survive power-loss: {problem}");
     let said = ingest.await_ready(&known, PATIENCE);
     assert!(said.contains(" 200 ") && said.contains("from the spool"), "{said}");
-    nodes.tell(NODE, "start");
+    nodes.tell(4, "start");
     ingest.await_ready("ready, acks survive power-loss", PATIENCE);
     assert!(ingest.runs());
     ingest.terminate();
@@ -48,7 +48,7 @@ async fn a_node_that_syncs_its_log_later_is_named_at_the_start_and_until_that_is
 
 #[tokio::test]
 async fn a_cluster_that_is_paused_and_killed_costs_no_document_though_ingest_is_killed_too() {
-    let nodes = Nodes::one("group").await;
+    let nodes = Nodes::one().await;
     let world = World::new(&nodes).await;
     let mut random = StdRng::seed_from_u64(world.plan.seed);
     let mut wait = |most: u64| std::thread::sleep(Duration::from_millis(random.random_range(0..most)));
