@@ -179,11 +179,17 @@ fn is_beyond_the_ceilings(root: Node<'_, '_>) -> bool {
     elements().count() > 1000 || elements().any(|node| is_crowded(node) || node.ancestors().count() > 1024)
 }
 
-/// A declaration of something else than UTF-8 or a part of it.
+/// A declaration of something else than UTF-8.
 fn names_another_encoding(text: &str) -> bool {
     let declaration = text.trim_start_matches('\u{FEFF}').split("?>").next().unwrap_or_default();
-    let named = declaration.split("encoding").nth(1).unwrap_or_default().to_ascii_lowercase();
-    declaration.starts_with("<?xml") && !named.is_empty() && !named.contains("utf-8")
+    let named = declaration.split("encoding").nth(1).and_then(|named| named.split(['"', '\'']).nth(1));
+    declaration.starts_with("<?xml") && named.is_some_and(|named| !named.eq_ignore_ascii_case("utf-8"))
+}
+
+#[test]
+fn what_only_begins_as_utf_8_does_is_another_encoding() {
+    let declared = |encoding: &str| names_another_encoding(&format!("<?xml version='1.0' encoding={encoding}?><a/>"));
+    assert!(declared("'UTF-8-'") && declared("\"ISO-8859-1\"") && !declared("'utf-8'") && !declared("\"UTF-8\""));
 }
 
 /// What the other parser takes although XML 1.0 forbids it: a namespace declared twice
