@@ -106,8 +106,9 @@ impl Answers {
     }
 
     /// Writes the answers that are there, at once; true where the connection closes
-    /// after the last of them.
-    pub(crate) async fn write(&mut self, wire: &mut Wire) -> std::io::Result<bool> {
+    /// after the last of them. `on_waiting` is called where the peer does not take all of
+    /// it, before that is waited for.
+    pub(crate) async fn write(&mut self, wire: &mut Wire, on_waiting: impl FnOnce()) -> std::io::Result<bool> {
         let (mut lines, mut closes) = (String::new(), false);
         // What is dealt with counts, whether or not its peer is still there to hear of it.
         while let Some(Answered { answer, dialect, since, .. }) = self.ready.pop_front_if(|_| !closes) {
@@ -117,6 +118,7 @@ impl Answers {
         }
         let written = wire.try_write(lines.as_bytes())?;
         if let Some(rest) = lines.as_bytes().get(written..).filter(|rest| !rest.is_empty()) {
+            on_waiting();
             Box::pin(self.write_patiently(wire, rest)).await?;
         }
         if self.is_empty() {
@@ -184,7 +186,7 @@ mod tests {
         wire.shutdown().await.unwrap();
         let mut answers = Answers::default();
         answers.push_last(Answer::Ack { seq: None, readings: 20, rejected: 0 }, None);
-        assert!(answers.write(&mut wire).await.is_err(), "nothing can be written any more");
+        assert!(answers.write(&mut wire, || {}).await.is_err(), "nothing can be written any more");
         let figures = recorder.handle().render();
         assert!(figures.contains("\nheliograph_ingest_readings_total 20\n"), "{figures}");
     }

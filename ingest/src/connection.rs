@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::Answer;
 use crate::answers::Answers;
 use crate::apart::apart;
-use crate::bench::{Bench, OnBench};
+use crate::decode_budget::{DecodeBudget, DecodePermit};
 use crate::http::Beginning;
 use crate::intake::Intake;
 use crate::minimum_rate::MinimumRate;
@@ -88,10 +88,25 @@ pub(crate) struct Connection {
     waiting: Option<Box<Waiting>>,
 }
 
-/// A document that waits for its place on the bench.
+/// A document that waits until it may be decoded.
 struct Waiting {
     came: Came,
-    place: BoxFuture<'static, OnBench>,
+    /// Its place in the line; `None` while it has none.
+    place: Option<BoxFuture<'static, DecodePermit>>,
+}
+
+impl Waiting {
+    /// Waits until it may be decoded, from the end of the line where it has no place in it.
+    async fn permit(&mut self, budget: &DecodeBudget) -> DecodePermit {
+        let bytes = self.came.document.len();
+        self.place.get_or_insert_with(|| budget.acquire(bytes).boxed()).await
+    }
+
+    /// Leaves the line while its peer reads no answers: nobody waits behind who does not
+    /// take what they are given.
+    fn step_back(&mut self) {
+        self.place = None;
+    }
 }
 
 /// A document that has come whole.
@@ -180,7 +195,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = self.answers.gather() => {
-                    if self.answers.write(&mut self.wire).await? {
+                    if self.write().await? {
                         return Ok(Spoken::Xml);
                     }
                     consume_budget().await;
@@ -189,9 +204,9 @@ impl Connection {
                     }
                 }
                 () = &mut draining => break Stop::Draining,
-                place = placed(&mut self.waiting), if self.waiting.is_some() => {
+                permit = permitted(&mut self.waiting, &shared), if self.waiting.is_some() => {
                     self.go_on();
-                    self.take_waiting(place);
+                    self.take_waiting(permit);
                     consume_budget().await;
                     if let Some(stop) = self.frame() {
                         break stop;
@@ -225,15 +240,22 @@ impl Connection {
         Ok(Spoken::Xml)
     }
 
+    /// Writes the answers that are there; true where the connection closes after them.
+    async fn write(&mut self) -> std::io::Result<bool> {
+        let waiting = &mut self.waiting;
+        let step_back = || waiting.iter_mut().for_each(|waiting| waiting.step_back());
+        self.answers.write(&mut self.wire, step_back).await
+    }
+
     async fn answer_the_rest(&mut self, stop: Stop) -> std::io::Result<()> {
-        if let Some(waiting) = &mut self.waiting {
-            let place = self.answers.going_on(&mut waiting.place).await;
-            self.take_waiting(place);
+        if self.waiting.is_some() {
+            let permit = self.answers.going_on(permitted(&mut self.waiting, &self.shared)).await;
+            self.take_waiting(permit);
         }
         self.answer_pending().await?;
         if let Some((answer, dialect)) = self.last_answer(stop).await.filter(|_| !self.closing) {
             self.answers.push_last(answer, dialect);
-            self.answers.write(&mut self.wire).await?;
+            self.write().await?;
         }
         Ok(())
     }
@@ -368,33 +390,32 @@ impl Connection {
         self.rate.get_or_insert_with(|| MinimumRate::begun_with(bytes, settings));
     }
 
-    /// A document has come: a large one waits for its place on the bench.
+    /// A document has come: a large one waits until it may be decoded.
     fn come(&mut self, document: Bytes) {
         let (bytes, at) = (document.len(), self.last_byte);
         // A large document keeps its room until it is answered.
         let came = Came { document, at, room: self.room.hand_over(bytes) };
-        if Bench::is_for(bytes) {
-            let place = self.shared.intake.bench.place(bytes).boxed();
-            self.waiting = Some(Box::new(Waiting { came, place }));
+        if DecodeBudget::is_for(bytes) {
+            self.waiting = Some(Box::new(Waiting { came, place: None }));
         } else {
-            self.take(came, OnBench::SMALL);
+            self.take(came, DecodePermit::SMALL);
         }
     }
 
     /// Takes the document that has waited.
-    fn take_waiting(&mut self, place: OnBench) {
+    fn take_waiting(&mut self, permit: DecodePermit) {
         if let Some(waiting) = self.waiting.take() {
-            self.take(waiting.came, place);
+            self.take(waiting.came, permit);
         }
     }
 
-    fn take(&mut self, Came { document, at, room }: Came, place: OnBench) {
+    fn take(&mut self, Came { document, at, room }: Came, permit: DecodePermit) {
         let (intake, peer) = (&self.shared.intake, &mut self.peer);
         let taken = apart(document.len(), || intake.take(peer, &document));
         self.closing |= taken.closes;
         self.slowed_until = taken.resume;
-        // The bench is not for who waits for a turn.
-        let held = (room, (!taken.waits).then_some(place));
+        // The budget is not for who waits for a turn.
+        let held = (room, (!taken.waits).then_some(permit));
         self.answers.push(taken.answer, taken.dialect, at, document.len(), held);
     }
 
@@ -446,7 +467,7 @@ impl Connection {
     async fn answer_pending(&mut self) -> std::io::Result<()> {
         while !self.answers.is_empty() {
             self.answers.gather().await;
-            if self.answers.write(&mut self.wire).await? {
+            if self.write().await? {
                 self.answers.clear();
                 self.closing = true;
             }
@@ -459,10 +480,10 @@ impl Connection {
     }
 }
 
-/// Waits until the document that waits has its place; without one, for ever.
-async fn placed(waiting: &mut Option<Box<Waiting>>) -> OnBench {
+/// Waits until the document that waits may be decoded; without one, for ever.
+async fn permitted(waiting: &mut Option<Box<Waiting>>, shared: &Shared) -> DecodePermit {
     match waiting {
-        Some(waiting) => (&mut waiting.place).await,
+        Some(waiting) => waiting.permit(&shared.intake.decode_budget).await,
         None => std::future::pending().await,
     }
 }

@@ -159,9 +159,9 @@ struct DealtWith {
 }
 
 async fn take(document: &Bytes, peer: &mut Peer, mut room: Room, shared: &Shared) -> DealtWith {
-    let place = shared.intake.bench.place(document.len()).await;
+    let place = shared.intake.decode_budget.acquire(document.len()).await;
     let Taken { dialect, resume, waits, answer, .. } = apart(document.len(), || shared.intake.take(peer, document));
-    // The bench is not for who waits for a turn.
+    // The budget is not for who waits for a turn.
     let held = (room.hand_over(document.len()), (!waits).then_some(place));
     let answer = answer.wait().await;
     drop(held);

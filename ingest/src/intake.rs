@@ -19,7 +19,7 @@ use crate::answer::Answer;
 use crate::apart::apart;
 use crate::arrival::Arrival;
 use crate::backfill::Backfill;
-use crate::bench::Bench;
+use crate::decode_budget::DecodeBudget;
 use crate::device_clocks::DeviceClocks;
 use crate::directory::{DirectoryFeed, Standing};
 use crate::knocks::Knocks;
@@ -55,7 +55,7 @@ pub(crate) struct Intake {
     /// Who waits behind live documents.
     pub(crate) backfill: Backfill,
     /// Where large documents are worked on.
-    pub(crate) bench: Bench,
+    pub(crate) decode_budget: DecodeBudget,
     /// Cancelled once nothing further is taken.
     pub(crate) draining: CancellationToken,
 }
@@ -226,7 +226,7 @@ impl Intake {
         message: String,
     ) -> (Answer, Option<Dialect>) {
         let arrival = self.arrival();
-        let place = self.bench.place(bytes.len()).await;
+        let place = self.decode_budget.acquire(bytes.len()).await;
         let found = apart(bytes.len(), || self.salvage(bytes));
         drop(place);
         let Some(Hold { turn, place: waited, .. }) = self.note(peer.proven.as_ref(), peer, refused(bytes.len())) else {
@@ -241,7 +241,7 @@ impl Intake {
         }
         let gateway = found.gateway.or_else(|| peer.gateway().cloned());
         let refused = Refused { gateway, arrival, code, reason: message };
-        let place = self.bench.place(bytes.len()).await;
+        let place = self.decode_budget.acquire(bytes.len()).await;
         let kept = apart(bytes.len(), || refused.kept(&witness, bytes));
         drop(place);
         (self.keep(&witness, None, *kept, answer).await, found.dialect)

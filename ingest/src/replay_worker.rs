@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::bench::Bench;
+use crate::decode_budget::DecodeBudget;
 use crate::directory::{Directory, DirectoryFeed};
 use crate::replay::{Proof, Replayer, Verdict};
 use crate::spool::{Status, is_temporary};
@@ -39,7 +39,7 @@ pub(crate) struct Worker {
     /// Whether a key is not enough.
     pub(crate) needs_certificate: bool,
     /// Where large documents are worked on.
-    pub(crate) bench: Bench,
+    pub(crate) decode_budget: DecodeBudget,
 }
 
 impl Worker {
@@ -98,7 +98,7 @@ impl Worker {
 
     /// Replays an entry; false where it stays as a whole.
     async fn replay(&self, replayer: &Replayer, row: &QuarantineRow) -> Result<bool, StoreError> {
-        let _place = self.bench.place(row.bytes).await;
+        let _place = self.decode_budget.acquire(row.bytes).await;
         let now = (self.clock)();
         let judged = match replayer.judge(row.entry.id, Proof::Key, now).await {
             Ok(judged) => judged,

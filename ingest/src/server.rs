@@ -17,9 +17,9 @@ use tokio_util::task::TaskTracker;
 use crate::Clock;
 use crate::adoption::Adoptions;
 use crate::backfill::Backfill;
-use crate::bench::Bench;
 use crate::connection::{self, Connection, Shared};
 use crate::damage_worker;
+use crate::decode_budget::DecodeBudget;
 use crate::device_clocks;
 use crate::directory::{DirectoryFeed, DirectoryKeeper};
 use crate::heartbeat;
@@ -93,7 +93,7 @@ impl Ingest {
             adoptions: Adoptions::default(),
             pace: Pace::new(settings.rates, settings.places(), Instant::now()),
             backfill: Backfill::default(),
-            bench: Bench::new(settings.limits.document_bytes),
+            decode_budget: DecodeBudget::new(settings.limits.document_bytes),
             draining: CancellationToken::new(),
         });
         Ok(Self { intake, keeper, spool: task, store, settings, tls: None, tls_listener: None })
@@ -145,7 +145,7 @@ impl Ingest {
             spool: Arc::clone(&self.intake.spool.status),
             clock: clock.clone(),
             needs_certificate: self.tls.as_ref().is_some_and(Tls::needs_certificate),
-            bench: self.intake.bench.clone(),
+            decode_budget: self.intake.decode_budget.clone(),
         };
         tasks.spawn(replay_worker::run(replaying, shutdown.clone()));
         tasks.spawn(usage::run(Arc::clone(&self.intake.usage), store.clone(), shutdown.clone()));

@@ -54,7 +54,7 @@ async fn documents_under_way_are_bounded_by_their_bytes_however_many_may_be() {
     while answered < DOCUMENTS {
         let under_way = connection.answers.len();
         tokio::time::timeout(Duration::from_secs(30), connection.answers.gather()).await.unwrap();
-        connection.answers.write(&mut connection.wire).await.unwrap();
+        connection.write().await.unwrap();
         answered += under_way - connection.answers.len();
         assert!(connection.frame().is_none());
         assert!(connection.answers.len() <= 2);
@@ -67,7 +67,7 @@ async fn documents_under_way_are_bounded_by_their_bytes_however_many_may_be() {
 async fn a_large_document_that_has_come_waits_for_its_place_and_a_drain_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let (ingest, mut connection, mut peer) = connection(folder.path()).await;
-    let place = ingest.intake.bench.place(IngestSettings::default().limits.document_bytes).await;
+    let place = ingest.intake.decode_budget.acquire(IngestSettings::default().limits.document_bytes).await;
     let running =
         tokio::spawn(ingest.run(TcpListener::bind("127.0.0.1:0").await.unwrap(), "test".to_owned(), CancellationToken::new()));
     let document = |seq: u32, comment: usize| {
@@ -90,4 +90,31 @@ async fn a_large_document_that_has_come_waits_for_its_place_and_a_drain_waits_fo
     tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap();
     assert_eq!(std::str::from_utf8(&said[..expected.len()]).unwrap(), expected);
     running.abort();
+}
+
+#[tokio::test]
+async fn nobody_waits_behind_a_large_document_of_a_peer_that_reads_no_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ingest, mut connection, _peer) = connection(folder.path()).await;
+    let all = IngestSettings::default().limits.document_bytes;
+    let (budget, intake) = (ingest.intake.decode_budget.clone(), Arc::clone(&ingest.intake));
+    let first = budget.acquire(all).await;
+    let document = format!("<push gateway=\"gw-1\"><!--{}--></push>", "x".repeat(room::FREE));
+    connection.buffer.extend_from_slice(document.as_bytes());
+    assert!(connection.frame().is_none() && connection.waiting.is_some());
+    // It has its place in the line, and then there is no room for the answer to another one.
+    let waits = permitted(&mut connection.waiting, &connection.shared);
+    assert!(waits.now_or_never().is_none());
+    let Wire::Plain(stream) = &connection.wire else { panic!("nothing is under TLS") };
+    stream.writable().await.unwrap();
+    while stream.try_write(&[b' '; 64 * 1024]).is_ok() {}
+    connection.answers.push_last(Answer::Ack { seq: None, readings: 0, rejected: 0 }, None);
+    let running = tokio::spawn(async move { connection.run().await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(first);
+    let next = tokio::time::timeout(Duration::from_secs(10), budget.acquire(all)).await;
+    assert!(next.is_ok(), "who reads no answers holds up all others");
+    assert!(!running.is_finished());
+    running.abort();
+    drop(intake);
 }
