@@ -8,11 +8,12 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use heliograph_domain::{
-    Correction, CorrectionKind, Kind, Sample, SeriesCorrections, TimeWindow, Timestamp, WINDOW_MS, window_of,
+    Correction, CorrectionKind, Kind, RollupRule, Sample, SeriesCorrections, TimeWindow, Timestamp, WINDOW_MS, window_of,
 };
 
-use super::gather::{Order, Walk, links_ms};
+use super::gather::{Order, Outside, Walk, links_ms};
 use super::series::{Extent, FrameValues, Slot, StoredSeries, value_of};
+use super::settle::linked_reach_ms;
 
 /// What is looked at first on either side, and how much wider it gets each time.
 const FIRST_MARGIN_MS: i64 = 12 * 3_600_000;
@@ -117,18 +118,20 @@ impl<'a> CorrectedGathering<'a> {
         self.judge();
     }
 
-    /// Once all is read, looks whether it is enough.
+    /// Once all is read, looks whether it is enough: every window that is rolled up anew,
+    /// whole, and its context.
     fn judge(&mut self) {
         if self.stretch.need().is_some() {
             return;
         }
         let samples = self.stretch.samples();
         let rule = &self.stretch.series.rule;
-        let enough = 2 * (rule.context() + 1);
+        let reach = linked_reach_ms(rule);
+        let (from, until) = (self.from.plus_millis(-reach), self.until.plus_millis(reach));
+        let before = samples.iter().rev().skip_while(|sample| sample.at >= from);
+        let after = samples.iter().skip_while(|sample| sample.at < until);
         let (more_before, more_after) = self.stretch.ends();
-        let before = samples.partition_point(|sample| sample.at < self.from);
-        let after = samples.len() - samples.partition_point(|sample| sample.at < self.until);
-        let widen = (more_before && before < enough, more_after && after < enough);
+        let widen = (more_before && is_too_little(before, rule), more_after && is_too_little(after, rule));
         if !rule.kind.accumulates() || widen == (false, false) {
             self.found = Some(samples);
             return;
@@ -137,6 +140,14 @@ impl<'a> CorrectedGathering<'a> {
         self.margins.1 *= if widen.1 { WIDENING } else { 1 };
         self.begin();
     }
+}
+
+/// Whether further samples may have a part in windows beside some that are rolled up
+/// anew; these samples begin with the nearest.
+fn is_too_little<'a>(samples: impl Iterator<Item = &'a Sample>, rule: &RollupRule) -> bool {
+    let mut outside = Outside::default();
+    let mut samples = samples;
+    samples.all(|sample| outside.push(*sample, rule.context()))
 }
 
 /// The corrected samples of a window from one of its ends on, a wider part each

@@ -53,7 +53,7 @@ pub(crate) struct Gathering<'a> {
 
 /// The samples of one series on one side of a span, the nearest first.
 #[derive(Debug, Default)]
-struct Outside {
+pub(super) struct Outside {
     samples: Vec<Sample>,
     /// The furthest window that samples inside the span can have a part in: it is
     /// needed whole.
@@ -64,7 +64,7 @@ struct Outside {
 
 impl Outside {
     /// Adds the next sample; answers whether more are needed.
-    fn push(&mut self, sample: Sample, context: usize) -> bool {
+    pub(super) fn push(&mut self, sample: Sample, context: usize) -> bool {
         if self.samples.len() <= context {
             self.boundary = Some(window_of(sample.at));
         } else if self.boundary != Some(window_of(sample.at)) {

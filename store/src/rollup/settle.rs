@@ -112,8 +112,13 @@ pub(crate) fn settle(series: &[StoredSeries], run: &[Timestamp], samples: &Sampl
 /// The windows that readings of a marked one could be linked to before a
 /// correction took them away.
 fn linked_before(rule: &RollupRule, mark: Timestamp) -> impl Iterator<Item = Timestamp> {
-    let reach = rule.max_gap_ms / WINDOW_MS + 1;
+    let reach = linked_reach_ms(rule) / WINDOW_MS;
     (-reach..=reach).map(move |step| mark.plus_millis(step * WINDOW_MS))
+}
+
+/// How far from a marked window the last window lies that its readings can be linked to.
+pub(super) const fn linked_reach_ms(rule: &RollupRule) -> i64 {
+    (rule.max_gap_ms / WINDOW_MS + 1) * WINDOW_MS
 }
 
 /// The samples of a window and enough on either side of it.

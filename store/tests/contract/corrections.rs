@@ -364,6 +364,30 @@ fn local_days_and_months_are_the_sums_of_their_windows() {
 }
 
 #[tokio::test]
+async fn what_a_corrected_counter_rose_over_a_gap_stays_when_windows_after_it_are_rolled_up_anew() {
+    for backend in ALL {
+        let store = backend.fresh();
+        let gateway = next_gateway();
+        let of = |kind: Kind| Kind::ALL.iter().position(|other| *other == kind).unwrap();
+        let (counter, gauge) = (of(Kind::Counter), of(Kind::Gauge));
+        // Half a day and more without a reading, and then one each minute.
+        let mut readings: Vec<Arrival> = (0..20).map(|minute| (counter, minute, 1000.0 + minute as f64)).collect();
+        readings.extend((1005..1020).map(|minute| (counter, minute, 500.0 + minute as f64)));
+        store.document_write(write(&gateway, &readings)).await.unwrap();
+        let scaled = made(&gateway, (counter, 300, 10, CorrectionKind::Scale { factor: 2.0 }));
+        store.correction_create(scaled).await.unwrap();
+        let windows = async || {
+            let found = store.rollup_list(&gateway, TimeWindow::ALWAYS, TimeWindow::ALWAYS).await.unwrap();
+            found.into_iter().find(|found| found.series.kind == Kind::Counter).unwrap().windows
+        };
+        let before = windows().await;
+        assert_eq!(before.iter().map(|window| window.rollup.increase).sum::<f64>(), 519.0, "{backend:?}");
+        store.document_write(write(&gateway, &[(gauge, 1100, 1.0)])).await.unwrap();
+        assert_eq!(windows().await, before, "{backend:?}");
+    }
+}
+
+#[tokio::test]
 async fn corrections_are_kept_with_who_made_them_and_why() {
     on_every_backend(|store| async move {
         store.document_write(write(&gateway("gw-1"), &[(0, 5, 100.0), (0, 10, 100.0)])).await.unwrap();
