@@ -15,6 +15,12 @@ const CHROMEDRIVER: &str = "http://127.0.0.1:9515";
 /// Longer than any page takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The path of the one-time link that a text holds.
+pub(crate) fn link_path(said: &str) -> String {
+    let link = said.split_whitespace().find(|word| word.contains("/welcome/")).unwrap();
+    link.get(link.find("/welcome/").unwrap()..).unwrap().to_owned()
+}
+
 /// A browser with an empty profile.
 pub(crate) struct Browser {
     client: Client,
@@ -50,6 +56,15 @@ impl Browser {
 
     pub(crate) async fn go(&self, path: &str) {
         self.client.goto(&format!("{}{path}", self.base)).await.unwrap();
+    }
+
+    /// Chooses a password by a one-time link.
+    pub(crate) async fn choose_password(&self, link: &str, password: &str) {
+        self.go(link).await;
+        self.fill("#password", password).await;
+        self.fill("#again", password).await;
+        self.submit("#password").await;
+        assert!(!self.address().await.contains("/welcome/"), "{}", self.page().await);
     }
 
     /// Types into a field as it stands.
@@ -134,6 +149,14 @@ impl Browser {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(" 200 "), "{head}");
         body.to_owned()
+    }
+
+    /// The sum of a column over all rows of a CSV file that have it.
+    pub(crate) async fn sum_of_csv(&self, path: &str, column: &str) -> f64 {
+        let csv = self.download(path).await;
+        let at = csv.lines().next().unwrap().split(',').position(|name| name == column).unwrap();
+        let cells = csv.lines().skip(1).filter_map(|row| row.split(',').nth(at));
+        cells.filter(|cell| !cell.is_empty()).map(|cell| cell.parse::<f64>().unwrap()).sum()
     }
 
     /// The value of an attribute of the first element that there is.

@@ -19,6 +19,7 @@ mod failing;
 mod figures;
 mod flipped;
 mod full;
+mod gateway;
 mod handover;
 mod ingest;
 #[path = "../../src/simulate/journal.rs"]

@@ -3,22 +3,23 @@
 
 mod looks;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use heliograph_domain::{GatewayId, MetricName, ProviderId, SensorId, SensorRole, Timestamp, Unit};
+use heliograph_domain::{SensorRole, Timestamp};
 use heliograph_report::format;
-use heliograph_store::{DocumentWrite, SensorSeen, SeriesSeen, Store, StoreUrl, Value, WriteStamp};
+use heliograph_store::StoreUrl;
 use jiff::civil;
 
 use crate::binary::{Process, connect, free_address, run, run_with_input, spawn, spawn_with};
-use crate::browser::Browser;
+use crate::browser::{Browser, link_path};
 use crate::crash::commission_named;
+use crate::gateway::Gateway;
 use crate::ingest::Ingest;
 use crate::load::KEY;
 use crate::platform::spaced;
+use crate::sample::{self, GREENHOUSE, STATION};
 
 /// A busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,35 +63,27 @@ impl Site {
     /// The link by which somebody new chooses a password.
     fn invite(&self, email: &str, role: &str) -> String {
         let said = run_with_input(&["user", "add", "--provider", "sunrise", "--email", email, "--role", role], self.path(), "");
-        path_of(&said)
+        link_path(&said)
     }
 
     /// A browser in which an owner has signed in for the first time.
     async fn owner(&self) -> Browser {
         let link = self.invite("owner@sunrise.example", "owner");
         let browser = self.browser().await;
-        welcome(&browser, &link).await;
+        browser.choose_password(&link, PASSWORD).await;
         browser
     }
 
     fn gateway(&self) -> Gateway {
-        Gateway(BufReader::new(connect(self.ingest.address, PATIENCE)))
+        Gateway::connect(self.ingest.address)
     }
-}
 
-/// The path of the one-time link that a text holds.
-fn path_of(said: &str) -> String {
-    let link = said.split_whitespace().find(|word| word.contains("/welcome/")).unwrap();
-    link.get(link.find("/welcome/").unwrap()..).unwrap().to_owned()
-}
-
-/// Chooses a password.
-async fn welcome(browser: &Browser, link: &str) {
-    browser.go(link).await;
-    browser.fill("#password", PASSWORD).await;
-    browser.fill("#again", PASSWORD).await;
-    browser.submit("#password").await;
-    assert!(!browser.address().await.contains("/welcome/"), "{}", browser.page().await);
+    /// Evaluates alerts and puts the mails that are due into the folder `mails`.
+    fn mail(&self) {
+        let arguments = ["mailer", "--provider", "sunrise", "--once"];
+        let mut mailer = spawn_with(&arguments, &[("HELIOGRAPH__MAIL__FOLDER", "mails")], self.path());
+        assert!(mailer.0.wait().unwrap().success());
+    }
 }
 
 async fn sign_in(browser: &Browser, email: &str) {
@@ -98,27 +91,6 @@ async fn sign_in(browser: &Browser, email: &str) {
     browser.fill("#email", email).await;
     browser.fill("#password", PASSWORD).await;
     browser.submit("#password").await;
-}
-
-/// A gateway on one connection.
-struct Gateway(BufReader<TcpStream>);
-
-impl Gateway {
-    fn ask(&mut self, document: &str) -> String {
-        self.0.get_mut().write_all(document.as_bytes()).unwrap();
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        line
-    }
-
-    /// Signs in, as soon as the key is known.
-    fn hello(&mut self, gateway: &str, key: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.ask(&format!("<hello gateway=\"{gateway}\" key=\"{key}\"/>")).starts_with("<ack") {
-            assert!(Instant::now() < deadline, "the key of {gateway} does not come into force");
-            std::thread::sleep(Duration::from_millis(300));
-        }
-    }
 }
 
 /// What an inverter says of a time.
@@ -184,30 +156,24 @@ async fn from_the_first_sign_in_to_a_month_that_adds_up() {
     let month = format!("period=month&date={last_month}");
     owner.go(&format!("/gateways/gw-1?{month}")).await;
     assert_eq!(spaced(&owner.tile("Energy produced").await), spaced(&format::energy(produced)));
-    let csv = owner.download(&format!("/gateways/gw-1/report.csv?{month}")).await;
-    let column = csv.lines().next().unwrap().split(',').position(|name| name == "produced_wh").unwrap();
-    let cells = csv.lines().skip(1).filter_map(|row| row.split(',').nth(column)).filter(|cell| !cell.is_empty());
-    let sum: f64 = cells.map(|cell| cell.parse::<f64>().unwrap()).sum();
+    let sum = owner.sum_of_csv(&format!("/gateways/gw-1/report.csv?{month}"), "produced_wh").await;
     assert!(produced > 80_000.0 && (sum - produced).abs() < 0.1, "{sum} in the file, {produced} pushed");
     owner.close().await;
 }
 
 #[tokio::test]
 async fn a_mapping_is_written_in_the_page_and_reads_what_waits_in_quarantine() {
-    let site = Site::with(&["gw-1"]).await;
+    let site = Site::with(&["gw-0"]).await;
     let mut gateway = site.gateway();
-    gateway.hello("gw-1", KEY);
-    let station = "<station serial='gw-1'><row name='north' at='2026-06-15T11:00:00Z'><temp>21,5</temp></row></station>";
-    assert!(gateway.ask(station).contains("code=\"unsupported\""));
+    gateway.hello("gw-0", KEY);
+    assert!(gateway.ask(STATION).contains("code=\"unsupported\""));
     let owner = site.owner().await;
     owner.go("/mappings/edit").await;
-    let greenhouse = "name = 'greenhouse'\nroot = 'station'\ngateway = '{/station/@serial}'\n[[reading]]\neach = '/station/row/temp'\n\
-        sensor = '{../@name}'\nmetric = 'temperature'\nunit = 'C'\nvalue = '{.}'\nnumber = 'decimal-comma'\ntime = '{../@at}'\n";
-    owner.set("#source", greenhouse).await;
+    owner.set("#source", GREENHOUSE).await;
     owner.press("button[value=try]").await;
     let tried = owner.page().await;
     assert!(tried.contains("1 reading") && tried.contains("north temperature 21.5"), "{tried}");
-    assert!(run(&["readings", "--provider", "sunrise", "--gateway", "gw-1", "--json"], site.path()).stdout.is_empty());
+    assert!(run(&["readings", "--provider", "sunrise", "--gateway", "gw-0", "--json"], site.path()).stdout.is_empty());
     owner.press("button[value=save]").await;
     assert!(owner.page().await.contains("greenhouse"));
 
@@ -217,7 +183,7 @@ async fn a_mapping_is_written_in_the_page_and_reads_what_waits_in_quarantine() {
     assert!(owner.page().await.contains("1 new"), "{}", owner.page().await);
     owner.press("button[value=retry]").await;
     assert!(owner.page().await.contains("It is stored and has left the quarantine."), "{}", owner.page().await);
-    let readings = run(&["readings", "--provider", "sunrise", "--gateway", "gw-1", "--json"], site.path()).stdout;
+    let readings = run(&["readings", "--provider", "sunrise", "--gateway", "gw-0", "--json"], site.path()).stdout;
     let reading: serde_json::Value = serde_json::from_slice(&readings).unwrap();
     assert_eq!((&reading["sensor"], &reading["value"]), (&"north".into(), &21.5.into()));
     owner.close().await;
@@ -226,27 +192,12 @@ async fn a_mapping_is_written_in_the_page_and_reads_what_waits_in_quarantine() {
 /// Writes that a gateway was heard some hours ago, and that documents have been taken in
 /// since the day before.
 async fn heard_hours_ago(site: &Site, gateway: &str, hours: i64) {
-    let store = Store::open(StoreUrl::sqlite(site.path().join("data"))).unwrap();
-    let store = store.provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
+    let store = sample::open(site.path(), "sunrise");
     let now = Timestamp::clamped(jiff::Timestamp::now().as_millisecond());
     store.intake_seed(now.plus_millis(-86_400_000), now).await.unwrap();
     let time = now.plus_millis(-hours * 3_600_000);
-    let document = DocumentWrite {
-        gateway: GatewayId::parse(gateway).unwrap(),
-        received: time,
-        stamp: WriteStamp::at(time),
-        address: "127.0.0.1:0".to_owned(),
-        sensors: vec![SensorSeen { id: SensorId::parse("meter-1").unwrap(), role: Some(SensorRole::Grid) }],
-        series: vec![SeriesSeen {
-            sensor: 0,
-            metric: MetricName::parse("power").unwrap(),
-            unit: Unit::parse("W").unwrap(),
-            kind: None,
-            quantity: None,
-        }],
-        values: vec![Value { series: 0, time, value: 300.0 }],
-        quarantine: None,
-    };
+    let mut document = sample::document(gateway, ("meter-1", "power", "W"), time, [(time, 300.0)]);
+    document.sensors[0].role = Some(SensorRole::Grid);
     store.document_write(document).await.unwrap();
     store.close().await;
 }
@@ -258,9 +209,7 @@ async fn an_alert_is_raised_and_taken_care_of() {
     let owner = site.owner().await;
     owner.go("/alerts").await;
     assert!(!owner.page().await.contains("gw-1"));
-    let mut mailer =
-        spawn_with(&["mailer", "--provider", "sunrise", "--once"], &[("HELIOGRAPH__MAIL__FOLDER", "mails")], site.path());
-    assert!(mailer.0.wait().unwrap().success());
+    site.mail();
     owner.await_on("/alerts", "gw-1").await;
     assert!(owner.text("nav").await.contains('1'), "the navigation counts it");
     owner.press("main a[href^='/alerts/0']").await;
@@ -290,10 +239,10 @@ async fn a_customer_sees_its_own_and_nothing_else() {
     owner.fill("#person", "Anna").await;
     owner.fill("#address", "anna@customer.example").await;
     owner.submit("#person").await;
-    let link = path_of(&owner.text("code.secret").await);
+    let link = link_path(&owner.text("code.secret").await);
 
     let anna = site.browser().await;
-    welcome(&anna, &link).await;
+    anna.choose_password(&link, PASSWORD).await;
     anna.go("/").await;
     let own = anna.page().await;
     assert!(own.contains("gw-1") && !own.contains("gw-2") && !own.contains("Settings"), "{own}");

@@ -1,7 +1,7 @@
 //! Two providers in real containers: documents in by TCP, each panel read in
 //! real Chromium, a summary by real SMTP, and nothing of one seen at the other.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,9 +11,10 @@ use heliograph_report::format;
 use jiff::ToSpan;
 use mailparse::MailHeaderMap;
 
-use crate::binary::{HELIOGRAPH, connect, run, well_known_ports};
-use crate::browser::Browser;
+use crate::binary::{HELIOGRAPH, run, well_known_ports};
+use crate::browser::{Browser, link_path};
 use crate::day::{self, Day};
+use crate::gateway::Gateway;
 
 const IMAGE: &str = "heliograph:e2e";
 const SMTP_PORT: u16 = 2526;
@@ -76,7 +77,8 @@ async fn two_providers_from_apply_to_pages_and_mails() {
         push(tenant, &key, &day);
         let shown = read_panel(&browser, tenant, &date).await;
         assert_eq!(spaced(&shown), spaced(&format::energy(day.produced_wh)), "{}", tenant.id);
-        let exact = sum_of_csv(&browser, tenant, &date).await;
+        let csv = format!("/gateways/{}/report.csv?period=day&date={date}", tenant.gateway);
+        let exact = browser.sum_of_csv(&csv, "produced_wh").await;
         assert!((exact - day.produced_wh).abs() < 0.1, "{exact} in the CSV, {} in the fixture", day.produced_wh);
         give_to_customer(&browser, &recipient(tenant), &date).await;
         produced.push((browser, shown));
@@ -170,16 +172,8 @@ async fn set_up(tenant: &Tenant) -> Browser {
     ];
     let output = docker(&add);
     assert!(output.status.success(), "{}", said(&output));
-    let link = text(&output).split_whitespace().find(|word| word.contains("/welcome/")).unwrap().to_owned();
-    let path = link.get(link.find("/welcome/").unwrap()..).unwrap().to_owned();
-
     let browser = Browser::open(format!("http://127.0.0.1:{}", tenant.panel)).await;
-    browser.go(&path).await;
-    browser.fill("#password", "sixteen tons of coal").await;
-    browser.fill("#again", "sixteen tons of coal").await;
-    browser.submit("#password").await;
-    let page = browser.page().await;
-    assert!(!page.contains("Set password"), "{page}");
+    browser.choose_password(&link_path(&text(&output)), "sixteen tons of coal").await;
     browser
 }
 
@@ -199,26 +193,10 @@ async fn commission(browser: &Browser, tenant: &Tenant) -> String {
 
 /// Pushes the day to the provider's own port, as soon as its ingest knows the key.
 fn push(tenant: &Tenant, key: &str, day: &Day) {
-    let address = SocketAddr::from(([127, 0, 0, 1], tenant.ingest));
-    let mut line = BufReader::new(connect(address, Duration::from_secs(20)));
-    line.get_ref().set_nodelay(true).unwrap();
-    let hello = format!("<hello gateway=\"{}\" key=\"{key}\"/>", tenant.gateway);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !ask(&mut line, hello.as_bytes(), false).starts_with("<ack") {
-        assert!(Instant::now() < deadline, "the new key does not come into force");
-        std::thread::sleep(Duration::from_millis(300));
-    }
-    let answer = ask(&mut line, day.xml.as_bytes(), tenant.dribbles);
+    let mut gateway = Gateway::connect(SocketAddr::from(([127, 0, 0, 1], tenant.ingest)));
+    gateway.hello(tenant.gateway, key);
+    let answer = gateway.ask_in_parts(&day.xml, if tenant.dribbles { 1 } else { day.xml.len() });
     assert!(answer.starts_with("<ack") && answer.contains(&format!("readings=\"{}\"", day.readings)), "{answer}");
-}
-
-fn ask(line: &mut BufReader<std::net::TcpStream>, bytes: &[u8], dribbles: bool) -> String {
-    for part in bytes.chunks(if dribbles { 1 } else { bytes.len() }) {
-        line.get_mut().write_all(part).unwrap();
-    }
-    let mut answer = String::new();
-    line.read_line(&mut answer).unwrap();
-    answer
 }
 
 async fn read_panel(browser: &Browser, tenant: &Tenant, date: &str) -> String {
@@ -230,14 +208,6 @@ async fn read_panel(browser: &Browser, tenant: &Tenant, date: &str) -> String {
 /// parsers show as they please.
 pub(crate) fn spaced(text: &str) -> String {
     text.replace(['\u{a0}', '\u{202f}'], " ")
-}
-
-/// The sum of the produced energy over all rows that the CSV has.
-async fn sum_of_csv(browser: &Browser, tenant: &Tenant, date: &str) -> f64 {
-    let csv = browser.download(&format!("/gateways/{}/report.csv?period=day&date={date}", tenant.gateway)).await;
-    let column = csv.lines().next().unwrap().split(',').position(|name| name == "produced_wh").unwrap();
-    let cells = csv.lines().skip(1).filter_map(|row| row.split(',').nth(column));
-    cells.filter(|cell| !cell.is_empty()).map(|cell| cell.parse::<f64>().unwrap()).sum()
 }
 
 /// Who gets a tenant's mails.

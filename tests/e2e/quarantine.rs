@@ -1,8 +1,6 @@
 //! What was refused, tried again: by a mapping that came later, and once its gateway
 //! was commissioned.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,34 +13,15 @@ use crate::binary::{connect, free_address, run, run_with_input, spawn, terminate
 use crate::browser::Browser;
 use crate::cluster;
 use crate::crash::{commission, commission_in};
+use crate::gateway::Gateway;
 use crate::ingest::Ingest;
 use crate::load::KEY;
 use crate::points::heliograph;
+use crate::sample::{GREENHOUSE, STATION};
 use crate::tenant::Tenant;
 
 /// A busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-const STATION: &str = "<station serial='gw-0'><row name='north' at='2026-06-15T11:00:00Z'><temp>21,5</temp></row></station>";
-
-const GREENHOUSE: &str = "name = 'greenhouse'\nroot = 'station'\ngateway = '{/station/@serial}'\n[[reading]]\neach = '/station/row/temp'\n\
-    sensor = '{../@name}'\nmetric = 'temperature'\nunit = 'C'\nvalue = '{.}'\nnumber = 'decimal-comma'\ntime = '{../@at}'\n";
-
-/// A gateway on one connection.
-struct Gateway(BufReader<TcpStream>);
-
-impl Gateway {
-    fn connect(address: SocketAddr) -> Self {
-        Self(BufReader::new(connect(address, PATIENCE)))
-    }
-
-    fn ask(&mut self, document: &str) -> String {
-        self.0.get_mut().write_all(document.as_bytes()).unwrap();
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        line
-    }
-}
 
 fn readings(folder: &Path, provider: &str) -> Vec<Value> {
     let output = run(&["readings", "--provider", provider, "--gateway", "gw-0", "--json"], folder);
@@ -55,7 +34,7 @@ async fn served(folder: &Path) -> (Ingest, Gateway) {
     commission(&folder.join("data"), "sunrise", 1).await;
     let ingest = Ingest::start("sunrise", free_address(), &[], &[], folder);
     let mut gateway = Gateway::connect(ingest.address);
-    assert!(gateway.ask(&format!("<hello gateway=\"gw-0\" key=\"{KEY}\"/>")).starts_with("<ack"));
+    gateway.hello("gw-0", KEY);
     (ingest, gateway)
 }
 

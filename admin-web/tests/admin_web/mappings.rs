@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use heliograph_domain::{QuarantineId, RefusalCode, Timestamp};
 use heliograph_store::QuarantineNew;
 
-use crate::access::MAPPING;
+use crate::access::table::MAPPING;
 use crate::world::{Who, World, id};
 
 fn unread(number: u128, received: Timestamp, raw: &str) -> QuarantineNew {

@@ -129,16 +129,14 @@ async fn pages_can_be_read_and_used_by_everybody() {
     assert!(gateway.ask(&inverter("now", jiff::Timestamp::now(), 1_111.0, 9_000_000.0)).starts_with("<ack"));
     assert!(gateway.ask("<inventory>what is this</inventory>").starts_with("<nack"));
     heard_hours_ago(&site, "gw-2", 20).await;
-    let arguments = ["mailer", "--provider", "sunrise", "--once"];
-    let mut mailer = spawn_with(&arguments, &[("HELIOGRAPH__MAIL__FOLDER", "mails")], site.path());
-    assert!(mailer.0.wait().unwrap().success());
+    site.mail();
 
     let browser = site.browser().await;
     let mut found = faults(&browser, "/login", "before signing in").await;
     check_keyboard(&browser, "/login").await;
     let link = site.invite("owner@sunrise.example", "owner");
     found.extend(faults(&browser, &link, "before signing in").await);
-    welcome(&browser, &link).await;
+    browser.choose_password(&link, PASSWORD).await;
     browser.go("/customers/new").await;
     browser.fill("#name", "Anna Castell").await;
     browser.submit("#name").await;
