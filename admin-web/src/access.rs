@@ -14,6 +14,7 @@
 //! they are nobody.
 
 mod field;
+mod sensors;
 
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::Method;
@@ -25,6 +26,8 @@ use heliograph_store::{ProviderStore, StoreError, UserRecord};
 use crate::error::Refusal;
 use crate::panel::Panel;
 use crate::session;
+
+pub(crate) use sensors::sensors_within;
 
 /// Somebody who has signed in.
 #[derive(Debug, Clone)]

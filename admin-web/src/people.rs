@@ -320,10 +320,20 @@ pub(crate) async fn save(
     let mut problems = Problems::default();
     let name = parse_person_name(&form.name, &mut problems);
     let rights = match user.id == actor.user.id {
-        true => Some(Rights { role: user.role, customer: user.customer, assignment: user.assignment.clone() }),
+        true => Some(Rights::held_by(&user)),
         false => {
             let (locations, zone) = (panel.store().location_list().await?, panel.store().settings_fetch().await?.zone);
-            form.rights.parse(&locations, &zone, panel.now(), &mut problems)
+            let now = RightsForm::of(&user, &zone);
+            if form.rights.seen != now.seen {
+                problems.add("role", "Somebody has changed what this person may do since this page was shown. Look again.");
+                let form = EditForm { name: form.name, rights: now };
+                return edit_page(&panel, &actor, &user, form, problems, StatusCode::CONFLICT).await;
+            }
+            // What was not changed stays to the instant, also where it is over.
+            match form.rights == now {
+                true => Some(Rights::held_by(&user)),
+                false => form.rights.parse(&locations, &zone, panel.now(), &mut problems),
+            }
         }
     };
     let (Some(name), Some(Rights { role, customer, assignment })) = (name, rights) else {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use heliograph_domain::{Co2Factors, Colour, Currency, KeyDigest, ProviderSettings, Tariff, UnknownGateways, Zone};
 use heliograph_store::{RetentionPlan, RetentionPreview, StoreError};
 use rust_decimal::Decimal;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::{Actor, Reader, Staff};
 use crate::error::Refusal;
@@ -46,9 +46,10 @@ pub(crate) struct SettingsForm {
     pub(crate) seen: String,
 }
 
-/// Which version of the settings these are: says all that is set, not only what is shown.
-pub(crate) fn version_of(settings: &ProviderSettings) -> String {
-    let text = serde_json::to_string(settings).unwrap_or_default();
+/// Which version of something this is, such as of the settings: says all that is set, not
+/// only what is shown.
+pub(crate) fn version_of(what: &impl Serialize) -> String {
+    let text = serde_json::to_string(what).unwrap_or_default();
     let digest = KeyDigest::of(&text);
     digest.0.iter().take(VERSION_BYTES).fold(String::new(), |version, byte| format!("{version}{byte:02x}"))
 }

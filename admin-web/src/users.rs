@@ -35,6 +35,12 @@ impl Rights {
         Self { role: UserRole::Customer, customer: Some(customer), assignment: None }
     }
 
+    /// Those that somebody has.
+    #[must_use]
+    pub fn held_by(user: &UserRecord) -> Self {
+        Self { role: user.role, customer: user.customer, assignment: user.assignment.clone() }
+    }
+
     /// Those of an installer.
     #[must_use]
     pub const fn of_installer(assignment: Assignment) -> Self {

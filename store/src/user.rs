@@ -199,7 +199,8 @@ impl ProviderStore {
     /// Removes somebody with their sessions, links and API tokens, and erases mails about their way in.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is nobody.
+    /// [`StoreError::NotFound`] where there is nobody; [`StoreError::Conflict`] where no
+    /// owner would remain.
     pub async fn user_delete(&self, user: UserId) -> Result<(), StoreError> {
         let event = self.event("user.delete", format_args!("user:{user}"), json!({}));
         match &self.backend {

@@ -27,6 +27,7 @@ async fn figures_have_the_values_that_were_pushed_and_every_log_line_its_provide
 
     // Who looks whether it listens has come and gone, this one stays.
     let staying = connect(ingest.address, Duration::from_secs(60));
+    ingest.await_metric("heliograph_ingest_connections_total", |all| all == 3.0);
     ingest.await_metric("heliograph_ingest_connections", |open| open == 1.0);
     let metrics = ingest.get("/metrics");
     let figure = |name: &str, labels: &[&str]| {

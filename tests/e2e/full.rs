@@ -75,11 +75,11 @@ async fn while_the_spool_has_room_a_store_without_any_costs_no_ack() {
     let every = Duration::from_millis(30);
     let plan = Plan { backfill: 300, every, ..Plan::new("sunrise", folder.path(), LANES) };
     let load = plan.start(ingest.address);
-    plan.await_acks(20, PATIENCE);
+    ingest.await_acks(&plan, 20);
     for round in 0..2 {
         let ballast = disk.fill();
         await_segments(|count| count > 0);
-        plan.await_acks(50, PATIENCE);
+        ingest.await_acks(&plan, 50);
         let ready = ingest.get("/readyz");
         assert!(ready.contains(" 200 ") && ready.contains("acks come from the spool"), "{ready}");
         assert!(ingest.metric("heliograph_spool_documents") >= 40.0, "{}", ingest.logged());
@@ -87,7 +87,7 @@ async fn while_the_spool_has_room_a_store_without_any_costs_no_ack() {
         let freed = Instant::now();
         await_segments(|count| count == 0);
         println!("round {round}: drained {} ms after there is room", freed.elapsed().as_millis());
-        plan.await_acks(10, PATIENCE);
+        ingest.await_acks(&plan, 10);
     }
     load.stop();
     await_segments(|count| count == 0);

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::binary::{HELIOGRAPH, Process, connect, free_address};
+use crate::load::Plan;
 
 /// A busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,6 +99,26 @@ impl Ingest {
             assert!(Instant::now() < deadline, "{name} is {}\n{}", self.metric(name), self.logged());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Waits until further documents of a plan were acked.
+    pub(crate) fn await_acks(&self, plan: &Plan, further: usize) {
+        let (until, deadline) = (plan.acked() + further, Instant::now() + PATIENCE);
+        while plan.acked() < until {
+            assert!(Instant::now() < deadline, "{} of {until} were acked: {}", plan.acked(), self.state());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What it is at: what it has logged, its figures, and what its threads wait for.
+    fn state(&self) -> String {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.process.0.id())).into_iter().flatten().flatten();
+        let waits = |thread: std::fs::DirEntry| {
+            let read = |what: &str| std::fs::read_to_string(thread.path().join(what)).unwrap_or_default();
+            format!("{} {}\n{}", read("comm").trim_end(), read("wchan"), read("stack"))
+        };
+        let threads: Vec<String> = threads.map(waits).collect();
+        format!("{}\n{}\n{}", self.logged(), threads.join("\n"), self.get("/metrics"))
     }
 
     /// What it says of its spool.

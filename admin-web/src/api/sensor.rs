@@ -13,6 +13,7 @@ use super::paging::{Page, Part, cut};
 use super::problem::ApiRefusal;
 use super::request::Asked;
 use super::wire::{Utc, utc};
+use crate::access::sensors_within;
 use crate::error::read_id;
 use crate::panel::Panel;
 
@@ -52,19 +53,15 @@ pub(super) struct Series {
 }
 
 impl Sensor {
-    /// As somebody sees it who sees `visible` only: nothing of what was there before.
-    fn of(record: &SensorRecord, visible: TimeWindow) -> Option<Self> {
-        let sees = |series: &&SeriesRecord| {
-            visible == TimeWindow::ALWAYS || series.latest.is_some_and(|sample| visible.contains(sample.at))
-        };
-        let series: Vec<Series> = record.series.iter().filter(sees).map(|series| Series::of(series, visible)).collect();
-        (visible == TimeWindow::ALWAYS || !series.is_empty()).then(|| Self {
+    /// As somebody sees it who sees `visible` only.
+    fn of(record: &SensorRecord, visible: TimeWindow) -> Self {
+        Self {
             id: record.id.to_string(),
             name: record.name().to_owned(),
             role: record.role.to_string(),
             rated_power_w: record.rated_w,
-            series,
-        })
+            series: record.series.iter().map(|series| Series::of(series, visible)).collect(),
+        }
     }
 }
 
@@ -106,8 +103,8 @@ pub(super) async fn list(
     Asked(part): Asked<Part>,
 ) -> Result<Json<Page<Sensor>>, ApiRefusal> {
     let (id, window) = visible(&panel, &caller, &gateway).await?;
-    let sensors = panel.store().sensor_list(&id).await?;
-    let seen = sensors.iter().filter_map(|sensor| Sensor::of(sensor, window)).collect();
+    let sensors = sensors_within(panel.store().sensor_list(&id).await?, window);
+    let seen = sensors.iter().map(|sensor| Sensor::of(sensor, window)).collect();
     cut("sensors", &part, seen, |sensor: &Sensor| sensor.id.clone(), |sensor| sensor).map(Json)
 }
 

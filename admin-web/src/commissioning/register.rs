@@ -123,9 +123,9 @@ pub(crate) async fn submit(State(panel): State<Panel>, Staff(actor): Staff, requ
         let fine = judged.iter().filter(|judged| judged.is_ok()).count();
         return Ok(RegisterPage { shell, text, rows, fine, places: Vec::new(), problems }.into_response());
     }
-    let made = register(&panel, &actor, lines.iter().zip(judged), begun).await;
-    // Whatever happens now, the keys that were made are shown.
+    // Whatever happens from here on, the keys that are made are shown.
     let shell = Shell::of(&panel, &actor, Section::Waiting).await?;
+    let made = register(&panel, &actor, lines.iter().zip(judged), begun).await;
     Ok(DonePage::new(shell, made, &locations, text).into_response())
 }
 
@@ -205,11 +205,16 @@ async fn register<'a>(
             made.rest += 1;
             continue;
         }
-        if let Err(refusal) = made.add(panel, actor, wish).await {
-            tracing::error!(?refusal, gateway = %line.gateway, "gateway of a sheet cannot be commissioned");
-            made.left.push((line.gateway.clone(), "It was not commissioned: the store does not answer.".to_owned()));
-            is_over = true;
-        }
+        let left = (panel.settings().request_timeout * 5 / 6).saturating_sub(begun.elapsed());
+        let refusal = match tokio::time::timeout(left, made.add(panel, actor, wish)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(refusal)) => Some(refusal),
+            Err(_) => None,
+        };
+        tracing::error!(?refusal, gateway = %line.gateway, "gateway of a sheet cannot be commissioned");
+        let problem = "It may not have been commissioned: the store does not answer. Its page says whether it was.";
+        made.left.push((line.gateway.clone(), problem.to_owned()));
+        is_over = true;
     }
     made
 }

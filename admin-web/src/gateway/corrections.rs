@@ -9,7 +9,7 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{Correction, CorrectionId, CorrectionKind, TimeWindow, Timestamp, Zone};
+use heliograph_domain::{Correction, CorrectionId, CorrectionKind, SeriesCorrections, TimeWindow, Timestamp, Zone};
 use heliograph_report::{CorrectedDay, CorrectionPreview, DayFigure, correction_preview, format};
 use heliograph_store::{CorrectionNew, GatewayRecord, SensorRecord, StoreError};
 use serde::Deserialize;
@@ -142,30 +142,35 @@ pub(crate) async fn corrections(
     let gateway = fetch(&panel, &gateway).await?;
     let shell = Shell::of(&panel, &actor, Section::Fleet).await?.saying(&done);
     let form = CorrectionForm { kind: query.kind, ..CorrectionForm::default() };
-    let seen = seen(&panel, &actor, &gateway).await?;
-    Ok(page(&panel, (shell, seen), &gateway, form, None, Problems::default()).await?.into_response())
+    Ok(page(&panel, &actor, shell, &gateway, form, None, Problems::default()).await?.into_response())
 }
 
-/// What of a gateway somebody sees, and may correct.
-async fn seen(panel: &Panel, actor: &Actor, gateway: &GatewayRecord) -> Result<TimeWindow, Refusal> {
-    actor.scope(panel).await?.window(&gateway.id, panel.now()).ok_or(Refusal::NotFound)
+/// Whether what a correction changes, once it is made or taken back, lies within what
+/// somebody sees: a shift reaches to where readings come from, and go to.
+async fn is_within(panel: &Panel, correction: &Correction, seen: TimeWindow) -> Result<bool, Refusal> {
+    let all = panel.store().correction_list().await?;
+    let others = all.iter().filter(|other| other.series == correction.series && other.id != correction.id);
+    let touched = SeriesCorrections::of(others).touched(correction);
+    Ok(touched.iter().all(|window| seen.from <= window.from))
 }
 
 async fn page(
     panel: &Panel,
-    (shell, seen): (Shell, TimeWindow),
+    actor: &Actor,
+    shell: Shell,
     gateway: &GatewayRecord,
     form: CorrectionForm,
     effect: Option<(Effect, String)>,
     problems: Problems,
 ) -> Result<CorrectionsPage, Refusal> {
+    let seen = actor.seen(panel, &gateway.id).await?;
     let zone = zone_of(panel, gateway).await?;
     let names = Names::read(panel, zone.clone()).await?;
     let mut all = panel.store().correction_list().await?;
     all.retain(|correction| correction.series.gateway == gateway.id && correction.window.from >= seen.from);
     let (effect, sealed) = effect.map_or((None, String::new()), |(effect, sealed)| (Some(effect), sealed));
     let way = Way::parse(&form.kind);
-    let mut choices = choices(panel, gateway).await?;
+    let mut choices = choices(panel, actor, gateway).await?;
     choices.retain(|choice| way.is_none_or(|way| way.fits(choice.kind)));
     Ok(CorrectionsPage {
         name: gateway.name().to_owned(),
@@ -183,8 +188,8 @@ async fn page(
     })
 }
 
-async fn choices(panel: &Panel, gateway: &GatewayRecord) -> Result<Vec<Choice>, Refusal> {
-    let sensors = panel.store().sensor_list(&gateway.id).await?;
+async fn choices(panel: &Panel, actor: &Actor, gateway: &GatewayRecord) -> Result<Vec<Choice>, Refusal> {
+    let sensors = actor.sensors(panel, &gateway.id).await?;
     let of_sensor = |sensor: &SensorRecord| -> Vec<Choice> {
         sensor.series.iter().map(|series| Choice::of(gateway, sensor, series)).collect()
     };
@@ -200,26 +205,28 @@ pub(crate) async fn correct(
 ) -> Result<Response, Refusal> {
     let gateway = fetch(&panel, &gateway).await?;
     let zone = zone_of(&panel, &gateway).await?;
-    let choices = choices(&panel, &gateway).await?;
+    let choices = choices(&panel, &actor, &gateway).await?;
     let Some(way) = Way::parse(&form.kind) else {
         return Err(Refusal::BadRequest("The form names no kind of correction.".to_owned()));
     };
-    let seen = seen(&panel, &actor, &gateway).await?;
+    let seen = actor.seen(&panel, &gateway.id).await?;
     let (choice, window, kind) = match form.parse(way, &choices, &zone) {
-        Ok(parsed) if parsed.1.from >= seen.from => parsed,
-        Ok(_) => {
-            let mut problems = Problems::default();
-            problems.add("from", format!("It has stood here since {}: choose a later time.", local_text(seen.from, &zone)));
-            return refused(&panel, &actor, &gateway, form, problems).await;
-        }
+        Ok(parsed) => parsed,
         Err(problems) => return refused(&panel, &actor, &gateway, form, problems).await,
     };
     let id = CorrectionId::new(token::fresh_uuid(panel.now()));
     let new = CorrectionNew { id, series: choice.key.clone(), window, kind, reason: form.reason.trim().to_owned() };
+    let unmade = unmade(&new, panel.now());
+    if seen.from > window.from || !is_within(&panel, &unmade, seen).await? {
+        let mut problems = Problems::default();
+        problems.add("from", format!("It has stood here since {}: choose a later time.", local_text(seen.from, &zone)));
+        return refused(&panel, &actor, &gateway, form, problems).await;
+    }
     if form.action != "save" {
-        let shown = effect(&panel, &new, &zone).await?;
+        let shown = effect(&panel, &unmade, &zone, seen).await?;
         let shell = Shell::of(&panel, &actor, Section::Fleet).await?;
-        return Ok(page(&panel, (shell, seen), &gateway, form, Some(shown), Problems::default()).await?.into_response());
+        let page = page(&panel, &actor, shell, &gateway, form, Some(shown), Problems::default()).await?;
+        return Ok(page.into_response());
     }
     match actor.store(&panel).correction_create(new).await {
         Ok(_) => {}
@@ -242,19 +249,26 @@ async fn refused(
     problems: Problems,
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::Fleet).await?;
-    let seen = seen(panel, actor, gateway).await?;
-    let page = page(panel, (shell, seen), gateway, form, None, problems).await?;
+    let page = page(panel, actor, shell, gateway, form, None, problems).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
-/// What it would change, and up to when readings are gone that it would be about.
-async fn effect(panel: &Panel, new: &CorrectionNew, zone: &Zone) -> Result<(Effect, String), Refusal> {
+/// A correction as it would be.
+fn unmade(new: &CorrectionNew, now: Timestamp) -> Correction {
     let CorrectionNew { id, series, window, kind, reason } = new.clone();
-    let unmade = Correction { id, series, window, kind, reason, by: String::new(), at: panel.now(), reverted: None };
-    let preview = correction_preview(panel.store(), &unmade, zone, panel.now()).await?;
+    Correction { id, series, window, kind, reason, by: String::new(), at: now, reverted: None }
+}
+
+/// What it would change of the whole days that somebody sees, and up to when readings are
+/// gone that it would be about.
+async fn effect(panel: &Panel, unmade: &Correction, zone: &Zone, seen: TimeWindow) -> Result<(Effect, String), Refusal> {
+    let mut preview = correction_preview(panel.store(), unmade, zone, panel.now()).await?;
+    if let Some(preview) = &mut preview {
+        preview.days.retain(|changed| seen.from <= zone.start_of_day(changed.day));
+    }
     let sealed = panel.store().sealed_until().await?;
-    let sealed = if window.from < sealed { local_text(sealed, zone) } else { String::new() };
-    Ok((Effect::of(preview.as_ref(), new.series.unit.as_str()), sealed))
+    let sealed = if unmade.window.from < sealed { local_text(sealed, zone) } else { String::new() };
+    Ok((Effect::of(preview.as_ref(), unmade.series.unit.as_str()), sealed))
 }
 
 fn back(gateway: &GatewayRecord, done: &str) -> Response {
@@ -270,10 +284,11 @@ pub(crate) async fn revert(
     let gateway = fetch(&panel, &gateway).await?;
     let correction: CorrectionId = read_id(&correction)?;
     let all = panel.store().correction_list().await?;
-    let seen = seen(&panel, &actor, &gateway).await?;
-    let is_theirs = |known: &Correction| known.series.gateway == gateway.id && known.window.from >= seen.from;
-    if !all.iter().any(|known| known.id == correction && is_theirs(known)) {
-        return Err(Refusal::NotFound);
+    let seen = actor.seen(&panel, &gateway.id).await?;
+    let is_it = |known: &&Correction| known.id == correction && known.series.gateway == gateway.id;
+    let known = all.iter().find(is_it).filter(|known| known.window.from >= seen.from).ok_or(Refusal::NotFound)?;
+    if !is_within(&panel, known, seen).await? {
+        return Err(Refusal::Conflict("It reaches to where the gateway stood before. Ask the owner.".to_owned()));
     }
     match actor.store(&panel).correction_revert(correction).await {
         Ok(_) => {}

@@ -7,14 +7,14 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use heliograph_domain::{GatewayId, GatewayState, Location, SensorId, SensorRole, Timestamp, Zone};
+use heliograph_domain::{Correction, GatewayId, GatewayState, Location, SensorId, SensorRole, TimeWindow, Timestamp, Zone};
 use heliograph_store::{GatewayRecord, SensorRecord, SensorUpdate};
 use serde::Deserialize;
 
 use super::clock::ClockFields;
 use super::keys::{CertificateRow, KeyRow};
 use super::zone_of;
-use crate::access::{Actor, Reader, Staff};
+use crate::access::{Actor, Reader, Staff, sensors_within};
 use crate::commissioning::{fresh_credential, parse_past};
 use crate::error::{Refusal, read_id};
 use crate::form::{Problems, local_text, parse_optional_name, parse_optional_number};
@@ -98,7 +98,7 @@ pub(crate) async fn manage(
 ) -> Result<Response, Refusal> {
     let gateway = fetch(&panel, &gateway).await?;
     let shell = Shell::of(&panel, &actor, Section::Fleet).await?.saying(&done);
-    Ok(page(&panel, shell, gateway, None, Problems::default()).await?.into_response())
+    Ok(page(&panel, &actor, shell, gateway, (None, Problems::default())).await?.into_response())
 }
 
 pub(crate) async fn fetch(panel: &Panel, gateway: &str) -> Result<GatewayRecord, Refusal> {
@@ -123,16 +123,16 @@ pub(super) async fn refused(
     problems: Problems,
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::Fleet).await?;
-    let page = page(panel, shell, gateway, Some(entered), problems).await?;
+    let page = page(panel, actor, shell, gateway, (Some(entered), problems)).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
 async fn page(
     panel: &Panel,
+    actor: &Actor,
     shell: Shell,
     gateway: GatewayRecord,
-    entered: Option<Entered>,
-    problems: Problems,
+    (entered, problems): (Option<Entered>, Problems),
 ) -> Result<ManagePage, Refusal> {
     let now = panel.now();
     let zone = zone_of(panel, &gateway).await?;
@@ -141,7 +141,8 @@ async fn page(
     let keys = panel.store().credential_list(&gateway.id).await?;
     let certificates = panel.store().certificate_list(&gateway.id).await?;
     let clock = ClockFields::of(&panel.store().gateway_clock(&gateway.id).await?, &zone);
-    let sensors = panel.store().sensor_list(&gateway.id).await?;
+    let seen = actor.seen(panel, &gateway.id).await?;
+    let sensors = sensors_within(panel.store().sensor_list(&gateway.id).await?, seen);
     let asked = |wanted: &'static str| entered.as_ref().filter(|_| !problems.of(wanted).is_empty());
     Ok(ManagePage {
         name: gateway.name().to_owned(),
@@ -161,7 +162,7 @@ async fn page(
         sensors: sensors.iter().enumerate().map(|(number, sensor)| sensor_fields(number, sensor, entered.as_ref())).collect(),
         roles: SensorRole::ALL,
         owners: if shell.role.sees_everything() { owners(panel, &gateway.id, &zone).await? } else { Vec::new() },
-        corrections: count_corrections(panel, &gateway.id).await?,
+        corrections: count_corrections(panel, &gateway.id, seen).await?,
         equipment: place.map(|location| format!("/locations/{}/manage", location.id)).unwrap_or_default(),
         id: gateway.id.to_string(),
         locations,
@@ -170,10 +171,13 @@ async fn page(
     })
 }
 
-/// How many corrections of it count.
-async fn count_corrections(panel: &Panel, gateway: &GatewayId) -> Result<usize, Refusal> {
+/// How many corrections of it count, of those that somebody sees.
+async fn count_corrections(panel: &Panel, gateway: &GatewayId, seen: TimeWindow) -> Result<usize, Refusal> {
     let all = panel.store().correction_list().await?;
-    Ok(all.iter().filter(|correction| correction.series.gateway == *gateway && correction.reverted.is_none()).count())
+    let counts = |correction: &&Correction| {
+        correction.series.gateway == *gateway && correction.reverted.is_none() && correction.window.from >= seen.from
+    };
+    Ok(all.iter().filter(counts).count())
 }
 
 pub(super) fn path_of(gateway: &GatewayId) -> String {
@@ -281,6 +285,14 @@ pub(crate) async fn retire(
     Ok(back(&gateway.id, "retired"))
 }
 
+/// Whether a gateway has stood where somebody does not see it: what its sensors are, counts
+/// for all of their readings.
+async fn has_stood_elsewhere(panel: &Panel, actor: &Actor, gateway: &GatewayId) -> Result<bool, Refusal> {
+    let seen = actor.seen(panel, gateway).await?;
+    let placements = panel.store().placement_list().await?;
+    Ok(placements.iter().any(|placement| placement.gateway == *gateway && placement.window.from < seen.from))
+}
+
 /// `POST /gateways/{gateway}/sensor`: which one is in the form, since its id
 /// may be any text.
 pub(crate) async fn save_sensor(
@@ -291,9 +303,8 @@ pub(crate) async fn save_sensor(
 ) -> Result<Response, Refusal> {
     let gateway = fetch(&panel, &gateway).await?;
     let sensor: SensorId = read_id(&entered.sensor)?;
-    if !panel.store().sensor_list(&gateway.id).await?.iter().any(|known| known.id == sensor) {
-        return Err(Refusal::NotFound);
-    }
+    let sensors = actor.sensors(&panel, &gateway.id).await?;
+    let known = sensors.iter().find(|known| known.id == sensor).ok_or(Refusal::NotFound)?;
     let mut problems = Problems::default();
     let label =
         problems.note("sensor-label", parse_optional_name(&entered.label).map_err(|problem| format!("the label {problem}")));
@@ -303,6 +314,13 @@ pub(crate) async fn save_sensor(
     let (Some(label), Some(role), Some(rated_w)) = (label, role, rated_w) else {
         return refused(&panel, &actor, gateway, entered, problems).await;
     };
+    if (role, rated_w) != (known.role, known.rated_w) && has_stood_elsewhere(&panel, &actor, &gateway.id).await? {
+        problems.add(
+            "sensor-role",
+            "It has measured at another site before, of which this would change what is known. Ask the owner.",
+        );
+        return refused(&panel, &actor, gateway, entered, problems).await;
+    }
     actor.store(&panel).sensor_update(&gateway.id, &sensor, SensorUpdate { label, role, rated_w }).await?;
     tracing::info!(user = %actor.user.id, gateway = %gateway.id, %sensor, "sensor changed");
     Ok(back(&gateway.id, "saved"))

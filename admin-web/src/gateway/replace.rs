@@ -105,7 +105,7 @@ async fn page(
     let candidates = candidates(&all, gateway);
     let by = candidates.iter().find(|other| other.id.as_str() == field(fields, "by"));
     let sensors = match by {
-        Some(by) => panel.store().sensor_list(&by.id).await?,
+        Some(by) => actor.sensors(panel, &by.id).await?,
         None => Vec::new(),
     };
     let waiting = all.iter().filter(|other| other.state == GatewayState::Waiting);
@@ -322,10 +322,13 @@ pub(crate) async fn replace_by(
     let at = problems.note("at", parse_past(field(&fields, "at"), &zone, now));
     let (Some(by), Some(at)) = (by, at) else { return page(&panel, &actor, &gateway, &fields, problems).await };
     let (points, bindings) = (points(&panel, &actor).await?, panel.store().binding_list().await?);
-    let sensors = panel.store().sensor_list(&by.id).await?;
+    let sensors = actor.sensors(&panel, &by.id).await?;
     let bound = bound(&bindings, &points, &gateway.id, now);
     let chosen = chosen(&bound, &sensors, &fields, &mut problems);
-    problems.note("at", check_placed(&panel.store().placement_list().await?, by, at, &zone));
+    let placements = panel.store().placement_list().await?;
+    for either in [by, &gateway] {
+        problems.note("at", check_placed(&placements, either, at, &zone));
+    }
     problems.note("by", check_planned(&bindings, &points, &gateway, now, &zone));
     if !problems.is_empty() {
         return page(&panel, &actor, &gateway, &fields, problems).await;
@@ -354,7 +357,7 @@ pub(crate) async fn replace_by(
         Err(error) => return Err(error.into()),
     }
     tracing::info!(user = %actor.user.id, gateway = %gateway.id, by = %by.id, "gateway replaced");
-    if !field(&fields, "retire").is_empty() {
+    if !field(&fields, "retire").is_empty() && actor.user.role.may_change() {
         actor.store(&panel).gateway_retire(&gateway.id, now).await?;
         tracing::info!(user = %actor.user.id, gateway = %gateway.id, "gateway retired");
     }

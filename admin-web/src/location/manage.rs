@@ -11,7 +11,7 @@ use heliograph_store::{GatewayRecord, SensorRecord};
 use super::arrays::{ArrayForm, ArrayRow};
 use super::points::PointForm;
 use super::targets::TargetForm;
-use crate::access::{Actor, Reader};
+use crate::access::{Actor, Reader, sensors_within};
 use crate::error::{Refusal, read_id};
 use crate::form::{Problems, local_text};
 use crate::panel::Panel;
@@ -32,10 +32,12 @@ pub(super) struct Source {
     pub(super) name: String,
     /// Whether its gateway is at the site now.
     pub(super) is_here: bool,
+    /// From when on it may stand for a point, for whoever asks.
+    pub(super) since: Timestamp,
 }
 
 impl Source {
-    fn of(gateway: &GatewayRecord, sensor: &SensorRecord, here: &Location) -> Self {
+    fn of(gateway: &GatewayRecord, sensor: &SensorRecord, here: &Location, since: Timestamp) -> Self {
         Self {
             value: source_value(&gateway.id, &sensor.id),
             label: format!("{} · {} ({})", gateway.name(), sensor.name(), sensor.role),
@@ -44,17 +46,29 @@ impl Source {
             sensor: sensor.id.clone(),
             role: sensor.role,
             is_here: gateway.location == Some(here.id),
+            since,
         }
     }
 
-    /// All of a site, those of gateways that were there too.
-    pub(super) async fn all(panel: &Panel, location: &Location) -> Result<Vec<Self>, Refusal> {
-        let placements = panel.store().placement_list().await?;
+    /// From when on it stands for a point, where somebody says so or not.
+    pub(super) fn since(&self, said: Option<Timestamp>, zone: &Zone) -> Result<Timestamp, String> {
+        match said {
+            Some(since) if since < self.since => {
+                Err(format!("its gateway has stood here since {}: choose a later time", local_text(self.since, zone)))
+            }
+            _ => Ok(said.unwrap_or(self.since)),
+        }
+    }
+
+    /// All of a site, those of gateways that were there too for whoever sees these.
+    pub(super) async fn all(panel: &Panel, actor: &Actor, location: &Location) -> Result<Vec<Self>, Refusal> {
+        let (placements, scope) = (panel.store().placement_list().await?, actor.scope(panel).await?);
         let mut sources = Vec::new();
         for gateway in panel.store().gateway_list().await? {
+            let Some(seen) = scope.window(&gateway.id, panel.now()) else { continue };
             if placements.iter().any(|placement| placement.gateway == gateway.id && placement.location == location.id) {
-                let sensors = panel.store().sensor_list(&gateway.id).await?;
-                sources.extend(sensors.iter().map(|sensor| Self::of(&gateway, sensor, location)));
+                let sensors = sensors_within(panel.store().sensor_list(&gateway.id).await?, seen);
+                sources.extend(sensors.iter().map(|sensor| Self::of(&gateway, sensor, location, seen.from)));
             }
         }
         sources.sort_by(|a, b| b.is_here.cmp(&a.is_here).then_with(|| a.label.cmp(&b.label)));
@@ -152,7 +166,8 @@ pub(crate) async fn manage(
 ) -> Result<Response, Refusal> {
     let location = fetch(&panel, &location).await?;
     let shell = Shell::of(&panel, &actor, Section::Fleet).await?.saying(&done);
-    let page = ManagePage::new(&panel, shell, &location, PointForm::fresh(), ArrayForm::default(), Problems::default()).await?;
+    let forms = (PointForm::fresh(), ArrayForm::default());
+    let page = ManagePage::new(&panel, &actor, shell, &location, forms, Problems::default()).await?;
     Ok(page.into_response())
 }
 
@@ -174,7 +189,7 @@ pub(super) async fn refused(
     problems: Problems,
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::Fleet).await?;
-    let page = ManagePage::new(panel, shell, location, point, array, problems).await?;
+    let page = ManagePage::new(panel, actor, shell, location, (point, array), problems).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
@@ -187,21 +202,21 @@ pub(super) async fn refused_targets(
     problems: Problems,
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::Fleet).await?;
-    let page = ManagePage::new(panel, shell, location, PointForm::fresh(), ArrayForm::default(), problems).await?;
+    let page = ManagePage::new(panel, actor, shell, location, (PointForm::fresh(), ArrayForm::default()), problems).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, ManagePage { targets, ..page }).into_response())
 }
 
 impl ManagePage {
     async fn new(
         panel: &Panel,
+        actor: &Actor,
         shell: Shell,
         location: &Location,
-        point: PointForm,
-        array: ArrayForm,
+        (point, array): (PointForm, ArrayForm),
         problems: Problems,
     ) -> Result<Self, Refusal> {
         let now = panel.now();
-        let sources = Source::all(panel, location).await?;
+        let sources = Source::all(panel, actor, location).await?;
         let (mut points, bindings) = (panel.store().point_list().await?, panel.store().binding_list().await?);
         points.retain(|point| point.location == location.id);
         let mut arrays = panel.store().array_list().await?;

@@ -63,7 +63,7 @@ pub(crate) async fn add_point(
     Form(form): Form<PointForm>,
 ) -> Result<Response, Refusal> {
     let location = fetch(&panel, &location).await?;
-    let sources = Source::all(&panel, &location).await?;
+    let sources = Source::all(&panel, &actor, &location).await?;
     let mut problems = Problems::default();
     let named = form.parse(&mut problems);
     let first = match form.source.as_str() {
@@ -71,6 +71,10 @@ pub(crate) async fn add_point(
         _ => form.source(&sources, &mut problems),
     };
     let since = problems.note("since", parse_optional_local(&form.since, &location.zone));
+    let since = match first {
+        Some(source) => since.and_then(|since| problems.note("since", source.since(since, &location.zone))),
+        None => since.map(|since| since.unwrap_or(Timestamp::MIN)),
+    };
     let (Some((name, role)), Some(since), true) = (named, since, problems.is_empty()) else {
         return refused(&panel, &actor, &location, form, ArrayForm::default(), problems).await;
     };
@@ -78,7 +82,7 @@ pub(crate) async fn add_point(
     let store = actor.store(&panel);
     store.point_save(Point { id, location: location.id, name, role }).await?;
     if let Some(source) = first {
-        let window = TimeWindow { from: since.unwrap_or(Timestamp::MIN), until: None };
+        let window = TimeWindow { from: since, until: None };
         let binding = Binding { point: id, gateway: source.gateway.clone(), sensor: source.sensor.clone(), window };
         if let Err(error) = store.binding_create(binding).await {
             // A point for which nothing stands would take its role away from all sensors.
@@ -108,7 +112,7 @@ async fn add_others(
     for source in left_out(&points, &bindings, sources, panel.now()).into_iter().filter(|source| source.role == role) {
         let own = bindings.iter().filter(|binding| binding.gateway == source.gateway && binding.sensor == source.sensor);
         // It may have stood for another point before; one that will is left to that.
-        let from = own.map(|binding| binding.window.end()).max().unwrap_or(Timestamp::MIN);
+        let from = own.map(|binding| binding.window.end()).max().unwrap_or(source.since).max(source.since);
         if from > panel.now() {
             continue;
         }
@@ -169,9 +173,16 @@ impl FromRequestParts<Panel> for Named {
 }
 
 impl Named {
-    async fn page(&self, panel: &Panel, shell: Shell, form: PointForm, problems: Problems) -> Result<Response, Refusal> {
+    async fn page(
+        &self,
+        panel: &Panel,
+        actor: &Actor,
+        shell: Shell,
+        form: PointForm,
+        problems: Problems,
+    ) -> Result<Response, Refusal> {
         let Self { location, point } = self;
-        let sources = Source::all(panel, location).await?;
+        let sources = Source::all(panel, actor, location).await?;
         let bindings = panel.store().binding_list().await?;
         let own = bindings.iter().filter(|binding| binding.point == point.id);
         let row = |binding| BindingRow::of(binding, &sources, &location.zone, panel.now());
@@ -196,7 +207,7 @@ impl Named {
 
     async fn refused(&self, panel: &Panel, actor: &Actor, form: PointForm, problems: Problems) -> Result<Response, Refusal> {
         let shell = Shell::of(panel, actor, Section::Fleet).await?;
-        self.page(panel, shell, form, problems).await
+        self.page(panel, actor, shell, form, problems).await
     }
 
     fn path(&self) -> String {
@@ -218,7 +229,7 @@ pub(crate) async fn show_point(
     Query(done): Query<Done>,
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(&panel, &actor, Section::Fleet).await?.saying(&done);
-    named.page(&panel, shell, PointForm::of(&named.point), Problems::default()).await
+    named.page(&panel, &actor, shell, PointForm::of(&named.point), Problems::default()).await
 }
 
 impl PointForm {
@@ -255,10 +266,14 @@ pub(crate) async fn bind_point(
     named: Named,
     Form(form): Form<PointForm>,
 ) -> Result<Response, Refusal> {
-    let sources = Source::all(&panel, &named.location).await?;
+    let sources = Source::all(&panel, &actor, &named.location).await?;
     let mut problems = Problems::default();
     let source = form.source(&sources, &mut problems);
     let since = problems.note("since", parse_local(&form.since, &named.location.zone));
+    let since = match source {
+        Some(source) => since.and_then(|since| problems.note("since", source.since(Some(since), &named.location.zone))),
+        None => since,
+    };
     let until = problems.note("ends", parse_optional_local(&form.ends, &named.location.zone));
     if let (Some(since), Some(Some(until))) = (since, until)
         && until <= since

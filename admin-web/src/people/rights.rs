@@ -9,19 +9,22 @@ use jiff::civil::Date;
 use serde::Deserialize;
 
 use crate::form::Problems;
+use crate::settings::version_of;
 use crate::users::{Rights, end_of_day, last_day};
 
 /// Before each field that says whether an installer works at a location.
 const PLACE_FIELD: &str = "place-";
 
 /// The part of a form that says it.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, PartialEq)]
 #[serde(default)]
 pub(crate) struct RightsForm {
     pub(super) role: String,
     pub(super) customer: String,
     /// The last day of an installer.
     pub(super) until: String,
+    /// Which rights were shown: these are not laid over what somebody else has changed.
+    pub(super) seen: String,
     /// Which locations are ticked: which fields there are, depends on the locations.
     #[serde(flatten)]
     places: BTreeMap<String, String>,
@@ -51,6 +54,7 @@ impl RightsForm {
             customer: user.customer.map(|customer| customer.to_string()).unwrap_or_default(),
             until: user.assignment.as_ref().map(|given| last_day(given, zone).to_string()).unwrap_or_default(),
             places: locations.iter().map(|location| (field_of(*location), "yes".to_owned())).collect(),
+            seen: version_of(&(user.role, user.customer, &user.assignment)),
         }
     }
 

@@ -11,13 +11,6 @@ fn assert_problem(body: &str, field: &str, problem: &str) {
     assert!(body.contains(&at), "{at} in:\n{body}");
 }
 
-/// The version of the settings that their page shows.
-async fn shown_version(world: &World) -> String {
-    let page = world.get(Who::Owner, "/settings").await.body;
-    let from = page.split_once("name=\"seen\" value=\"").unwrap().1;
-    from.split('"').next().unwrap().to_owned()
-}
-
 #[tokio::test]
 async fn settings_are_saved_together_or_not_at_all() {
     let world = World::new().await;
@@ -69,7 +62,7 @@ async fn settings_are_saved_together_or_not_at_all() {
         ("unknown", "adopted"),
         ("ahead", "2"),
         ("retention", ""),
-        ("seen", &shown_version(&world).await),
+        ("seen", &world.shown("/settings").await),
     ];
     assert_eq!(world.post(Who::Operator, "/settings", &good).await.location(), "/settings?done=saved");
     let operator = world.store.user_list().await.unwrap().into_iter().find(|user| user.role == UserRole::Operator).unwrap();
@@ -91,7 +84,7 @@ async fn settings_are_saved_together_or_not_at_all() {
 #[tokio::test]
 async fn settings_that_somebody_else_has_saved_meanwhile_are_shown_and_not_undone() {
     let world = World::new().await;
-    let seen = shown_version(&world).await;
+    let seen = world.shown("/settings").await;
     let form = |name: &'static str, seen: &str| {
         let fixed = [
             ("name", name),
@@ -117,10 +110,10 @@ async fn settings_that_somebody_else_has_saved_meanwhile_are_shown_and_not_undon
         assert_eq!(late.status, StatusCode::CONFLICT);
         assert!(late.body.contains("Somebody else has changed the settings meanwhile"), "{}", late.body);
         assert!(late.body.contains("value=\"First\"") && !late.body.contains("Second"), "as they are now");
-        assert!(late.body.contains(&shown_version(&world).await), "and may be changed from there");
+        assert!(late.body.contains(&world.shown("/settings").await), "and may be changed from there");
         assert_eq!(world.store.settings_fetch().await.unwrap().name, "First");
     }
-    assert_eq!(post(form("Second", &shown_version(&world).await)).await.location(), "/settings?done=saved");
+    assert_eq!(post(form("Second", &world.shown("/settings").await)).await.location(), "/settings?done=saved");
 }
 
 #[tokio::test]
@@ -258,7 +251,7 @@ async fn a_shorter_retention_is_confirmed_with_what_it_deletes() {
             ("seen", seen),
         ]
     }
-    let seen = shown_version(&world).await;
+    let seen = world.shown("/settings").await;
     for unconfirmed in ["", "2", "yes"] {
         let page = world.post(Who::Owner, "/settings", &form(unconfirmed, &seen)).await;
         assert_eq!(page.status, StatusCode::OK, "{unconfirmed}");
@@ -271,7 +264,7 @@ async fn a_shorter_retention_is_confirmed_with_what_it_deletes() {
     assert_eq!(world.store.settings_fetch().await.unwrap().retention_days, Some(1));
     // Once that is saved, other settings are saved without a question.
     assert_eq!(
-        world.post(Who::Owner, "/settings", &form("", &shown_version(&world).await)).await.location(),
+        world.post(Who::Owner, "/settings", &form("", &world.shown("/settings").await)).await.location(),
         "/settings?done=saved"
     );
 }
@@ -282,15 +275,22 @@ async fn somebodys_role_changes_at_once_and_ones_own_never() {
     let (vera, mara) = (format!("/people/{}/edit", id(5, 3)), format!("/people/{}/edit", id(5, 1)));
     let page = world.get(Who::Owner, &vera).await;
     assert!(page.body.contains("value=\"viewer\" checked") && page.body.contains("value=\"Vera\""), "{}", page.body);
-    let refused = world.post(Who::Owner, &vera, &[("name", " "), ("role", "customer"), ("customer", "none")]).await;
+    let shown = world.shown(&vera).await;
+    let seen = ("seen", shown.as_str());
+    let refused = world.post(Who::Owner, &vera, &[("name", " "), ("role", "customer"), ("customer", "none"), seen]).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_problem(&refused.body, "name", "The name is needed.");
     assert_problem(&refused.body, "customer", "Choose whose gateways they see.");
     assert!(refused.body.contains("value=\"customer\" checked"), "what was chosen stays");
 
     assert_eq!(world.get(Who::Viewer, "/settings").await.status, StatusCode::OK);
-    let done = world.post(Who::Owner, &vera, &[("name", "Vera"), ("role", "customer"), ("customer", ANAS)]).await;
+    let done = world.post(Who::Owner, &vera, &[("name", "Vera"), ("role", "customer"), ("customer", ANAS), seen]).await;
     assert_eq!(done.location(), "/people?done=saved");
+    // Whoever has the page of before open does not bring back what she might do then.
+    let stale = world.post(Who::Owner, &vera, &[("name", "Vera V."), ("role", "viewer"), ("customer", ""), seen]).await;
+    assert_eq!(stale.status, StatusCode::CONFLICT);
+    assert_problem(&stale.body, "role", "Somebody has changed what this person may do since this page was shown. Look again.");
+    assert!(stale.body.contains("value=\"customer\" checked") && stale.body.contains("value=\"Vera V.\""), "{}", stale.body);
     assert_eq!(world.get(Who::Viewer, "/settings").await.status, StatusCode::NOT_FOUND, "from the next click on");
     assert_eq!(world.get(Who::Viewer, "/gateways/gw-1").await.status, StatusCode::OK);
     assert_eq!(world.get(Who::Viewer, "/gateways/gw-2").await.status, StatusCode::NOT_FOUND);

@@ -196,12 +196,22 @@ async fn access_ends_by_itself_and_an_owner_prolongs_it() {
     assert!(world.get(Who::Owner, "/people").await.body.contains("Ended"));
 
     let field = format!("place-{LOCATION}");
-    let form = [("name", "Ines"), ("role", "installer"), ("until", "2026-06-18"), (field.as_str(), "yes")];
-    let prolonged = world.post(Who::Owner, &format!("/people/{ines}/edit"), &form).await;
+    let edit = format!("/people/{ines}/edit");
+    let shown = world.shown(&edit).await;
+    let form = |name: &'static str, until: &'static str| {
+        [("name", name), ("role", "installer"), ("until", until), (field.as_str(), "yes"), ("seen", shown.as_str())]
+    };
+    // What was there is left as it was, to the instant and though it is over.
+    let before = world.store.user_fetch(ines).await.unwrap().assignment;
+    let renamed = world.post(Who::Owner, &edit, &form("Ines P.", "2026-06-18")).await;
+    assert_eq!(renamed.location(), "/people?done=saved", "{}", renamed.body);
+    assert_eq!(world.store.user_fetch(ines).await.unwrap().assignment, before);
+    assert!(world.get(Who::Owner, "/people").await.body.contains("Ended"));
+    let prolonged = world.post(Who::Owner, &edit, &form("Ines", "2026-06-19")).await;
     assert_eq!(prolonged.location(), "/people?done=saved", "{}", prolonged.body);
     assert_eq!(world.sign_in(Who::Installer.email(), PASSWORD).await.location(), "/");
     let record = world.store.user_fetch(ines).await.unwrap();
-    assert_eq!(record.assignment.unwrap().until(), at("2026-06-18T22:00:00Z"), "the end of that day in Madrid");
+    assert_eq!(record.assignment.unwrap().until(), at("2026-06-19T22:00:00Z"), "the end of that day in Madrid");
 }
 
 #[tokio::test]
@@ -265,6 +275,74 @@ async fn what_comes_is_theirs_from_then_on_and_what_leaves_is_theirs_no_more() {
     assert_eq!(made.window, TimeWindow::between(moved, at("2026-06-18T13:00:00Z")));
     let revert = format!("/gateways/gw-7/corrections/{}/revert", made.id);
     assert_eq!(world.post(Who::Installer, &revert, &[]).await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn what_was_measured_elsewhere_is_neither_shown_nor_changed() {
+    let world = world(5).await;
+    let moved = at("2026-06-18T12:00:00Z");
+    world.store.gateway_move(&gateway("gw-7"), place(LOCATION), moved).await.unwrap();
+    let (manage, equipment) = ("/gateways/gw-7/manage", format!("/locations/{LOCATION}/manage"));
+    assert!(world.get(Who::Installer, manage).await.body.contains("inverter-7"), "it has said something here");
+    // What has left is no source of a point, and has no name.
+    world.store.gateway_move(&gateway("gw-2"), place(OTHER), moved).await.unwrap();
+    world.store.gateway_rename(&gateway("gw-2"), Some("Olite flat".to_owned())).await.unwrap();
+    let theirs = world.get(Who::Installer, &equipment).await.body;
+    assert!(theirs.contains("inverter-7") && !theirs.contains("Olite flat") && !theirs.contains("gw-2/"), "{theirs}");
+    assert!(world.get(Who::Owner, &equipment).await.body.contains("Olite flat"));
+    let bind = async |who: Who, since: &str| {
+        let form = [("name", "Roof"), ("role", "inverter"), ("source", "gw-7/inverter-7"), ("since", since)];
+        world.post(who, &format!("/locations/{LOCATION}/points/{POINT}/bind"), &form).await
+    };
+    let early = bind(Who::Installer, "2026-06-18T13:00").await;
+    assert_eq!(early.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(early.body.contains("Its gateway has stood here since 18 Jun 2026, 14:00: choose a later time."), "{}", early.body);
+
+    let sensor = |role: &'static str| [("sensor", "inverter-7"), ("label", "East"), ("role", role), ("rated_w", "")];
+    let path = "/gateways/gw-7/sensor";
+    assert_eq!(world.post(Who::Installer, path, &sensor("inverter")).await.status, StatusCode::SEE_OTHER, "a name may change");
+    let other = world.post(Who::Installer, path, &sensor("other")).await;
+    assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(other.body.contains("It has measured at another site before"), "{}", other.body);
+    assert_eq!(world.post(Who::Operator, path, &sensor("other")).await.status, StatusCode::SEE_OTHER);
+
+    let shift = |hours: &'static str| {
+        [
+            ("kind", "shift"),
+            ("series", "inverter-7/energy/Wh"),
+            ("from", "2026-06-18T14:30"),
+            ("until", "2026-06-18T15:00"),
+            ("shift", hours),
+            ("reason", "tried"),
+        ]
+    };
+    let back = world.post(Who::Installer, "/gateways/gw-7/corrections", &shift("-240h")).await;
+    assert_eq!(back.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(back.body.contains("It has stood here since 18 Jun 2026, 14:00"), "{}", back.body);
+    let here = world.post(Who::Installer, "/gateways/gw-7/corrections", &shift("10m")).await;
+    assert_eq!(here.status, StatusCode::OK);
+    let of_day = "18 Jun 2026</t";
+    assert!(!here.body.contains(of_day), "a part of that day was measured elsewhere: {}", here.body);
+    assert!(world.get(Who::Owner, "/gateways/gw-7/corrections").await.status == StatusCode::OK);
+}
+
+#[tokio::test]
+async fn replacing_a_gateway_neither_retires_it_nor_reaches_before_it_came() {
+    let world = world(5).await;
+    let moved = at("2026-06-18T12:00:00Z");
+    world.store.gateway_move(&gateway("gw-7"), place(LOCATION), moved).await.unwrap();
+    let replace = async |at: &str| {
+        let form = [("by", "gw-1"), ("at", at), ("retire", "yes")];
+        world.post(Who::Installer, "/gateways/gw-7/replace", &form).await
+    };
+    let early = replace("2026-06-17T12:00").await;
+    assert_eq!(early.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(early.body.contains("is at this site only since 18 Jun 2026, 14:00: choose a later time"), "{}", early.body);
+    assert!(!early.body.contains("name=\"retire\""));
+    assert!(world.get(Who::Owner, "/gateways/gw-7/replace?by=gw-1").await.body.contains("name=\"retire\""));
+    let done = replace("2026-06-18T14:30").await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.body);
+    assert_eq!(world.store.gateway_fetch(&gateway("gw-7")).await.unwrap().state, GatewayState::Commissioned);
 }
 
 /// A token that works for an operator.

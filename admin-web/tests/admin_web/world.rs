@@ -236,6 +236,13 @@ impl World {
         self.send(request(Method::GET, path, who).body(Body::empty()).unwrap()).await
     }
 
+    /// Which version of something a page shows to an owner.
+    pub(crate) async fn shown(&self, path: &str) -> String {
+        let page = self.get(Who::Owner, path).await.body;
+        let from = page.split_once("name=\"seen\" value=\"").unwrap().1;
+        from.split('"').next().unwrap().to_owned()
+    }
+
     pub(crate) async fn post(&self, who: Who, path: &str, form: &[(&str, &str)]) -> Answer {
         let request = request(Method::POST, path, who).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         self.send(request.body(Body::from(encode(form))).unwrap()).await

@@ -110,6 +110,10 @@ impl Catalog {
     }
 
     pub(crate) fn user_delete(&self, id: UserId) -> Decision {
+        let is_owner = |person: &Person| person.record.role == UserRole::Owner;
+        if is_owner(self.person(id)?) && !self.people.values().any(|other| other.record.id != id && is_owner(other)) {
+            return Err(no_owner());
+        }
         let mut changes = vec![Change::Remove(Record::Person(self.person(id)?.clone()))];
         changes.extend(self.second_factor_gone(id));
         changes.extend(self.assign(id, None)?);

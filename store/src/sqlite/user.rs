@@ -55,10 +55,9 @@ fn check_role(
 
 pub(crate) fn update(batch: &mut Batch<'_>, user: UserId, update: &UserUpdate) -> Result<(), StoreError> {
     check_role(batch.connection, update.role, update.customer, update.assignment.as_ref())?;
-    let other_owner = "SELECT 1 FROM user WHERE role = 'owner' AND id <> ?1";
     let was = list(batch.connection, Some(user), None)?.into_iter().next().ok_or(StoreError::NotFound("user"))?;
     let steps_down = was.role == UserRole::Owner && update.role != UserRole::Owner;
-    if steps_down && !batch.connection.prepare_cached(other_owner)?.exists([user.to_string()])? {
+    if steps_down && !has_other_owner(batch.connection, user)? {
         return Err(no_owner());
     }
     // A name that has changed is gone from the file.
@@ -118,7 +117,16 @@ pub(crate) fn set_password(batch: &mut Batch<'_>, user: UserId, hash: &str) -> R
     Ok(())
 }
 
+fn has_other_owner(connection: &Connection, user: UserId) -> Result<bool, StoreError> {
+    let other = "SELECT 1 FROM user WHERE role = 'owner' AND id <> ?1";
+    Ok(connection.prepare_cached(other)?.exists([user.to_string()])?)
+}
+
 pub(crate) fn delete(batch: &mut Batch<'_>, user: UserId) -> Result<(), StoreError> {
+    let is_owner = list(batch.connection, Some(user), None)?.iter().any(|user| user.role == UserRole::Owner);
+    if is_owner && !has_other_owner(batch.connection, user)? {
+        return Err(no_owner());
+    }
     let delete = || {
         erase_mails(batch.connection, user)?;
         record::remove(batch.connection, SECOND_FACTOR, &user.to_string())?;

@@ -102,6 +102,8 @@ async fn a_new_password_ends_sessions_and_links() {
 #[tokio::test]
 async fn sessions_end_with_their_person_and_their_time() {
     on_every_backend(|store| async move {
+        // An owner remains.
+        store.user_create(user(2)).await.unwrap();
         store.user_create(user(1)).await.unwrap();
         let session = |byte, expires| SessionRow {
             digest: KeyDigest([byte; 32]),
@@ -197,6 +199,8 @@ async fn what_is_proven_beside_the_password_works_once() {
         let (lost, left) = (KeyDigest([1; 32]), KeyDigest([2; 32]));
         let factor = SecondFactor::new(user(1).id, "JBSWY3DPEHPK3PXP".into(), minute(1), 7, &[lost, left]);
         assert!(matches!(store.second_factor_save(factor.clone()).await, Err(StoreError::NotFound("user"))));
+        // An owner remains.
+        store.user_create(user(2)).await.unwrap();
         store.user_create(user(1)).await.unwrap();
         assert!(!store.second_factor_use(factor.clone(), SecondProof::Step(8)).await.unwrap(), "nothing is asked for");
         let session = SessionRow { digest: KeyDigest([5; 32]), user: Some(user(1).id), data: vec![1], expires: minute(60) };
@@ -274,6 +278,8 @@ async fn what_somebody_may_do_changes_and_an_owner_remains() {
         let nobody = store.user_update(user(3).id, update(UserRole::Viewer, None)).await;
         assert!(matches!(nobody, Err(StoreError::NotFound("user"))), "{nobody:?}");
         let last = store.user_update(user(1).id, update(UserRole::Viewer, None)).await;
+        assert!(matches!(&last, Err(StoreError::Conflict(problem)) if problem == "no owner would remain"), "{last:?}");
+        let last = store.user_delete(user(1).id).await;
         assert!(matches!(&last, Err(StoreError::Conflict(problem)) if problem == "no owner would remain"), "{last:?}");
         assert_eq!(store.user_fetch(user(2).id).await.unwrap().name, "User 2", "what is refused changes nothing");
 

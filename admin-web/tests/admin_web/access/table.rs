@@ -265,8 +265,9 @@ pub(super) fn rows() -> Vec<(Method, &'static str, String, Fields, Row)> {
     act("/customers/{customer}/people", format!("/customers/{UNKNOWN}/people"), person, OWNER_NOTHING);
     let person = &[("name", "Nia"), ("email", "nia@example.com"), ("role", "viewer")];
     act("/people/new", "/people/new".into(), person, OWNER);
+    // What was shown is not said; forms.rs saves.
     let change = &[("name", "Nia"), ("role", "operator")];
-    act("/people/{user}/edit", format!("/people/{VIEWER}/edit"), change, OWNER_DONE);
+    act("/people/{user}/edit", format!("/people/{VIEWER}/edit"), change, [In, Nothing, Nothing, No, No, Form, In]);
     act("/people/{user}/edit", format!("/people/{UNKNOWN}/edit"), change, OWNER_NOTHING);
     act("/people/{user}/link", format!("/people/{VIEWER}/link"), &[], OWNER);
     act("/people/{user}/link", format!("/people/{UNKNOWN}/link"), &[], OWNER_NOTHING);
