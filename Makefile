@@ -44,7 +44,7 @@ build:
 unit: export RUST_TEST_THREADS = 3
 unit:
 	$(STATIC) cargo test --workspace --locked --test 'e*' -- --skip quorum::
-	$(MAKE) --jobs=2 --output-sync=line unit-contract unit-others
+	$(MAKE) --jobs=2 unit-contract unit-others
 	$(STATIC) cargo test --workspace --locked --doc
 	$(STATIC) cargo test --workspace --locked --test e2e -- quorum::
 

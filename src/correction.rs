@@ -142,6 +142,7 @@ async fn create(args: Create) -> anyhow::Result<ExitCode> {
     store.correction_create(CorrectionNew { id, series, window, kind, reason: args.reason }).await?;
     output::ended(writeln!(std::io::stdout(), "{id}"))?;
     let sealed = store.sealed_until().await?;
+    // The store takes those alone that take nothing away from there.
     if from < sealed {
         let note = "readings before it are deleted, so reports of the time before stay as they are";
         writeln!(std::io::stderr(), "note: the correction acts from {sealed} on: {note}")?;

@@ -92,6 +92,14 @@ pub enum CorrectionKind {
 }
 
 impl CorrectionKind {
+    /// Whether it changes which readings there are, and so what those after its window
+    /// follow. Where figures of a part of the window can be made anew no more, what it takes
+    /// from there would count twice or not at all.
+    #[must_use]
+    pub const fn moves_readings(&self) -> bool {
+        matches!(self, Self::Exclude | Self::Shift { .. } | Self::Manual { .. })
+    }
+
     /// The name of what it does.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -231,6 +239,21 @@ impl SeriesCorrections {
         };
         let factor = if kind.accumulates() { 1.0 } else { self.factor(at) };
         Some(Sample { at, value: value * factor })
+    }
+
+    /// When the last reading that counts is, at most, of those up to the one that carries a
+    /// time.
+    #[must_use]
+    pub fn last_left(&self, at: Timestamp) -> Timestamp {
+        let mut last = at.plus_millis(self.offset(at));
+        while !self.manual.iter().any(|(window, _)| window.contains(last)) {
+            let Some(out) = self.excluded.iter().find(|window| window.contains(last)) else { break };
+            if out.from == Timestamp::MIN {
+                return Timestamp::MIN;
+            }
+            last = out.from.plus_millis(-1);
+        }
+        last
     }
 
     /// As [`roll_up_span`], of samples that [`Self::apply`] gave.

@@ -58,14 +58,16 @@ pub(crate) struct FlowPoint {
     lasts_ms: i64,
 }
 
-/// The energy of a sensor in one direction, quarter by quarter.
+/// The energy of a sensor in one direction, quarter by quarter. It is there, without
+/// points, also where nothing is known of the period that was asked for: what counts at a
+/// site does not depend on that.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Flow {
     pub(crate) direction: Direction,
     /// The quarter of the first reading ever that may be seen.
     pub(crate) since: Timestamp,
     /// The end of the quarter of the last reading ever that may be seen.
-    until: Timestamp,
+    pub(crate) until: Timestamp,
     /// When a counter gives it, which makes up for gaps later.
     counted: Vec<TimeWindow>,
     pub(crate) points: Vec<FlowPoint>,
@@ -160,7 +162,7 @@ impl SensorInput {
             flow = self.energy_flows(flow, direction, Kind::NetCounter, opposite.quantity(), -1.0);
         }
         flow = self.energy_flows(flow, direction, Kind::IntervalEnergy, quantity, 1.0);
-        self.power_flow(flow, direction).and_then(Flow::with_data)
+        self.power_flow(flow, direction)
     }
 
     /// The quarter of a series' first reading that may be seen.
@@ -176,7 +178,7 @@ impl SensorInput {
             // Nothing of a quarter that it begins.
             _ => window_of(at.plus_millis(WINDOW_MS - 1)),
         };
-        let latest = record.latest.map_or(self.visible.end(), |latest| end_of(latest.at));
+        let latest = record.heard.map_or(self.visible.end(), end_of);
         last.map_or(latest, |window| latest.max(window.start.plus_millis(lasts_ms)))
     }
 
@@ -249,10 +251,6 @@ impl Beyond {
 }
 
 impl Flow {
-    fn with_data(self) -> Option<Self> {
-        (!self.points.is_empty()).then_some(self)
-    }
-
     /// The next source, or what was known with it.
     fn completed(flow: Option<Self>, next: Self) -> Option<Self> {
         Some(match flow {
@@ -291,6 +289,7 @@ impl Flow {
             },
         );
         self.counted.extend(&later.counted);
+        (self.since, self.until) = (self.since.min(later.since), self.until.max(later.until));
         self
     }
 

@@ -106,11 +106,19 @@ fn together(point: &Point, mut parts: Vec<SensorInput>) -> Option<SensorInput> {
         id: last.id.clone(),
         name: point.name.clone(),
         role: point.role,
-        rated_w: last.rated_w,
+        rated_w: rated_w(&parts),
         visible: TimeWindow { from: first.visible.from, until: last.visible.until },
         series: gauge(&parts).into_iter().collect(),
         parts,
     })
+}
+
+/// The rated power of what stood for a point in a period: none where that changed, for no
+/// one number says then what each watt of it gave.
+fn rated_w(parts: &[SensorInput]) -> Option<f64> {
+    let mut known = parts.iter().filter(|part| part.has_windows()).map(|part| part.rated_w);
+    let Some(first) = known.next() else { return parts.last()?.rated_w };
+    first.filter(|first| known.all(|other| other == Some(*first)))
 }
 
 /// The power of all of them, as one gauge.

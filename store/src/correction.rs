@@ -1,6 +1,6 @@
 //! Corrections over readings that stay as they are.
 
-use heliograph_domain::{Correction, CorrectionId, CorrectionKind, Kind, Reverted, SeriesKey, TimeWindow};
+use heliograph_domain::{Correction, CorrectionId, CorrectionKind, Kind, Reverted, SeriesKey, TimeWindow, Timestamp};
 use serde_json::json;
 
 use crate::error::StoreError;
@@ -77,9 +77,13 @@ impl ProviderStore {
     }
 }
 
-/// Whether a correction of a series of a kind fits beside those that there are.
-pub(crate) fn check(new: &Correction, kind: Kind, all: &[Correction]) -> Result<(), StoreError> {
+/// Whether a correction of a series of a kind fits beside those that there are, where the
+/// windows up to an instant are sealed.
+pub(crate) fn check(new: &Correction, kind: Kind, all: &[Correction], sealed: Timestamp) -> Result<(), StoreError> {
     new.check(kind).map_err(|error| StoreError::Conflict(error.to_string()))?;
+    if new.kind.moves_readings() && new.window.from < sealed {
+        return Err(StoreError::Conflict(format!("figures before {sealed} stay as they are: begin then or later")));
+    }
     if all.iter().any(|correction| correction.id == new.id) {
         return Err(StoreError::Conflict("there is a correction of that id".to_owned()));
     }

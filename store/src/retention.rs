@@ -18,6 +18,11 @@ use crate::store::{Backend, ProviderStore};
 pub(crate) const CONTEXT_MS: i64 = 86_400_000;
 const DAY_MS: i64 = 86_400_000;
 
+/// From when on all readings are there, where windows are sealed up to an instant.
+pub(crate) const fn kept_from(sealed: Timestamp) -> Timestamp {
+    sealed.plus_millis(-CONTEXT_MS)
+}
+
 /// What keeping readings for some days means at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionPlan {
@@ -35,7 +40,7 @@ impl RetentionPlan {
     #[must_use]
     pub fn of(days: u32, now: Timestamp) -> Self {
         let sealed = window_of(now.plus_millis(-i64::from(days) * DAY_MS));
-        Self { days, sealed, delete_before: sealed.plus_millis(-CONTEXT_MS) }
+        Self { days, sealed, delete_before: kept_from(sealed) }
     }
 }
 

@@ -41,8 +41,10 @@ pub struct SeriesRecord {
     pub kind: Kind,
     /// What they mean.
     pub quantity: Quantity,
-    /// The latest reading that was not ahead of its time.
+    /// The latest reading that was not ahead of its time; none where it was corrected away.
     pub latest: Option<Sample>,
+    /// When the latest one that counts is, at most: also where it was corrected away.
+    pub heard: Option<Timestamp>,
     /// The earliest reading, if there is one.
     pub first: Option<Timestamp>,
 }

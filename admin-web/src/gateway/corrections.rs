@@ -222,6 +222,16 @@ pub(crate) async fn correct(
         problems.add("from", format!("It has stood here since {}: choose a later time.", local_text(seen.from, &zone)));
         return refused(&panel, &actor, &gateway, form, problems).await;
     }
+    let sealed = panel.store().sealed_until().await?;
+    if kind.moves_readings() && window.from < sealed {
+        let mut problems = Problems::default();
+        let since = local_text(sealed, &zone);
+        problems.add(
+            "from",
+            format!("Readings of before are gone, and figures before {since} stay as they are: choose that time or a later one."),
+        );
+        return refused(&panel, &actor, &gateway, form, problems).await;
+    }
     if form.action != "save" {
         let shown = effect(&panel, &unmade, &zone, seen).await?;
         let shell = Shell::of(&panel, &actor, Section::Fleet).await?;

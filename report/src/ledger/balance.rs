@@ -36,7 +36,7 @@ impl<'a> SensorBook<'a> {
                 *cell = (*cell).max(covered_ms);
             }
         };
-        match flows.first() {
+        match flows.iter().find(|flow| !flow.points.is_empty()) {
             Some(flow) => flow.points.iter().for_each(|point| cover(point.start, point.covered_ms)),
             None => {
                 let windows = input.all_series().flat_map(|(_, windows)| windows);
@@ -170,8 +170,8 @@ impl<'a> Share<'a> {
 
 /// Which sensors of a site stand for what, so that nothing counts twice.
 pub(crate) struct Balance<'a> {
-    /// Production meters where any has data, else inverters; before the first
-    /// reading of such a meter, the inverters.
+    /// Production meters where there are any, else inverters; before the first reading of
+    /// such a meter, and after the last one of those that have fallen silent, the inverters.
     pub(super) production: Vec<Share<'a>>,
     pub(super) grid: Share<'a>,
     pub(super) battery: Share<'a>,
@@ -183,6 +183,8 @@ pub(crate) struct Balance<'a> {
 }
 
 impl<'a> Balance<'a> {
+    /// Of all that is known of the sensors, whatever period the books are of: so days add
+    /// up to their month.
     pub(crate) fn of(books: &'a [SensorBook<'a>], whole: bool) -> Self {
         let role = |role: SensorRole| books.iter().filter(|book| book.input.role == role).collect::<Vec<_>>();
         let production = production(role(SensorRole::Production), role(SensorRole::Inverter));
@@ -262,18 +264,30 @@ impl<'a> Balance<'a> {
     }
 }
 
+/// Meters that were silent for so long while inverters went on say nothing of their site,
+/// until they speak again and have counted on.
+const SILENT_MS: i64 = 86_400_000;
+
 fn production<'a>(meters: Vec<&'a SensorBook<'a>>, inverters: Vec<&'a SensorBook<'a>>) -> Vec<Share<'a>> {
     if inverters.is_empty() {
         return vec![Share::always(meters)];
     }
     let Some(metered) = since(&meters, Direction::Produced) else { return vec![Share::always(inverters)] };
-    let meters = Share { books: meters, window: TimeWindow { from: metered, until: None } };
-    vec![meters, Share::before(inverters, Some(metered))]
+    let over = until(&meters).zip(until(&inverters));
+    let over = over.filter(|(over, on)| over.plus_millis(SILENT_MS) <= *on).map(|(over, _)| over);
+    let after = over.map(|over| Share { books: inverters.clone(), window: TimeWindow { from: over, until: None } });
+    let meters = Share { books: meters, window: TimeWindow { from: metered, until: over } };
+    [meters, Share::before(inverters, Some(metered))].into_iter().chain(after).collect()
 }
 
 /// From when on any of several sensors gives a flow.
 fn since(books: &[&SensorBook<'_>], direction: Direction) -> Option<Timestamp> {
     books.iter().filter_map(|book| book.flow(direction)).map(|flow| flow.since).min()
+}
+
+/// Up to when any of several sensors tells what it produced.
+fn until(books: &[&SensorBook<'_>]) -> Option<Timestamp> {
+    books.iter().filter_map(|book| book.flow(Direction::Produced)).map(|flow| flow.until).max()
 }
 
 /// The higher of two peaks, the earlier of equal ones.

@@ -35,6 +35,7 @@ fn sensor(index: usize, role: SensorRole, kind: Kind, quantity: Quantity, window
         kind,
         quantity,
         latest: None,
+        heard: None,
         first: windows.first().map(|window| window.start),
     };
     SensorInput {

@@ -2,10 +2,13 @@
 //! nothing counts twice, day reports add up to the month, and no figure claims to
 //! be more exact than what is in it.
 
-use heliograph_domain::{Kind, Quantity, SensorRole, TimeWindow, Timestamp};
+use heliograph_domain::{
+    CorrectionId, CorrectionKind, Kind, MetricName, Quantity, SensorId, SensorRole, SeriesKey, TimeWindow, Timestamp, Unit,
+};
 use heliograph_report::{EnergySource, Figures, GatewayReport};
+use heliograph_store::CorrectionNew;
 
-use crate::site::{QUARTER, Site, Written, assert_close, at, counter, day, month, power, rising, ticks};
+use crate::site::{QUARTER, Site, Written, assert_close, at, counter, day, gateway, month, number, power, rising, ticks};
 
 const PRODUCED: Quantity = Quantity::EnergyProduced;
 const IMPORTED: Quantity = Quantity::EnergyImported;
@@ -64,6 +67,62 @@ async fn inverters_count_until_a_production_meter_appears() {
     let produced: Vec<_> = report.buckets.iter().filter_map(|bar| bar.produced).map(|energy| energy.watt_hours).collect();
     assert_eq!(produced.len(), 3);
     assert_close(Some(produced[0]), 96.0 * 100.0);
+}
+
+#[tokio::test]
+async fn inverters_count_again_once_the_production_meter_has_died() {
+    let meter: Vec<_> = from("2026-06-09T00:00:00Z").into_iter().filter(|time| *time <= at("2026-06-10T12:00:00Z")).collect();
+    let site = utc_site(&[
+        power("inv", INVERTER, from("2026-06-09T00:00:00Z").into_iter().map(|time| (time, 400.0)).collect()),
+        counter("meter", SensorRole::Production, PRODUCED, rising(&meter, 0.0, |_| 97.0)),
+    ])
+    .await;
+    let figures = june(&site).await;
+    assert_close(figures.produced_wh(), 144.0 * 97.0 + 144.0 * 100.0);
+    let report = site.report("gw-1", day(2026, 6, 9)).await;
+    let counted: Vec<_> = report.sensors.iter().filter(|sensor| sensor.counted).map(|sensor| sensor.id.as_str()).collect();
+    assert_eq!(counted, ["inv"]);
+}
+
+#[tokio::test]
+async fn what_counts_of_a_day_does_not_depend_on_whether_the_meter_was_heard_on_it() {
+    let silent = |time: &Timestamp| at("2026-06-10T00:00:00Z") <= *time && *time < at("2026-06-11T06:00:00Z");
+    let mut counts = rising(&from("2026-06-09T00:00:00Z"), 0.0, |_| 97.0);
+    counts.retain(|(time, _)| !silent(time));
+    let site = utc_site(&[
+        power("inv", INVERTER, from("2026-06-09T00:00:00Z").into_iter().map(|time| (time, 400.0)).collect()),
+        counter("meter", SensorRole::Production, PRODUCED, counts),
+    ])
+    .await;
+    let figures = june(&site).await;
+    assert_close(figures.produced_wh(), 288.0 * 97.0);
+    let quiet = site.report("gw-1", day(2026, 6, 10)).await;
+    assert_eq!(quiet.figures.produced_wh(), None, "the meter makes up for it on the day after");
+    let caught_up = site.report("gw-1", day(2026, 6, 11)).await;
+    assert_close(caught_up.figures.produced_wh(), 193.0 * 97.0);
+}
+
+#[tokio::test]
+async fn power_stands_in_from_where_a_counters_last_reading_is_left_out() {
+    let mut counts = rising(&from("2026-06-09T00:00:00Z"), 0.0, |_| 97.0);
+    counts.retain(|(time, _)| *time <= at("2026-06-10T12:00:00Z"));
+    counts.push((at("2026-06-10T12:15:00Z"), 9e9));
+    let site = utc_site(&[
+        counter("inv", INVERTER, PRODUCED, counts),
+        power("inv", INVERTER, from("2026-06-09T00:00:00Z").into_iter().map(|time| (time, 400.0)).collect()),
+    ])
+    .await;
+    let series = SeriesKey {
+        gateway: gateway("gw-1"),
+        sensor: SensorId::parse("inv").unwrap(),
+        metric: MetricName::parse("energy-produced-counter").unwrap(),
+        unit: Unit::parse("Wh").unwrap(),
+    };
+    let window = TimeWindow::between(at("2026-06-10T12:15:00Z"), at("2026-06-10T12:16:00Z"));
+    let (id, reason) = (CorrectionId::parse(&number(77)).unwrap(), "nonsense".to_owned());
+    let new = CorrectionNew { id, series, window, kind: CorrectionKind::Exclude, reason };
+    site.store.correction_create(new).await.unwrap();
+    assert_close(june(&site).await.produced_wh(), 144.0 * 97.0 + 143.0 * 100.0);
 }
 
 #[tokio::test]

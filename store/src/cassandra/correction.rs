@@ -37,9 +37,10 @@ pub(crate) async fn create(db: &Database, event: AuditEvent, correction: Correct
     catalog.gateway(&correction.series.gateway)?;
     let series = series_of(db, &correction.series).await?;
     let all = catalog.corrections()?;
-    check(&correction, series.record.kind, &all)?;
+    let sealed = db.sealed(event.at).await?;
+    check(&correction, series.record.kind, &all, sealed)?;
     let (now, new, of) = (event.at, correction.clone(), series.clone());
-    let change = db.change(event, move |catalog| catalog.correction_create(&new, &of));
+    let change = db.change(event, move |catalog| catalog.correction_create(&new, &of, sealed));
     marked(db, || mark(db, &series, &correction, &all, now).boxed(), change).await?;
     Ok(correction)
 }

@@ -16,6 +16,7 @@ use super::series::{self, GatewaySeries};
 use super::slicing::{DAY_MS, Day, day_of};
 use super::{Database, reading, span};
 use crate::error::StoreError;
+use crate::retention::kept_from;
 use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::gather::Walked;
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
@@ -134,7 +135,7 @@ pub(super) async fn settle_windows(
     let mut newest = Newest::of(marks);
     let runs = settle::runs(&series, &windows);
     for run in runs.iter().flat_map(|run| run.chunks(WINDOWS_AT_ONCE)) {
-        let settled = settle_run(db, gateway, &series, run, &mut newest).await?;
+        let settled = settle_run(db, gateway, &series, (run, kept_from(sealed)), &mut newest).await?;
         save(db, gateway, &series, &settled, sealed, read_at).await?;
         let starts = settled.iter().flat_map(|series| &series.windows).map(|(start, _)| *start);
         written.extend(starts.filter(|start| *start >= sealed));
@@ -147,7 +148,7 @@ async fn settle_run(
     db: &Database,
     gateway: &GatewayId,
     series: &[StoredSeries],
-    run: &[Timestamp],
+    (run, kept_from): (&[Timestamp], Timestamp),
     newest: &mut Newest,
 ) -> Result<Vec<SettledSeries>, StoreError> {
     let mut settled = Vec::new();
@@ -157,7 +158,7 @@ async fn settle_run(
         gather(db, gateway, portion.series, &mut gathering, |at, values| newest.take(at, values)).await?;
         match gathering.is_full() {
             true => portions.extend(portion.halves()),
-            false => settled.extend(settle::settle(portion.series, portion.run, &gathering.finish())),
+            false => settled.extend(settle::settle(portion.series, portion.run, &gathering.finish(), kept_from)),
         }
     }
     Ok(settled)
@@ -275,7 +276,14 @@ pub(super) fn name_of(series: &StoredSeries) -> Name<'_> {
     (series.sensor.as_str(), series.record.metric.as_str(), series.record.unit.as_str())
 }
 
-/// Writes rollups as they are by readings read at `read_at`.
+/// So much earlier than it was is written what must not lie over anything, µs: forty years.
+const BELOW_ALL: i64 = 40 * 366 * 86_400 * 1_000_000;
+
+/// A window of a series, from when on, and what it has become.
+type Window<'a> = (Name<'a>, Timestamp, &'a Rollup);
+
+/// Writes rollups as they are by readings read at `read_at`. What is stored of a window that
+/// is cut off stands.
 async fn save(
     db: &Database,
     gateway: &GatewayId,
@@ -284,23 +292,25 @@ async fn save(
     sealed: Timestamp,
     read_at: i64,
 ) -> Result<(), StoreError> {
-    let mut rows: BTreeMap<Day, Vec<(Name<'_>, Timestamp, &Rollup)>> = BTreeMap::new();
+    let mut rows: BTreeMap<(Day, bool), Vec<Window<'_>>> = BTreeMap::new();
     for settled in settled {
         let Some(series) = series.get(settled.slot as usize) else { continue };
         for (start, rollup) in settled.windows.iter().filter(|(start, _)| *start >= sealed) {
-            let day = day_of(*start);
+            let (day, is_cut_off) = (day_of(*start), settled.cut_off.contains(start));
             match rollup {
-                Some(rollup) => rows.entry(day).or_default().push((name_of(series), *start, rollup)),
+                Some(rollup) => rows.entry((day, is_cut_off)).or_default().push((name_of(series), *start, rollup)),
+                None if is_cut_off => {}
                 None => delete(db, (gateway.as_str(), QUARTER, &period(day)), name_of(series), *start, read_at).await?,
             }
         }
     }
-    for (day, rows) in rows {
+    for ((day, is_cut_off), rows) in rows {
+        let stamp = if is_cut_off { read_at - BELOW_ALL } else { read_at };
         let period = period(day);
         let place = (gateway.as_str(), QUARTER, period.as_str());
         let row = |(name, start, rollup)| NewRow::new(place, name, start, rollup, None);
         let rows: Vec<NewRow<'_>> = rows.into_iter().map(row).collect();
-        put(db, &rows, read_at).await?;
+        put(db, &rows, stamp).await?;
     }
     Ok(())
 }

@@ -133,6 +133,7 @@ fn stored(
         kind,
         quantity,
         latest: latest.zip(row.latest_value).map(|(at, value)| Sample { at, value }),
+        heard: latest,
         first,
     };
     let extent = first.zip(last).map(|(first, last)| Extent { first, last });

@@ -107,8 +107,8 @@ impl Catalog {
         self.read(ARRAY)
     }
 
-    pub(crate) fn correction_create(&self, new: &Correction, series: &StoredSeries) -> Decision {
-        check(new, series.record.kind, &self.corrections()?)?;
+    pub(crate) fn correction_create(&self, new: &Correction, series: &StoredSeries, sealed: Timestamp) -> Decision {
+        check(new, series.record.kind, &self.corrections()?, sealed)?;
         Ok(vec![put(CORRECTION, &new.id.to_string(), new)?])
     }
 

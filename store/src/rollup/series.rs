@@ -47,6 +47,7 @@ impl StoredSeries {
         }
         let all = SeriesCorrections::of(own);
         record.latest = record.latest.and_then(|sample| all.apply_to_one(record.kind, sample));
+        record.heard = record.heard.map(|at| all.last_left(at));
         let readings = self.extent.map(|extent| (extent.first, extent.last));
         record.first = all.extent(record.kind, readings).map(|(first, _)| first);
         self.corrections = Some(all);

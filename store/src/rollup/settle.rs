@@ -19,6 +19,9 @@ pub(crate) struct SettledSeries {
     pub(crate) slot: Slot,
     /// By start, each once; `None`: nothing is known of the window any more.
     pub(crate) windows: Vec<(Timestamp, Option<Rollup>)>,
+    /// The windows that also follow from readings that are gone: where something is stored
+    /// of one of these, that stands.
+    pub(crate) cut_off: BTreeSet<Timestamp>,
 }
 
 /// Sorted marks in groups that are settled at once; with those of the windows
@@ -89,8 +92,9 @@ impl<'a> Portion<'a> {
     }
 }
 
-/// Rolls up every window that the readings of the marked ones have a part in.
-pub(crate) fn settle(series: &[StoredSeries], run: &[Timestamp], samples: &Samples) -> Vec<SettledSeries> {
+/// Rolls up every window that the readings of the marked ones have a part in. Readings from
+/// before `kept_from` may be gone.
+pub(crate) fn settle(series: &[StoredSeries], run: &[Timestamp], samples: &Samples, kept_from: Timestamp) -> Vec<SettledSeries> {
     // A series without readings there has no part in why it was marked, unless it
     // was corrected: then those that were there may be gone.
     let touched = series.iter().filter_map(|series| Some((series, samples.get(&series.slot)?)));
@@ -103,10 +107,21 @@ pub(crate) fn settle(series: &[StoredSeries], run: &[Timestamp], samples: &Sampl
                 windows.extend(run.iter().flat_map(|mark| linked_before(rule, *mark)));
             }
             let roll_up = |start: Timestamp| series.corrections().roll_up(rule, start, near(samples, rule, start));
+            let cut_off = windows.iter().copied().filter(|start| is_cut_off(series, *start, samples, kept_from)).collect();
             let windows = windows.into_iter().map(|start| (start, roll_up(start))).collect();
-            SettledSeries { slot: series.slot, windows }
+            SettledSeries { slot: series.slot, windows, cut_off }
         })
         .collect()
+}
+
+/// Whether readings had a part in a window that may be gone: the one that a counter's first
+/// one follows, however old, and those that a correction moves into it.
+fn is_cut_off(series: &StoredSeries, start: Timestamp, samples: &[Sample], kept_from: Timestamp) -> bool {
+    let window = TimeWindow::between(start, start.plus_millis(WINDOW_MS));
+    let sources = series.corrections().sources(window);
+    let follows = series.rule.kind.accumulates() && samples.first().is_none_or(|sample| sample.at >= start);
+    series.extent.is_some_and(|extent| extent.first < kept_from)
+        && (follows || sources.first().is_some_and(|source| source.from < kept_from))
 }
 
 /// The windows that readings of a marked one could be linked to before a
@@ -155,7 +170,7 @@ mod tests {
         let extent = first.map(|first| Extent { first, last: times.next_back().unwrap_or(first) });
         let rule = RollupRule::of_series(kind, &unit, None);
         let metric = MetricName::parse(&format!("m{slot}")).unwrap();
-        let record = SeriesRecord { metric, unit, kind, quantity: Quantity::Other, latest: None, first };
+        let record = SeriesRecord { metric, unit, kind, quantity: Quantity::Other, latest: None, heard: None, first };
         StoredSeries { slot, sensor: SensorId::parse("s").unwrap(), record, extent, rule, corrections: None }
     }
 
@@ -199,7 +214,7 @@ mod tests {
                 _ => usize::MAX,
             };
             assert!(held <= most, "{held} samples of {} windows and {} series", portion.run.len(), portion.series.len());
-            for settled in settle(portion.series, portion.run, &samples) {
+            for settled in settle(portion.series, portion.run, &samples, Timestamp::MIN) {
                 for (start, rollup) in settled.windows {
                     let known = found.insert((settled.slot, start), rollup);
                     assert!(known.is_none_or(|known| known == rollup), "{known:?} and {rollup:?}");

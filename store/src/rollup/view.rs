@@ -44,6 +44,7 @@ fn one(sensors: &[SensorRecord], series: StoredSeries, windows: Vec<WindowRollup
     let sensor = sensors.iter().find(|sensor| sensor.id == series.sensor);
     let mut record = series.record;
     record.latest = record.latest.filter(|sample| visible.contains(sample.at));
+    record.heard = record.heard.filter(|at| visible.contains(*at));
     record.first = record.first.map(|first| first.max(visible.from)).filter(|first| visible.contains(*first));
     SeriesRollups {
         sensor_name: sensor.map_or_else(|| series.sensor.to_string(), |sensor| sensor.name().to_owned()),

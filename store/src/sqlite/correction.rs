@@ -3,7 +3,7 @@
 use heliograph_domain::{Correction, CorrectionId, Reverted, SeriesCorrections};
 use rusqlite::{Connection, params};
 
-use super::{Batch, gateway, record, sensor};
+use super::{Batch, gateway, record, retention, sensor};
 use crate::correction::{check, revert_one};
 use crate::error::StoreError;
 use crate::rollup::correct;
@@ -14,7 +14,8 @@ pub(super) const CORRECTION: &str = "correction";
 pub(crate) fn create(batch: &mut Batch<'_>, correction: &Correction) -> Result<(), StoreError> {
     let all = list(batch.connection)?;
     let number = gateway::number(batch.connection, &correction.series.gateway)?;
-    check(correction, series_of(batch.connection, number, correction)?.record.kind, &all)?;
+    let kind = series_of(batch.connection, number, correction)?.record.kind;
+    check(correction, kind, &all, retention::sealed(batch.connection)?)?;
     record::save(batch.connection, CORRECTION, &correction.id.to_string(), correction)?;
     mark(batch, number, correction, &all)
 }

@@ -66,6 +66,7 @@ pub(crate) fn series(connection: &Connection, number: i64) -> Result<Vec<StoredS
                 kind,
                 quantity: Quantity::parse(&row.get::<_, String>(5)?)?,
                 latest: extent.and_then(|extent| extent.latest).map(|(at, value)| Sample { at, value }),
+                heard: extent.and_then(|extent| extent.latest).map(|(at, _)| at),
                 first: extent.map(|extent| extent.first),
             },
             extent: extent.map(|extent| Extent { first: extent.first, last: extent.last }),

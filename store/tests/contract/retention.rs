@@ -2,8 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use heliograph_domain::{ProviderSettings, TimeWindow, Timestamp, WINDOW_MS};
-use heliograph_store::{DocumentWrite, ProviderStore, RetentionPlan, SeriesRollups, StoreError};
+use heliograph_domain::{
+    CorrectionId, CorrectionKind, MetricName, ProviderSettings, SensorId, SeriesKey, TimeWindow, Timestamp, Unit, WINDOW_MS,
+};
+use heliograph_store::{
+    CorrectionNew, DocumentWrite, ProviderStore, RetentionPlan, SensorUpdate, SeriesRollups, StoreError, WindowRollup,
+};
+use uuid::Uuid;
 
 use crate::backend::{Backend, document, gateway, minute, on_every_backend, power};
 
@@ -116,6 +121,65 @@ async fn a_longer_retention_brings_nothing_back_and_loses_nothing() {
         assert!(!store.reading_exists_since(minute(11 * DAY)).await.unwrap());
         let nobody = store.rollup_list(&gateway("gw-9"), TimeWindow::ALWAYS, TimeWindow::ALWAYS).await;
         assert!(matches!(nobody, Err(StoreError::NotFound(_))));
+    })
+    .await;
+}
+
+/// What a counter rose over a silence in which retention has come up stands in the first
+/// window after it, though the reading that it rose from is gone.
+#[tokio::test]
+async fn what_rose_over_the_seal_stays_when_its_window_is_rolled_up_anew() {
+    on_every_backend(|store| async move {
+        let hours = |range: std::ops::Range<i64>| range.map(|hour| (minute(hour * 60), (hour * 10) as f64));
+        let counts: Vec<(Timestamp, f64)> = hours(0..48).chain(hours(150..240)).collect();
+        store.document_write(document("gw-1", "meter", "energy", "Wh", &counts)).await.unwrap();
+        let before = rollups(&store, TimeWindow::ALWAYS).await[0].windows.clone();
+        let rise = |windows: &[WindowRollup]| windows.iter().map(|window| window.rollup.increase).sum::<f64>();
+        assert_eq!(rise(&before), 2390.0);
+        assert!(run(&store, RetentionPlan::of(4, minute(10 * DAY))).await > 0);
+        let sensor = store.sensor_list(&gateway("gw-1")).await.unwrap().remove(0);
+        let update = SensorUpdate { label: Some("Main".to_owned()), role: sensor.role, rated_w: sensor.rated_w };
+        store.sensor_update(&gateway("gw-1"), &sensor.id, update).await.unwrap();
+        assert_eq!(rollups(&store, TimeWindow::ALWAYS).await[0].windows, before, "all windows were made anew");
+        // What comes late still counts where it is known what it follows.
+        store.document_write(document("gw-1", "meter", "energy", "Wh", &[(minute(200 * 60 + 30), 2009.0)])).await.unwrap();
+        let after = rollups(&store, TimeWindow::ALWAYS).await[0].windows.clone();
+        assert_eq!(rise(&after), 2390.0);
+        assert!(after.len() > before.len());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_correction_that_takes_readings_from_sealed_windows_is_refused() {
+    on_every_backend(|store| async move {
+        ten_days(&store).await;
+        run(&store, RetentionPlan::of(4, minute(10 * DAY))).await;
+        let series = SeriesKey {
+            gateway: gateway("gw-1"),
+            sensor: SensorId::parse("meter").unwrap(),
+            metric: MetricName::parse("energy").unwrap(),
+            unit: Unit::parse("Wh").unwrap(),
+        };
+        let correct = async |from: i64, kind: CorrectionKind| {
+            let (id, window) = (CorrectionId::new(Uuid::now_v7()), TimeWindow::between(minute(from), minute(7 * DAY)));
+            let new = CorrectionNew { id, series: series.clone(), window, kind, reason: "seen on site".to_owned() };
+            store.correction_create(new).await
+        };
+        let sum = async || rollups(&store, TimeWindow::ALWAYS).await[0].windows.iter().map(|window| window.rollup.increase).sum();
+        let before: f64 = sum().await;
+        for kind in
+            [CorrectionKind::Exclude, CorrectionKind::Shift { millis: 60_000 }, CorrectionKind::Manual { value: 60_000.0 }]
+        {
+            let refused = correct(6 * DAY - 1, kind).await;
+            assert!(
+                matches!(&refused, Err(StoreError::Conflict(problem)) if problem.contains("stay as they are")),
+                "{refused:?}"
+            );
+        }
+        correct(6 * DAY, CorrectionKind::Exclude).await.unwrap();
+        let after: f64 = sum().await;
+        assert!((after - before).abs() < 1e-6, "a counter that is passed over for a time has risen as much after it");
     })
     .await;
 }

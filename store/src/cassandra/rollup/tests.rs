@@ -214,13 +214,13 @@ async fn an_older_computation_does_not_write_over_a_newer_one() {
     let GatewaySeries { series, .. } = series::of_gateway(&db, &gateway).await.unwrap();
     let windows = [minute(0)];
     let older_at = mark::of_gateway(&db, &gateway).await.unwrap().read_at;
-    let older = settle_run(&db, &gateway, &series, &windows, &mut Newest::of(&[])).await.unwrap();
+    let older = settle_run(&db, &gateway, &series, (&windows, Timestamp::MIN), &mut Newest::of(&[])).await.unwrap();
     let later = DocumentWrite { values: vec![at(15, 800.0)], stamp: stamps.next(document.received), ..document };
     document::write(&db, &later, minute(60)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
     let newer_at = mark::of_gateway(&db, &gateway).await.unwrap().read_at;
     assert!(newer_at > older_at);
-    let newer = settle_run(&db, &gateway, &series, &windows, &mut Newest::of(&[])).await.unwrap();
+    let newer = settle_run(&db, &gateway, &series, (&windows, Timestamp::MIN), &mut Newest::of(&[])).await.unwrap();
     save(&db, &gateway, &series, &newer, Timestamp::MIN, newer_at).await.unwrap();
     save(&db, &gateway, &series, &older, Timestamp::MIN, older_at).await.unwrap();
     let extent = TimeWindow::between(minute(0), minute(60));
