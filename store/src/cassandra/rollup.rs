@@ -135,13 +135,34 @@ pub(super) async fn settle_windows(
     let mut newest = Newest::of(marks);
     let runs = settle::runs(&series, &windows);
     for run in runs.iter().flat_map(|run| run.chunks(WINDOWS_AT_ONCE)) {
-        let settled = settle_run(db, gateway, &series, (run, kept_from(sealed)), &mut newest).await?;
+        let mut settled = settle_run(db, gateway, &series, (run, kept_from(sealed)), &mut newest).await?;
+        let_stand(db, gateway, &series, &mut settled).await?;
         save(db, gateway, &series, &settled, sealed, read_at).await?;
         let starts = settled.iter().flat_map(|series| &series.windows).map(|(start, _)| *start);
         written.extend(starts.filter(|start| *start >= sealed));
     }
     newest.save(db, gateway, &series).await?;
     Ok(written)
+}
+
+/// Lets stand what is stored of windows that follow from readings that are gone.
+async fn let_stand(
+    db: &Database,
+    gateway: &GatewayId,
+    series: &[StoredSeries],
+    settled: &mut [SettledSeries],
+) -> Result<(), StoreError> {
+    for settled in settled {
+        let (Some(first), Some(last)) = (settled.cut_off.first(), settled.cut_off.last()) else { continue };
+        let own: Vec<StoredSeries> = series.get(settled.slot as usize).cloned().into_iter().collect();
+        let within = TimeWindow::between(*first, last.plus_millis(1));
+        let stored = stored_windows(db, gateway, &own, within, TimeWindow::ALWAYS).await?;
+        let cut_off = stored.into_values().flatten().filter(|window| settled.cut_off.contains(&window.start));
+        for window in cut_off.collect::<Vec<_>>() {
+            settled.let_stand(&window);
+        }
+    }
+    Ok(())
 }
 
 async fn settle_run(
@@ -276,14 +297,10 @@ pub(super) fn name_of(series: &StoredSeries) -> Name<'_> {
     (series.sensor.as_str(), series.record.metric.as_str(), series.record.unit.as_str())
 }
 
-/// So much earlier than it was is written what must not lie over anything, µs: forty years.
-const BELOW_ALL: i64 = 40 * 366 * 86_400 * 1_000_000;
-
 /// A window of a series, from when on, and what it has become.
 type Window<'a> = (Name<'a>, Timestamp, &'a Rollup);
 
-/// Writes rollups as they are by readings read at `read_at`. What is stored of a window that
-/// is cut off stands.
+/// Writes rollups as they are by readings read at `read_at`.
 async fn save(
     db: &Database,
     gateway: &GatewayId,
@@ -292,25 +309,23 @@ async fn save(
     sealed: Timestamp,
     read_at: i64,
 ) -> Result<(), StoreError> {
-    let mut rows: BTreeMap<(Day, bool), Vec<Window<'_>>> = BTreeMap::new();
+    let mut rows: BTreeMap<Day, Vec<Window<'_>>> = BTreeMap::new();
     for settled in settled {
         let Some(series) = series.get(settled.slot as usize) else { continue };
         for (start, rollup) in settled.windows.iter().filter(|(start, _)| *start >= sealed) {
-            let (day, is_cut_off) = (day_of(*start), settled.cut_off.contains(start));
+            let day = day_of(*start);
             match rollup {
-                Some(rollup) => rows.entry((day, is_cut_off)).or_default().push((name_of(series), *start, rollup)),
-                None if is_cut_off => {}
+                Some(rollup) => rows.entry(day).or_default().push((name_of(series), *start, rollup)),
                 None => delete(db, (gateway.as_str(), QUARTER, &period(day)), name_of(series), *start, read_at).await?,
             }
         }
     }
-    for ((day, is_cut_off), rows) in rows {
-        let stamp = if is_cut_off { read_at - BELOW_ALL } else { read_at };
+    for (day, rows) in rows {
         let period = period(day);
         let place = (gateway.as_str(), QUARTER, period.as_str());
         let row = |(name, start, rollup)| NewRow::new(place, name, start, rollup, None);
         let rows: Vec<NewRow<'_>> = rows.into_iter().map(row).collect();
-        put(db, &rows, stamp).await?;
+        put(db, &rows, read_at).await?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use heliograph_domain::{Rollup, RollupRule, Sample, TimeWindow, Timestamp, WINDOW_MS, affected_windows};
 
+use super::WindowRollup;
 use super::correct::windows_of;
 use super::gather::{Gathering, Samples};
 use super::series::{Slot, StoredSeries};
@@ -19,9 +20,22 @@ pub(crate) struct SettledSeries {
     pub(crate) slot: Slot,
     /// By start, each once; `None`: nothing is known of the window any more.
     pub(crate) windows: Vec<(Timestamp, Option<Rollup>)>,
-    /// The windows that also follow from readings that are gone: where something is stored
-    /// of one of these, that stands.
+    /// The windows that may also follow from readings that are gone: what is stored of these
+    /// stands where it knows more.
     pub(crate) cut_off: BTreeSet<Timestamp>,
+}
+
+impl SettledSeries {
+    /// Lets stand what is stored of a window that is cut off, where it has readings that are
+    /// gone, or a rise since one.
+    pub(crate) fn let_stand(&mut self, stored: &WindowRollup) {
+        let Some((_, now)) = self.windows.iter_mut().find(|(start, _)| *start == stored.start) else { return };
+        let stored = &stored.rollup;
+        let has_risen = |now: &Rollup| stored.count == now.count && stored.flags.estimated && !now.flags.estimated;
+        if now.as_ref().is_none_or(|now| stored.count > now.count || has_risen(now)) {
+            *now = Some(*stored);
+        }
+    }
 }
 
 /// Sorted marks in groups that are settled at once; with those of the windows

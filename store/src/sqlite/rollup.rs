@@ -161,10 +161,10 @@ fn settle_portion(
     sealed: Timestamp,
 ) -> Result<Vec<SettledSeries>, StoreError> {
     let mut all = settle::settle(portion.series, portion.run, samples, retention::kept_from(sealed));
-    for SettledSeries { slot, windows, cut_off } in &mut all {
-        for (start, rollup) in windows.iter_mut().filter(|(start, _)| cut_off.contains(start)) {
-            let stored = stored_windows(connection, number, *slot, TimeWindow::between(*start, start.plus_millis(1)))?;
-            *rollup = stored.first().map(|window| window.rollup).or(*rollup);
+    for settled in &mut all {
+        for start in settled.cut_off.clone() {
+            let stored = stored_windows(connection, number, settled.slot, TimeWindow::between(start, start.plus_millis(1)))?;
+            stored.iter().for_each(|stored| settled.let_stand(stored));
         }
     }
     for settled in &all {
