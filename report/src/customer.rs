@@ -6,7 +6,7 @@ use heliograph_domain::{
     Commission, Currency, Customer, CustomerId, GatewayId, LocationId, Period, ProviderSettings, Step, TimeWindow, Timestamp,
     Zone,
 };
-use heliograph_store::{ProviderStore, StoreError};
+use heliograph_store::{GatewayRecord, Placement, ProviderStore, StoreError};
 use jiff::civil;
 
 use crate::chart::{Chart, ChartOptions, energy_chart};
@@ -106,18 +106,25 @@ pub async fn customer_summary(
 /// The commissions of a customer that run now, with their gateways.
 struct Owned {
     parts: Vec<(Commission, GatewayContext)>,
+    /// The same gateways wherever they stood meanwhile, each for as long as it did.
+    stays: Vec<(TimeWindow, GatewayContext)>,
 }
 
 impl Owned {
     async fn read(store: &ProviderStore, customer: CustomerId, now: Timestamp) -> Result<Self, StoreError> {
-        let mut parts = Vec::new();
+        let placements = store.placement_list().await?;
+        let (mut parts, mut stays) = (Vec::new(), Vec::new());
         for commission in store.commission_list_by_customer(customer).await? {
             if commission.visible_at(now).is_some() {
                 let record = store.gateway_fetch(&commission.gateway).await?;
+                for (location, window) in stays_of(&commission, &placements) {
+                    let there = GatewayRecord { location, ..record.clone() };
+                    stays.push((window, GatewayContext::read(store, there).await?));
+                }
                 parts.push((commission, GatewayContext::read(store, record).await?));
             }
         }
-        Ok(Self { parts })
+        Ok(Self { parts, stays })
     }
 
     fn within(&self, period: Period) -> impl Iterator<Item = (&Commission, &GatewayContext)> {
@@ -144,9 +151,12 @@ impl Owned {
         now: Timestamp,
     ) -> Result<Books, StoreError> {
         let mut sites: BTreeMap<SiteKey, (Vec<SensorInput>, &GatewayContext)> = BTreeMap::new();
-        for (commission, context) in self.within(period) {
+        for (stay, context) in &self.stays {
             let window = period.window(context.zone());
-            let inputs = read_sensors(store, &context.record.id, window, commission.window).await?;
+            if stay.intersect(&window).is_none() {
+                continue;
+            }
+            let inputs = read_sensors(store, &context.record.id, window, *stay).await?;
             let key = match &context.location {
                 Some(location) => SiteKey::Location(location.id),
                 None => SiteKey::Gateway(context.record.id.clone()),
@@ -188,6 +198,26 @@ impl Owned {
         }
         Ok(books)
     }
+}
+
+/// Where a gateway stood while it was commissioned, and when; nowhere in the time between.
+fn stays_of(commission: &Commission, placements: &[Placement]) -> Vec<(Option<LocationId>, TimeWindow)> {
+    let own = placements.iter().filter(|placement| placement.gateway == commission.gateway);
+    let placed = own.filter_map(|placement| Some((placement.location, placement.window.intersect(&commission.window)?)));
+    let mut placed: Vec<(LocationId, TimeWindow)> = placed.collect();
+    placed.sort_by_key(|(_, window)| window.from);
+    let (mut stays, mut from) = (Vec::new(), Some(commission.window.from));
+    let nowhere = |from: Option<Timestamp>, until: Option<Timestamp>| {
+        let window = TimeWindow { from: from?, until };
+        (!window.is_empty()).then_some((None, window))
+    };
+    for (location, window) in placed {
+        stays.extend(nowhere(from, Some(window.from)));
+        stays.push((Some(location), window));
+        from = window.until;
+    }
+    stays.extend(nowhere(from, commission.window.until));
+    stays
 }
 
 /// What is balanced together.

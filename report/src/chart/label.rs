@@ -91,7 +91,10 @@ fn days(buckets: &[BucketFigures], slot: f64) -> Vec<(f64, String)> {
             () if begins && buckets.len() > 31 => "%-d %b",
             () => "%-d",
         };
-        let shown = every == 1 || begins || (day.is_multiple_of(every) && day < 30);
+        let shown = match every {
+            1 | 2 => index.is_multiple_of(every),
+            _ => begins || (day.is_multiple_of(every) && day < 30),
+        };
         shown.then(|| (index as f64 + 0.5, local.strftime(text).to_string()))
     };
     let mut labels: Vec<(f64, String)> = buckets.iter().enumerate().filter_map(label).collect();

@@ -4,7 +4,7 @@ use heliograph_domain::{Quantity, SensorRole, TimeWindow};
 use heliograph_report::{ReportError, customer_summary};
 use jiff::civil;
 
-use crate::site::{QUARTER, Site, assert_close, at, counter, customer_id, day, month, rising, ticks};
+use crate::site::{QUARTER, Site, assert_close, at, counter, customer_id, day, gateway, location_id, month, rising, ticks};
 
 const PRODUCED: Quantity = Quantity::EnergyProduced;
 
@@ -58,6 +58,29 @@ async fn a_commission_has_its_part_up_to_its_end_and_nothing_once_it_ended() {
     let after = customer_summary(&site.store, customer_id(1), month(2026, 6), end).await.unwrap();
     assert_eq!((after.gateways.len(), after.totals.produced, after.best_day), (0, None, None));
     assert_eq!(after.buckets.len(), 30);
+}
+
+/// What a production meter measures with an inverter behind it counts once, and what the
+/// inverter gives at another site from then on as well.
+#[tokio::test]
+async fn a_gateway_that_moves_counts_where_it_stood() {
+    let site = Site::new();
+    site.location(1, "UTC").await;
+    site.location(2, "UTC").await;
+    site.place("gw-1", 1).await;
+    site.place("gw-2x", 1).await;
+    site.customer(1).await;
+    let times = ticks(TimeWindow::between(at("2026-06-01T00:00:00Z"), at("2026-07-01T00:00:00Z")), QUARTER);
+    site.write("gw-1", &[counter("inv", SensorRole::Inverter, PRODUCED, rising(&times, 0.0, |_| 100.0))]).await;
+    site.write("gw-2x", &[counter("meter", SensorRole::Production, PRODUCED, rising(&times, 0.0, |_| 97.0))]).await;
+    let moved = at("2026-06-15T00:00:00Z");
+    site.store.gateway_move(&gateway("gw-1"), location_id(2), moved).await.unwrap();
+    for id in ["gw-1", "gw-2x"] {
+        site.give(1, id, at("2026-01-01T00:00:00Z"), None).await;
+    }
+    let summary = customer_summary(&site.store, customer_id(1), month(2026, 6), at("2026-07-02T00:00:00Z")).await.unwrap();
+    assert_close(summary.totals.produced_wh(), 30.0 * 96.0 * 97.0 + 16.0 * 96.0 * 100.0);
+    assert_eq!(summary.gateways.len(), 2, "each has one report");
 }
 
 #[tokio::test]
