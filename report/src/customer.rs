@@ -117,11 +117,15 @@ impl Owned {
         for commission in store.commission_list_by_customer(customer).await? {
             if commission.visible_at(now).is_some() {
                 let record = store.gateway_fetch(&commission.gateway).await?;
+                let current = GatewayContext::read(store, record.clone()).await?;
                 for (location, window) in stays_of(&commission, &placements) {
-                    let there = GatewayRecord { location, ..record.clone() };
-                    stays.push((window, GatewayContext::read(store, there).await?));
+                    let context = match location == record.location {
+                        true => current.clone(),
+                        false => GatewayContext::read(store, GatewayRecord { location, ..record.clone() }).await?,
+                    };
+                    stays.push((window, context));
                 }
-                parts.push((commission, GatewayContext::read(store, record).await?));
+                parts.push((commission, current));
             }
         }
         Ok(Self { parts, stays })

@@ -127,6 +127,7 @@ pub async fn gateway_report(
 }
 
 /// A gateway and what its figures depend on.
+#[derive(Clone)]
 pub(crate) struct GatewayContext {
     pub(crate) record: GatewayRecord,
     pub(crate) location: Option<Location>,

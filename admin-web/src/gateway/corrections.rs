@@ -233,7 +233,7 @@ pub(crate) async fn correct(
         return refused(&panel, &actor, &gateway, form, problems).await;
     }
     if form.action != "save" {
-        let shown = effect(&panel, &unmade, &zone, seen).await?;
+        let shown = effect(&panel, &unmade, &zone, (seen, sealed)).await?;
         let shell = Shell::of(&panel, &actor, Section::Fleet).await?;
         let page = page(&panel, &actor, shell, &gateway, form, Some(shown), Problems::default()).await?;
         return Ok(page.into_response());
@@ -271,12 +271,16 @@ fn unmade(new: &CorrectionNew, now: Timestamp) -> Correction {
 
 /// What it would change of the whole days that somebody sees, and up to when readings are
 /// gone that it would be about.
-async fn effect(panel: &Panel, unmade: &Correction, zone: &Zone, seen: TimeWindow) -> Result<(Effect, String), Refusal> {
+async fn effect(
+    panel: &Panel,
+    unmade: &Correction,
+    zone: &Zone,
+    (seen, sealed): (TimeWindow, Timestamp),
+) -> Result<(Effect, String), Refusal> {
     let mut preview = correction_preview(panel.store(), unmade, zone, panel.now()).await?;
     if let Some(preview) = &mut preview {
         preview.days.retain(|changed| seen.from <= zone.start_of_day(changed.day));
     }
-    let sealed = panel.store().sealed_until().await?;
     let sealed = if unmade.window.from < sealed { local_text(sealed, zone) } else { String::new() };
     Ok((Effect::of(preview.as_ref(), unmade.series.unit.as_str()), sealed))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use heliograph_domain::{Rollup, RollupRule, Sample, TimeWindow, Timestamp, WINDOW_MS, affected_windows};
+use heliograph_domain::{Rollup, RollupRule, Sample, SeriesCorrections, TimeWindow, Timestamp, WINDOW_MS, affected_windows};
 
 use super::WindowRollup;
 use super::correct::windows_of;
@@ -131,11 +131,16 @@ pub(crate) fn settle(series: &[StoredSeries], run: &[Timestamp], samples: &Sampl
 /// Whether readings had a part in a window that may be gone: the one that a counter's first
 /// one follows, however old, and those that a correction moves into it.
 fn is_cut_off(series: &StoredSeries, start: Timestamp, samples: &[Sample], kept_from: Timestamp) -> bool {
-    let window = TimeWindow::between(start, start.plus_millis(WINDOW_MS));
-    let sources = series.corrections().sources(window);
+    // Most often nothing is gone, and nothing more is asked.
+    if series.extent.is_none_or(|extent| extent.first >= kept_from) {
+        return false;
+    }
     let follows = series.rule.kind.accumulates() && samples.first().is_none_or(|sample| sample.at >= start);
-    series.extent.is_some_and(|extent| extent.first < kept_from)
-        && (follows || sources.first().is_some_and(|source| source.from < kept_from))
+    let comes_from_before = |corrections: &SeriesCorrections| {
+        let sources = corrections.sources(TimeWindow::between(start, start.plus_millis(WINDOW_MS)));
+        sources.first().is_some_and(|source| source.from < kept_from)
+    };
+    follows || series.corrections.as_ref().is_some_and(comes_from_before)
 }
 
 /// The windows that readings of a marked one could be linked to before a

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use heliograph_domain::{GatewayId, Rollup, RollupFlags, TimeWindow, Timestamp, window_of};
 use rusqlite::{Connection, Row, Statement, params};
 
-use super::{Batch, frame, gateway, quarter, sensor, span};
+use super::{Batch, frame, gateway, quarter, retention, sensor, span};
 use crate::error::StoreError;
-use crate::retention;
+use crate::retention::kept_from;
 use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::gather::{Order, Samples, Walk, Walked};
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
@@ -102,7 +102,7 @@ fn settle_gateway(batch: &mut Batch<'_>, number: i64, work: usize) -> Result<(us
         .prepare_cached("SELECT start FROM dirty WHERE gateway = ?1 ORDER BY start LIMIT ?2")?
         .query_map(params![number, limit], |row| row.get(0).map(Timestamp::clamped))?
         .collect::<Result<_, _>>()?;
-    let sealed = super::retention::sealed(batch.connection)?;
+    let sealed = retention::sealed(batch.connection)?;
     let mut values = 0;
     let settled = loop {
         let open = marks.get(marks.partition_point(|mark| *mark < sealed)..).unwrap_or_default();
@@ -160,7 +160,7 @@ fn settle_portion(
     samples: &Samples,
     sealed: Timestamp,
 ) -> Result<Vec<SettledSeries>, StoreError> {
-    let mut all = settle::settle(portion.series, portion.run, samples, retention::kept_from(sealed));
+    let mut all = settle::settle(portion.series, portion.run, samples, kept_from(sealed));
     for settled in &mut all {
         for start in settled.cut_off.clone() {
             let stored = stored_windows(connection, number, settled.slot, TimeWindow::between(start, start.plus_millis(1)))?;
@@ -326,7 +326,7 @@ fn all_windows(
 }
 
 fn edges(connection: &Connection, number: i64, series: &[StoredSeries], visible: TimeWindow) -> Result<Vec<Edges>, StoreError> {
-    let mut gathering = EdgeGathering::new(series, visible, super::retention::sealed(connection)?);
+    let mut gathering = EdgeGathering::new(series, visible, retention::sealed(connection)?);
     gather(connection, number, &mut gathering)?;
     Ok(gathering.finish())
 }
