@@ -94,6 +94,23 @@ async fn a_swapped_meter_and_a_replaced_gateway_keep_the_history() {
 }
 
 #[tokio::test]
+async fn a_point_whose_sensors_differ_in_size_has_no_one_rating_while_both_count() {
+    let site = replaced().await;
+    site.rate("gw-1", "meter", SensorRole::Production, 5_000.0).await;
+    site.rate("gw-20", "m2", SensorRole::Production, 10_000.0).await;
+    let rating = async |period| {
+        let report = location_report(&site.store, location_id(1), period, &Scope::everything(), at(LATER)).await.unwrap();
+        assert_eq!(report.sensors.len(), 1);
+        report.sensors[0].rated_w
+    };
+    assert_eq!(rating(day(2026, 6, 5)).await, Some(5_000.0));
+    assert_eq!(rating(day(2026, 6, 20)).await, Some(10_000.0));
+    assert_eq!(rating(month(2026, 6)).await, None);
+    site.rate("gw-20", "m2", SensorRole::Production, 5_000.0).await;
+    assert_eq!(rating(month(2026, 6)).await, Some(5_000.0));
+}
+
+#[tokio::test]
 async fn without_points_sensors_count_by_their_role() {
     let site = replaced().await;
     site.store.point_remove(PointId::parse(&number(61)).unwrap()).await.unwrap();
