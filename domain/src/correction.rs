@@ -281,6 +281,13 @@ impl SeriesCorrections {
         self.roll_up_span(rule, start, start.plus_millis(WINDOW_MS), samples)
     }
 
+    /// What a sample that [`Self::apply`] gave was for a figure at an instant that was made of
+    /// it: a stored rollup has it times what the series was multiplied by.
+    #[must_use]
+    pub fn unscaled(&self, at: Timestamp, value: f64) -> f64 {
+        value / self.factor(at)
+    }
+
     /// The times at which samples differ once `correction` is made beside these,
     /// or taken back so that these are left, in order and apart. Windows within
     /// a context of them differ too.

@@ -199,6 +199,15 @@ pub struct Rollup {
 }
 
 impl Rollup {
+    /// The same without what a counter rose before its first reading inside, as far as the
+    /// figures tell: nothing is left of a rise in which it was reset, or that is in doubt.
+    #[must_use]
+    pub fn without_rise_before(&self) -> Self {
+        let is_told = !self.flags.reset && !self.flags.implausible;
+        let increase = if is_told { self.last - self.first } else { 0.0 };
+        Self { increase, flags: RollupFlags { estimated: false, ..self.flags }, ..*self }
+    }
+
     const EMPTY: Self = Self {
         count: 0,
         min: 0.0,

@@ -6,7 +6,7 @@ use heliograph_domain::{
     Commission, Currency, Customer, CustomerId, GatewayId, LocationId, Period, ProviderSettings, Step, TimeWindow, Timestamp,
     Zone,
 };
-use heliograph_store::{GatewayRecord, Placement, ProviderStore, StoreError};
+use heliograph_store::{GatewayRecord, Placement, ProviderStore, Sight, StoreError};
 use jiff::civil;
 
 use crate::chart::{Chart, ChartOptions, energy_chart};
@@ -107,7 +107,7 @@ pub async fn customer_summary(
 struct Owned {
     parts: Vec<(Commission, GatewayContext)>,
     /// The same gateways wherever they stood meanwhile, each for as long as it did.
-    stays: Vec<(TimeWindow, GatewayContext)>,
+    stays: Vec<(Sight, GatewayContext)>,
 }
 
 impl Owned {
@@ -123,7 +123,7 @@ impl Owned {
                         true => current.clone(),
                         false => GatewayContext::read(store, GatewayRecord { location, ..record.clone() }).await?,
                     };
-                    stays.push((window, context));
+                    stays.extend(Sight::part_of(commission.window, &window).map(|stay| (stay, context)));
                 }
                 parts.push((commission, current));
             }
@@ -157,7 +157,7 @@ impl Owned {
         let mut sites: BTreeMap<SiteKey, (Vec<SensorInput>, &GatewayContext)> = BTreeMap::new();
         for (stay, context) in &self.stays {
             let window = period.window(context.zone());
-            if stay.intersect(&window).is_none() {
+            if stay.part.intersect(&window).is_none() {
                 continue;
             }
             let inputs = read_sensors(store, &context.record.id, window, *stay).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use heliograph_domain::{
     Currency, GatewayId, GatewayState, InstalledArray, Location, LocationId, Period, Reachability, Step, TimeWindow, Timestamp,
 };
-use heliograph_store::{GatewayRecord, Placement, ProviderStore, StoreError};
+use heliograph_store::{GatewayRecord, Placement, ProviderStore, Sight, StoreError};
 
 use crate::chart::{Chart, ChartOptions, energy_chart};
 use crate::energy::{BucketFigures, Figures};
@@ -172,21 +172,21 @@ pub async fn location_report(
 #[derive(Debug, Clone)]
 struct Part {
     gateway: GatewayId,
-    visible: TimeWindow,
+    sight: Sight,
 }
 
 fn visible_parts(placements: &[Placement], scope: &Scope, now: Timestamp) -> Vec<Part> {
     let part = |placement: &Placement| {
-        let visible = scope.window(&placement.gateway, now)?.intersect(&placement.window)?;
-        Some(Part { gateway: placement.gateway.clone(), visible })
+        let sight = Sight::part_of(scope.window(&placement.gateway, now)?, &placement.window)?;
+        Some(Part { gateway: placement.gateway.clone(), sight })
     };
     placements.iter().filter_map(part).collect()
 }
 
 async fn read_parts(store: &ProviderStore, parts: &[Part], period: TimeWindow) -> Result<Vec<SensorInput>, StoreError> {
     let mut inputs = Vec::new();
-    for part in parts.iter().filter(|part| part.visible.intersect(&period).is_some()) {
-        inputs.extend(read_sensors(store, &part.gateway, period, part.visible).await?);
+    for part in parts.iter().filter(|part| part.sight.part.intersect(&period).is_some()) {
+        inputs.extend(read_sensors(store, &part.gateway, period, part.sight).await?);
     }
     Ok(inputs)
 }
@@ -203,7 +203,7 @@ async fn gateway_lines(
     let records: BTreeMap<GatewayId, GatewayRecord> =
         store.gateway_list().await?.into_iter().map(|record| (record.id.clone(), record)).collect();
     let mut lines: Vec<GatewayFigures> = Vec::new();
-    for part in parts.iter().filter(|part| part.visible.intersect(&span.window).is_some()) {
+    for part in parts.iter().filter(|part| part.sight.part.intersect(&span.window).is_some()) {
         if lines.last().is_some_and(|line| line.id == part.gateway) {
             continue;
         }
@@ -212,7 +212,7 @@ async fn gateway_lines(
         let ledger = site_ledger(&own, location.position.as_ref(), span.window, now, false);
         let mut figures = terms.figures(&ledger, span.window, &location.zone);
         figures.specific_yield_kwh_per_kwp = None;
-        let head = GatewayHead::of(record, part.visible, now);
+        let head = GatewayHead::of(record, part.sight.part, now);
         lines.push(GatewayFigures {
             id: record.id.clone(),
             name: record.name().to_owned(),

@@ -7,7 +7,7 @@
 //! without a point stay as they are.
 
 use heliograph_domain::{Binding, GatewayId, LocationId, Point, PointId, SensorRole, TimeWindow};
-use heliograph_store::{Placement, ProviderStore, SeriesRecord, StoreError, WindowRollup};
+use heliograph_store::{Placement, ProviderStore, SeriesRecord, Sight, StoreError, WindowRollup};
 
 use crate::flow::SensorInput;
 use crate::site::read_sensors;
@@ -44,8 +44,8 @@ impl Points {
         let mut read = Vec::new();
         for point in &here {
             let mut parts = Vec::new();
-            for (binding, window) in self.windows(point.id, location, &visible) {
-                parts.extend(part(store, &mut read, binding, window, period).await?);
+            for (binding, sight) in self.parts(point.id, location, &visible) {
+                parts.extend(part(store, &mut read, binding, sight, period).await?);
             }
             inputs.extend(together(point, parts));
         }
@@ -56,40 +56,41 @@ impl Points {
 
     /// The bindings of a point in order, each with what may be seen of it: while
     /// its gateway is at the location.
-    fn windows<'a>(
+    fn parts<'a>(
         &'a self,
         point: PointId,
         location: LocationId,
         visible: &impl Fn(&GatewayId) -> Option<TimeWindow>,
-    ) -> Vec<(&'a Binding, TimeWindow)> {
-        let mut windows = Vec::new();
+    ) -> Vec<(&'a Binding, Sight)> {
+        let mut parts = Vec::new();
         for binding in self.bindings.iter().filter(|binding| binding.point == point) {
-            let Some(seen) = visible(&binding.gateway).and_then(|seen| seen.intersect(&binding.window)) else { continue };
+            let Some(all) = visible(&binding.gateway) else { continue };
             let there = self.placements.iter().filter(|place| place.gateway == binding.gateway && place.location == location);
-            windows.extend(there.filter_map(|place| Some((binding, place.window.intersect(&seen)?))));
+            let bound = there.filter_map(|place| place.window.intersect(&binding.window));
+            parts.extend(bound.filter_map(|bound| Some((binding, Sight::part_of(all, &bound)?))));
         }
-        windows.sort_by_key(|(_, window)| window.from);
-        windows
+        parts.sort_by_key(|(_, sight)| sight.part.from);
+        parts
     }
 }
 
-/// Sensors of gateways within windows, as far as they were read.
-type Read = Vec<(GatewayId, TimeWindow, Vec<SensorInput>)>;
+/// Sensors of gateways as they look to a reader, as far as they were read.
+type Read = Vec<(GatewayId, Sight, Vec<SensorInput>)>;
 
 /// The sensor of a binding over a period; `None` where nothing of it may be seen.
 async fn part(
     store: &ProviderStore,
     read: &mut Read,
     binding: &Binding,
-    window: TimeWindow,
+    sight: Sight,
     period: TimeWindow,
 ) -> Result<Option<SensorInput>, StoreError> {
-    let known = read.iter().position(|(gateway, seen, _)| *gateway == binding.gateway && *seen == window);
+    let known = read.iter().position(|(gateway, seen, _)| *gateway == binding.gateway && *seen == sight);
     let known = match known {
         Some(known) => known,
         None => {
-            let sensors = read_sensors(store, &binding.gateway, period, window).await?;
-            read.push((binding.gateway.clone(), window, sensors));
+            let sensors = read_sensors(store, &binding.gateway, period, sight).await?;
+            read.push((binding.gateway.clone(), sight, sensors));
             read.len() - 1
         }
     };

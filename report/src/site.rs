@@ -7,7 +7,7 @@ use heliograph_domain::{
     Bucket, Currency, GatewayId, GatewayState, Location, LocationId, Period, Position, ProviderSettings, Quantity, Reachability,
     Sample, SensorId, SensorRole, Step, TimeWindow, Timestamp, Unit, Zone,
 };
-use heliograph_store::{GatewayRecord, ProviderStore, SeriesRecord, SeriesRollups, StoreError};
+use heliograph_store::{GatewayRecord, ProviderStore, SeriesRecord, SeriesRollups, Sight, StoreError};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
 
@@ -112,16 +112,17 @@ pub(crate) async fn read_sensors(
     store: &ProviderStore,
     gateway: &GatewayId,
     period: TimeWindow,
-    visible: TimeWindow,
+    sight: impl Into<Sight> + Send,
 ) -> Result<Vec<SensorInput>, StoreError> {
-    if visible == TimeWindow::ALWAYS
+    let sight = sight.into();
+    if sight == Sight::ALWAYS
         && let Some(sensors) = enough(gateway, store.rollup_list_of(gateway, period, matters).await?)
     {
         return Ok(sensors);
     }
-    let mut sensors = SensorInput::group(gateway, visible, store.rollup_list(gateway, period, visible).await?);
+    let mut sensors = SensorInput::group(gateway, sight.part, store.rollup_list(gateway, period, sight).await?);
     // Who sees a part of time sees no sensor that was there in another part.
-    sensors.retain(|sensor| visible == TimeWindow::ALWAYS || sensor.has_windows() || !sensor.latest().is_empty());
+    sensors.retain(|sensor| sight.part == TimeWindow::ALWAYS || sensor.has_windows() || !sensor.latest().is_empty());
     Ok(sensors)
 }
 

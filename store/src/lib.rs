@@ -70,7 +70,7 @@ pub use quarantine::{QuarantineNew, QuarantineRow, QuarantineUsage};
 pub use reading::{ReadingPage, ReadingRow};
 pub use replay::{Difference, Was};
 pub use retention::{RetentionPlan, RetentionPreview, RetentionShare, RetentionStep};
-pub use rollup::{SeriesChoice, SeriesRollups, SeriesSpans, SpanRollup, WindowRollup};
+pub use rollup::{SeriesChoice, SeriesRollups, SeriesSpans, Sight, SpanRollup, WindowRollup};
 pub use second_factor::{SecondFactor, SecondProof};
 pub use sensor::{SensorRecord, SensorUpdate, SeriesRecord};
 pub use stamp::{Stamps, WriteStamp};

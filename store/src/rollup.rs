@@ -67,6 +67,34 @@ pub struct SpanRollup {
     pub rollup: Rollup,
 }
 
+/// What of a gateway figures are made of, for whom.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sight {
+    /// Readings outside of it have no part in any figure.
+    pub part: TimeWindow,
+    /// All that the reader may see, around `part`. Where `part` ends within it, what is
+    /// stored of windows beside that end tells the reader nothing that is not theirs.
+    pub all: TimeWindow,
+}
+
+impl Sight {
+    /// Of everything, for whoever sees everything.
+    pub const ALWAYS: Self = Self { part: TimeWindow::ALWAYS, all: TimeWindow::ALWAYS };
+
+    /// A part of what a reader may see; `None` where they share nothing.
+    #[must_use]
+    pub fn part_of(all: TimeWindow, part: &TimeWindow) -> Option<Self> {
+        Some(Self { part: all.intersect(part)?, all })
+    }
+}
+
+impl From<TimeWindow> for Sight {
+    /// All that a reader may see.
+    fn from(all: TimeWindow) -> Self {
+        Self { part: all, all }
+    }
+}
+
 /// Whether the windows of a series of a sensor in that role are wanted.
 pub type SeriesChoice = fn(SensorRole, &SeriesRecord) -> bool;
 
@@ -97,8 +125,7 @@ impl ProviderStore {
     }
 
     /// The rollups of a gateway over a period, computed anew where readings
-    /// have changed, as somebody sees them who may see `visible` only: readings
-    /// outside of it have no part in any figure.
+    /// have changed, as somebody sees them who may see only so much.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is no such gateway.
@@ -106,9 +133,9 @@ impl ProviderStore {
         &self,
         gateway: &GatewayId,
         period: TimeWindow,
-        visible: TimeWindow,
+        sight: impl Into<Sight> + Send,
     ) -> Result<Vec<SeriesRollups>, StoreError> {
-        self.rollups(gateway, period, visible, |_, _| true).await
+        self.rollups(gateway, period, sight.into(), |_, _| true).await
     }
 
     /// The rollups of a gateway as the provider's own people see them; only the
@@ -122,7 +149,7 @@ impl ProviderStore {
         period: TimeWindow,
         chosen: SeriesChoice,
     ) -> Result<Vec<SeriesRollups>, StoreError> {
-        self.rollups(gateway, period, TimeWindow::ALWAYS, chosen).await
+        self.rollups(gateway, period, Sight::ALWAYS, chosen).await
     }
 
     /// The rollups of several gateways, each over a period of its own, as
@@ -148,27 +175,27 @@ impl ProviderStore {
         &self,
         gateway: &GatewayId,
         period: TimeWindow,
-        visible: TimeWindow,
+        sight: Sight,
         chosen: SeriesChoice,
     ) -> Result<Vec<SeriesRollups>, StoreError> {
         let db = match &self.backend {
             Backend::Sqlite(db) => db,
             Backend::Cassandra(db) => {
-                return cassandra::rollup::list(db, gateway, (period, visible), chosen, self.clock.now()).await;
+                return cassandra::rollup::list(db, gateway, (period, sight), chosen, self.clock.now()).await;
             }
         };
         // Looked at and read at once, for most often nothing is to be settled first.
         let asked = gateway.clone();
         let settled = db.read(move |connection| match sqlite::rollup::is_dirty(connection, &asked)? {
             true => Ok(None),
-            false => sqlite::rollup::list(connection, &asked, (period, visible), chosen).map(Some),
+            false => sqlite::rollup::list(connection, &asked, (period, sight), chosen).map(Some),
         });
         if let Some(rollups) = settled.await? {
             return Ok(rollups);
         }
         settle_gateway(db, gateway).await?;
         let asked = gateway.clone();
-        db.read(move |connection| sqlite::rollup::list(connection, &asked, (period, visible), chosen)).await
+        db.read(move |connection| sqlite::rollup::list(connection, &asked, (period, sight), chosen)).await
     }
 
     /// Computes rollups anew where readings have changed and, once that is done,

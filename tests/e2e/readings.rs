@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use heliograph_domain::{GatewayId, MetricName, ProviderId, SensorId, Timestamp, Unit};
-use heliograph_store::{DocumentWrite, SensorSeen, SeriesSeen, Store, StoreUrl, Value, WriteStamp};
+use heliograph_store::{DocumentWrite, ReadingRow, SensorSeen, SeriesSeen, Store, StoreUrl, Value, WriteStamp};
 
 use crate::binary::{HELIOGRAPH, run};
+use crate::cluster::STORE;
+use crate::tenant::Tenant;
 
 const SERIES: usize = 20;
 /// Instants in a document.
@@ -43,9 +45,13 @@ fn document(gateway: &str, number: usize) -> DocumentWrite {
 
 async fn fill(folder: &Path, documents: usize) {
     let url = StoreUrl::parse(&format!("sqlite:{}?ack=process-crash", folder.join("data").display())).unwrap();
-    let store = Store::open(url).unwrap().provider(&ProviderId::parse("sunrise").unwrap()).unwrap();
+    fill_store(url, "sunrise", "gw-1", documents).await;
+}
+
+async fn fill_store(url: StoreUrl, provider: &str, gateway: &str, documents: usize) {
+    let store = Store::open(url).unwrap().provider(&ProviderId::parse(provider).unwrap()).unwrap();
     for number in 0..documents {
-        store.document_write(document("gw-1", number)).await.unwrap();
+        store.document_write(document(gateway, number)).await.unwrap();
     }
     store.close().await;
 }
@@ -67,8 +73,8 @@ fn own_memory(process: &Child) -> u64 {
 /// Reads a command's output to its end; answers lines, whether their first column
 /// never falls, and the most memory that the process held of its own, in KiB, as far as
 /// looking at every 20,000th line shows it.
-fn stream(folder: &Path) -> (usize, bool, u64) {
-    let arguments = ["readings", "--provider", "sunrise", "--gateway", "gw-1", "--csv"];
+fn stream(folder: &Path, provider: &str, gateway: &str) -> (usize, bool, u64) {
+    let arguments = ["readings", "--provider", provider, "--gateway", gateway, "--csv"];
     let mut child = Command::new(HELIOGRAPH).args(arguments).current_dir(folder).stdout(Stdio::piped()).spawn().unwrap();
     let (mut lines, mut ordered, mut peak, mut before) = (0, true, 0, String::new());
     for line in BufReader::new(child.stdout.take().unwrap()).lines().skip(1) {
@@ -89,12 +95,27 @@ async fn millions_of_readings_stream_in_order_in_the_memory_of_a_few() {
     let (small, large) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fill(small.path(), 10).await;
     fill(large.path(), 400).await;
-    let (lines, ordered, few) = stream(small.path());
+    let (lines, ordered, few) = stream(small.path(), "sunrise", "gw-1");
     assert_eq!((lines, ordered), (10 * INSTANTS * SERIES, true));
-    let (lines, ordered, many) = stream(large.path());
+    let (lines, ordered, many) = stream(large.path(), "sunrise", "gw-1");
     assert_eq!((lines, ordered), (400 * INSTANTS * SERIES, true));
     println!("peak memory: {few} KiB for 10^5 readings, {many} KiB for 4 × 10^6");
     assert!(few > 0 && many < few + kept(390), "{few} KiB grew to {many} KiB");
+}
+
+#[tokio::test]
+async fn many_readings_stream_from_a_cluster_in_the_memory_of_a_few() {
+    let tenant = Tenant::set_up(STORE);
+    let mut peaks = Vec::new();
+    for (gateway, documents) in [("gw-few", 5), ("gw-many", 65)] {
+        fill_store(tenant.store(), &tenant.id, gateway, documents).await;
+        let (lines, ordered, peak) = stream(tenant.path(), &tenant.id, gateway);
+        assert_eq!((lines, ordered), (documents * INSTANTS * SERIES, true));
+        peaks.push(peak);
+    }
+    println!("peak memory: {} KiB for 5 × 10^4 readings of a cluster, {} KiB for 6.5 × 10^5", peaks[0], peaks[1]);
+    let rows = (60 * INSTANTS * SERIES * size_of::<ReadingRow>() / 1024) as u64;
+    assert!(peaks[0] > 0 && peaks[1] < peaks[0] + rows, "{peaks:?} KiB");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::gather::Walked;
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
 use crate::rollup::settle::{self, Portion, SettledSeries};
-use crate::rollup::{SeriesChoice, SeriesRollups, WindowRollup, view};
+use crate::rollup::{SeriesChoice, SeriesRollups, Sight, WindowRollup, view};
 
 /// Windows settled at once: two days.
 const WINDOWS_AT_ONCE: usize = 192;
@@ -179,7 +179,15 @@ async fn settle_run(
         gather(db, gateway, portion.series, &mut gathering, |at, values| newest.take(at, values)).await?;
         match gathering.is_full() {
             true => portions.extend(portion.halves()),
-            false => settled.extend(settle::settle(portion.series, portion.run, &gathering.finish(), kept_from)),
+            false => {
+                let mut samples = gathering.finish();
+                for (series, before) in settle::bereft(portion, &samples, kept_from) {
+                    if let Some(newest) = newest_before(db, gateway, series, before).await? {
+                        settle::stand_in(&mut samples, series, &newest);
+                    }
+                }
+                settled.extend(settle::settle(portion.series, portion.run, &samples, kept_from));
+            }
         }
     }
     Ok(settled)
@@ -343,14 +351,14 @@ pub(super) fn period(day: Day) -> String {
 pub(crate) async fn list(
     db: &Database,
     gateway: &GatewayId,
-    (period, visible): (TimeWindow, TimeWindow),
+    (period, sight): (TimeWindow, Sight),
     chosen: SeriesChoice,
     now: Timestamp,
 ) -> Result<Vec<SeriesRollups>, StoreError> {
     db.require_gateway(gateway).await?;
     settle_near(db, gateway, period, now).await?;
     let known = series::of_gateway(db, gateway).await?;
-    let shared = period.intersect(&visible);
+    let shared = period.intersect(&sight.part);
     let stored = match (shared, known.extent()) {
         (Some(shared), Some(extent)) => {
             let chosen = view::chosen(&known.sensors, &known.series, chosen);
@@ -358,11 +366,15 @@ pub(crate) async fn list(
         }
         _ => HashMap::new(),
     };
-    let edges = match shared {
-        Some(_) if visible != TimeWindow::ALWAYS => Some(edges(db, gateway, &known.series, visible, now).await?),
+    let mut edges = match shared {
+        Some(_) if sight != Sight::ALWAYS => Some(edges(db, gateway, &known.series, sight, now).await?),
         _ => None,
     };
-    Ok(view::assemble(&known.sensors, known.series, stored, edges, shared, visible))
+    for (series, edges) in known.series.iter().zip(edges.iter_mut().flatten()) {
+        let Some(first) = stored.get(&series.slot).and_then(|stored| edges.rises_from_afar(stored)) else { continue };
+        edges.begin_with(first, newest_before(db, gateway, series, first).await?.as_ref());
+    }
+    Ok(view::assemble(&known.sensors, known.series, stored, edges, shared, sight.part))
 }
 
 /// The rollups of several gateways, each over a period of its own, as they look to
@@ -374,7 +386,7 @@ pub(crate) async fn list_many(
     now: Timestamp,
 ) -> Result<Vec<(GatewayId, Vec<SeriesRollups>)>, StoreError> {
     let one = |(gateway, period): (GatewayId, TimeWindow)| async move {
-        match Box::pin(list(db, &gateway, (period, TimeWindow::ALWAYS), chosen, now)).await {
+        match Box::pin(list(db, &gateway, (period, Sight::ALWAYS), chosen, now)).await {
             Ok(rollups) => Ok(Some((gateway, rollups))),
             Err(StoreError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
@@ -388,10 +400,10 @@ async fn edges(
     db: &Database,
     gateway: &GatewayId,
     series: &[StoredSeries],
-    visible: TimeWindow,
+    sight: Sight,
     now: Timestamp,
 ) -> Result<Vec<Edges>, StoreError> {
-    let mut gathering = EdgeGathering::new(series, visible, db.sealed(now).await?);
+    let mut gathering = EdgeGathering::new(series, sight, db.sealed(now).await?);
     gather(db, gateway, series, &mut gathering, |_, _| ()).await?;
     Ok(gathering.finish())
 }
@@ -455,6 +467,29 @@ pub(super) async fn stored_windows(
         }
     }
     Ok(found)
+}
+
+/// The newest stored window with readings of a series that begins before an instant.
+async fn newest_before(
+    db: &Database,
+    gateway: &GatewayId,
+    series: &StoredSeries,
+    before: Timestamp,
+) -> Result<Option<WindowRollup>, StoreError> {
+    let Some(extent) = series.extent.map(|extent| TimeWindow::between(extent.first, extent.last.plus_millis(1))) else {
+        return Ok(None);
+    };
+    let (mut until, mut reach) = (before.min(extent.end()), DAYS_AT_ONCE as i64 * DAY_MS);
+    while until > window_of(extent.from) {
+        let within = TimeWindow::between(until.plus_millis(-reach), until);
+        let stored = stored_windows(db, gateway, std::slice::from_ref(series), within, extent).await?;
+        let mut windows = stored.into_values().next().unwrap_or_default().into_iter();
+        if let Some(newest) = windows.rfind(|window| window.start < until && window.rollup.count > 0) {
+            return Ok(Some(newest));
+        }
+        (until, reach) = (within.from, reach * 2);
+    }
+    Ok(None)
 }
 
 pub(super) fn rollup_of(row: &StoredRow) -> Rollup {

@@ -7,35 +7,36 @@ use std::collections::BTreeSet;
 
 use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS, window_of};
 
-use super::WindowRollup;
 use super::correct::CorrectedEnd;
 use super::gather::{Order, Walk, Walked};
 use super::series::{FrameValues, StoredSeries, value_of};
-use crate::retention::CONTEXT_MS;
+use super::{Sight, WindowRollup};
+use crate::retention::kept_from;
 
 /// Samples at both ends of what may be seen, of all series.
 #[derive(Debug)]
 pub(crate) struct EdgeGathering<'a> {
     /// The beginning and, where what may be seen has one, the end.
     sides: Vec<Side<'a>>,
-    visible: TimeWindow,
+    sight: Sight,
     sealed: Timestamp,
 }
 
 impl<'a> EdgeGathering<'a> {
     /// Of windows that begin before `sealed`, the readings may be gone.
-    pub(crate) fn new(series: &'a [StoredSeries], visible: TimeWindow, sealed: Timestamp) -> Self {
+    pub(crate) fn new(series: &'a [StoredSeries], sight: Sight, sealed: Timestamp) -> Self {
+        let visible = sight.part;
         let orders = [Some(Order::Forwards), visible.until.map(|_| Order::Backwards)];
-        Self { sides: orders.into_iter().flatten().map(|order| Side::new(series, visible, order)).collect(), visible, sealed }
+        Self { sides: orders.into_iter().flatten().map(|order| Side::new(series, visible, order)).collect(), sight, sealed }
     }
 
     /// The edges of each series, in their order.
     pub(crate) fn finish(self) -> Vec<Edges> {
-        let (visible, sealed) = (self.visible, self.sealed);
+        let (sight, sealed) = (self.sight, self.sealed);
         let mut sides = self.sides.into_iter().map(|side| side.ends);
         let heads = sides.next().unwrap_or_default();
         let mut tails = sides.next().unwrap_or_default().into_iter();
-        heads.into_iter().map(|head| Edges::of(visible, &head, tails.next()).with_sealed(head.series, visible, sealed)).collect()
+        heads.into_iter().map(|head| Edges::of(sight.part, &head, tails.next()).with_sealed(head.series, sight, sealed)).collect()
     }
 }
 
@@ -247,6 +248,11 @@ pub(crate) struct Edges {
     begin_until: Timestamp,
     end_from: Timestamp,
     windows: Vec<WindowRollup>,
+    /// Where stored windows stand for readings that are gone, and there were some before:
+    /// when what may be seen begins.
+    cut: Option<Timestamp>,
+    /// The stored window of which nothing counts that rose before its first reading.
+    first: Option<Timestamp>,
 }
 
 impl Edges {
@@ -258,30 +264,54 @@ impl Edges {
         let end_from = tail_boundary.map_or(Timestamp::MAX, |start| start.max(begin_until));
         let mut windows = roll(series, visible, visible.from, begin_until.min(visible.end()), &head.samples);
         windows.extend(roll(series, visible, end_from, visible.end(), &tail_samples));
-        Self { begin_until, end_from, windows }
+        Self { begin_until, end_from, windows, cut: None, first: None }
     }
 
     /// Where the readings at an edge are gone, the stored windows stand, but for
-    /// those so near the edge that a reading outside may have a part in them.
-    fn with_sealed(mut self, series: &StoredSeries, visible: TimeWindow, sealed: Timestamp) -> Self {
+    /// those so near the edge that a reading that is hidden may have a part in them.
+    fn with_sealed(mut self, series: &StoredSeries, Sight { part, all }: Sight, sealed: Timestamp) -> Self {
         let Some(extent) = series.extent.filter(|extent| extent.first < sealed) else { return self };
         let margin = series.rule.max_gap_ms + 2 * WINDOW_MS;
-        if visible.from < sealed.plus_millis(-CONTEXT_MS) {
-            let outside = extent.first < visible.from;
-            self.begin_until = window_of(visible.from.plus_millis(if outside { margin } else { 0 }));
+        if part.from < kept_from(sealed) {
+            let had_some = extent.first < part.from;
+            self.begin_until = window_of(match had_some {
+                false => part.from,
+                true if all.from < part.from => part.from.plus_millis(WINDOW_MS - 1),
+                true => part.from.plus_millis(margin),
+            });
+            self.cut = (had_some && series.rule.kind.accumulates()).then_some(part.from);
             self.windows.retain(|window| window.start >= self.end_from);
         }
-        if visible.end() <= sealed {
-            self.end_from = window_of(visible.end().plus_millis(if extent.last >= visible.end() { -margin } else { 0 }));
+        if part.end() <= sealed {
+            let hidden = extent.last >= part.end() && all.end() <= part.end();
+            self.end_from = window_of(part.end().plus_millis(if hidden { -margin } else { 0 }));
             self.windows.retain(|window| window.start < self.begin_until);
         }
         self
+    }
+
+    /// The stored window, of some in time order, of which it has to be asked whether what
+    /// rose over a gap before it began where it may not be seen.
+    pub(crate) fn rises_from_afar(&self, stored: &[WindowRollup]) -> Option<Timestamp> {
+        let cut = self.cut?;
+        let first = stored.iter().find(|window| window.start >= cut && window.rollup.count > 0)?;
+        (first.rollup.flags.estimated && first.start >= self.begin_until).then_some(first.start)
+    }
+
+    /// Tells which stored window with readings, if there is one, comes before the one that was
+    /// asked about.
+    pub(crate) fn begin_with(&mut self, asked: Timestamp, before: Option<&WindowRollup>) {
+        let is_seen = self.cut.zip(before).is_some_and(|(cut, before)| before.start >= cut);
+        self.first = (!is_seen).then_some(asked);
     }
 
     /// Lays the edges over the stored windows of a period.
     pub(crate) fn lay_over(self, stored: Vec<WindowRollup>, period: TimeWindow) -> Vec<WindowRollup> {
         let inner = |window: &WindowRollup| self.begin_until <= window.start && window.start < self.end_from;
         let mut windows: Vec<WindowRollup> = stored.into_iter().filter(inner).collect();
+        for window in windows.iter_mut().filter(|window| Some(window.start) == self.first) {
+            window.rollup = window.rollup.without_rise_before();
+        }
         let in_period = |window: &WindowRollup| period.from < window.start.plus_millis(WINDOW_MS) && window.start < period.end();
         windows.extend(self.windows.iter().copied().filter(in_period));
         windows.sort_by_key(|window| window.start);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use heliograph_domain::{Rollup, RollupRule, Sample, SeriesCorrections, TimeWindow, Timestamp, WINDOW_MS, affected_windows};
+use heliograph_domain::{
+    Rollup, RollupRule, Sample, SeriesCorrections, TimeWindow, Timestamp, WINDOW_MS, affected_windows, window_of,
+};
 
 use super::WindowRollup;
 use super::correct::windows_of;
@@ -126,6 +128,27 @@ pub(crate) fn settle(series: &[StoredSeries], run: &[Timestamp], samples: &Sampl
             SettledSeries { slot: series.slot, windows, cut_off }
         })
         .collect()
+}
+
+/// The counters of which no reading is left from before what is settled, though there were
+/// some: what they rose until their first reading there follows from one that is gone.
+pub(crate) fn bereft<'a>(portion: Portion<'a>, samples: &Samples, kept_from: Timestamp) -> Vec<(&'a StoredSeries, Timestamp)> {
+    let Some(begin) = portion.run.first() else { return Vec::new() };
+    let counters = portion.series.iter().filter(|series| series.rule.kind.accumulates());
+    let had_some = counters.filter(|series| series.extent.is_some_and(|extent| extent.first < kept_from));
+    let first = had_some.filter_map(|series| Some((series, samples.get(&series.slot)?.first()?.at)));
+    first.filter(|(_, first)| first >= begin).map(|(series, first)| (series, window_of(first).min(kept_from))).collect()
+}
+
+/// Puts what a counter showed last by what is stored of it, in its newest window that has
+/// readings and begins before the instant that [`bereft`] gave, in the place of readings
+/// that are gone.
+pub(crate) fn stand_in(samples: &mut Samples, series: &StoredSeries, newest: &WindowRollup) {
+    let at = newest.start.plus_millis(WINDOW_MS - 1);
+    let value = series.corrections().unscaled(at, newest.rollup.last);
+    if let Some(samples) = samples.get_mut(&series.slot) {
+        samples.insert(0, Sample { at, value });
+    }
 }
 
 /// Whether readings had a part in a window that may be gone: the one that a counter's first

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use heliograph_domain::{GatewayId, Rollup, RollupFlags, TimeWindow, Timestamp, window_of};
-use rusqlite::{Connection, Row, Statement, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params};
 
 use super::{Batch, frame, gateway, quarter, retention, sensor, span};
 use crate::error::StoreError;
@@ -12,7 +12,7 @@ use crate::rollup::edges::{EdgeGathering, Edges};
 use crate::rollup::gather::{Order, Samples, Walk, Walked};
 use crate::rollup::series::{FrameValues, Slot, StoredSeries};
 use crate::rollup::settle::{Portion, SettledSeries};
-use crate::rollup::{SeriesChoice, SeriesRollups, WindowRollup, settle, view};
+use crate::rollup::{SeriesChoice, SeriesRollups, Sight, WindowRollup, settle, view};
 
 /// Windows of series settled in one transaction: other writers wait meanwhile.
 const WORK_AT_ONCE: usize = 2_000;
@@ -140,7 +140,7 @@ fn settle_marks(
             let mut gathering = portion.gathering();
             *values += gather(connection, number, &mut gathering)?;
             if !gathering.is_full() {
-                settled.extend(settle_portion(connection, number, portion, &gathering.finish(), sealed)?);
+                settled.extend(settle_portion(connection, number, portion, gathering.finish(), sealed)?);
             } else if marks.len() > 1 {
                 return Ok(None);
             } else {
@@ -157,10 +157,15 @@ fn settle_portion(
     connection: &Connection,
     number: i64,
     portion: Portion<'_>,
-    samples: &Samples,
+    mut samples: Samples,
     sealed: Timestamp,
 ) -> Result<Vec<SettledSeries>, StoreError> {
-    let mut all = settle::settle(portion.series, portion.run, samples, kept_from(sealed));
+    for (series, before) in settle::bereft(portion, &samples, kept_from(sealed)) {
+        if let Some(newest) = newest_before(connection, number, series.slot, before)? {
+            settle::stand_in(&mut samples, series, &newest);
+        }
+    }
+    let mut all = settle::settle(portion.series, portion.run, &samples, kept_from(sealed));
     for settled in &mut all {
         for start in settled.cut_off.clone() {
             let stored = stored_windows(connection, number, settled.slot, TimeWindow::between(start, start.plus_millis(1)))?;
@@ -177,6 +182,21 @@ fn settle_portion(
     }
     quarter::lay_over(connection, number, &all, sealed)?;
     Ok(all)
+}
+
+/// The newest stored window with readings of a series that begins before an instant.
+fn newest_before(
+    connection: &Connection,
+    number: i64,
+    slot: Slot,
+    before: Timestamp,
+) -> Result<Option<WindowRollup>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT start, count, min, max, first, last, covered_ms, positive, negative, increase, flags
+         FROM rollup WHERE gateway = ?1 AND slot = ?2 AND start < ?3 AND count > 0 ORDER BY start DESC LIMIT 1",
+    )?;
+    let window = |row: &Row<'_>| Ok(WindowRollup { start: Timestamp::clamped(row.get(0)?), rollup: read(row, 1)? });
+    Ok(query.query_row(params![number, slot, before.as_millis()], window).optional()?)
 }
 
 /// Walks for as long as something is wanted; answers how many values it met.
@@ -277,22 +297,26 @@ pub(super) fn read(row: &Row<'_>, from: usize) -> rusqlite::Result<Rollup> {
 pub(crate) fn list(
     connection: &Connection,
     id: &GatewayId,
-    (period, visible): (TimeWindow, TimeWindow),
+    (period, sight): (TimeWindow, Sight),
     chosen: SeriesChoice,
 ) -> Result<Vec<SeriesRollups>, StoreError> {
     let _one_moment = connection.unchecked_transaction()?;
     let number = gateway::number(connection, id)?;
     let (sensors, series) = (sensor::without_series(connection, number)?, sensor::series(connection, number)?);
-    let shared = period.intersect(&visible);
+    let shared = period.intersect(&sight.part);
     let stored = match shared {
         Some(shared) => all_windows(connection, number, &view::chosen(&sensors, &series, chosen), shared)?,
         None => HashMap::new(),
     };
-    let edges = match shared {
-        Some(_) if visible != TimeWindow::ALWAYS => Some(edges(connection, number, &series, visible)?),
+    let mut edges = match shared {
+        Some(_) if sight != Sight::ALWAYS => Some(edges(connection, number, &series, sight)?),
         _ => None,
     };
-    Ok(view::assemble(&sensors, series, stored, edges, shared, visible))
+    for (series, edges) in series.iter().zip(edges.iter_mut().flatten()) {
+        let Some(first) = stored.get(&series.slot).and_then(|stored| edges.rises_from_afar(stored)) else { continue };
+        edges.begin_with(first, newest_before(connection, number, series.slot, first)?.as_ref());
+    }
+    Ok(view::assemble(&sensors, series, stored, edges, shared, sight.part))
 }
 
 /// The rollups of several gateways, each over a period of its own, as they look to
@@ -304,7 +328,7 @@ pub(crate) fn list_many(
 ) -> Result<Vec<(GatewayId, Vec<SeriesRollups>)>, StoreError> {
     let mut found = Vec::with_capacity(asked.len());
     for (id, period) in asked {
-        match list(connection, id, (*period, TimeWindow::ALWAYS), chosen) {
+        match list(connection, id, (*period, Sight::ALWAYS), chosen) {
             Ok(rollups) => found.push((id.clone(), rollups)),
             Err(StoreError::NotFound(_)) => {}
             Err(error) => return Err(error),
@@ -325,8 +349,8 @@ fn all_windows(
     series.iter().map(|series| Ok((series.slot, stored_windows(connection, number, series.slot, period)?))).collect()
 }
 
-fn edges(connection: &Connection, number: i64, series: &[StoredSeries], visible: TimeWindow) -> Result<Vec<Edges>, StoreError> {
-    let mut gathering = EdgeGathering::new(series, visible, retention::sealed(connection)?);
+fn edges(connection: &Connection, number: i64, series: &[StoredSeries], sight: Sight) -> Result<Vec<Edges>, StoreError> {
+    let mut gathering = EdgeGathering::new(series, sight, retention::sealed(connection)?);
     gather(connection, number, &mut gathering)?;
     Ok(gathering.finish())
 }

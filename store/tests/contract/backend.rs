@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use heliograph_domain::{EmailAddress, GatewayId, MetricName, ProviderId, SensorId, Timestamp, Unit, UserId, UserRole};
@@ -32,11 +33,19 @@ pub(crate) struct Fresh {
 
 /// What goes with the test.
 enum Place {
-    Folder(#[expect(dead_code, reason = "kept until it is dropped")] TempDir),
+    Folder(TempDir),
     Keyspace(#[expect(dead_code, reason = "kept until it is dropped")] Keyspace),
 }
 
 impl Fresh {
+    /// The file of a provider's store, where it is one.
+    pub(crate) fn file_of(&self, store: &ProviderStore) -> Option<PathBuf> {
+        match &self.place {
+            Place::Folder(folder) => Some(folder.path().join("data").join(format!("{}.db", store.provider()))),
+            Place::Keyspace(_) => None,
+        }
+    }
+
     /// Another provider's store in the same place.
     pub(crate) fn neighbour(&self) -> ProviderStore {
         match self.place {

@@ -21,6 +21,10 @@ mod documents;
 mod erasure;
 mod failures;
 mod gateways;
+#[path = "../../../src/simulate/journal.rs"]
+#[allow(dead_code, reason = "generators write it")]
+mod journal;
+mod judged;
 mod logos;
 mod mails;
 mod mappings;

@@ -6,7 +6,7 @@ use heliograph_domain::{
     CorrectionId, CorrectionKind, MetricName, ProviderSettings, SensorId, SeriesKey, TimeWindow, Timestamp, Unit, WINDOW_MS,
 };
 use heliograph_store::{
-    CorrectionNew, DocumentWrite, ProviderStore, RetentionPlan, SensorUpdate, SeriesRollups, StoreError, WindowRollup,
+    CorrectionNew, DocumentWrite, ProviderStore, RetentionPlan, SensorUpdate, SeriesRollups, Sight, StoreError,
 };
 use uuid::Uuid;
 
@@ -130,22 +130,137 @@ async fn a_longer_retention_brings_nothing_back_and_loses_nothing() {
 #[tokio::test]
 async fn what_rose_over_the_seal_stays_when_its_window_is_rolled_up_anew() {
     on_every_backend(|store| async move {
-        let hours = |range: std::ops::Range<i64>| range.map(|hour| (minute(hour * 60), (hour * 10) as f64));
-        let counts: Vec<(Timestamp, f64)> = hours(0..48).chain(hours(150..240)).collect();
-        store.document_write(document("gw-1", "meter", "energy", "Wh", &counts)).await.unwrap();
-        let before = rollups(&store, TimeWindow::ALWAYS).await[0].windows.clone();
-        let rise = |windows: &[WindowRollup]| windows.iter().map(|window| window.rollup.increase).sum::<f64>();
-        assert_eq!(rise(&before), 2390.0);
+        count(&store, 0..48).await;
+        count(&store, 150..240).await;
+        let before = rollups(&store, TimeWindow::ALWAYS).await;
+        assert_eq!(risen(&before), 2390.0);
         assert!(run(&store, RetentionPlan::of(4, minute(10 * DAY))).await > 0);
         let sensor = store.sensor_list(&gateway("gw-1")).await.unwrap().remove(0);
         let update = SensorUpdate { label: Some("Main".to_owned()), role: sensor.role, rated_w: sensor.rated_w };
         store.sensor_update(&gateway("gw-1"), &sensor.id, update).await.unwrap();
-        assert_eq!(rollups(&store, TimeWindow::ALWAYS).await[0].windows, before, "all windows were made anew");
+        let anew = rollups(&store, TimeWindow::ALWAYS).await;
+        assert_eq!(anew[0].windows, before[0].windows, "all windows were made anew");
         // What comes late still counts where it is known what it follows.
         store.document_write(document("gw-1", "meter", "energy", "Wh", &[(minute(200 * 60 + 30), 2009.0)])).await.unwrap();
-        let after = rollups(&store, TimeWindow::ALWAYS).await[0].windows.clone();
-        assert_eq!(rise(&after), 2390.0);
-        assert!(after.len() > before.len());
+        let after = rollups(&store, TimeWindow::ALWAYS).await;
+        assert_eq!(risen(&after), 2390.0);
+        assert!(after[0].windows.len() > before[0].windows.len());
+    })
+    .await;
+}
+
+fn meter() -> SeriesKey {
+    SeriesKey {
+        gateway: gateway("gw-1"),
+        sensor: SensorId::parse("meter").unwrap(),
+        metric: MetricName::parse("energy").unwrap(),
+        unit: Unit::parse("Wh").unwrap(),
+    }
+}
+
+async fn correct(store: &ProviderStore, window: TimeWindow, kind: CorrectionKind) -> Result<(), StoreError> {
+    let id = CorrectionId::new(Uuid::now_v7());
+    let new = CorrectionNew { id, series: meter(), window, kind, reason: "seen on site".to_owned() };
+    store.correction_create(new).await.map(drop)
+}
+
+/// A counter of 10 Wh an hour, read at some hours.
+async fn count(store: &ProviderStore, hours: std::ops::Range<i64>) {
+    let counts: Vec<(Timestamp, f64)> = hours.map(|hour| (minute(hour * 60), (hour * 10) as f64)).collect();
+    store.document_write(document("gw-1", "meter", "energy", "Wh", &counts)).await.unwrap();
+}
+
+fn risen(rollups: &[SeriesRollups]) -> f64 {
+    rollups[0].windows.iter().map(|window| window.rollup.increase).sum()
+}
+
+fn hours(from: i64, until: i64) -> TimeWindow {
+    TimeWindow::between(minute(from * 60), minute(until * 60))
+}
+
+/// A gateway is silent for longer than its readings are kept, and comes back.
+#[tokio::test]
+async fn what_rose_over_a_silence_longer_than_the_retention_counts() {
+    // What was done to the readings before; what they rose until the last one, and all.
+    let cases = [
+        (None, 470.0, 2390.0),
+        (Some((hours(0, 300), CorrectionKind::Scale { factor: 2.0 })), 940.0, 4780.0),
+        (Some((hours(40, 60), CorrectionKind::Exclude)), 390.0, 2390.0),
+        (Some((hours(100, 101), CorrectionKind::MeterSwap { last_old: 1000.0, first_new: 1100.0 })), 1000.0, 2290.0),
+    ];
+    for (correction, until_silence, all) in cases {
+        on_every_backend(|store| async move {
+            count(&store, 0..48).await;
+            if let Some((window, kind)) = correction {
+                correct(&store, window, kind).await.unwrap();
+            }
+            assert_eq!(risen(&rollups(&store, TimeWindow::ALWAYS).await), until_silence, "{correction:?}");
+            assert!(run(&store, RetentionPlan::of(4, minute(10 * DAY))).await > 0);
+            assert_eq!(stored(&store).await, []);
+            count(&store, 150..240).await;
+            assert_eq!(risen(&rollups(&store, TimeWindow::ALWAYS).await), all, "{correction:?}");
+            let late = document("gw-1", "meter", "energy", "Wh", &[(minute(149 * 60 + 40), 1495.0)]);
+            store.document_write(late).await.unwrap();
+            assert_eq!(risen(&rollups(&store, TimeWindow::ALWAYS).await), all, "{correction:?}");
+            while store.rollup_settle().await.unwrap() > 0 {}
+            assert_eq!(risen(&rollups(&store, TimeWindow::ALWAYS).await), all, "{correction:?}");
+        })
+        .await;
+    }
+}
+
+/// Whoever came while a gateway was silent sees nothing of what rose before its first
+/// reading after that, also once only rollups are left.
+#[tokio::test]
+async fn a_rise_that_began_out_of_sight_is_not_seen_in_sealed_windows() {
+    on_every_backend(|store| async move {
+        count(&store, 0..48).await;
+        count(&store, 150..240).await;
+        let seen =
+            async |period: TimeWindow, sight: Sight| risen(&store.rollup_list(&gateway("gw-1"), period, sight).await.unwrap());
+        let (newcomer, owner) = (Sight::from(hours(100, 300)), Sight::from(hours(20, 300)));
+        let beside = |part: TimeWindow| Sight::part_of(TimeWindow::ALWAYS, &part).unwrap();
+        // Of what is read, for whom, what rose: while all of it is there, and after.
+        let cases = [
+            (TimeWindow::ALWAYS, newcomer, 890.0),
+            (hours(140, 160), newcomer, 90.0),
+            (hours(151, 160), newcomer, 90.0),
+            (TimeWindow::ALWAYS, owner, 2190.0),
+            (hours(140, 160), owner, 1120.0),
+            (TimeWindow::ALWAYS, beside(hours(20, 160)), 1390.0),
+            (TimeWindow::ALWAYS, beside(hours(160, 300)), 790.0),
+            (TimeWindow::ALWAYS, beside(hours(100, 300)), 890.0),
+        ];
+        for (period, sight, rose) in cases {
+            assert_eq!(seen(period, sight).await, rose, "{period:?} {sight:?}");
+        }
+        assert!(run(&store, RetentionPlan::of(3, minute(20 * DAY))).await > 0);
+        assert_eq!(stored(&store).await, []);
+        for (period, sight, rose) in cases {
+            assert_eq!(seen(period, sight).await, rose, "{period:?} {sight:?}");
+        }
+    })
+    .await;
+}
+
+/// What a gateway measured at a place and then at another adds up for whoever sees both.
+#[tokio::test]
+async fn whoever_sees_both_sides_of_a_seam_loses_no_sealed_window_there() {
+    on_every_backend(|store| async move {
+        ten_days(&store).await;
+        let seam = minute(2 * DAY + 600);
+        let sides = [TimeWindow { until: Some(seam), ..TimeWindow::ALWAYS }, TimeWindow { from: seam, until: None }];
+        run(&store, RetentionPlan::of(4, minute(10 * DAY))).await;
+        let all = rollups(&store, TimeWindow::ALWAYS).await;
+        let mut parts = vec![Vec::new(); all.len()];
+        for side in sides {
+            let sight = Sight::part_of(TimeWindow::ALWAYS, &side).unwrap();
+            let seen = store.rollup_list(&gateway("gw-1"), TimeWindow::ALWAYS, sight).await.unwrap();
+            parts.iter_mut().zip(seen).for_each(|(part, seen)| part.extend(seen.windows));
+        }
+        for (all, parts) in all.into_iter().zip(parts) {
+            assert_eq!(all.windows, parts);
+        }
     })
     .await;
 }
@@ -155,19 +270,8 @@ async fn a_correction_that_takes_readings_from_sealed_windows_is_refused() {
     on_every_backend(|store| async move {
         ten_days(&store).await;
         run(&store, RetentionPlan::of(4, minute(10 * DAY))).await;
-        let series = SeriesKey {
-            gateway: gateway("gw-1"),
-            sensor: SensorId::parse("meter").unwrap(),
-            metric: MetricName::parse("energy").unwrap(),
-            unit: Unit::parse("Wh").unwrap(),
-        };
-        let correct = async |from: i64, kind: CorrectionKind| {
-            let (id, window) = (CorrectionId::new(Uuid::now_v7()), TimeWindow::between(minute(from), minute(7 * DAY)));
-            let new = CorrectionNew { id, series: series.clone(), window, kind, reason: "seen on site".to_owned() };
-            store.correction_create(new).await
-        };
-        let sum = async || rollups(&store, TimeWindow::ALWAYS).await[0].windows.iter().map(|window| window.rollup.increase).sum();
-        let before: f64 = sum().await;
+        let correct = |from: i64, kind| correct(&store, TimeWindow::between(minute(from), minute(7 * DAY)), kind);
+        let before = risen(&rollups(&store, TimeWindow::ALWAYS).await);
         for kind in
             [CorrectionKind::Exclude, CorrectionKind::Shift { millis: 60_000 }, CorrectionKind::Manual { value: 60_000.0 }]
         {
@@ -178,7 +282,7 @@ async fn a_correction_that_takes_readings_from_sealed_windows_is_refused() {
             );
         }
         correct(6 * DAY, CorrectionKind::Exclude).await.unwrap();
-        let after: f64 = sum().await;
+        let after = risen(&rollups(&store, TimeWindow::ALWAYS).await);
         assert!((after - before).abs() < 1e-6, "a counter that is passed over for a time has risen as much after it");
     })
     .await;

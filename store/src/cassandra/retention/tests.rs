@@ -11,7 +11,7 @@ use crate::cassandra::mark::Timing;
 use crate::cassandra::trial::{openings, remove};
 use crate::cassandra::{Entry, document};
 use crate::document::{DocumentWrite, Value};
-use crate::rollup::SeriesRollups;
+use crate::rollup::{SeriesRollups, Sight};
 use crate::sample::power;
 use crate::stamp::WriteStamp;
 
@@ -88,7 +88,7 @@ async fn settle_all(db: &Database, now: Timestamp) {
 
 async fn windows(db: &Database, now: Timestamp) -> usize {
     let period = TimeWindow::between(day(0), day(1));
-    let list = rollup::list(db, &gateway(), (period, TimeWindow::ALWAYS), |_, _| true, now).await.unwrap();
+    let list = rollup::list(db, &gateway(), (period, Sight::ALWAYS), |_, _| true, now).await.unwrap();
     list.iter().map(|series: &SeriesRollups| series.windows.len()).sum()
 }
 

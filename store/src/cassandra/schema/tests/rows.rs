@@ -10,6 +10,7 @@ use heliograph_domain::{
 use super::*;
 use crate::cassandra::mark::Timing;
 use crate::cassandra::{rollup, span};
+use crate::rollup::Sight;
 use crate::store::{ProviderStore, Store};
 
 /// A statement a line, as rows stood after a day of use; of one thing each.
@@ -122,7 +123,7 @@ async fn readings_and_rollups_of_the_release_before_are_read_and_its_marks_settl
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     // Of May there are rollups alone; of the last window of June there was a mark alone.
-    let always = (TimeWindow::ALWAYS, TimeWindow::ALWAYS);
+    let always = (TimeWindow::ALWAYS, Sight::ALWAYS);
     let windows = rollup::list(&db, &gateway, always, |_, _| true, now).await.unwrap().remove(0).windows;
     assert_eq!(windows.iter().map(|window| window.rollup.first).collect::<Vec<_>>(), [777.0, 400.0, 401.0, 402.0, 403.0]);
     for step in SpanStep::ALL {
