@@ -281,11 +281,19 @@ impl SeriesCorrections {
         self.roll_up_span(rule, start, start.plus_millis(WINDOW_MS), samples)
     }
 
-    /// What a sample that [`Self::apply`] gave was for a figure at an instant that was made of
-    /// it: a stored rollup has it times what the series was multiplied by.
+    /// Whether readings keep their times and values, but for those that are left out or
+    /// have another in their place.
     #[must_use]
-    pub fn unscaled(&self, at: Timestamp, value: f64) -> f64 {
-        value / self.factor(at)
+    pub fn keeps_readings(&self) -> bool {
+        self.shifts.is_empty() && self.scales.is_empty()
+    }
+
+    /// Whether what a counter shows within a window can be subtracted: it is one meter there,
+    /// and one factor.
+    #[must_use]
+    pub fn is_even(&self, window: TimeWindow) -> bool {
+        let mut edges = self.scales.iter().flat_map(|(scaled, _)| [scaled.from, scaled.end()]);
+        self.swaps.range(window.from..window.end()).next().is_none() && !edges.any(|at| window.from < at && window.contains(at))
     }
 
     /// The times at which samples differ once `correction` is made beside these,

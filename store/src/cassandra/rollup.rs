@@ -181,9 +181,12 @@ async fn settle_run(
             true => portions.extend(portion.halves()),
             false => {
                 let mut samples = gathering.finish();
-                for (series, before) in settle::bereft(portion, &samples, kept_from) {
-                    if let Some(newest) = newest_before(db, gateway, series, before).await? {
-                        settle::stand_in(&mut samples, series, &newest);
+                let bereft = settle::bereft(portion, &samples, kept_from);
+                let wanted = bereft.iter().map(|bereft| (bereft.series, bereft.before)).collect();
+                let newest = newest_before(db, gateway, wanted, Timestamp::MIN).await?;
+                for bereft in bereft {
+                    if let Some(newest) = newest.get(&bereft.series.slot) {
+                        bereft.stand_in(&mut samples, newest);
                     }
                 }
                 settled.extend(settle::settle(portion.series, portion.run, &samples, kept_from));
@@ -370,9 +373,14 @@ pub(crate) async fn list(
         Some(_) if sight != Sight::ALWAYS => Some(edges(db, gateway, &known.series, sight, now).await?),
         _ => None,
     };
-    for (series, edges) in known.series.iter().zip(edges.iter_mut().flatten()) {
-        let Some(first) = stored.get(&series.slot).and_then(|stored| edges.rises_from_afar(stored)) else { continue };
-        edges.begin_with(first, newest_before(db, gateway, series, first).await?.as_ref());
+    let edged = || known.series.iter().zip(edges.iter().flatten());
+    let asked = edged().filter_map(|(series, edges)| Some((series, edges.rises_from_afar(stored.get(&series.slot)?)?)));
+    let asked: Vec<(&StoredSeries, Timestamp)> = asked.collect();
+    let newest = newest_before(db, gateway, asked.clone(), sight.part.from).await?;
+    for (series, first) in asked {
+        if let Some(edges) = edges.iter_mut().flatten().nth(series.slot as usize) {
+            edges.begin_with(series, first, newest.get(&series.slot));
+        }
     }
     Ok(view::assemble(&known.sensors, known.series, stored, edges, shared, sight.part))
 }
@@ -469,27 +477,31 @@ pub(super) async fn stored_windows(
     Ok(found)
 }
 
-/// The newest stored window with readings of a series that begins before an instant.
+/// The newest stored window with readings of each of some series, of those that begin before
+/// an instant of its own and not before one of all.
 async fn newest_before(
     db: &Database,
     gateway: &GatewayId,
-    series: &StoredSeries,
-    before: Timestamp,
-) -> Result<Option<WindowRollup>, StoreError> {
-    let Some(extent) = series.extent.map(|extent| TimeWindow::between(extent.first, extent.last.plus_millis(1))) else {
-        return Ok(None);
-    };
-    let (mut until, mut reach) = (before.min(extent.end()), DAYS_AT_ONCE as i64 * DAY_MS);
-    while until > window_of(extent.from) {
-        let within = TimeWindow::between(until.plus_millis(-reach), until);
-        let stored = stored_windows(db, gateway, std::slice::from_ref(series), within, extent).await?;
-        let mut windows = stored.into_values().next().unwrap_or_default().into_iter();
-        if let Some(newest) = windows.rfind(|window| window.start < until && window.rollup.count > 0) {
-            return Ok(Some(newest));
+    mut wanted: Vec<(&StoredSeries, Timestamp)>,
+    from: Timestamp,
+) -> Result<HashMap<Slot, WindowRollup>, StoreError> {
+    let mut found = HashMap::new();
+    let first = |series: &StoredSeries| series.extent.map_or(Timestamp::MAX, |extent| window_of(extent.first)).max(from);
+    let mut until = wanted.iter().map(|(_, before)| *before).max().unwrap_or(Timestamp::MIN);
+    // Together, and no further than has to be: whole days are read, of which most are empty.
+    loop {
+        wanted.retain(|(series, _)| !found.contains_key(&series.slot) && first(series) < until);
+        let Some(begin) = wanted.iter().map(|(series, _)| first(series)).min() else { return Ok(found) };
+        let within = TimeWindow::between(begin.max(until.plus_millis(-(DAYS_AT_ONCE as i64) * DAY_MS)), until);
+        let series: Vec<StoredSeries> = wanted.iter().map(|(series, _)| (*series).clone()).collect();
+        let mut stored = stored_windows(db, gateway, &series, within, within).await?;
+        for (series, before) in &wanted {
+            let windows = stored.remove(&series.slot).unwrap_or_default().into_iter();
+            let newest = windows.rev().find(|window| window.start < *before && window.rollup.count > 0);
+            found.extend(newest.map(|newest| (series.slot, newest)));
         }
-        (until, reach) = (within.from, reach * 2);
+        until = within.from;
     }
-    Ok(None)
 }
 
 pub(super) fn rollup_of(row: &StoredRow) -> Rollup {

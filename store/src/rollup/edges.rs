@@ -251,8 +251,9 @@ pub(crate) struct Edges {
     /// Where stored windows stand for readings that are gone, and there were some before:
     /// when what may be seen begins.
     cut: Option<Timestamp>,
-    /// The stored window of which nothing counts that rose before its first reading.
-    first: Option<Timestamp>,
+    /// The stored window of which nothing counts that rose before its first reading, and
+    /// whether its first and last one tell the rest.
+    first: Option<(Timestamp, bool)>,
 }
 
 impl Edges {
@@ -268,23 +269,25 @@ impl Edges {
     }
 
     /// Where the readings at an edge are gone, the stored windows stand, but for
-    /// those so near the edge that a reading that is hidden may have a part in them.
+    /// those so near to what is hidden that a reading there may have a part in them. Of two
+    /// parts that meet within a window, the earlier one has it.
     fn with_sealed(mut self, series: &StoredSeries, Sight { part, all }: Sight, sealed: Timestamp) -> Self {
         let Some(extent) = series.extent.filter(|extent| extent.first < sealed) else { return self };
         let margin = series.rule.max_gap_ms + 2 * WINDOW_MS;
+        let whole_from = |at: Timestamp| window_of(at.plus_millis(WINDOW_MS - 1));
         if part.from < kept_from(sealed) {
-            let had_some = extent.first < part.from;
-            self.begin_until = window_of(match had_some {
-                false => part.from,
-                true if all.from < part.from => part.from.plus_millis(WINDOW_MS - 1),
-                true => part.from.plus_millis(margin),
-            });
-            self.cut = (had_some && series.rule.kind.accumulates()).then_some(part.from);
+            let is_seam = all.from < part.from && extent.first < part.from;
+            let seam = if is_seam { whole_from(part.from) } else { window_of(part.from) };
+            let hidden = extent.first < all.from;
+            self.begin_until = if hidden { seam.max(window_of(all.from.plus_millis(margin))) } else { seam };
+            self.cut = (extent.first < part.from && series.rule.kind.accumulates()).then_some(part.from);
             self.windows.retain(|window| window.start >= self.end_from);
         }
         if part.end() <= sealed {
-            let hidden = extent.last >= part.end() && all.end() <= part.end();
-            self.end_from = window_of(part.end().plus_millis(if hidden { -margin } else { 0 }));
+            let is_seam = part.end() < all.end() || extent.last < part.end();
+            let seam = if is_seam { whole_from(part.end()) } else { window_of(part.end()) };
+            let hidden = extent.last >= all.end();
+            self.end_from = if hidden { seam.min(window_of(all.end().plus_millis(-margin))) } else { seam };
             self.windows.retain(|window| window.start < self.begin_until);
         }
         self
@@ -300,17 +303,20 @@ impl Edges {
 
     /// Tells which stored window with readings, if there is one, comes before the one that was
     /// asked about.
-    pub(crate) fn begin_with(&mut self, asked: Timestamp, before: Option<&WindowRollup>) {
+    pub(crate) fn begin_with(&mut self, series: &StoredSeries, asked: Timestamp, before: Option<&WindowRollup>) {
         let is_seen = self.cut.zip(before).is_some_and(|(cut, before)| before.start >= cut);
-        self.first = (!is_seen).then_some(asked);
+        let window = TimeWindow::between(asked, asked.plus_millis(WINDOW_MS));
+        self.first = (!is_seen).then_some((asked, series.corrections().is_even(window)));
     }
 
     /// Lays the edges over the stored windows of a period.
     pub(crate) fn lay_over(self, stored: Vec<WindowRollup>, period: TimeWindow) -> Vec<WindowRollup> {
         let inner = |window: &WindowRollup| self.begin_until <= window.start && window.start < self.end_from;
         let mut windows: Vec<WindowRollup> = stored.into_iter().filter(inner).collect();
-        for window in windows.iter_mut().filter(|window| Some(window.start) == self.first) {
-            window.rollup = window.rollup.without_rise_before();
+        if let Some((first, is_even)) = self.first {
+            for window in windows.iter_mut().filter(|window| window.start == first) {
+                window.rollup = window.rollup.without_rise_before(is_even);
+            }
         }
         let in_period = |window: &WindowRollup| period.from < window.start.plus_millis(WINDOW_MS) && window.start < period.end();
         windows.extend(self.windows.iter().copied().filter(in_period));

@@ -130,24 +130,62 @@ pub(crate) fn settle(series: &[StoredSeries], run: &[Timestamp], samples: &Sampl
         .collect()
 }
 
-/// The counters of which no reading is left from before what is settled, though there were
-/// some: what they rose until their first reading there follows from one that is gone.
-pub(crate) fn bereft<'a>(portion: Portion<'a>, samples: &Samples, kept_from: Timestamp) -> Vec<(&'a StoredSeries, Timestamp)> {
-    let Some(begin) = portion.run.first() else { return Vec::new() };
-    let counters = portion.series.iter().filter(|series| series.rule.kind.accumulates());
-    let had_some = counters.filter(|series| series.extent.is_some_and(|extent| extent.first < kept_from));
-    let first = had_some.filter_map(|series| Some((series, samples.get(&series.slot)?.first()?.at)));
-    first.filter(|(_, first)| first >= begin).map(|(series, first)| (series, window_of(first).min(kept_from))).collect()
+/// A counter of which too few readings are left from before what is settled: what it rose
+/// until the first one that is there follows from one that is gone.
+#[derive(Debug)]
+pub(crate) struct Bereft<'a> {
+    pub(crate) series: &'a StoredSeries,
+    /// The place of that first one.
+    place: usize,
+    /// What stands in for those that are gone is a window that begins before this one.
+    pub(crate) before: Timestamp,
 }
 
-/// Puts what a counter showed last by what is stored of it, in its newest window that has
-/// readings and begins before the instant that [`bereft`] gave, in the place of readings
-/// that are gone.
-pub(crate) fn stand_in(samples: &mut Samples, series: &StoredSeries, newest: &WindowRollup) {
-    let at = newest.start.plus_millis(WINDOW_MS - 1);
-    let value = series.corrections().unscaled(at, newest.rollup.last);
-    if let Some(samples) = samples.get_mut(&series.slot) {
-        samples.insert(0, Sample { at, value });
+/// The counters for which something has to stand in. Where somebody has moved or multiplied
+/// readings, what is stored tells too little of them.
+pub(crate) fn bereft<'a>(portion: Portion<'a>, samples: &Samples, kept_from: Timestamp) -> Vec<Bereft<'a>> {
+    let Some(begin) = portion.run.first() else { return Vec::new() };
+    let had_some = |series: &StoredSeries| series.extent.is_some_and(|extent| extent.first < kept_from);
+    let counters = portion.series.iter().filter(|series| series.rule.kind.accumulates() && had_some(series));
+    let one = |series: &'a StoredSeries| {
+        let samples = samples.get(&series.slot)?;
+        // What corrections have made is there however old it is.
+        let place = match &series.corrections {
+            None => 0,
+            Some(corrections) if corrections.keeps_readings() => samples.partition_point(|sample| sample.at < kept_from),
+            Some(_) => return None,
+        };
+        let left = samples.get(place..).unwrap_or_default();
+        let first = window_of(left.first()?.at);
+        let before = if series.corrections.is_none() { first } else { first.min(kept_from) };
+        has_too_few(left, &series.rule, *begin).then_some(Bereft { series, place, before })
+    };
+    counters.filter_map(one).collect()
+}
+
+/// Whether a sample before these could have a part in the windows from an instant on, or in
+/// those before it that follow from samples there.
+fn has_too_few(samples: &[Sample], rule: &RollupRule, begin: Timestamp) -> bool {
+    let before = samples.get(..samples.partition_point(|sample| sample.at < begin)).unwrap_or_default();
+    let furthest = before.len().checked_sub(rule.context() + 1).and_then(|place| before.get(place));
+    let boundary = furthest.map(|sample| window_of(sample.at));
+    boundary.is_none_or(|boundary| before.partition_point(|sample| sample.at < boundary) <= rule.context())
+}
+
+impl Bereft<'_> {
+    /// Puts what the counter showed last, by the newest stored window with readings, in the
+    /// place of readings that are gone.
+    pub(crate) fn stand_in(&self, samples: &mut Samples, newest: &WindowRollup) {
+        // What it showed last may be what was left out.
+        if newest.start >= self.before || newest.rollup.flags.implausible {
+            return;
+        }
+        let Some(samples) = samples.get_mut(&self.series.slot) else { return };
+        let older = self.place.checked_sub(1).and_then(|place| samples.get(place));
+        if older.is_none_or(|older| window_of(older.at) < newest.start) {
+            let at = newest.start.plus_millis(WINDOW_MS - 1);
+            samples.insert(self.place, Sample { at, value: newest.rollup.last });
+        }
     }
 }
 

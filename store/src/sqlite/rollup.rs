@@ -160,9 +160,9 @@ fn settle_portion(
     mut samples: Samples,
     sealed: Timestamp,
 ) -> Result<Vec<SettledSeries>, StoreError> {
-    for (series, before) in settle::bereft(portion, &samples, kept_from(sealed)) {
-        if let Some(newest) = newest_before(connection, number, series.slot, before)? {
-            settle::stand_in(&mut samples, series, &newest);
+    for bereft in settle::bereft(portion, &samples, kept_from(sealed)) {
+        if let Some(newest) = newest_before(connection, number, bereft.series.slot, bereft.before)? {
+            bereft.stand_in(&mut samples, &newest);
         }
     }
     let mut all = settle::settle(portion.series, portion.run, &samples, kept_from(sealed));
@@ -314,7 +314,7 @@ pub(crate) fn list(
     };
     for (series, edges) in series.iter().zip(edges.iter_mut().flatten()) {
         let Some(first) = stored.get(&series.slot).and_then(|stored| edges.rises_from_afar(stored)) else { continue };
-        edges.begin_with(first, newest_before(connection, number, series.slot, first)?.as_ref());
+        edges.begin_with(series, first, newest_before(connection, number, series.slot, first)?.as_ref());
     }
     Ok(view::assemble(&sensors, series, stored, edges, shared, sight.part))
 }

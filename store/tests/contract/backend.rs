@@ -93,7 +93,16 @@ where
     F: Fn(Fresh) -> T,
     T: Future<Output = ()>,
 {
-    for backend in ALL {
+    on(ALL, test).await;
+}
+
+/// Runs a test on a fresh store of some backends.
+pub(crate) async fn on<F, T>(backends: &[Backend], test: F)
+where
+    F: Fn(Fresh) -> T,
+    T: Future<Output = ()>,
+{
+    for backend in backends {
         println!("on {backend:?}");
         test(backend.fresh()).await;
     }

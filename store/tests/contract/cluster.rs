@@ -128,8 +128,10 @@ async fn empty(provider: ProviderId) {
     let tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
     let rows = SESSION.query_unpaged(tables, (format!("provider_{provider}"),)).await.unwrap().into_rows_result().unwrap();
     let tables: Vec<String> = rows.rows::<(String,)>().unwrap().map(|row| row.unwrap().0).collect();
-    let empty = tables.iter().map(|table| empty_table(format!("provider_{provider}"), table));
-    try_join_all(empty).await.unwrap();
+    let keyspace = format!("provider_{provider}");
+    empty_table(keyspace.clone(), "reading").await.unwrap();
+    let others = tables.iter().filter(|table| *table != "reading").map(|table| empty_table(keyspace.clone(), table));
+    try_join_all(others).await.unwrap();
 }
 
 /// All rows of a provider's keyspace, as JSON.
@@ -150,7 +152,10 @@ async fn empty_table(keyspace: String, table: &str) -> Result<(), ExecutionError
     if table == "control" {
         return empty_control(&keyspace).await;
     }
-    let rows = SESSION.query_unpaged(format!("SELECT * FROM {keyspace}.{table} LIMIT 1"), ()).await?;
+    // Where all readings were deleted, that would hide those of the past that come later:
+    // they are looked for by their series.
+    let rows_of = if table == "reading" { "series" } else { table };
+    let rows = SESSION.query_unpaged(format!("SELECT * FROM {keyspace}.{rows_of} LIMIT 1"), ()).await?;
     if rows.into_rows_result().unwrap().rows_num() > 0 {
         SESSION.query_unpaged(format!("TRUNCATE {keyspace}.{table}"), ()).await?;
     }
