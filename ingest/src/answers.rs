@@ -9,6 +9,7 @@ use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use heliograph_dialects::Dialect;
 use tokio::io::AsyncWriteExt;
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use crate::answer::Answer;
@@ -74,7 +75,9 @@ impl Answers {
         match answer {
             Answering::Now(answer) if self.pending.is_empty() => self.ready.push_back(answered(answer)),
             Answering::Now(answer) => self.pending.push_back(Box::pin(std::future::ready(answered(answer)))),
-            Answering::Later(answer) => self.pending.push_back(Box::pin(answer.map(answered))),
+            // Where the budget of the task ran out, one that yields would come to the store
+            // behind those that came after it.
+            Answering::Later(answer) => self.pending.push_back(Box::pin(unconstrained(answer).map(answered))),
         }
     }
 
@@ -189,6 +192,27 @@ mod tests {
         assert!(answers.write(&mut wire, || {}).await.is_err(), "nothing can be written any more");
         let figures = recorder.handle().render();
         assert!(figures.contains("\nheliograph_ingest_readings_total 20\n"), "{figures}");
+    }
+
+    /// Of two documents with the same reading the later one has to come to the store last.
+    #[tokio::test]
+    async fn documents_come_to_the_store_in_their_order_however_many_come_at_once() {
+        let (store, mut came) = tokio::sync::mpsc::channel(1000);
+        let mut answers = Answers::default();
+        for number in 0..1000 {
+            let store = store.clone();
+            let later = Answering::Later(async move {
+                store.send(number).await.unwrap();
+                Answer::Ack { seq: None, readings: number, rejected: 0 }
+            });
+            answers.push(later, None, Instant::now(), 0, ());
+        }
+        while answers.ready.len() < 1000 {
+            answers.pending.next().await.into_iter().for_each(|next| answers.add_ready(next));
+        }
+        let mut order = Vec::new();
+        came.recv_many(&mut order, 1000).await;
+        assert_eq!(order, (0..1000).collect::<Vec<_>>());
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@
 //! rate, whatever the answers do; the journal and the oracle are the same.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,7 +19,7 @@ use crate::journal::{self, Entry, Sent};
 pub(crate) const KEY: &str = "a key that every gateway of a load has";
 const LOAD: &str = env!("CARGO_BIN_EXE_heliograph-load");
 /// From here documents are measured, so that nothing is ahead of the clock.
-const AGO_MS: i64 = 40 * 86_400_000;
+const AGO_MS: i64 = 400 * 86_400_000;
 
 /// What to push, where.
 #[derive(Debug, Clone)]
@@ -146,14 +147,21 @@ impl Plan {
 
     /// Waits until further documents were acked.
     pub(crate) fn await_acks(&self, further: usize, patience: Duration) {
-        await_acks(|| self.acked(), further, patience);
+        await_acks(&self.journals().collect::<Vec<_>>(), further, patience);
     }
 }
 
-/// Waits until a count of acks has grown by so many.
-pub(crate) fn await_acks(acked: impl Fn() -> usize, further: usize, patience: Duration) {
-    let (until, deadline) = (acked() + further, Instant::now() + patience);
-    while acked() < until {
+/// Waits until journals say that so many further documents were acked. What they said
+/// before, which may be much, is not read.
+pub(crate) fn await_acks(journals: &[PathBuf], further: usize, patience: Duration) {
+    let end = |journal: &PathBuf| std::fs::metadata(journal).map_or(0, |file| file.len());
+    let mut read: Vec<u64> = journals.iter().map(end).collect();
+    let (mut acked, deadline) = (0, Instant::now() + patience);
+    loop {
+        acked += journals.iter().zip(&mut read).map(|(journal, from)| acked_since(journal, from)).sum::<usize>();
+        if acked >= further {
+            return;
+        }
         assert!(Instant::now() < deadline, "no {further} further acks within {patience:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -161,9 +169,23 @@ pub(crate) fn await_acks(acked: impl Fn() -> usize, further: usize, patience: Du
 
 /// How many documents a journal says were acked; a document is acked once.
 pub(crate) fn acked(journal: &Path) -> usize {
-    let bytes = std::fs::read(journal).unwrap_or_default();
+    acked_since(journal, &mut 0)
+}
+
+/// The same of the whole lines from a place on, which moves behind them.
+fn acked_since(journal: &Path, from: &mut u64) -> usize {
+    let Ok(mut file) = File::open(journal) else { return 0 };
+    file.seek(SeekFrom::Start(*from)).unwrap();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
     let whole = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
-    whole.filter(|line| line.starts_with(b"{\"Acked\"")).count()
+    let (mut acked, mut length) = (0, 0);
+    for line in whole {
+        acked += usize::from(line.starts_with(b"{\"Acked\""));
+        length += line.len() as u64;
+    }
+    *from += length;
+    acked
 }
 
 /// A generator that runs.

@@ -1,6 +1,6 @@
 //! What must be true of a store after a fault: five lists that have to be empty.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use crate::journal::Sent;
@@ -68,6 +68,7 @@ pub(crate) fn judge(sent: &[Vec<Sent>], elsewhere: &[Vec<Sent>], stored: &[Store
     // Whose each value is: no two documents of a gateway have one in common.
     let mut senders: HashMap<(Key<'_>, u64), usize> = HashMap::new();
     let mut shared: HashMap<Key<'_>, usize> = HashMap::new();
+    let seqs: Vec<&str> = sent.iter().flatten().map(|sent| &*sent.document.seq).collect();
     for (number, document) in sent.iter().flatten().map(|sent| &sent.document).enumerate() {
         for reading in &document.readings {
             let key = (&*document.gateway, &*reading.sensor, &*reading.metric, &*reading.unit, reading.time);
@@ -101,8 +102,14 @@ pub(crate) fn judge(sent: &[Vec<Sent>], elsewhere: &[Vec<Sent>], stored: &[Store
                 _ => {}
             }
         }
-        if missing > 0 && acked_at.is_some() {
-            verdict.lost.push(document.seq.clone());
+        if let Some(acked_at) = acked_at.filter(|_| missing > 0) {
+            let instead = document.readings.iter().map(|reading| {
+                let key = (&*document.gateway, &*reading.sensor, &*reading.metric, &*reading.unit, reading.time);
+                let writer = found.get(&key).map(|value| senders.get(&(key, value.to_bits())).and_then(|of| seqs.get(*of)));
+                (reading.time, writer)
+            });
+            let instead: BTreeSet<_> = instead.collect();
+            verdict.lost.push(format!("{}, acked at {acked_at}, instead of it at each time: {instead:?}", document.seq));
         }
         if missing > 0 && there > 0 {
             verdict.torn.push(document.seq.clone());
