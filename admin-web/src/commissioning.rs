@@ -1,6 +1,7 @@
 //! Gateways that nobody has given a place yet, and giving them one: a label, a
 //! location, a key. Many at once are registered by `commissioning/register.rs`.
 
+mod heard;
 mod register;
 mod sheet;
 
@@ -20,6 +21,7 @@ use crate::form::{Problems, ago, local_text, parse_local, parse_optional_name, s
 use crate::panel::Panel;
 use crate::shell::{Section, Shell, encode};
 use crate::token;
+use heard::Heard;
 
 pub(crate) use register::{MAX_FORM_BYTES, show as register_form, submit as register};
 
@@ -141,6 +143,8 @@ struct CommissionPage {
     shell: Shell,
     form: CommissionForm,
     locations: Vec<Location>,
+    /// What it has sent, where it waits.
+    heard: Option<Heard>,
     problems: Problems,
 }
 
@@ -201,7 +205,18 @@ async fn page(
 ) -> Result<Response, Refusal> {
     let shell = Shell::of(panel, actor, Section::Waiting).await?;
     let locations = places(panel, actor).await?;
-    Ok((status, CommissionPage { shell, form, locations, problems }).into_response())
+    let waiting = match GatewayId::parse(form.gateway.trim()) {
+        Ok(gateway) => offered(panel, actor, &gateway).await?.filter(|known| known.state == GatewayState::Waiting),
+        Err(_) => None,
+    };
+    let heard = match waiting {
+        Some(gateway) => {
+            let (zone, sees_everything) = (&shell.settings.zone, shell.role.sees_everything());
+            Some(Heard::read(panel.store(), &gateway, zone, panel.now(), sees_everything).await?)
+        }
+        None => None,
+    };
+    Ok((status, CommissionPage { shell, form, locations, heard, problems }).into_response())
 }
 
 /// `POST /waiting/commission`: answers with the key, which is shown here and

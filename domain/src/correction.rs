@@ -281,13 +281,6 @@ impl SeriesCorrections {
         self.roll_up_span(rule, start, start.plus_millis(WINDOW_MS), samples)
     }
 
-    /// Whether readings keep their times and values, but for those that are left out or
-    /// have another in their place.
-    #[must_use]
-    pub fn keeps_readings(&self) -> bool {
-        self.shifts.is_empty() && self.scales.is_empty()
-    }
-
     /// Whether what a counter shows within a window can be subtracted: it is one meter there,
     /// and one factor.
     #[must_use]

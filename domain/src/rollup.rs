@@ -200,11 +200,12 @@ pub struct Rollup {
 
 impl Rollup {
     /// The same without what a counter rose before its first reading inside, as far as the
-    /// figures tell: nothing is left of a rise in which it was reset, that is in doubt, or
-    /// whose two ends are not of one meter and factor (`is_even`).
+    /// figures tell: nothing is left of a rise in which it was reset or ran over its end,
+    /// that is in doubt, or whose two ends are not of one meter and factor (`is_even`).
     #[must_use]
-    pub fn without_rise_before(&self, is_even: bool) -> Self {
-        let is_told = is_even && !self.flags.reset && !self.flags.implausible;
+    pub fn without_rise_before(&self, kind: Kind, is_even: bool) -> Self {
+        let rises = kind == Kind::NetCounter || self.last >= self.first;
+        let is_told = is_even && rises && !self.flags.reset && !self.flags.implausible;
         let increase = if is_told { self.last - self.first } else { 0.0 };
         Self { increase, flags: RollupFlags { estimated: false, ..self.flags }, ..*self }
     }

@@ -1,10 +1,12 @@
 //! Keys and links that are shown once.
 
 use axum::http::StatusCode;
-use heliograph_domain::{Fingerprint, GatewayState, KeyDigest, ProviderSettings, Timestamp, Zone};
-use heliograph_store::Credential;
+use heliograph_domain::{
+    Fingerprint, GatewayState, KeyDigest, LocationId, ProviderSettings, QuarantineId, RefusalCode, Timestamp, Zone,
+};
+use heliograph_store::{Credential, QuarantineNew};
 
-use crate::world::{LOCATION, NEW_KEY, Who, World, digest, gateway};
+use crate::world::{LOCATION, NEW_KEY, Who, World, digest, gateway, id, write_counter};
 
 /// The secret that a page shows.
 fn shown(body: &str) -> Option<String> {
@@ -47,6 +49,53 @@ async fn commissioning_shows_the_key_once_and_keeps_its_digest() {
     assert_eq!(digests(&world, "gw-3").await, [digest(&key)]);
     for path in ["/gateways/gw-3/manage", "/gateways/gw-3", "/waiting", "/waiting/commission?gateway=gw-3"] {
         assert!(!world.get(Who::Owner, path).await.body.contains(&key), "{path}");
+    }
+}
+
+/// Whoever commissions a gateway sees that it is the right one.
+#[tokio::test]
+async fn commissioning_shows_what_a_waiting_gateway_has_sent() {
+    let world = World::new().await;
+    world.let_installer_in(&[LocationId::parse(LOCATION).unwrap()], world.now().plus_millis(86_400_000)).await;
+    let page = async |who| world.get(who, "/waiting/commission?gateway=gw-3").await.body;
+    let plain = page(Who::Owner).await;
+    assert!(plain.contains("id=\"heard\"") && plain.contains("203.0.113.9:4711"), "{plain}");
+    assert!(plain.contains("Nothing of it is kept"), "{plain}");
+
+    let held = |number: u128, gateway: &str, raw: &str| QuarantineNew {
+        id: QuarantineId::new(id(9, number)),
+        received: world.now().plus_millis(-60_000 + number as i64),
+        gateway: Some(gateway.to_owned()),
+        address: "203.0.113.9:4711".to_owned(),
+        code: RefusalCode::UnknownGateway,
+        reason: format!("gateway {gateway} is not commissioned yet"),
+        raw: raw.as_bytes().to_vec(),
+        trusted: false,
+    };
+    let long = format!("<push gateway=\"gw-3\" key=\"***\"><script>{}</script><!-- the end --></push>", "1".repeat(5000));
+    for entry in [held(1, "gw-3", "<push>older</push>"), held(2, "gw-3", &long), held(3, "gw-4", "<push>of another</push>")] {
+        world.store.quarantine_add(entry).await.unwrap();
+    }
+    let (owner, installer) = (page(Who::Owner).await, page(Who::Installer).await);
+    for shown in [&owner, &installer] {
+        assert!(shown.contains("gateway gw-3 is not commissioned yet"), "{shown}");
+        assert!(shown.contains("key=&#34;***&#34;&#62;&#60;script&#62;111"), "as text: {shown}");
+        assert!(shown.contains("The first 4 KiB are shown") && !shown.contains("the end"), "{shown}");
+        assert!(!shown.contains("older") && !shown.contains("of another"), "{shown}");
+    }
+    let link = format!("href=\"/quarantine/{}\"", id(9, 2));
+    assert!(owner.contains(&link) && !installer.contains("/quarantine/") && !installer.contains("203.0.113.9"), "{installer}");
+
+    // One that was adopted has sensors.
+    let now = world.now();
+    write_counter(&world.store, "gw-3", "inverter-7", 250.0, now.plus_millis(-3_600_000), now).await;
+    let adopted = page(Who::Installer).await;
+    assert!(adopted.contains("inverter-7") && adopted.contains("1.00\u{a0}kWh <small>energy</small>"), "{adopted}");
+    assert!(!adopted.contains("is not commissioned yet"), "{adopted}");
+    // Of what has its place already, and of what never called, nothing is said here.
+    for other in ["gw-1", "gw-77", "%3Cb%3E"] {
+        let page = world.get(Who::Owner, &format!("/waiting/commission?gateway={other}")).await.body;
+        assert!(!page.contains("id=\"heard\""), "{other}: {page}");
     }
 }
 

@@ -186,7 +186,7 @@ async fn settle_run(
                 let newest = newest_before(db, gateway, wanted, Timestamp::MIN).await?;
                 for bereft in bereft {
                     if let Some(newest) = newest.get(&bereft.series.slot) {
-                        bereft.stand_in(&mut samples, newest);
+                        bereft.make_good(&mut samples, newest);
                     }
                 }
                 settled.extend(settle::settle(portion.series, portion.run, &samples, kept_from));

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use heliograph_domain::{Sample, TimeWindow, Timestamp, WINDOW_MS, window_of};
+use heliograph_domain::{Kind, Sample, TimeWindow, Timestamp, WINDOW_MS, window_of};
 
 use super::correct::CorrectedEnd;
 use super::gather::{Order, Walk, Walked};
-use super::series::{FrameValues, StoredSeries, value_of};
+use super::series::{Extent, FrameValues, StoredSeries, value_of};
 use super::{Sight, WindowRollup};
 use crate::retention::kept_from;
 
@@ -36,7 +36,7 @@ impl<'a> EdgeGathering<'a> {
         let mut sides = self.sides.into_iter().map(|side| side.ends);
         let heads = sides.next().unwrap_or_default();
         let mut tails = sides.next().unwrap_or_default().into_iter();
-        heads.into_iter().map(|head| Edges::of(sight.part, &head, tails.next()).with_sealed(head.series, sight, sealed)).collect()
+        heads.into_iter().map(|head| Edges::of(sight, sealed, &head, tails.next().as_ref())).collect()
     }
 }
 
@@ -251,46 +251,46 @@ pub(crate) struct Edges {
     /// Where stored windows stand for readings that are gone, and there were some before:
     /// when what may be seen begins.
     cut: Option<Timestamp>,
-    /// The stored window of which nothing counts that rose before its first reading, and
-    /// whether its first and last one tell the rest.
-    first: Option<(Timestamp, bool)>,
+    /// The stored window of which nothing counts that rose before its first reading, what
+    /// kind its series is, and whether its first and last one are of one meter and factor.
+    first: Option<(Timestamp, Kind, bool)>,
 }
 
 impl Edges {
-    fn of(visible: TimeWindow, head: &End<'_>, tail: Option<End<'_>>) -> Self {
-        let series = head.series;
-        let (tail_boundary, mut tail_samples) = tail.map_or((None, Vec::new()), |tail| (tail.boundary, tail.samples));
-        tail_samples.reverse();
-        let begin_until = head.boundary.map_or(visible.end(), |start| start.plus_millis(WINDOW_MS));
-        let end_from = tail_boundary.map_or(Timestamp::MAX, |start| start.max(begin_until));
-        let mut windows = roll(series, visible, visible.from, begin_until.min(visible.end()), &head.samples);
-        windows.extend(roll(series, visible, end_from, visible.end(), &tail_samples));
-        Self { begin_until, end_from, windows, cut: None, first: None }
-    }
-
     /// Where the readings at an edge are gone, the stored windows stand, but for
     /// those so near to what is hidden that a reading there may have a part in them. Of two
     /// parts that meet within a window, the earlier one has it.
-    fn with_sealed(mut self, series: &StoredSeries, Sight { part, all }: Sight, sealed: Timestamp) -> Self {
-        let Some(extent) = series.extent.filter(|extent| extent.first < sealed) else { return self };
+    fn of(Sight { part, all }: Sight, sealed: Timestamp, head: &End<'_>, tail: Option<&End<'_>>) -> Self {
+        let series = head.series;
         let margin = series.rule.max_gap_ms + 2 * WINDOW_MS;
         let whole_from = |at: Timestamp| window_of(at.plus_millis(WINDOW_MS - 1));
-        if part.from < kept_from(sealed) {
-            let is_seam = all.from < part.from && extent.first < part.from;
-            let seam = if is_seam { whole_from(part.from) } else { window_of(part.from) };
+        let extent = series.extent.filter(|extent| extent.first < sealed);
+        let mut edges = Self { begin_until: part.end(), end_from: Timestamp::MAX, windows: Vec::new(), cut: None, first: None };
+
+        // Both sides of a seam go over to stored windows at once.
+        let is_seam = |extent: &Extent| all.from < part.from && extent.first < part.from;
+        let gone = |extent: &Extent| part.from < kept_from(sealed) || is_seam(extent) && part.from <= sealed;
+        if let Some(extent) = extent.filter(gone) {
+            let seam = if is_seam(&extent) { whole_from(part.from) } else { window_of(part.from) };
             let hidden = extent.first < all.from;
-            self.begin_until = if hidden { seam.max(window_of(all.from.plus_millis(margin))) } else { seam };
-            self.cut = (extent.first < part.from && series.rule.kind.accumulates()).then_some(part.from);
-            self.windows.retain(|window| window.start >= self.end_from);
+            edges.begin_until = if hidden { seam.max(window_of(all.from.plus_millis(margin))) } else { seam };
+            edges.cut = (extent.first < part.from && series.rule.kind.accumulates()).then_some(part.from);
+        } else {
+            edges.begin_until = head.boundary.map_or(part.end(), |start| start.plus_millis(WINDOW_MS));
+            edges.windows = roll(series, part, part.from, edges.begin_until.min(part.end()), &head.samples);
         }
-        if part.end() <= sealed {
+
+        if let Some(extent) = extent.filter(|_| part.end() <= sealed) {
             let is_seam = part.end() < all.end() || extent.last < part.end();
             let seam = if is_seam { whole_from(part.end()) } else { window_of(part.end()) };
             let hidden = extent.last >= all.end();
-            self.end_from = if hidden { seam.min(window_of(all.end().plus_millis(-margin))) } else { seam };
-            self.windows.retain(|window| window.start < self.begin_until);
+            edges.end_from = if hidden { seam.min(window_of(all.end().plus_millis(-margin))) } else { seam };
+        } else if let Some(tail) = tail {
+            edges.end_from = tail.boundary.unwrap_or_else(|| window_of(part.end())).max(edges.begin_until);
+            let samples: Vec<Sample> = tail.samples.iter().rev().copied().collect();
+            edges.windows.extend(roll(series, part, edges.end_from, part.end(), &samples));
         }
-        self
+        edges
     }
 
     /// The stored window, of some in time order, of which it has to be asked whether what
@@ -306,16 +306,16 @@ impl Edges {
     pub(crate) fn begin_with(&mut self, series: &StoredSeries, asked: Timestamp, before: Option<&WindowRollup>) {
         let is_seen = self.cut.zip(before).is_some_and(|(cut, before)| before.start >= cut);
         let window = TimeWindow::between(asked, asked.plus_millis(WINDOW_MS));
-        self.first = (!is_seen).then_some((asked, series.corrections().is_even(window)));
+        self.first = (!is_seen).then_some((asked, series.rule.kind, series.corrections().is_even(window)));
     }
 
     /// Lays the edges over the stored windows of a period.
     pub(crate) fn lay_over(self, stored: Vec<WindowRollup>, period: TimeWindow) -> Vec<WindowRollup> {
         let inner = |window: &WindowRollup| self.begin_until <= window.start && window.start < self.end_from;
         let mut windows: Vec<WindowRollup> = stored.into_iter().filter(inner).collect();
-        if let Some((first, is_even)) = self.first {
+        if let Some((first, kind, is_even)) = self.first {
             for window in windows.iter_mut().filter(|window| window.start == first) {
-                window.rollup = window.rollup.without_rise_before(is_even);
+                window.rollup = window.rollup.without_rise_before(kind, is_even);
             }
         }
         let in_period = |window: &WindowRollup| period.from < window.start.plus_millis(WINDOW_MS) && window.start < period.end();

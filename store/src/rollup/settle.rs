@@ -137,28 +137,27 @@ pub(crate) struct Bereft<'a> {
     pub(crate) series: &'a StoredSeries,
     /// The place of that first one.
     place: usize,
-    /// What stands in for those that are gone is a window that begins before this one.
+    /// What tells of those that are gone is a window that begins before this one.
     pub(crate) before: Timestamp,
 }
 
-/// The counters for which something has to stand in. Where somebody has moved or multiplied
-/// readings, what is stored tells too little of them.
+/// The counters of which readings are gone that would have a part.
 pub(crate) fn bereft<'a>(portion: Portion<'a>, samples: &Samples, kept_from: Timestamp) -> Vec<Bereft<'a>> {
     let Some(begin) = portion.run.first() else { return Vec::new() };
     let had_some = |series: &StoredSeries| series.extent.is_some_and(|extent| extent.first < kept_from);
     let counters = portion.series.iter().filter(|series| series.rule.kind.accumulates() && had_some(series));
     let one = |series: &'a StoredSeries| {
-        let samples = samples.get(&series.slot)?;
-        // What corrections have made is there however old it is.
-        let place = match &series.corrections {
-            None => 0,
-            Some(corrections) if corrections.keeps_readings() => samples.partition_point(|sample| sample.at < kept_from),
-            Some(_) => return None,
+        let (samples, rule) = (samples.get(&series.slot)?, &series.rule);
+        // What corrections have made is there however old it is; and where there are any,
+        // windows around the marked ones are rolled up too.
+        let (place, begin) = match series.corrections {
+            None => (0, *begin),
+            Some(_) => (samples.partition_point(|sample| sample.at < kept_from), begin.plus_millis(-linked_reach_ms(rule))),
         };
         let left = samples.get(place..).unwrap_or_default();
         let first = window_of(left.first()?.at);
         let before = if series.corrections.is_none() { first } else { first.min(kept_from) };
-        has_too_few(left, &series.rule, *begin).then_some(Bereft { series, place, before })
+        has_too_few(left, rule, begin).then_some(Bereft { series, place, before })
     };
     counters.filter_map(one).collect()
 }
@@ -174,15 +173,22 @@ fn has_too_few(samples: &[Sample], rule: &RollupRule, begin: Timestamp) -> bool 
 
 impl Bereft<'_> {
     /// Puts what the counter showed last, by the newest stored window with readings, in the
-    /// place of readings that are gone.
-    pub(crate) fn stand_in(&self, samples: &mut Samples, newest: &WindowRollup) {
+    /// place of readings that are gone. Where somebody has ever corrected the series, what is
+    /// stored may not be what its readings would be now: there it only tells that what
+    /// corrections have made is not what the first reading follows.
+    pub(crate) fn make_good(&self, samples: &mut Samples, newest: &WindowRollup) {
+        let Some(samples) = samples.get_mut(&self.series.slot).filter(|_| newest.start < self.before) else { return };
+        if self.series.corrections.is_some() {
+            let older = self.place.checked_sub(1).and_then(|place| samples.get(place));
+            let is_followed = older.is_some_and(|older| match window_of(older.at) {
+                window if window == newest.start => older.value.to_bits() != newest.rollup.last.to_bits(),
+                window => window < newest.start,
+            });
+            if is_followed {
+                samples.drain(..self.place);
+            }
         // What it showed last may be what was left out.
-        if newest.start >= self.before || newest.rollup.flags.implausible {
-            return;
-        }
-        let Some(samples) = samples.get_mut(&self.series.slot) else { return };
-        let older = self.place.checked_sub(1).and_then(|place| samples.get(place));
-        if older.is_none_or(|older| window_of(older.at) < newest.start) {
+        } else if !newest.rollup.flags.implausible {
             let at = newest.start.plus_millis(WINDOW_MS - 1);
             samples.insert(self.place, Sample { at, value: newest.rollup.last });
         }

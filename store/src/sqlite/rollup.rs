@@ -162,7 +162,7 @@ fn settle_portion(
 ) -> Result<Vec<SettledSeries>, StoreError> {
     for bereft in settle::bereft(portion, &samples, kept_from(sealed)) {
         if let Some(newest) = newest_before(connection, number, bereft.series.slot, bereft.before)? {
-            bereft.stand_in(&mut samples, &newest);
+            bereft.make_good(&mut samples, &newest);
         }
     }
     let mut all = settle::settle(portion.series, portion.run, &samples, kept_from(sealed));
