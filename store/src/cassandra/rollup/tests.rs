@@ -5,7 +5,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use heliograph_domain::{MetricName, ProviderSettings, Sample, SensorId, SpanStep, Unit, WINDOW_MS, roll_up};
+use heliograph_domain::{MetricName, ProviderSettings, Sample, SensorId, SpanStep, Unit, WINDOW_MS, roll_up, window_of};
+use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
 use super::*;
@@ -14,6 +15,7 @@ use crate::cassandra::mark::Timing;
 use crate::cassandra::trial::{openings, remove};
 use crate::catalog::{Catalog, Change, Record};
 use crate::document::{DocumentWrite, SensorSeen, SeriesSeen, Value};
+use crate::rollup::WindowRollup;
 use crate::stamp::Stamps;
 
 const TIMING: Timing = Timing {
